@@ -1,0 +1,27 @@
+# make demo    20 conformations of BPTI in demo/
+# make test    lint and tests
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+BPTI := RPDFCLEPPYTGPCKARIIRYFYNAKAGLCQTFVYGGCRAKRNNFKSAEDCMRTCGGA
+
+.PHONY: demo test lint clean
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check $$(grep '^torch==' constraints.txt)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[plots,test]'
+	touch $@
+
+demo: $(VENV)/installed
+	$(BIN)/openmm-slm sample $(BPTI) -n 20 --seed 1 -o demo
+	$(BIN)/python tools/plot_ensemble.py demo
+
+test: $(VENV)/installed lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+
+clean:
+	rm -rf $(VENV) demo build dist *.egg-info

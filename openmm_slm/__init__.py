@@ -1,0 +1,40 @@
+"""Conformational ensembles of proteins from structure language models, for OpenMM and MDTraj.
+
+>>> import openmm_slm
+>>> traj = openmm_slm.generate_ensemble("GYDPETGTWG", n=4, seed=1)
+
+Nothing heavy is imported until a name below is used.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Ensemble": "ensemble",
+    "EnsembleGenerator": "ensemble",
+    "generate_ensemble": "ensemble",
+    "load_language_model": "models.registry",
+    "load_tokenizer": "models.registry",
+    "ProteinStructure": "structure",
+    "load_structure": "structure",
+    "read_structure": "structure",
+    "read_fasta": "sequence",
+    "parse_sequence": "sequence",
+    "StructureLanguageModel": "language.interface",
+    "StructureTokenizer": "tokenizer.interface",
+}
+
+__all__ = ["__version__", *sorted(_HOME)]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOME:
+        value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

@@ -1,0 +1,220 @@
+"""The ``openmm-slm`` command: each verb wraps one function."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from . import __version__
+
+existing = click.Path(exists=True, path_type=Path)
+directory = click.Path(exists=True, file_okay=False, path_type=Path)
+new = click.Path(path_type=Path)
+
+
+def _report_errors(function: Callable) -> Callable:
+    """Bad input: one clear line and exit code 2, never a traceback."""
+
+    @functools.wraps(function)
+    def wrapped(*args, **kwargs):
+        try:
+            return function(*args, **kwargs)
+        except (ValueError, ImportError, OSError) as error:
+            click.echo(f"openmm-slm: {error}", err=True)
+            sys.exit(2)
+
+    return wrapped
+
+
+def _stack(*options: Callable) -> Callable:
+    def decorate(function: Callable) -> Callable:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+_device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, ...")
+_threads = click.option("--threads", type=click.IntRange(1), help="CPU threads [default: all].")
+_training = _stack(
+    click.argument("config", type=existing),
+    click.option("--data", type=directory, required=True, help="Shard directory."),
+    click.option("-o", "--output", type=new, required=True, help="Run directory."),
+    click.option("--time-limit", type=float, help="Minutes after which to stop and save."),
+    click.option("--resume", is_flag=True, help="Continue the checkpoint in --output."),
+    click.option("--init-from", type=directory, help="Model directory to start from."),
+    click.option("--decay", type=click.IntRange(1), help="Anneal a copy over this many steps."),
+    _device,
+    _threads,
+)
+
+
+def _set_threads(threads: int | None) -> None:
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="openmm-slm")
+@click.option("-v", "--verbose", is_flag=True, help="Log progress messages.")
+def main(verbose: bool) -> None:
+    """Protein conformational ensembles from structure language models."""
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s: %(message)s"
+    )
+
+
+@main.command()
+@click.argument("sequence")
+@click.option("-o", "--output", type=new, required=True, help="Folder to write.")
+@click.option("-n", default=500, show_default=True, help="Number of conformations.")
+@click.option("--model", default="default", show_default=True, help="Model name or directory.")
+@click.option("--temperature", default=1.0, show_default=True)
+@click.option("--top-p", default=1.0, show_default=True)
+@click.option("--steps", type=int, help="Denoising steps [default: 25].")
+@click.option("--seed", type=int, help="Repeats a run [default: drawn].")
+@click.option("--batch-size", type=int, help="Frames in memory at once.")
+@click.option("--drop-invalid", is_flag=True, help="Leave out frames that are not valid.")
+@_device
+@_threads
+@_report_errors
+def sample(
+    sequence, output, n, model, temperature, top_p, steps, seed, batch_size, drop_invalid, device,
+    threads,
+):
+    """Sample conformations of SEQUENCE ("AAA:BBB" for two chains, or a FASTA file of one)."""
+    from .ensemble import generate_ensemble
+    from .sequence import read_fasta
+
+    _set_threads(threads)
+    if Path(sequence).is_file():
+        records = read_fasta(sequence)
+        if len(records) != 1:
+            raise ValueError(f"{sequence}: {len(records)} sequences, this version takes one")
+        (sequence,) = records.values()
+    generate_ensemble(
+        sequence,
+        n,
+        model=model,
+        temperature=temperature,
+        top_p=top_p,
+        steps=steps,
+        seed=seed,
+        batch_size=batch_size,
+        drop_invalid=drop_invalid,
+        device=device,
+        output=output,
+    )
+    click.echo(
+        f"{output}: topology.pdb and samples.xtc (open both in MDTraj, VMD or PyMOL), "
+        "report.csv (one row a frame), run.json (settings and seed)"
+    )
+
+
+@main.group()
+def train() -> None:
+    """Train a tokenizer or a language model."""
+
+
+@train.command("tokenizer")
+@_training
+@_report_errors
+def train_tokenizer_command(config, data, output, time_limit, threads, **options):
+    """Stage 1: the dVAE, with the settings of CONFIG (JSON)."""
+    from .models.registry import find_device
+    from .training.train_tokenizer import train_tokenizer
+
+    _set_threads(threads)
+    options["device"] = find_device(options["device"])
+    seconds = None if time_limit is None else 60 * time_limit
+    where = train_tokenizer(_json(config), data, output, time_limit=seconds, **options)
+    click.echo(f"model: {where}")
+
+
+@train.command("lm")
+@_training
+@click.option("--tokens", type=directory, required=True, help="Made by `openmm-slm tokenize`.")
+@_report_errors
+def train_lm_command(config, data, tokens, output, time_limit, threads, **options):
+    """Stage 2: masked diffusion over tokens, with the settings of CONFIG (JSON)."""
+    from .models.registry import find_device
+    from .training.train_language_model import train_language_model
+
+    _set_threads(threads)
+    options["device"] = find_device(options["device"])
+    seconds = None if time_limit is None else 60 * time_limit
+    where = train_language_model(
+        _json(config), data, tokens, output, time_limit=seconds, **options
+    )
+    click.echo(f"model: {where}")
+
+
+@main.command()
+@click.option("--data", type=directory, required=True, help="Shard directory.")
+@click.option("--model", default="default", show_default=True, help="Model or tokenizer directory.")
+@click.option("-o", "--output", type=new, required=True)
+@_device
+@_threads
+@_report_errors
+def tokenize(data, model, output, device, threads):
+    """Encode every entry of a shard directory."""
+    from .models.registry import find_device, find_part
+    from .training.tokens import tokenize as encode
+
+    _set_threads(threads)
+    encode(data, find_part(model, "tokenizer"), output, device=find_device(device))
+
+
+@main.group()
+def benchmark() -> None:
+    """Measure a model; each verb prints one table."""
+
+
+@benchmark.command()
+@click.option("--data", type=directory, required=True, help="Shard directory.")
+@click.option("--model", default="default", show_default=True, help="Model or tokenizer directory.")
+@click.option("--split", default="test", show_default=True)
+@_device
+@_threads
+@_report_errors
+def reconstruction(data, model, split, device, threads):
+    """Encode and decode a split: RMSD, lDDT, codes, broken bonds, clashes."""
+    from .benchmarks.reconstruction import benchmark_reconstruction
+
+    _set_threads(threads)
+    click.echo(benchmark_reconstruction(data, model, split, device))
+
+
+@benchmark.command("lm")
+@click.option("--data", type=directory, required=True, help="Shard directory.")
+@click.option("--tokens", type=directory, required=True, help="Made by `openmm-slm tokenize`.")
+@click.option("--model", "models", multiple=True, default=["default"], show_default=True)
+@click.option("--split", default="test", show_default=True)
+@_device
+@_threads
+@_report_errors
+def benchmark_lm(data, tokens, models, split, device, threads):
+    """Nats per token on a split (a bound, for diffusion); several --model are put side by side."""
+    from .benchmarks.likelihood import benchmark_likelihood
+
+    _set_threads(threads)
+    click.echo(benchmark_likelihood(data, tokens, models, split, device))
+
+
+def _json(path: Path) -> dict:
+    try:
+        values = json.loads(path.read_text())
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path}: not readable as JSON ({error})") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: a training config is a JSON object")
+    return values

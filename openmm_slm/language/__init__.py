@@ -1,0 +1,1 @@
+"""Stage 2: language models of structure tokens given the sequence."""

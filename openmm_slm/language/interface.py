@@ -1,0 +1,86 @@
+"""What every structure language model offers, whatever its family."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class TokenSamples:
+    """Sampled tokens.
+
+    Attributes
+    ----------
+    tokens : ndarray, int64 [n, L]
+    log_prob : ndarray, float64 [n]
+        Nats. Log-probability of the choices made at temperature 1: of the sample itself for
+        autoregressive models, of the sample *and* the order in which it was unmasked (less a
+        term that all orders share) for masked diffusion.
+    """
+
+    tokens: np.ndarray
+    log_prob: np.ndarray
+
+
+class StructureLanguageModel(ABC):
+    """p(z|c): structure tokens z in {0..V-1}^L given an amino-acid sequence c.
+
+    Frame i of an ensemble has its own random stream, a function of (seed, i): any subset of
+    frames can be sampled in any order and gives the same tokens.
+    """
+
+    #: V, the size of the tokenizer's vocabulary; V itself is the mask token.
+    vocabulary: int
+
+    @abstractmethod
+    def sample(
+        self,
+        sequence: str,
+        frames: Sequence[int],
+        *,
+        seed: int,
+        known: np.ndarray | None = None,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        steps: int | None = None,
+    ) -> TokenSamples:
+        """Sample tokens.
+
+        Parameters
+        ----------
+        sequence : str
+            L letters, ``:`` between chains.
+        frames : sequence of int, length n
+            Frame numbers of the ensemble.
+        seed : int
+        known : ndarray, int [L] or [n, L], optional
+            Tokens that are given (kept as they are); -1 where a token is to be sampled.
+        temperature, top_p : float
+            Sharpen the distribution (temperature < 1), or draw from the likeliest tokens that
+            hold `top_p` of the probability.
+        steps : int, optional
+            Denoising steps (families that have them).
+
+        Raises
+        ------
+        ValueError
+            An argument out of range, named.
+        """
+
+    @abstractmethod
+    def log_prob(self, tokens: np.ndarray, sequence: str) -> np.ndarray:
+        """log p(z|c) (nats) of tokens int [n, L], or its lower bound; float64 [n]."""
+
+
+def check_sampling(temperature: float, top_p: float, steps: int | None) -> None:
+    """Raise ValueError for sampling settings out of range."""
+    if not temperature > 0:
+        raise ValueError(f"temperature is {temperature}, it must be positive (1 is the model's own)")
+    if not 0 < top_p <= 1:
+        raise ValueError(f"top_p is {top_p}, it must lie in (0, 1] (1 keeps every token)")
+    if steps is not None and steps < 1:
+        raise ValueError(f"steps is {steps}, at least 1 is needed")

@@ -1,0 +1,271 @@
+"""Masked discrete diffusion over structure tokens (the ESMDiff family).
+
+Forward process: a token is replaced by MASK with probability m = (1 - eps) t, t in [0, 1]. The
+denoiser u(z_t, c) predicts the clean token of each masked position; the negative bound is
+
+    E_t [ 1/t * sum over masked l of -log u_l(z_l | z_t, c) ]
+
+(Sahoo et al., 2024; Shi et al., 2024; log-linear schedule). The state tells the time, so the
+denoiser gets none. A deep trunk reads the sequence once; a light denoiser, which also receives the
+trunk's pairwise attention biases, runs at every step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+import torch.nn as nn
+
+from ..layers import Block, rotary_angles
+from ..sequence import encode_sequence, parse_sequence
+from ..structure import residue_index
+from .interface import StructureLanguageModel, TokenSamples, check_sampling
+from .sampling import ancestral_sample, frame_uniforms
+
+EPSILON = 1e-3
+DEFAULT_STEPS = 25
+
+
+@dataclass(frozen=True)
+class MaskedDiffusionConfig:
+    """Sizes of a `MaskedDiffusion` network."""
+
+    vocabulary: int = 512
+    trunk_width: int = 256
+    trunk_layers: int = 6
+    trunk_heads: int = 8
+    width: int = 160
+    layers: int = 3
+    heads: int = 5
+    pair: int = 16
+    use_sequence: bool = True
+
+    def as_dict(self) -> dict:
+        return asdict(self)
+
+
+@dataclass
+class Condition:
+    """What the trunk says of B sequences.
+
+    Attributes
+    ----------
+    state : Tensor [B, L, D]
+        Added to the token embeddings.
+    biases : list of Tensor [B, H, L, L]
+        Additive attention bias of each denoiser layer, padding included.
+    angles : Tensor [B, L, C/2]
+        Rotary angles of the denoiser.
+    """
+
+    state: torch.Tensor
+    biases: list[torch.Tensor]
+    angles: torch.Tensor
+
+    def repeat(self, times: int) -> Condition:
+        """Each sequence `times` times in a row."""
+        return Condition(
+            self.state.repeat_interleave(times, 0),
+            [bias.repeat_interleave(times, 0) for bias in self.biases],
+            self.angles.repeat_interleave(times, 0),
+        )
+
+    def expand(self, n: int) -> Condition:
+        """One sequence, n times, without copying."""
+        return Condition(
+            self.state.expand(n, -1, -1),
+            [bias.expand(n, -1, -1, -1) for bias in self.biases],
+            self.angles.expand(n, -1, -1),
+        )
+
+
+class MaskedDiffusion(nn.Module):
+    """Sequence trunk and token denoiser.
+
+    Parameters
+    ----------
+    config : MaskedDiffusionConfig
+    """
+
+    def __init__(self, config: MaskedDiffusionConfig | None = None) -> None:
+        super().__init__()
+        self.config = c = config or MaskedDiffusionConfig()
+        self.amino_acid = nn.Embedding(21, c.trunk_width)
+        self.trunk = nn.ModuleList(
+            Block(c.trunk_width, c.trunk_heads) for _ in range(c.trunk_layers)
+        )
+        self.trunk_norm = nn.LayerNorm(c.trunk_width)
+        self.to_state = nn.Linear(c.trunk_width, c.width)
+        self.to_pair = nn.Linear(c.trunk_width, 2 * c.layers * c.heads * c.pair, bias=False)
+        self.token = nn.Embedding(c.vocabulary + 1, c.width)
+        self.denoiser = nn.ModuleList(Block(c.width, c.heads) for _ in range(c.layers))
+        self.head = nn.Sequential(nn.LayerNorm(c.width), nn.Linear(c.width, c.vocabulary))
+        nn.init.normal_(self.token.weight, std=0.5)
+        nn.init.normal_(self.to_pair.weight, std=0.02)
+
+    def condition(
+        self, amino_acids: torch.Tensor, mask: torch.Tensor, index: torch.Tensor
+    ) -> Condition:
+        """Run the trunk: amino acids, mask and residue index [B, L]."""
+        c = self.config
+        if not c.use_sequence:
+            amino_acids = torch.full_like(amino_acids, 20)
+        x = self.amino_acid(amino_acids)
+        padding = torch.zeros_like(mask, dtype=x.dtype).masked_fill(~mask, -1e4)[:, None, None]
+        angles = rotary_angles(index, c.trunk_width // c.trunk_heads)
+        for block in self.trunk:
+            x = block(x, angles, padding)
+        x = self.trunk_norm(x)
+        b, length, _ = x.shape
+        q, k = (
+            self.to_pair(x).view(b, length, 2, c.layers * c.heads, c.pair).permute(2, 0, 3, 1, 4)
+        )
+        bias = (q @ k.transpose(-1, -2)) * c.pair**-0.5 + padding
+        return Condition(
+            self.to_state(x),
+            list(bias.chunk(c.layers, 1)),
+            rotary_angles(index, c.width // c.heads),
+        )
+
+    def hidden(self, tokens: torch.Tensor, condition: Condition) -> torch.Tensor:
+        """States [B, L, D] of partly masked tokens [B, L]; `head` turns them into logits."""
+        x = self.token(tokens) + condition.state
+        for block, bias in zip(self.denoiser, condition.biases, strict=True):
+            x = block(x, condition.angles, bias)
+        return x
+
+    def loss(
+        self, tokens: torch.Tensor, condition: Condition, present: torch.Tensor, t: torch.Tensor
+    ) -> torch.Tensor:
+        """Negative bound (nats) of each row, summed over its tokens: float32 [B].
+
+        tokens int64 [B, L]; `present` [B, L] is False where there is no token to learn; t [B].
+        """
+        masked = torch.rand(tokens.shape, device=tokens.device) < (1 - EPSILON) * t.unsqueeze(1)
+        masked &= present
+        noised = torch.where(masked | ~present, self.config.vocabulary, tokens)
+        logits = self.head(self.hidden(noised, condition)[masked]).float()
+        each = nn.functional.cross_entropy(logits, tokens[masked], reduction="none")
+        total = torch.zeros(len(tokens), device=tokens.device)
+        return total.index_add(0, masked.nonzero()[:, 0], each) / t
+
+
+class MaskedDiffusionModel(StructureLanguageModel):
+    """A `MaskedDiffusion` network behind the `StructureLanguageModel` interface.
+
+    Parameters
+    ----------
+    network : MaskedDiffusion
+    device : str
+    """
+
+    def __init__(self, network: MaskedDiffusion, device: str = "cpu") -> None:
+        self.network = network.to(device).eval()
+        self.device = torch.device(device)
+        self.vocabulary = network.config.vocabulary
+
+    @torch.inference_mode()
+    def sample(
+        self,
+        sequence: str,
+        frames: Sequence[int],
+        *,
+        seed: int,
+        known: np.ndarray | None = None,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        steps: int | None = None,
+    ) -> TokenSamples:
+        check_sampling(temperature, top_p, steps)
+        condition, length = self._condition(sequence)
+        padded = condition.state.shape[1]
+        size = frames_per_batch(padded)
+        condition = condition.expand(size)
+        frames = np.asarray(frames, dtype=np.int64)
+        known = np.full(length, -1) if known is None else np.asarray(known)
+        self._check_known(known, len(frames), length)
+
+        def denoise(tokens: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+            return self.network.head(self.network.hidden(tokens, condition)[where])
+
+        out = np.empty((len(frames), length), np.int64)
+        log_prob = np.empty(len(frames))
+        # A frame is always computed in the same place of the same batch, whatever was asked for:
+        # matrix kernels may round differently for other shapes.
+        for group in np.unique(frames // size):
+            rows = np.flatnonzero(frames // size == group)
+            slots = frames[rows] % size
+            given = np.zeros((size, padded), np.int64)
+            given[:, :length] = -1 if known.ndim == 2 else known
+            if known.ndim == 2:
+                given[slots, :length] = known[rows]
+            uniforms = np.zeros((2, size, padded))
+            for slot in range(size):
+                uniforms[:, slot, :length] = frame_uniforms(seed, int(group) * size + slot, length)
+            tokens, total = ancestral_sample(
+                denoise,
+                torch.as_tensor(given, device=self.device),
+                torch.as_tensor(uniforms, device=self.device),
+                self.vocabulary,
+                steps or DEFAULT_STEPS,
+                temperature,
+                top_p,
+            )
+            out[rows] = tokens[slots, :length].cpu().numpy()
+            log_prob[rows] = total[slots].cpu().numpy()
+        return TokenSamples(out, log_prob)
+
+    @torch.inference_mode()
+    def log_prob(
+        self, tokens: np.ndarray, sequence: str, draws: int = 16, seed: int = 0
+    ) -> np.ndarray:
+        """Lower bound of log p(z|c), a Monte Carlo mean over `draws` stratified times."""
+        condition, length = self._condition(sequence)
+        tokens = np.atleast_2d(tokens)
+        given = torch.zeros(len(tokens), condition.state.shape[1], dtype=torch.long)
+        given[:, :length] = torch.as_tensor(tokens)
+        present = torch.zeros_like(given, dtype=torch.bool)
+        present[:, :length] = True
+        given, present = given.to(self.device), present.to(self.device)
+        condition, total = condition.expand(len(tokens)), 0.0
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            for number in range(draws):
+                t = (number + torch.rand(len(tokens), device=self.device)) / draws
+                loss = self.network.loss(given, condition, present, t.clamp(min=EPSILON))
+                total = total - loss.double().cpu().numpy() / draws
+        return total
+
+    def _condition(self, sequence: str) -> tuple[Condition, int]:
+        chains = parse_sequence(sequence)
+        lengths = [len(chain) for chain in chains]
+        length = sum(lengths)
+        padded = -(-length // 8) * 8
+        chain_index = np.repeat(np.arange(len(chains)), lengths)
+        start = np.concatenate([np.arange(n) == 0 for n in lengths])
+        number = np.concatenate([np.arange(n) for n in lengths])
+        amino_acids, index, mask = (np.zeros((1, padded), t) for t in (np.int64, np.int64, bool))
+        amino_acids[0, :length] = encode_sequence("".join(chains))
+        index[0, :length] = residue_index(chain_index, number, start)
+        mask[0, :length] = True
+        tensors = (torch.as_tensor(a, device=self.device) for a in (amino_acids, mask, index))
+        return self.network.condition(*tensors), length
+
+    def _check_known(self, known: np.ndarray, frames: int, length: int) -> None:
+        if known.shape not in ((length,), (frames, length)):
+            raise ValueError(
+                f"known has shape {known.shape}, expected {(length,)} or {(frames, length)}"
+            )
+        if known.size and (known.min() < -1 or known.max() >= self.vocabulary):
+            raise ValueError(
+                f"known tokens run from {known.min()} to {known.max()}, expected -1 (sample) or "
+                f"0..{self.vocabulary - 1}"
+            )
+
+
+def frames_per_batch(padded_length: int) -> int:
+    """Frames denoised at once: a function of the length alone (about 2,048 positions)."""
+    return int(min(32, max(1, 2048 // padded_length)))

@@ -1,0 +1,88 @@
+"""Ancestral sampling of masked diffusion, apart from any network.
+
+With P(masked at time m) = m, position l stays masked until its own time u_l ~ U(0, 1): going from
+m_t down to m_s unmasks each masked position with probability (m_t - m_s) / m_t, which is the
+reverse process. So one uniform number per position fixes *when* it is unmasked, another *what* it
+becomes (inverse transform in float64, which does not sharpen the distribution as float32 Gumbel
+noise does), and a frame's randomness is two rows of numbers that no batching can change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+
+def frame_uniforms(seed: int, frame: int, length: int) -> np.ndarray:
+    """Uniform numbers float64 [2, length] of one frame: when, and what."""
+    return np.random.Generator(np.random.Philox(key=[seed, frame])).random((2, length))
+
+
+def token_probabilities(
+    logits: torch.Tensor, temperature: float = 1.0, top_p: float = 1.0
+) -> torch.Tensor:
+    """Sampling distribution float64 [..., V] of logits [..., V]."""
+    probability = (logits.double() / temperature).softmax(-1)
+    if top_p < 1:
+        ranked, order = probability.sort(-1, descending=True)
+        # Keep a token while those before it hold less than top_p: at least one is kept.
+        ranked = torch.where(ranked.cumsum(-1) - ranked < top_p, ranked, 0.0)
+        probability = torch.zeros_like(probability).scatter(-1, order, ranked)
+        probability = probability / probability.sum(-1, keepdim=True)
+    return probability
+
+
+def draw(probability: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
+    """Inverse transform: probability float64 [n, V], uniform [n] -> tokens int64 [n]."""
+    total = probability.cumsum(-1)
+    drawn = torch.searchsorted(total, (uniform * total[:, -1]).unsqueeze(-1), right=True)
+    return drawn.squeeze(-1).clamp(max=probability.shape[-1] - 1)
+
+
+def ancestral_sample(
+    denoise: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    known: torch.Tensor,
+    uniforms: torch.Tensor,
+    mask_token: int,
+    steps: int,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Fill in the unknown tokens of a batch.
+
+    Parameters
+    ----------
+    denoise : callable (tokens int64 [B, L], where bool [B, L]) -> logits [where.sum(), V]
+        The network, evaluated where asked.
+    known : Tensor, int64 [B, L]
+        Given tokens, -1 where to sample.
+    uniforms : Tensor, float64 [2, B, L]
+        When and what (`frame_uniforms`).
+    mask_token : int
+    steps : int
+        Equal steps of the share of masked positions from 1 to 0. Those that unmask nothing are
+        skipped.
+
+    Returns
+    -------
+    tokens : Tensor, int64 [B, L]
+    log_prob : Tensor, float64 [B]
+        Sum over the sampled positions of the log-probability (temperature 1) of their token when
+        it was drawn.
+    """
+    when, what = uniforms
+    tokens = torch.where(known < 0, mask_token, known)
+    log_prob = torch.zeros(len(tokens), dtype=torch.float64, device=tokens.device)
+    for step in range(steps, 0, -1):
+        chosen = (tokens == mask_token) & (when >= (step - 1) / steps)
+        if not chosen.any():
+            continue
+        logits = denoise(tokens, chosen)
+        drawn = draw(token_probabilities(logits, temperature, top_p), what[chosen])
+        own = logits.double().log_softmax(-1).gather(-1, drawn.unsqueeze(-1)).squeeze(-1)
+        log_prob.index_add_(0, chosen.nonzero()[:, 0], own)
+        tokens = tokens.clone()
+        tokens[chosen] = drawn
+    return tokens, log_prob

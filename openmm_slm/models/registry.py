@@ -1,0 +1,123 @@
+"""Where models are: shipped names, paths, and names other packages register.
+
+A model is a directory with ``config.json``, ``README.md`` (the card) and one sub-directory for
+each part: ``tokenizer`` and ``language_model``.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import ModelError
+from .storage import load_network, load_weights, read_config
+
+if TYPE_CHECKING:
+    from ..language.interface import StructureLanguageModel
+    from ..tokenizer.interface import StructureTokenizer
+
+ENTRY_POINTS = "openmm_slm.models"
+
+
+def shipped_models() -> dict[str, Path]:
+    """Models inside the package, by name."""
+    here = Path(__file__).parent
+    return {path.parent.name: path.parent for path in sorted(here.glob("*/config.json"))}
+
+
+def registered_models() -> dict[str, object]:
+    """Entry points of other packages: name -> entry point whose value gives a directory."""
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+
+
+def find_model(model: str | os.PathLike) -> Path:
+    """Directory of a model given by shipped name, registered name or path.
+
+    Raises
+    ------
+    ModelError
+        Nothing by that name; the message lists what there is.
+    """
+    shipped = shipped_models()
+    if str(model) in shipped:
+        return shipped[str(model)]
+    registered = registered_models()
+    if str(model) in registered:
+        value = registered[str(model)].load()
+        return Path(value() if callable(value) else value)
+    path = Path(model)
+    if path.is_dir():
+        read_config(path)
+        return path
+    known = sorted(shipped) + sorted(registered)
+    raise ModelError(
+        f"model {str(model)!r} is neither a directory nor one of {', '.join(known) or '(none)'}"
+    )
+
+
+def find_device(device: str = "auto") -> str:
+    """``"auto"`` is the GPU if torch sees one, else the CPU."""
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"device {device!r} cannot be used: {reason}") from None
+    return device
+
+
+def find_part(model: str | os.PathLike, part: str) -> Path:
+    """Directory of one part (``"tokenizer"``, ``"language_model"``) of a model.
+
+    The directory of a single network, as the trainers export it, is taken as it is.
+    """
+    directory = find_model(model)
+    if (directory / part).is_dir():
+        return directory / part
+    if read_config(directory).get("kind") == "model":
+        raise ModelError(f"{directory}: no {part} in this model directory")
+    return directory
+
+
+def load_tokenizer(
+    model: str | os.PathLike = "default", device: str = "auto"
+) -> StructureTokenizer:
+    """Tokenizer of a model.
+
+    Parameters
+    ----------
+    model : str or path
+        Shipped name, registered name, or model directory.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ...
+
+    Returns
+    -------
+    StructureTokenizer
+        ``tok.encode(traj)`` -> tokens [F, L]; ``tok.decode(tokens, seq)`` -> Trajectory.
+    """
+    from ..tokenizer.dvae_tokenizer import DVAETokenizer
+
+    return DVAETokenizer.load(find_part(model, "tokenizer"), find_device(device))
+
+
+def load_language_model(
+    model: str | os.PathLike = "default", device: str = "auto"
+) -> StructureLanguageModel:
+    """Structure language model of a model (see `load_tokenizer`)."""
+    from ..language.masked_diffusion import (
+        MaskedDiffusion,
+        MaskedDiffusionConfig,
+        MaskedDiffusionModel,
+    )
+
+    directory = find_part(model, "language_model")
+    values, state = load_network(directory, "masked_diffusion")
+    network = MaskedDiffusion(MaskedDiffusionConfig(**values))
+    load_weights(network, state, directory)
+    return MaskedDiffusionModel(network, find_device(device))

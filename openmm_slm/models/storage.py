@@ -1,0 +1,119 @@
+"""Weights on disk: a JSON config with checksums beside sharded half-precision safetensors."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+
+SHARD_BYTES = 15 * 2**20
+FORMAT = 1
+
+
+def _checksum(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def write_json(path: Path, values: dict) -> None:
+    """Write through a temporary name, so that a reader never sees half a file."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(values, indent=1) + "\n")
+    temporary.replace(path)
+
+
+def save_network(
+    directory: str | os.PathLike, kind: str, config: dict, state: dict[str, torch.Tensor]
+) -> None:
+    """Write one network (`kind` names its class, `config` its sizes).
+
+    Matrices are stored as float16; vectors and small buffers (norms, quantizer statistics), whose
+    rounding would cost more than the bytes it saves, as float32.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    shards: list[dict[str, torch.Tensor]] = [{}]
+    filled = 0
+    for name, value in state.items():
+        value = value.detach().cpu()
+        if value.is_floating_point():
+            value = value.to(torch.float16 if value.numel() > 4096 else torch.float32)
+        size = value.numel() * value.element_size()
+        if filled and filled + size > SHARD_BYTES:
+            shards.append({})
+            filled = 0
+        shards[-1][name] = value.contiguous()
+        filled += size
+    checksums = {}
+    for number, shard in enumerate(shards):
+        path = directory / f"weights_{number:03d}.safetensors"
+        temporary = path.with_suffix(".tmp")
+        save_file(shard, temporary)
+        temporary.replace(path)
+        checksums[path.name] = _checksum(path)
+    write_json(
+        directory / "config.json",
+        {"format": FORMAT, "kind": kind, "config": config, "sha256": checksums},
+    )
+
+
+def read_config(directory: str | os.PathLike) -> dict:
+    """The `config.json` of a model directory."""
+    path = Path(directory) / "config.json"
+    if not path.is_file():
+        raise ModelError(f"{directory}: not a model directory (no config.json)")
+    try:
+        values = json.loads(path.read_text())
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ModelError(f"{path}: not readable as JSON ({error}); fetch the model again") from None
+    if values.get("format") != FORMAT:
+        raise ModelError(
+            f"{path}: model format {values.get('format')!r}, this version reads {FORMAT}; "
+            "upgrade openmm_slm or export the model again"
+        )
+    return values
+
+
+def load_network(
+    directory: str | os.PathLike, kind: str | None = None
+) -> tuple[dict, dict[str, torch.Tensor]]:
+    """Config and float32 weights of one network, checksums verified.
+
+    Raises
+    ------
+    ModelError
+        A shard is missing or altered, or the directory holds another kind of network.
+    """
+    from safetensors.torch import load_file
+
+    directory = Path(directory)
+    values = read_config(directory)
+    if kind is not None and values.get("kind") != kind:
+        raise ModelError(f"{directory}: holds {values.get('kind')!r}, expected {kind!r}")
+    state = {}
+    for name, checksum in values["sha256"].items():
+        path = directory / name
+        if not path.is_file():
+            raise ModelError(f"{path}: missing; the model directory is incomplete")
+        if _checksum(path) != checksum:
+            raise ModelError(f"{path}: checksum differs from config.json; fetch the model again")
+        for key, value in load_file(path).items():
+            state[key] = value.float() if value.is_floating_point() else value
+    return values["config"], state
+
+
+def load_weights(module: torch.nn.Module, state: dict[str, torch.Tensor], source: object) -> None:
+    """`load_state_dict` whose error names the directory."""
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        raise ModelError(f"{source}: weights do not fit its config.json: {error}") from None

@@ -1,0 +1,1 @@
+"""Stage 1: backbones to structure tokens and back."""

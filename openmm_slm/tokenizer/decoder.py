@@ -1,0 +1,172 @@
+"""p(x|z,c): tokens and sequence to rigid frames.
+
+A transformer trunk with a small pair tensor predicts each residue's frame relative to the one
+before; these are chained (prefix composition) into a first fold, which weight-shared point
+attention then refines with the pair tensor's help.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from ..frames import (
+    Frames,
+    chain_frames,
+    compose,
+    full_precision,
+    place_backbone,
+    rotation_from_6d,
+    rotation_from_vector,
+)
+from ..layers import Block, FeedForward, PointBlock, rotary_angles
+
+OFFSET = 32
+DISTOGRAM_BINS = 40  # 0.1 nm each
+
+
+@dataclass
+class Decoded:
+    """Output of the decoder.
+
+    Attributes
+    ----------
+    backbones : list of Tensor [B, L, 4, 3]
+        After the chain, then after each refinement; nm. The last is the answer.
+    frames : list of (rotation, origin)
+    end_torsion : Tensor [B, L, 2]
+    distogram : Tensor [B, L, L, 40]
+        Logits of CA-CA distance bins.
+    """
+
+    backbones: list[torch.Tensor]
+    frames: list[Frames]
+    end_torsion: torch.Tensor
+    distogram: torch.Tensor
+
+
+class PairUpdate(nn.Module):
+    """Low-rank outer product of residue states, added to the pair tensor, and a transition."""
+
+    def __init__(self, width: int, pair: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.left = nn.Linear(width, 2 * pair)
+        self.right = nn.Linear(width, 2 * pair)
+        self.out = nn.Linear(2 * pair, pair)
+        self.transition = FeedForward(pair, 2)
+
+    def forward(self, x: torch.Tensor, pair: torch.Tensor) -> torch.Tensor:
+        y = self.norm(x)
+        pair = pair + self.out(self.left(y).unsqueeze(2) * self.right(y).unsqueeze(1))
+        return pair + self.transition(pair)
+
+
+class Decoder(nn.Module):
+    """Codes and amino acids to backbones.
+
+    Parameters
+    ----------
+    code : int
+        Dimensions of a code.
+    width, heads, layers : int
+        Trunk.
+    pair : int
+        Channels of the pair tensor.
+    refinements : int
+        Passes of the weight-shared refinement block.
+    """
+
+    def __init__(
+        self,
+        code: int = 3,
+        width: int = 192,
+        heads: int = 8,
+        layers: int = 6,
+        pair: int = 32,
+        refinements: int = 4,
+    ) -> None:
+        super().__init__()
+        self.heads, self.refinements = heads, refinements
+        self.register_buffer(
+            "frequency", 2.0 ** torch.arange(3) * math.pi / 2, persistent=False
+        )
+        self.code = nn.Sequential(
+            nn.Linear(code * 7, width), nn.GELU(approximate="tanh"), nn.Linear(width, width)
+        )
+        self.amino_acid = nn.Embedding(21, width)
+        self.relative = nn.Embedding(2 * OFFSET + 3, pair)
+        self.trunk = nn.ModuleList(Block(width, heads) for _ in range(layers))
+        self.pair_bias = nn.ModuleList(nn.Linear(pair, heads, bias=False) for _ in range(layers))
+        self.pair_after = (layers // 3, 2 * layers // 3)
+        self.pair_updates = nn.ModuleList(PairUpdate(width, pair) for _ in self.pair_after)
+        self.distogram = nn.Linear(pair, DISTOGRAM_BINS)
+        self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 9))
+        self.refine = PointBlock(width, heads, pair)
+        self.update = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 6))
+        self.end_torsion = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2))
+        with torch.no_grad():  # start near a helix-like step, and with small refinements
+            self.head[1].weight.mul_(0.3)
+            step = [0, 1, 0, -0.5, 0, 1, 2.5 / 15, 1 / 15, 2.5 / 15]
+            self.head[1].bias.copy_(torch.tensor(step))
+            nn.init.normal_(self.update[1].weight, std=2e-3)
+            nn.init.zeros_(self.update[1].bias)
+
+    def forward(
+        self,
+        codes: torch.Tensor,
+        amino_acids: torch.Tensor,
+        mask: torch.Tensor,
+        index: torch.Tensor,
+    ) -> Decoded:
+        """Codes [B, L, n], amino acids, mask and residue index [B, L] -> `Decoded`."""
+        waves = [f(codes * w) for w in self.frequency for f in (torch.sin, torch.cos)]
+        x = self.code(torch.cat([codes, *waves], -1)) + self.amino_acid(amino_acids)
+        offset = index.unsqueeze(2) - index.unsqueeze(1)
+        pair = self.relative(offset.clamp(-OFFSET - 1, OFFSET + 1) + OFFSET + 1)
+        padding = torch.zeros_like(mask, dtype=torch.float32).masked_fill(~mask, -1e4)
+        padding = padding[:, None, None]
+        angles = rotary_angles(index, x.shape[-1] // self.heads)
+        for number, block in enumerate(self.trunk):
+            if number in self.pair_after:
+                pair = self.pair_updates[self.pair_after.index(number)](x, pair)
+            bias = self.pair_bias[number](pair).permute(0, 3, 1, 2) + padding
+            x = block(x, angles, bias)
+
+        end_torsion = self.end_torsion(x).float()
+        bonded = (index[:, 1:] - index[:, :-1] == 1) & mask[:, 1:]
+        bonded = F.pad(bonded, (0, 1))
+        frames = [self._chain(self.head(x).float(), mask)]
+        bias = self.refine.bias(pair).permute(0, 3, 1, 2) + padding
+        # The global losses of later frames must not flow back through the chain: their gradients
+        # grow with its length and swamp the local signal.
+        current = tuple(part.detach() for part in frames[0])
+        for _ in range(self.refinements):
+            current = (current[0].detach(), current[1])
+            x = self.refine(x, mask, bias, current)
+            update = self.update(x).float()
+            with full_precision(x):
+                step = (rotation_from_vector(update[..., :3]), update[..., 3:])
+                current = compose(current, step)
+            frames.append(current)
+        with full_precision(x):
+            backbones = [place_backbone(frame, end_torsion, bonded) for frame in frames]
+        return Decoded(backbones, frames, end_torsion, self.distogram(pair))
+
+    def _chain(self, head: torch.Tensor, mask: torch.Tensor) -> Frames:
+        with full_precision(head):
+            rotation, shift = rotation_from_6d(head[..., :6]), head[..., 6:] * 1.5
+            eye = torch.eye(3, device=head.device).expand(len(head), 1, 3, 3)
+            rotation, origin = chain_frames(
+                (
+                    torch.cat([eye, rotation[:, :-1]], 1),
+                    torch.cat([torch.zeros_like(shift[:, :1]), shift[:, :-1]], 1),
+                )
+            )
+            weight = mask.unsqueeze(-1).float()
+            centre = (origin * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp(min=1)
+        return rotation, origin - centre

@@ -1,0 +1,86 @@
+"""The discrete VAE of stage 1: encoder, quantizer and decoder in one module."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import torch
+import torch.nn as nn
+
+from .decoder import Decoded, Decoder
+from .encoder import Encoder
+from .quantizer import StochasticFSQ
+
+
+@dataclass(frozen=True)
+class DVAEConfig:
+    """Sizes of a `DVAE`; everything its `config.json` needs to rebuild it."""
+
+    levels: tuple[int, ...] = (8, 8, 8)
+    encoder_width: int = 128
+    encoder_layers: int = 2
+    neighbours: int = 16
+    decoder_width: int = 192
+    decoder_heads: int = 8
+    decoder_layers: int = 6
+    pair: int = 32
+    refinements: int = 4
+
+    def as_dict(self) -> dict:
+        return {**asdict(self), "levels": list(self.levels)}
+
+    @classmethod
+    def from_dict(cls, values: dict) -> DVAEConfig:
+        return cls(**{**values, "levels": tuple(values.get("levels", cls.levels))})
+
+
+class DVAE(nn.Module):
+    """q(z|x) and p(x|z,c) over padded batches of backbones (nm).
+
+    Parameters
+    ----------
+    config : DVAEConfig
+    """
+
+    def __init__(self, config: DVAEConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or DVAEConfig()
+        dimensions = len(config.levels)
+        self.encoder = Encoder(
+            config.encoder_width, config.encoder_layers, config.neighbours, dimensions
+        )
+        self.quantizer = StochasticFSQ(config.levels)
+        self.decoder = Decoder(
+            dimensions,
+            config.decoder_width,
+            config.decoder_heads,
+            config.decoder_layers,
+            config.pair,
+            config.refinements,
+        )
+
+    def tokenize(
+        self,
+        backbone: torch.Tensor,
+        mask: torch.Tensor,
+        index: torch.Tensor,
+        uniform: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Tokens int64 [B, L] of backbones [B, L, 4, 3]; -1 where `mask` [B, L] is False.
+
+        The posterior's mode, or its sample at `uniform` [R, dimensions] (R = mask.sum()).
+        """
+        tokens = torch.full(mask.shape, -1, dtype=torch.long, device=mask.device)
+        tokens[mask] = self.quantizer.tokens(self.encoder(backbone, mask, index), uniform)
+        return tokens
+
+    def reconstruct(
+        self,
+        tokens: torch.Tensor,
+        amino_acids: torch.Tensor,
+        mask: torch.Tensor,
+        index: torch.Tensor,
+    ) -> Decoded:
+        """Decode tokens [B, L] (ignored where `mask` is False)."""
+        codes = self.quantizer.codes(tokens.clamp(min=0))
+        return self.decoder(codes, amino_acids, mask, index)

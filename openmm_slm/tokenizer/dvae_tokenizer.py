@@ -1,0 +1,107 @@
+"""A trained dVAE behind the `StructureTokenizer` interface."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import torch
+
+from ..models.storage import load_network, load_weights
+from .dvae import DVAE, DVAEConfig
+from .interface import StructureTokenizer
+
+KIND = "dvae"
+
+
+class DVAETokenizer(StructureTokenizer):
+    """Tokens of a `DVAE`.
+
+    Parameters
+    ----------
+    model : DVAE
+    device : str
+    """
+
+    def __init__(self, model: DVAE, device: str = "cpu") -> None:
+        self.model = model.to(device).eval()
+        self.device = torch.device(device)
+        self.vocabulary = model.quantizer.size
+
+    @classmethod
+    def load(cls, directory: str | os.PathLike, device: str = "cpu") -> DVAETokenizer:
+        """Read a model directory."""
+        values, state = load_network(directory, KIND)
+        model = DVAE(DVAEConfig.from_dict(values))
+        load_weights(model, state, directory)
+        return cls(model, device)
+
+    @torch.inference_mode()
+    def encode_backbone(
+        self,
+        backbone: np.ndarray,
+        mask: np.ndarray,
+        index: np.ndarray,
+        *,
+        sample: bool = False,
+        seed: int = 0,
+    ) -> np.ndarray:
+        frames, length = mask.shape
+        tokens = np.empty((frames, length), np.int64)
+        rng = np.random.default_rng(seed)
+        size = max(1, 8192 // length)
+        positions = torch.as_tensor(np.asarray(index, np.int64), device=self.device)
+        for start in range(0, frames, size):
+            part = slice(start, start + size)
+            here = np.asarray(mask[part])
+            # Centred before float32 arithmetic: a box corner far away would cost digits.
+            atoms = np.where(here[..., None, None], np.nan_to_num(backbone[part]), 0)
+            count = np.maximum(here.sum(1), 1)[:, None, None, None]
+            centre = atoms[:, :, 1:2].sum(1, keepdims=True) / count
+            atoms = np.where(here[..., None, None], atoms - centre, 0).astype(np.float32)
+            uniform = None
+            if sample:
+                draws = rng.random((int(here.sum()), len(self.model.config.levels)))
+                uniform = torch.as_tensor(draws, dtype=torch.float32, device=self.device)
+            tokens[part] = (
+                self.model.tokenize(
+                    torch.as_tensor(atoms, device=self.device),
+                    torch.as_tensor(here, device=self.device),
+                    positions.expand(len(here), -1),
+                    uniform,
+                )
+                .cpu()
+                .numpy()
+            )
+        return tokens
+
+    @torch.inference_mode()
+    def decode_tokens(
+        self, tokens: np.ndarray, amino_acids: np.ndarray, index: np.ndarray
+    ) -> np.ndarray:
+        frames, length = tokens.shape
+        out = np.empty((frames, length, 4, 3), np.float32)
+        padded = -(-length // 8) * 8
+        # The pair tensor is what fills memory: B x L x L x channels.
+        size = min(64, max(1, 2**18 // padded**2))
+
+        def row(values: np.ndarray) -> torch.Tensor:
+            full = np.zeros((1, padded), np.int64)
+            full[0, :length] = values
+            return torch.as_tensor(full, device=self.device)
+
+        mask = row(np.ones(length)).bool()
+        letters, positions = row(amino_acids), row(index)
+        for start in range(0, frames, size):
+            part = slice(start, min(start + size, frames))
+            batch = np.zeros((part.stop - start, padded), np.int64)
+            batch[:, :length] = tokens[part]
+            b = len(batch)
+            decoded = self.model.reconstruct(
+                torch.as_tensor(batch, device=self.device),
+                letters.expand(b, -1),
+                mask.expand(b, -1),
+                positions.expand(b, -1),
+            )
+            out[part] = decoded.backbones[-1][:, :length].cpu().numpy()
+        return out

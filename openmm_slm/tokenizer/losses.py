@@ -1,0 +1,96 @@
+"""Reconstruction errors of frames and backbones (torch, differentiable, nm).
+
+The likelihood of stage 1 is an isotropic Laplace of local-frame coordinates: up to a constant,
+-log p(x|z,c) is the mean distance of atoms in residue frames over its scale. `local_error` states
+it for pairs near in sequence, `frame_aligned_error` for all pairs (FAPE; Jumper et al., 2021).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from ..frames import Frames, full_precision, to_local
+
+_EPS = 1e-6  # nm^2 under the root
+
+
+def _distance(difference: torch.Tensor) -> torch.Tensor:
+    return (difference.pow(2).sum(-1) + _EPS).sqrt()
+
+
+def local_error(
+    predicted: torch.Tensor,
+    predicted_frames: Frames,
+    true: torch.Tensor,
+    true_frames: Frames,
+    mask: torch.Tensor,
+    band: int = 6,
+    clamp: float = 1.0,
+) -> torch.Tensor:
+    """Mean distance (nm) of the atoms of residues i-band..i+band (without i) in the frame of i.
+
+    Backbones [B, L, 4, 3], frames ([B, L, 3, 3], [B, L, 3]), mask [B, L].
+    """
+    total = weight = 0.0
+    length = mask.shape[1]
+    with full_precision(predicted):
+        for offset in [*range(-band, 0), *range(1, band + 1)]:
+            i = slice(max(0, -offset), length - max(0, offset))
+            j = slice(max(0, offset), length - max(0, -offset))
+
+            def local(frames: Frames, atoms: torch.Tensor, i: slice = i, j: slice = j):
+                return to_local((frames[0][:, i], frames[1][:, i]), atoms[:, j])
+
+            both = (mask[:, i] & mask[:, j]).float()
+            error = _distance(local(predicted_frames, predicted) - local(true_frames, true))
+            total = total + (error.clamp(max=clamp).mean(-1) * both).sum()
+            weight = weight + both.sum()
+    return total / weight.clamp(min=1) if torch.is_tensor(weight) else predicted.sum() * 0
+
+
+def frame_aligned_error(
+    predicted: torch.Tensor,
+    predicted_frames: Frames,
+    true: torch.Tensor,
+    true_frames: Frames,
+    mask: torch.Tensor,
+    chosen: torch.Tensor,
+    clamp: torch.Tensor,
+) -> torch.Tensor:
+    """Mean distance (nm) of all atoms in the frames of `chosen` residues.
+
+    chosen int64 [B, n]; clamp [B] is the largest distance counted in each entry.
+    """
+
+    def pick(values: torch.Tensor) -> torch.Tensor:
+        shape = (*chosen.shape, *([1] * (values.dim() - 2)))
+        return values.gather(1, chosen.view(shape).expand(*chosen.shape, *values.shape[2:]))
+
+    with full_precision(predicted):
+
+        def local(frames: Frames, atoms: torch.Tensor) -> torch.Tensor:
+            delta = atoms.flatten(1, 2).unsqueeze(1) - pick(frames[1]).unsqueeze(2)
+            return delta @ pick(frames[0])
+
+        error = _distance(local(predicted_frames, predicted) - local(true_frames, true))
+        error = torch.minimum(error, clamp.view(-1, 1, 1))
+        weight = pick(mask.float()).unsqueeze(-1)
+        weight = weight * mask.float().repeat_interleave(predicted.shape[2], 1).unsqueeze(1)
+        return (error * weight).sum() / weight.sum().clamp(min=1)
+
+
+def distogram_loss(logits: torch.Tensor, ca: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Cross entropy (nats) of CA-CA distance bins of 0.1 nm; logits [B, L, L, bins]."""
+    with full_precision(ca):
+        bins = (torch.cdist(ca, ca) * 10).long().clamp(0, logits.shape[-1] - 1)
+        both = mask.unsqueeze(1) & mask.unsqueeze(2)
+        return F.cross_entropy(logits[both].float(), bins[both])
+
+
+def peptide_bond_error(backbone: torch.Tensor, bonded: torch.Tensor) -> torch.Tensor:
+    """Mean |C-N - 0.133| (nm, each at most 0.3) over bonded [B, L-1] neighbours."""
+    with full_precision(backbone):
+        length = _distance(backbone[:, 1:, 0] - backbone[:, :-1, 2])
+        error = (length - 0.133).abs().clamp(max=0.3)
+        return (error * bonded).sum() / bonded.sum().clamp(min=1)

@@ -1,0 +1,98 @@
+"""q(z|x), second half: finite scalar quantization with stochastic rounding.
+
+Finite scalar quantization (Mentzer et al., 2023) rounds each of a few bounded numbers to one of
+its levels; the token is their mixed-radix number. Rounding up with probability equal to the
+fraction makes q(z|x) a product of Bernoullis, so that the posterior is a real categorical and
+
+    KL(q(z|x) || uniform) = log |V| - sum of the binary entropies
+
+is exact and differentiable. Without a fixed scale the codes collapse to one: the encoder output is
+whitened (mean and covariance, batch statistics in training, running ones afterwards) first.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn as nn
+
+
+class StochasticFSQ(nn.Module):
+    """Quantizer of ``prod(levels)`` codes.
+
+    Parameters
+    ----------
+    levels : tuple of int
+        Levels of each dimension; (8, 8, 8) gives 512 codes.
+    """
+
+    def __init__(self, levels: tuple[int, ...] = (8, 8, 8)) -> None:
+        super().__init__()
+        n = len(levels)
+        self.size = math.prod(levels)
+        radix = [math.prod(levels[:i]) for i in range(n)]
+        self.register_buffer("levels", torch.tensor(levels, dtype=torch.float32), persistent=False)
+        self.register_buffer("radix", torch.tensor(radix), persistent=False)
+        self.register_buffer("mean", torch.zeros(n))
+        self.register_buffer("whiten", torch.eye(n))
+        self.soft = False  # additive noise instead of rounding, for the first steps of training
+        self.momentum = 0.05
+
+    def _whitened(self, x: torch.Tensor) -> torch.Tensor:
+        if not (self.training and torch.is_grad_enabled()):
+            return (x - self.mean) @ self.whiten.T
+        centred = x - x.mean(0)
+        covariance = centred.T @ centred / len(centred)
+        ridge = 1e-4 * torch.eye(x.shape[1], device=x.device)
+        lower = torch.linalg.cholesky((covariance + ridge).double()).float()
+        with torch.no_grad():
+            eye = torch.eye(len(lower), device=x.device)
+            inverse = torch.linalg.solve_triangular(lower, eye, upper=False)
+            self.mean.lerp_(x.mean(0), self.momentum)
+            self.whiten.lerp_(inverse, self.momentum)
+        return torch.linalg.solve_triangular(lower, centred.T, upper=False).T
+
+    @torch.no_grad()
+    def calibrate(self, x: torch.Tensor) -> None:
+        """Set the statistics to those of encoder outputs x [R, n], once the encoder is final."""
+        self.mean.copy_(x.mean(0))
+        covariance = torch.cov((x - self.mean).T.double()) + 1e-4 * torch.eye(x.shape[1])
+        self.whiten.copy_(torch.linalg.inv(torch.linalg.cholesky(covariance)).float())
+
+    def _levels(self, x: torch.Tensor) -> torch.Tensor:
+        """Encoder output [R, n] to real-valued levels in [0, levels - 1]."""
+        scaled = torch.sigmoid(1.6 * self._whitened(x)) * self.levels - 0.5
+        return torch.minimum(scaled.clamp(min=0), self.levels - 1)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Training: encoder output [R, n] -> codes [R, n], tokens [R], KL per residue [R] (nats)."""
+        level = self._levels(x)
+        fraction = level - level.floor()
+        hard = level.floor() + (torch.rand_like(fraction) < fraction).float()
+        if self.soft:
+            value = level + torch.rand_like(level) - 0.5
+        else:
+            value = level + (hard - level).detach()
+        p = fraction.clamp(1e-4, 1 - 1e-4)
+        entropy = -(p * p.log() + (1 - p) * (1 - p).log()).sum(-1)
+        tokens = (hard.long() * self.radix).sum(-1)
+        return self._scale(value), tokens, math.log(self.size) - entropy
+
+    @torch.no_grad()
+    def tokens(self, x: torch.Tensor, uniform: torch.Tensor | None = None) -> torch.Tensor:
+        """Tokens int64 [R]: the posterior's mode, or its sample at `uniform` [R, n] in [0, 1)."""
+        level = self._levels(x)
+        if uniform is None:
+            hard = (level + 0.5).floor()
+        else:
+            hard = level.floor() + (uniform < level - level.floor()).float()
+        return (hard.long() * self.radix).sum(-1)
+
+    def codes(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Tokens [...] to codes [..., n] in [-1, 1]."""
+        level = torch.div(tokens.unsqueeze(-1), self.radix, rounding_mode="floor") % self.levels
+        return self._scale(level)
+
+    def _scale(self, level: torch.Tensor) -> torch.Tensor:
+        return level / (self.levels - 1) * 2 - 1

@@ -1,0 +1,163 @@
+"""How well a tokenizer gives structures back: the one evaluation of stage 1.
+
+Training validates with it, ``openmm-slm benchmark reconstruction`` reports with it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+
+from .. import geometry
+from ..frames import frames_from_backbone
+from ..tokenizer.dvae import DVAE
+from ..tokenizer.losses import local_error
+from .batches import pad_entries
+from .shards import Entry, ShardDataset
+
+LENGTHS = (64, 128, 256, 512)
+
+
+def _batches(dataset: ShardDataset, rows: Sequence[int], residues: int) -> Iterator[list[Entry]]:
+    """Entries of similar length together, at most about `residues` padded residues each."""
+    batch: list[Entry] = []
+    for row in sorted(rows, key=lambda r: dataset.lengths[r]):
+        entry = dataset[row]
+        if batch and len(entry.sequence) * (len(batch) + 1) > residues:
+            yield batch
+            batch = []
+        batch.append(entry)
+    if batch:
+        yield batch
+
+
+def chain_metrics(
+    predicted: np.ndarray, true: np.ndarray, mask: np.ndarray, chain_break: np.ndarray
+) -> dict[str, float]:
+    """Figures of one reconstructed chain; backbones [L, 4, 3] in nm.
+
+    ``rmsd`` (CA, nm), ``local`` (nm, mean distance of N, CA, C, O of residues i-6..i+6 in the
+    frame of i), ``lddt`` (CA, 1.5 nm), ``broken`` (share of peptide bonds off by over 0.01 nm),
+    ``clashes`` (CA pairs two or more apart under 0.3 nm), ``clashing`` (1 if there are any),
+    ``wrong_omega`` (share of peptide bonds cis for trans or trans for cis).
+    """
+    bonded = ~chain_break[1:] & mask[1:] & mask[:-1]
+    length = np.linalg.norm(predicted[1:, 0] - predicted[:-1, 2], axis=-1)[bonded]
+    omega = [geometry.backbone_torsions(x, chain_break)[2][1:][bonded] for x in (predicted, true)]
+    cis = [np.abs(x) < np.pi / 2 for x in omega]
+    tensors = [torch.as_tensor(x)[None] for x in (predicted, np.nan_to_num(true), mask)]
+    local = local_error(
+        tensors[0],
+        frames_from_backbone(tensors[0]),
+        tensors[1],
+        frames_from_backbone(tensors[1]),
+        tensors[2],
+        clamp=float("inf"),
+    )
+    clashes = int(geometry.ca_clashes(predicted[mask, 1]))
+    per_residue = max(1, bonded.sum())
+    return {
+        "rmsd": float(geometry.rmsd(predicted[mask, 1], true[mask, 1])),
+        "local": float(local),
+        "lddt": float(geometry.lddt_ca(predicted[mask, 1], true[mask, 1])[1]),
+        "broken": float((np.abs(length - 0.133) > 0.01).sum() / per_residue),
+        "wrong_omega": float((cis[0] != cis[1]).sum() / per_residue),
+        "clashes": clashes,
+        "clashing": float(clashes > 0),
+    }
+
+
+@torch.no_grad()
+def reconstruct_chains(
+    model: DVAE, dataset: ShardDataset, rows: Sequence[int], residues: int = 4096, shuffle: bool = False
+) -> tuple[list[dict], np.ndarray]:
+    """Encode and decode entries of a dataset.
+
+    Parameters
+    ----------
+    model : DVAE
+    dataset : ShardDataset
+    rows : sequence of int
+    residues : int
+        Padded residues per batch.
+    shuffle : bool
+        Permute each chain's tokens before decoding: what sequence and length alone give.
+
+    Returns
+    -------
+    table : list of dict
+        ``id``, ``cluster``, ``length`` and `chain_metrics` of each chain.
+    counts : ndarray, int64 [V]
+        How often each code was used.
+    """
+    model.eval()
+    device = next(model.parameters()).device
+    rng = np.random.default_rng(0)
+    table, counts = [], np.zeros(model.quantizer.size, np.int64)
+    for entries in _batches(dataset, rows, residues):
+        batch = pad_entries(entries)
+        tensors = {k: torch.as_tensor(v).to(device) for k, v in batch.items()}
+        tokens = model.tokenize(tensors["backbone"], tensors["mask"], tensors["index"])
+        counts += np.bincount(tokens[tensors["mask"]].cpu().numpy(), minlength=len(counts))
+        if shuffle:
+            for row, mask in enumerate(batch["mask"]):
+                present = np.flatnonzero(mask)
+                tokens[row, present] = tokens[row, rng.permutation(present)]
+        out = model.reconstruct(
+            tokens, tensors["amino_acids"], tensors["mask"], tensors["index"]
+        )
+        backbones = out.backbones[-1].float().cpu().numpy()
+        for row, entry in enumerate(entries):
+            n = len(entry.sequence)
+            mask = batch["mask"][row, :n]
+            metrics = chain_metrics(backbones[row, :n], entry.backbone, mask, entry.chain_break)
+            table.append(
+                {"id": entry.id, "cluster": entry.cluster, "length": n, **metrics}
+            )
+    return table, counts
+
+
+def by_cluster(table: list[dict], name: str, longest: int | None = None) -> np.ndarray:
+    """Cluster means of one figure over chains of at most `longest` residues."""
+    groups: dict[str, list[float]] = {}
+    for row in table:
+        if longest is None or row["length"] <= longest:
+            groups.setdefault(row["cluster"], []).append(row[name])
+    return np.array([np.mean(values) for values in groups.values()])
+
+
+def perplexity(counts: np.ndarray) -> float:
+    """exp of the entropy of code usage."""
+    share = counts[counts > 0] / counts.sum()
+    return float(np.exp(-(share * np.log(share)).sum()))
+
+
+def summarize(table: list[dict], counts: np.ndarray) -> dict[str, float]:
+    """One row of figures: medians over clusters (Å for distances), means for rates."""
+    summary = {}
+    for longest in LENGTHS:
+        values = by_cluster(table, "rmsd", longest)
+        summary[f"rmsd_{longest}"] = 10 * float(np.median(values)) if len(values) else float("nan")
+    summary["local"] = 10 * float(np.median(by_cluster(table, "local")))
+    summary["lddt"] = float(np.median(by_cluster(table, "lddt")))
+    for name in ("broken", "wrong_omega", "clashing"):
+        summary[name] = float(by_cluster(table, name).mean())
+    summary["codes"] = int((counts > 0).sum())
+    summary["perplexity"] = perplexity(counts)
+    return summary
+
+
+def validation_metrics(
+    data: str | os.PathLike, chains: int = 48, max_length: int = 256
+) -> Callable[[DVAE], dict[str, float]]:
+    """Evaluation on one chain each of `chains` validation clusters, for use in training."""
+    try:
+        dataset = ShardDataset(data, "val", ("backbone", "heavy", "shard"))
+    except ValueError:  # a user's own data may have no validation split
+        return lambda model: {}
+    groups = [g[dataset.lengths[g] <= max_length] for g in dataset.clusters()]
+    rows = [int(g[0]) for g in groups if len(g)][:chains]
+    return lambda model: summarize(*reconstruct_chains(model, dataset, rows))

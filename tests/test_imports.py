@@ -1,0 +1,143 @@
+"""The house: imports run one way, light modules stay light, public names exist."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pkgutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import openmm_slm
+
+ROOT = Path(openmm_slm.__file__).parent
+
+# A module may import modules of its own level or below.
+LEVELS = [
+    ("errors",),
+    ("sequence", "geometry"),
+    ("structure", "structure_files", "validity"),
+    ("frames",),
+    ("layers", "models.storage"),
+    ("tokenizer", "language", "allatom", "relaxation", "comparison"),
+    ("models", "output", "plots"),
+    ("ensemble", "training", "seeding"),
+    ("benchmarks",),
+    ("cli",),
+    ("__main__",),
+]
+LIGHT = ("errors", "sequence", "structure", "geometry", "validity", "comparison", "relaxation")
+HEAVY = ("torch", "openmm", "mdtraj", "scipy", "pandas", "matplotlib", "parmed", "gemmi")
+
+
+def modules() -> list[str]:
+    found = pkgutil.walk_packages([str(ROOT)], "openmm_slm.")
+    return [module.name for module in found]
+
+
+def level(module: str) -> int:
+    name = module.removeprefix("openmm_slm.")
+    parts = name.split(".")
+    for length in range(len(parts), 0, -1):  # the most specific entry decides
+        for number, names in enumerate(LEVELS):
+            if ".".join(parts[:length]) in names:
+                return number
+    raise AssertionError(f"{module} has no place in LEVELS: decide which and add it")
+
+
+def imported(module: str) -> set[str]:
+    """Modules of the package that `module` names anywhere, inside functions too."""
+    spec = importlib.util.find_spec(module)
+    package = module if spec.submodule_search_locations else module.rpartition(".")[0]
+    names = set()
+    for node in ast.walk(ast.parse(Path(spec.origin).read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = package.rsplit(".", node.level - 1)[0] if node.level > 1 else package
+            target = f"{base}.{node.module}" if node.module else base
+            for alias in node.names:
+                below = f"{target}.{alias.name}"
+                names.add(below if below in ALL else target)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("openmm_slm"):
+            names.add(node.module)
+    return names - {"openmm_slm"}
+
+
+ALL = set(modules())
+
+
+@pytest.mark.parametrize("module", sorted(ALL))
+def test_imports_run_one_way(module):
+    for other in imported(module):
+        assert level(other) <= level(module), f"{module} imports {other}, which stands above it"
+
+
+@pytest.mark.parametrize("module", sorted(ALL - {"openmm_slm.__main__"}))
+def test_every_module_imports(module):
+    importlib.import_module(module)
+
+
+def test_every_public_name_exists_and_is_documented():
+    for name in openmm_slm.__all__:
+        value = getattr(openmm_slm, name)
+        assert name == "__version__" or value.__doc__
+
+
+def test_no_module_bears_the_name_of_a_public_function():
+    for name in openmm_slm.__all__:
+        value = getattr(openmm_slm, name)
+        assert f"openmm_slm.{name}" not in ALL, name
+        assert not hasattr(value, "__path__")
+
+
+def fresh(code: str) -> str:
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+def test_import_is_quick_and_light():
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        fresh("pass")
+        bare = time.perf_counter() - start
+        start = time.perf_counter()
+        loaded = fresh("import sys, openmm_slm; print(' '.join(sys.modules))").split()
+        times.append(time.perf_counter() - start - bare)
+    assert not set(HEAVY) & set(loaded)
+    assert sorted(times)[1] < 0.5
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_light_modules_load_nothing_heavy(name):
+    if f"openmm_slm.{name}" not in ALL:
+        pytest.skip(f"{name} is not written yet")
+    loaded = fresh(f"import sys, openmm_slm.{name}; print(' '.join(sys.modules))").split()
+    assert not set(HEAVY) & set(loaded)
+
+
+def test_trainers_need_only_torch_numpy_safetensors_tqdm_click():
+    """A borrowed GPU box has no openmm, mdtraj, gemmi or scipy."""
+    code = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split('.')[0] in {absent}:
+            raise ImportError(name + ' is absent here')
+sys.meta_path.insert(0, Absent())
+import openmm_slm.cli, openmm_slm.training.train_tokenizer
+import openmm_slm.training.train_language_model, openmm_slm.training.tokens
+import openmm_slm.training.reconstruction
+from openmm_slm.tokenizer.dvae import DVAE
+DVAE()
+""".replace("{absent}", repr(set(HEAVY) - {"torch"}))
+    fresh(code)
+
+
+def test_no_file_is_too_long():
+    for path in ROOT.rglob("*.py"):
+        assert len(path.read_text().splitlines()) <= 400, path

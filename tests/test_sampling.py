@@ -1,0 +1,124 @@
+"""The sampler draws from the distribution its denoiser stands for."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import chisquare
+
+from openmm_slm.language.interface import check_sampling
+from openmm_slm.language.sampling import (
+    ancestral_sample,
+    draw,
+    frame_uniforms,
+    token_probabilities,
+)
+
+V, L = 3, 3
+
+
+def joint(seed: int = 0) -> np.ndarray:
+    """A correlated distribution over V^L."""
+    p = np.random.default_rng(seed).gamma(0.5, size=(V,) * L) + 0.01
+    return p / p.sum()
+
+
+def exact_denoiser(p: np.ndarray):
+    """p(z_l | visible tokens), by summation."""
+
+    def denoise(tokens: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+        rows = []
+        for b, position in where.nonzero().tolist():
+            seen = tuple(slice(None) if t == V else int(t) for t in tokens[b])
+            sub = p[tuple(s if isinstance(s, int) else slice(None) for s in seen)]
+            free = [i for i in range(L) if tokens[b, i] == V]
+            axes = tuple(k for k, i in enumerate(free) if i != position)
+            rows.append(np.log(sub.sum(axis=axes) / sub.sum()))
+        return torch.tensor(np.array(rows))
+
+    return denoise
+
+
+def sample(p, n, steps, known=None, **options):
+    given = torch.full((n, L), -1) if known is None else torch.tensor(known).expand(n, L)
+    uniforms = np.stack([frame_uniforms(5, i, L) for i in range(n)], 1)
+    return ancestral_sample(
+        exact_denoiser(p), given, torch.as_tensor(uniforms), V, steps, **options
+    )
+
+
+def test_histogram_matches_the_joint_when_positions_come_one_by_one():
+    p, n = joint(), 4000
+    tokens, log_prob = sample(p, n, steps=1000)  # two positions rarely share a step
+    index = np.ravel_multi_index(tokens.numpy().T, (V,) * L)
+    counts = np.bincount(index, minlength=V**L)
+    assert chisquare(counts, n * p.ravel()).pvalue > 1e-3
+    # One position at a time, the path's probability is the joint's, whatever the order.
+    single = log_prob.numpy() - np.log(p.ravel()[index])
+    assert np.median(np.abs(single)) < 1e-9
+
+
+def test_known_tokens_stay_and_condition_the_others():
+    p, n = joint(1), 3000
+    tokens, _ = sample(p, n, steps=500, known=[-1, 2, -1])
+    tokens = tokens.numpy()
+    assert (tokens[:, 1] == 2).all()
+    expected = p[:, 2] / p[:, 2].sum()
+    counts = np.bincount(tokens[:, 0] * V + tokens[:, 2], minlength=V * V)
+    assert chisquare(counts, n * expected.ravel()).pvalue > 1e-3
+
+
+def test_one_step_draws_independent_marginals():
+    p, n = joint(2), 4000
+    tokens, _ = sample(p, n, steps=1)
+    for position in range(L):
+        axes = tuple(i for i in range(L) if i != position)
+        counts = np.bincount(tokens[:, position].numpy(), minlength=V)
+        assert chisquare(counts, n * p.sum(axis=axes)).pvalue > 1e-3
+
+
+def test_steps_that_unmask_nothing_are_skipped():
+    calls = []
+
+    def denoise(tokens, where):
+        calls.append(int(where.sum()))
+        return torch.zeros(int(where.sum()), V)
+
+    uniforms = torch.as_tensor(frame_uniforms(0, 0, L)[:, None])
+    ancestral_sample(denoise, torch.full((1, L), -1), uniforms, V, 1000)
+    assert len(calls) <= L and sum(calls) == L
+
+
+def test_nucleus_keeps_the_likeliest_tokens():
+    logits = torch.log(torch.tensor([[0.5, 0.3, 0.15, 0.05]]))
+    kept = token_probabilities(logits, top_p=0.6)
+    assert torch.allclose(kept, torch.tensor([[0.625, 0.375, 0, 0]]).double(), atol=1e-6)
+    assert (token_probabilities(logits, top_p=1e-9) > 0).sum() == 1
+    warm, cold = token_probabilities(logits, 2.0), token_probabilities(logits, 0.5)
+    assert cold[0, 0] > 0.5 > warm[0, 0]
+
+
+def test_draw_never_returns_an_impossible_token():
+    probability = torch.tensor([[0.0, 0.5, 0.0, 0.5, 0.0]]).double().expand(4, -1)
+    uniform = torch.tensor([0.0, 0.4999, 0.5, 1 - 1e-16], dtype=torch.float64)
+    assert draw(probability, uniform).tolist() == [1, 1, 3, 3]
+
+
+def test_streams_differ_between_frames_and_seeds():
+    streams = [frame_uniforms(s, f, 50) for s, f in itertools.product(range(3), range(3))]
+    flat = np.array([s.ravel() for s in streams])
+    assert len(np.unique(flat)) == flat.size
+    assert np.abs(np.corrcoef(flat) - np.eye(len(flat))).max() < 0.5
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [((0.0, 1.0, None), "temperature"), ((1.0, 0.0, None), "top_p"), ((1.0, 1.5, None), "top_p"),
+     ((1.0, 1.0, 0), "steps"), ((float("nan"), 1.0, None), "temperature")],
+)
+def test_settings_out_of_range_are_named(settings, named):
+    with pytest.raises(ValueError, match=named):
+        check_sampling(*settings)

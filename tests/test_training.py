@@ -1,0 +1,216 @@
+"""Training: data that reads back, runs that repeat, both stages end to end on tiny sizes."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+from builders import ideal_backbone
+
+from openmm_slm.errors import ModelError
+from openmm_slm.models.storage import load_network, save_network
+from openmm_slm.training.batches import ClusterSampler, tokenizer_batch
+from openmm_slm.training.loop import LoopConfig
+from openmm_slm.training.shards import ShardDataset, ShardWriter
+from openmm_slm.training.tokens import TokenStore, tokenize
+from openmm_slm.training.train_language_model import bound_of_split, train_language_model
+from openmm_slm.training.train_tokenizer import train_tokenizer
+
+LETTERS = "ACDEFGHIKLMNPQRSTVWY"
+TINY = {
+    "model": {
+        "encoder_width": 32, "encoder_layers": 1, "neighbours": 8, "decoder_width": 32,
+        "decoder_heads": 2, "decoder_layers": 2, "pair": 8, "refinements": 1,
+    },
+    "training": {"warmup": 5, "validate_every": 1000, "log_every": 1, "bf16": False, "seed": 3},
+    "data": {"residues": 128, "crop": 32},
+    "loss": {"soft_steps": 4},
+}  # fmt: skip
+TINY_LM = {
+    "model": {"trunk_width": 32, "trunk_layers": 1, "trunk_heads": 2, "width": 32, "layers": 1,
+              "heads": 2},
+    "training": {"warmup": 5, "validate_every": 1000, "log_every": 1, "bf16": False},
+    "data": {"residues": 256},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    """Helices and strands of random lengths in random families; one has a gap."""
+    directory = tmp_path_factory.mktemp("shards")
+    rng = np.random.default_rng(0)
+    writer = ShardWriter(directory, atoms=4, prefix="backbone", residues_per_shard=400)
+    for number in range(24):
+        length = int(rng.integers(24, 70))
+        helix = rng.random(length) < 0.6
+        phi = np.where(helix, -60, -120) + rng.normal(0, 8, length)
+        psi = np.where(helix, -45, 130) + rng.normal(0, 8, length)
+        xyz = ideal_backbone(np.radians(phi), np.radians(psi), np.full(length, np.pi))
+        numbers, broken = np.arange(1, length + 1), np.zeros(length, bool)
+        if number == 5:
+            numbers[12:] += 7
+            broken[12] = True
+            xyz[3] = np.nan
+        writer.add(
+            f"chain{number}", "".join(rng.choice(list(LETTERS), length)), xyz, broken, numbers,
+            split="val" if number >= 20 else "train", cluster=f"family{number // 2}", note=number,
+        )  # fmt: skip
+    writer.close()
+    return directory
+
+
+def test_shards_read_back_what_was_written(shards):
+    dataset = ShardDataset(shards)
+    assert len(dataset) == 24 and len({row["shard"] for row in dataset.rows}) > 1
+    entry = dataset[5]
+    assert entry.id == "chain5" and entry.cluster == "family2"
+    assert np.isnan(entry.backbone[3]).all() and np.isfinite(entry.backbone[4]).all()
+    steps = np.diff(entry.residue_index)
+    assert steps[11] == 8 and (np.delete(steps, 11) == 1).all()
+    assert entry.chain_break[[0, 12]].all() and entry.chain_break.sum() == 2
+    assert len(ShardDataset(shards, "val")) == 4
+    assert dataset.rows[3]["note"] == "3"
+
+
+def test_a_second_writer_adds_to_the_same_directory(tmp_path):
+    for prefix in ("one", "two", "one"):  # writing "one" again replaces it
+        writer = ShardWriter(tmp_path, prefix=prefix)
+        xyz = ideal_backbone(np.full(5, -1.0), np.full(5, -0.8), np.full(5, np.pi))
+        writer.add(prefix, "AAAAA", xyz, np.zeros(5, bool), np.arange(5))
+        writer.close()
+    assert sorted(row["id"] for row in ShardDataset(tmp_path).rows) == ["one", "two"]
+
+
+def test_missing_or_empty_directories_say_what_to_do(tmp_path):
+    with pytest.raises(ValueError, match="prepare"):
+        ShardDataset(tmp_path)
+    with pytest.raises(ModelError, match="tokenize"):
+        TokenStore(tmp_path)
+
+
+def test_families_count_once_however_many_members(shards):
+    sampler = ClusterSampler(ShardDataset(shards, "train"))
+    sampler.groups = [sampler.groups[0], np.concatenate(sampler.groups[1:])]
+    rng = np.random.default_rng(0)
+    drawn = [sampler.number(rng) in sampler.groups[0] for _ in range(2000)]
+    assert abs(np.mean(drawn) - 0.5) < 0.06
+
+
+def test_a_batch_is_a_function_of_seed_and_step(shards):
+    sampler = ClusterSampler(ShardDataset(shards, "train"))
+    a, b, c = (tokenizer_batch(sampler, 128, 32, 1, step) for step in (4, 4, 5))
+    assert all(np.array_equal(a[key], b[key]) for key in a)
+    assert a["backbone"].shape != c["backbone"].shape or not np.array_equal(
+        a["backbone"], c["backbone"]
+    )
+    ends = a["crop_start"] + 32
+    assert (a["crop_start"] >= 0).all() and len(a["crop_start"]) == 4
+    assert (ends <= np.maximum(32, a["mask"].shape[1])).all()
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def trained(shards, tmp_path_factory, one_thread):
+    """Ten steps at once; and six, stop, resume to ten."""
+    root = tmp_path_factory.mktemp("runs")
+    whole = {**TINY, "training": {**TINY["training"], "steps": 10}}
+    part = {**TINY, "training": {**TINY["training"], "steps": 6}}
+    train_tokenizer(whole, shards, root / "whole", progress=False)
+    train_tokenizer(part, shards, root / "parts", progress=False)
+    train_tokenizer(whole, shards, root / "parts", resume=True, progress=False)
+    return root
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(trained):
+    whole, parts = (load_network(trained / name / "model")[1] for name in ("whole", "parts"))
+    assert whole.keys() == parts.keys()
+    assert all(torch.equal(whole[key], parts[key]) for key in whole)
+
+
+def test_the_log_has_every_step_and_the_elbo_terms(trained):
+    with open(trained / "parts" / "log.csv") as handle:
+        rows = list(csv.DictReader(handle))
+    assert [int(float(row["step"])) for row in rows] == list(range(1, 11))
+    assert all(0 <= float(row["kl"]) <= np.log(512) for row in rows)
+    assert float(rows[-1]["near_chain"]) < float(rows[0]["near_chain"])
+
+
+def test_a_decayed_copy_leaves_the_stable_checkpoint(trained, shards):
+    before = (trained / "parts" / "checkpoint.safetensors").read_bytes()
+    config = {**TINY, "training": {**TINY["training"], "steps": 10}}
+    where = train_tokenizer(config, shards, trained / "parts", resume=True, decay=3, progress=False)
+    assert where.name == "decayed" and (where / "config.json").exists()
+    assert (trained / "parts" / "checkpoint.safetensors").read_bytes() == before
+
+
+def test_a_frozen_encoder_keeps_its_tokens(trained, shards):
+    config = {**TINY, "freeze_encoder": True}
+    config["training"] = {**TINY["training"], "steps": 3}
+    start = trained / "whole" / "model"
+    where = train_tokenizer(config, shards, trained / "frozen", init_from=start, progress=False)
+    old, new = load_network(start)[1], load_network(where)[1]
+    for key in old:
+        same = torch.equal(old[key], new[key])
+        assert same or key.startswith("decoder."), key
+    assert any(not torch.equal(old[k], new[k]) for k in old if k.startswith("decoder."))
+
+
+def test_unknown_training_options_are_named():
+    with pytest.raises(ValueError, match="learning_rte"):
+        LoopConfig.from_dict({"learning_rte": 1})
+
+
+def test_language_model_trains_on_the_tokens(trained, shards, tmp_path):
+    tokens = tokenize(shards, trained / "whole" / "model", tmp_path / "tokens", progress=False)
+    store, dataset = TokenStore(tokens), ShardDataset(shards)
+    absent = store.read(dataset.rows[5])
+    assert absent[3] == -1 and (np.delete(absent, 3) >= 0).all()
+    config = {**TINY_LM, "training": {**TINY_LM["training"], "steps": 30}}
+    where = train_language_model(config, shards, tokens, tmp_path / "lm", progress=False)
+    with open(tmp_path / "lm" / "log.csv") as handle:
+        nats = [float(row["nats_per_token"]) for row in csv.DictReader(handle)]
+    assert np.mean(nats[-5:]) < np.mean(nats[:5]) - 0.3
+    from openmm_slm.models.registry import load_language_model
+
+    result = bound_of_split(shards, tokens, "val")(load_language_model(where, "cpu").network)
+    assert 0 < result["nats_per_token"] < np.log(512) + 0.5 and result["clusters"] == 2
+
+
+def test_altered_missing_or_foreign_weights_are_refused(tmp_path):
+    save_network(tmp_path / "m", "dvae", {}, {"w": torch.randn(80, 80), "b": torch.randn(3)})
+    state = load_network(tmp_path / "m", "dvae")[1]
+    assert state["w"].dtype == torch.float32 and state["b"].dtype == torch.float32
+    with pytest.raises(ModelError, match="expected 'masked_diffusion'"):
+        load_network(tmp_path / "m", "masked_diffusion")
+    shard = tmp_path / "m" / "weights_000.safetensors"
+    data = bytearray(shard.read_bytes())
+    data[-1] ^= 1
+    shard.write_bytes(data)
+    with pytest.raises(ModelError, match="checksum"):
+        load_network(tmp_path / "m")
+    shard.unlink()
+    with pytest.raises(ModelError, match="missing"):
+        load_network(tmp_path / "m")
+    config = tmp_path / "m" / "config.json"
+    config.write_text(json.dumps({"format": 99}))
+    with pytest.raises(ModelError, match="format 99"):
+        load_network(tmp_path / "m")
+
+
+def test_large_networks_are_sharded(tmp_path):
+    state = {f"w{i}": torch.randn(2048, 1024) for i in range(9)}
+    save_network(tmp_path, "dvae", {}, state)
+    files = list(tmp_path.glob("*.safetensors"))
+    assert len(files) > 1 and max(f.stat().st_size for f in files) < 16 * 2**20
+    again = load_network(tmp_path)[1]
+    assert all(torch.allclose(again[k], state[k], atol=2e-3) for k in state)

@@ -62,7 +62,7 @@ class Block(nn.Module):
     def forward(
         self, x: torch.Tensor, angles: torch.Tensor, bias: torch.Tensor | None
     ) -> torch.Tensor:
-        """x [B, L, D], angles [B, L, C/2], bias broadcast to [B, H, L, L] (additive) -> [B, L, D]."""
+        """x [B, L, D], angles [B, L, C/2], additive bias [B or 1, H or 1, L or 1, L] -> x."""
         b, length, width = x.shape
         q, k, v = (
             self.qkv(self.norm(x))

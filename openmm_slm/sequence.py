@@ -16,13 +16,11 @@ UNKNOWN = 20  # index of any other residue ("X") in network input
 MAX_LENGTH = 1024
 CHAIN_GAP = 65  # residue index step between chains: beyond every relative position
 
-THREE_LETTER = dict(
-    zip(
-        AMINO_ACIDS,
-        "ALA CYS ASP GLU PHE GLY HIS ILE LYS LEU MET ASN PRO GLN ARG SER THR VAL TRP TYR".split(),
-        strict=True,
-    )
-)
+THREE_LETTER = {
+    "A": "ALA", "C": "CYS", "D": "ASP", "E": "GLU", "F": "PHE", "G": "GLY", "H": "HIS",
+    "I": "ILE", "K": "LYS", "L": "LEU", "M": "MET", "N": "ASN", "P": "PRO", "Q": "GLN",
+    "R": "ARG", "S": "SER", "T": "THR", "V": "VAL", "W": "TRP", "Y": "TYR",
+}  # fmt: skip
 ONE_LETTER = {three: one for one, three in THREE_LETTER.items()}
 
 _REMEDY = {

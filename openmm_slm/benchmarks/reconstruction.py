@@ -24,7 +24,7 @@ def benchmark_reconstruction(
     summary, control = summarize(table, counts), summarize(shuffled, counts)
     clusters = len({row["cluster"] for row in table})
     lines = [
-        f"{split}: {len(table)} chains, {clusters} clusters of 30 % identity; medians over clusters",
+        f"{split}: {len(table)} chains, {clusters} clusters; medians over cluster means",
         f"{'':38} {'tokens':>9} {'shuffled':>9}",
     ]
     for longest in LENGTHS:

@@ -79,7 +79,7 @@ class StructureLanguageModel(ABC):
 def check_sampling(temperature: float, top_p: float, steps: int | None) -> None:
     """Raise ValueError for sampling settings out of range."""
     if not temperature > 0:
-        raise ValueError(f"temperature is {temperature}, it must be positive (1 is the model's own)")
+        raise ValueError(f"temperature is {temperature}, it must be positive (1: as learned)")
     if not 0 < top_p <= 1:
         raise ValueError(f"top_p is {top_p}, it must lie in (0, 1] (1 keeps every token)")
     if steps is not None and steps < 1:

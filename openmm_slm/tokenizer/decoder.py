@@ -168,5 +168,6 @@ class Decoder(nn.Module):
                 )
             )
             weight = mask.unsqueeze(-1).float()
-            centre = (origin * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp(min=1)
+            count = weight.sum(1, keepdim=True).clamp(min=1)
+            centre = (origin * weight).sum(1, keepdim=True) / count
         return rotation, origin - centre

@@ -110,7 +110,7 @@ class Encoder(nn.Module):
     def forward(
         self, backbone: torch.Tensor, mask: torch.Tensor, index: torch.Tensor
     ) -> torch.Tensor:
-        """Backbones [B, L, 4, 3], mask and residue index [B, L] -> float32 [R, out], R = mask.sum()."""
+        """Backbones [B, L, 4, 3], mask and index [B, L] -> float32 [R, out], R = mask.sum()."""
         graph = neighbour_graph(backbone, mask, index, self.neighbours)
         edges = self.edge(graph.features) + self.offset(graph.offset)
         count = graph.weight.sum(1, keepdim=True)
@@ -138,7 +138,7 @@ class _Message(nn.Module):
         )
 
     def forward(self, state, edges, neighbours, mean):
-        # Project before gathering: R rows instead of R x k (and index_select, whose gradient is flat).
+        # Project before gathering: R rows instead of R x k. index_select has a flat gradient.
         other = self.to_other(state).index_select(0, neighbours.flatten()).view(edges.shape)
         message = F.gelu(
             self.to_self(state).unsqueeze(1) + other + self.to_edge(edges), approximate="tanh"

@@ -66,7 +66,7 @@ class StochasticFSQ(nn.Module):
         return torch.minimum(scaled.clamp(min=0), self.levels - 1)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Training: encoder output [R, n] -> codes [R, n], tokens [R], KL per residue [R] (nats)."""
+        """Training: encoder output [R, n] -> codes [R, n], tokens [R], KL [R] (nats)."""
         level = self._levels(x)
         fraction = level - level.floor()
         hard = level.floor() + (torch.rand_like(fraction) < fraction).float()

@@ -72,7 +72,11 @@ def chain_metrics(
 
 @torch.no_grad()
 def reconstruct_chains(
-    model: DVAE, dataset: ShardDataset, rows: Sequence[int], residues: int = 4096, shuffle: bool = False
+    model: DVAE,
+    dataset: ShardDataset,
+    rows: Sequence[int],
+    residues: int = 4096,
+    shuffle: bool = False,
 ) -> tuple[list[dict], np.ndarray]:
     """Encode and decode entries of a dataset.
 

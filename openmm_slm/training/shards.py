@@ -2,8 +2,8 @@
 
 A shard directory holds::
 
-    index.csv               one row per entry: id, split, cluster, shard, offset, length, sequence, ...
-    shard_000.atoms.npy     float32 [R, A, 3], nm, NaN where absent; A = 4 (N, CA, C, O) or 14 (atom14)
+    index.csv               one row per entry: id, split, cluster, shard, offset, length, sequence
+    shard_000.atoms.npy     float32 [R, A, 3], nm, NaN where absent; A = 4 (backbone) or 14
     shard_000.residues.npy  [R] of (chain_index, residue_number, chain_break)
 
 An entry is a chain or a complex (chains joined by ``:`` in ``sequence``) and occupies the rows

@@ -210,6 +210,35 @@ def benchmark_lm(data, tokens, models, split, device, threads):
     click.echo(benchmark_likelihood(data, tokens, models, split, device))
 
 
+@main.group()
+def models() -> None:
+    """List models, put trained parts together."""
+
+
+@models.command("list")
+def list_models():
+    """Names that --model takes, and where they are."""
+    from .models.registry import registered_models, shipped_models
+
+    for name, path in shipped_models().items():
+        click.echo(f"{name:20} {path}")
+    for name, point in registered_models().items():
+        click.echo(f"{name:20} {point.value}")
+
+
+@models.command()
+@click.option("--tokenizer", type=directory, required=True)
+@click.option("--language-model", type=directory, required=True)
+@click.option("--card", type=existing, required=True, help="Markdown: data, figures, licence.")
+@click.option("-o", "--output", type=new, required=True)
+@_report_errors
+def assemble(tokenizer, language_model, card, output):
+    """Make one model directory of a trained tokenizer and language model."""
+    from .models.storage import assemble_model
+
+    click.echo(f"model: {assemble_model(tokenizer, language_model, output, card.read_text())}")
+
+
 def _json(path: Path) -> dict:
     try:
         values = json.loads(path.read_text())

@@ -148,7 +148,7 @@ def test_kl_equals_brute_force_over_all_codes():
     quantizer = StochasticFSQ((3, 4))
     quantizer.eval()
     x = torch.randn(20, 2)
-    _, _, kl = quantizer(x)
+    kl = quantizer(x).kl
     level = quantizer._levels(x)
     for row in range(len(x)):
         p = []
@@ -162,7 +162,7 @@ def test_kl_equals_brute_force_over_all_codes():
 
 
 def test_posterior_samples_have_the_posterior_frequencies():
-    quantizer = StochasticFSQ((8, 8, 8))
+    quantizer = StochasticFSQ((8, 8, 8)).eval()
     x = torch.randn(1, 3).expand(4000, 3)
     level = quantizer._levels(x[:1])[0]
     drawn = quantizer.tokens(x, torch.rand(4000, 3))
@@ -186,3 +186,15 @@ def test_calibration_whitens():
     w = quantizer.eval()._whitened(x)
     torch.testing.assert_close(torch.cov(w.T), torch.eye(3), atol=0.02, rtol=0)
     assert w.mean(0).abs().max() < 1e-3
+
+
+def test_usage_kl_is_that_of_the_mean_posterior():
+    quantizer = StochasticFSQ((3, 4)).eval()
+    x = torch.randn(300, 2)
+    level = quantizer._levels(x)
+    mean = np.zeros(12)
+    for code in itertools.product(range(3), range(4)):
+        weight = (1 - (level - torch.tensor(code)).abs()).clamp(min=0).prod(-1)
+        mean[code[0] + 3 * code[1]] = weight.mean()
+    expected = (mean * np.log(mean * 12 + 1e-12)).sum()
+    assert abs(float(quantizer(x).usage_kl) - expected) < 1e-4

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,9 +30,13 @@ def write_json(path: Path, values: dict) -> None:
 
 
 def save_network(
-    directory: str | os.PathLike, kind: str, config: dict, state: dict[str, torch.Tensor]
+    directory: str | os.PathLike,
+    kind: str,
+    config: dict,
+    state: dict[str, torch.Tensor],
+    **extra: str,
 ) -> None:
-    """Write one network (`kind` names its class, `config` its sizes).
+    """Write one network (`kind` names its class, `config` its sizes, `extra` goes beside them).
 
     Matrices are stored as float16; vectors and small buffers (norms, quantizer statistics), whose
     rounding would cost more than the bytes it saves, as float32.
@@ -62,7 +67,7 @@ def save_network(
         checksums[path.name] = _checksum(path)
     write_json(
         directory / "config.json",
-        {"format": FORMAT, "kind": kind, "config": config, "sha256": checksums},
+        {"format": FORMAT, "kind": kind, **extra, "config": config, "sha256": checksums},
     )
 
 
@@ -117,3 +122,55 @@ def load_weights(module: torch.nn.Module, state: dict[str, torch.Tensor], source
         module.load_state_dict(state)
     except RuntimeError as error:
         raise ModelError(f"{source}: weights do not fit its config.json: {error}") from None
+
+
+def fingerprint(directory: str | os.PathLike, prefixes: tuple[str, ...]) -> str:
+    """Short hash of the weights whose names start with `prefixes`."""
+    _, state = load_network(directory)
+    digest = hashlib.sha256()
+    for name in sorted(name for name in state if name.startswith(prefixes)):
+        digest.update(name.encode() + state[name].numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def tokenizer_fingerprint(directory: str | os.PathLike) -> str:
+    """What decides the tokens of a dVAE: two with the same value give the same tokens."""
+    return fingerprint(directory, ("encoder.", "quantizer."))
+
+
+def assemble_model(
+    tokenizer: str | os.PathLike,
+    language_model: str | os.PathLike,
+    output: str | os.PathLike,
+    card: str,
+) -> Path:
+    """Put a trained tokenizer and language model into one model directory.
+
+    Parameters
+    ----------
+    tokenizer, language_model : path
+        Directories the trainers exported.
+    output : path
+    card : str
+        Text of ``README.md``: data, split, figures, licence.
+
+    Raises
+    ------
+    ModelError
+        The language model was trained on another tokenizer's tokens.
+    """
+    trained_on = read_config(language_model).get("tokenizer")
+    tokens_of = tokenizer_fingerprint(tokenizer)
+    if trained_on != tokens_of:
+        raise ModelError(
+            f"{language_model} was trained on the tokens of tokenizer {trained_on}, {tokenizer} "
+            f"is {tokens_of}; tokenize the data again and train on that"
+        )
+    output = Path(output)
+    parts = {"tokenizer": tokenizer, "language_model": language_model}
+    for name, source in parts.items():
+        shutil.rmtree(output / name, ignore_errors=True)
+        shutil.copytree(source, output / name)
+    (output / "README.md").write_text(card)
+    write_json(output / "config.json", {"format": FORMAT, "kind": "model", "parts": list(parts)})
+    return output

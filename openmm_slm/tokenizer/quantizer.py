@@ -6,16 +6,31 @@ fraction makes q(z|x) a product of Bernoullis, so that the posterior is a real c
 
     KL(q(z|x) || uniform) = log |V| - sum of the binary entropies
 
-is exact and differentiable. Without a fixed scale the codes collapse to one: the encoder output is
+is exact and differentiable. Its mean splits into the information the tokens carry and
+KL(mean of q || uniform), the second of which training may weigh more: unused codes carry nothing.
+Without a fixed scale the codes collapse to one: the encoder output is
 whitened (mean and covariance, batch statistics in training, running ones afterwards) first.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn as nn
+
+
+@dataclass
+class Quantized:
+    """Codes [R, n] in [-1, 1], tokens [R], KL to the uniform prior [R] and that of the batch's
+    mean posterior (nats)."""
+
+    codes: torch.Tensor
+    tokens: torch.Tensor
+    kl: torch.Tensor
+    usage_kl: torch.Tensor
 
 
 class StochasticFSQ(nn.Module):
@@ -65,11 +80,12 @@ class StochasticFSQ(nn.Module):
         scaled = torch.sigmoid(1.6 * self._whitened(x)) * self.levels - 0.5
         return torch.minimum(scaled.clamp(min=0), self.levels - 1)
 
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Training: encoder output [R, n] -> codes [R, n], tokens [R], KL [R] (nats)."""
+    def forward(self, x: torch.Tensor) -> Quantized:
+        """Training: quantize encoder output [R, n] by posterior samples."""
         level = self._levels(x)
-        fraction = level - level.floor()
-        hard = level.floor() + (torch.rand_like(fraction) < fraction).float()
+        low = level.floor()
+        fraction = level - low
+        hard = low + (torch.rand_like(fraction) < fraction).float()
         if self.soft:
             value = level + torch.rand_like(level) - 0.5
         else:
@@ -77,7 +93,21 @@ class StochasticFSQ(nn.Module):
         p = fraction.clamp(1e-4, 1 - 1e-4)
         entropy = -(p * p.log() + (1 - p) * (1 - p).log()).sum(-1)
         tokens = (hard.long() * self.radix).sum(-1)
-        return self._scale(value), tokens, math.log(self.size) - entropy
+        full = math.log(self.size)
+        return Quantized(
+            self._scale(value), tokens, full - entropy, full - self._usage_entropy(low, fraction)
+        )
+
+    def _usage_entropy(self, low: torch.Tensor, fraction: torch.Tensor) -> torch.Tensor:
+        """Entropy (nats) of the batch's mean posterior: of its 2^n corners per residue, summed."""
+        usage = low.new_zeros(self.size)
+        for corner in itertools.product((0, 1), repeat=low.shape[1]):
+            up = low.new_tensor(corner)
+            weight = (up * fraction + (1 - up) * (1 - fraction)).prod(-1)
+            code = (torch.minimum(low + up, self.levels - 1).long() * self.radix).sum(-1)
+            usage = usage.index_add(0, code, weight)
+        usage = usage / len(low)
+        return -(usage * (usage + 1e-9).log()).sum()
 
     @torch.no_grad()
     def tokens(self, x: torch.Tensor, uniform: torch.Tensor | None = None) -> torch.Tensor:

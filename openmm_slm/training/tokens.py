@@ -6,7 +6,6 @@ absent) and ``tokens.json``, which says by which tokenizer.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -16,15 +15,15 @@ import torch
 from tqdm.auto import tqdm
 
 from ..errors import ModelError
-from ..models.storage import load_network, load_weights, write_json
+from ..models.storage import (
+    load_network,
+    load_weights,
+    tokenizer_fingerprint,
+    write_json,
+)
 from ..tokenizer.dvae import DVAE, DVAEConfig
 from .batches import pad_entries
 from .shards import Entry, ShardDataset
-
-
-def tokenizer_fingerprint(directory: str | os.PathLike) -> str:
-    """Short hash of a tokenizer's config and weight checksums."""
-    return hashlib.sha256((Path(directory) / "config.json").read_bytes()).hexdigest()[:16]
 
 
 def tokenize(

@@ -163,7 +163,9 @@ def train_language_model(
         validate = None
 
     def export(trained: MaskedDiffusion, where: Path) -> None:
-        save_network(where, KIND, trained.config.as_dict(), trained.state_dict())
+        save_network(
+            where, KIND, trained.config.as_dict(), trained.state_dict(), tokenizer=store.tokenizer
+        )
 
     trainer = Trainer(
         model,

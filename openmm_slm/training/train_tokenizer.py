@@ -27,7 +27,7 @@ DEFAULTS = {
     "model": {},
     "training": {},
     "data": {"residues": 1536, "crop": 64, "max_length": 512, "prefix": None},
-    "loss": {"beta": 0.01, "soft_steps": 600, "ramp_steps": 500},
+    "loss": {"beta": 0.01, "beta_usage": 0.1, "soft_steps": 600, "ramp_steps": 500},
     "freeze_encoder": False,
 }
 
@@ -52,9 +52,9 @@ def tokenizer_loss(model: DVAE, batch: dict, step: int, crop: int, options: dict
     with torch.set_grad_enabled(not frozen):
         quantizer.train(not frozen)
         encoded = encoder(batch["backbone"], batch["mask"], batch["index"])
-        code, tokens, kl = quantizer(encoded)
-    codes = code.new_zeros(*batch["mask"].shape, code.shape[-1])
-    codes[batch["mask"]] = code
+        quantized = quantizer(encoded)
+    codes = encoded.new_zeros(*batch["mask"].shape, encoded.shape[-1])
+    codes[batch["mask"]] = quantized.codes
 
     chain, start = batch["crop_chain"], batch["crop_start"]
     codes, true, mask, index, amino_acids = (
@@ -85,7 +85,7 @@ def tokenizer_loss(model: DVAE, batch: dict, step: int, crop: int, options: dict
         turned = 1 - (torsion * oxygen_torsion(true)).sum(-1)
         turned = (turned * mask).sum() / mask.sum()
     distogram = distogram_loss(out.distogram, true[:, :, 1], mask)
-    kl = kl.mean()
+    kl = quantized.kl.mean()
     ramp = min(1.0, step / options["ramp_steps"])
     loss = (
         4 * near_chain
@@ -93,10 +93,11 @@ def tokenizer_loss(model: DVAE, batch: dict, step: int, crop: int, options: dict
         + ramp * (sum(far) / len(far) + far[-1])
         + 0.3 * distogram
         + options["beta"] * kl
+        + options["beta_usage"] * quantized.usage_kl
         + 0.1 * turned
         + ramp * 2 * bond
     )
-    used = torch.bincount(tokens, minlength=quantizer.size).float()
+    used = torch.bincount(quantized.tokens, minlength=quantizer.size).float()
     share = used[used > 0] / used.sum()
     return loss, {
         "residues": mask.sum(),
@@ -105,6 +106,7 @@ def tokenizer_loss(model: DVAE, batch: dict, step: int, crop: int, options: dict
         "fape": far[-1],
         "distogram": distogram,
         "kl": kl,
+        "usage_kl": quantized.usage_kl,
         "bond": bond,
         "torsion": turned,
         "perplexity": (-(share * share.log()).sum()).exp(),

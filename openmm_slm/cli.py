@@ -96,7 +96,8 @@ def sample(
     from .sequence import read_fasta
 
     _set_threads(threads)
-    if Path(sequence).is_file():
+    # A sequence may be longer than a file name can be: only short ones are looked up.
+    if len(sequence) < 200 and Path(sequence).is_file():
         records = read_fasta(sequence)
         if len(records) != 1:
             raise ValueError(f"{sequence}: {len(records)} sequences, this version takes one")

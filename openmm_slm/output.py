@@ -52,8 +52,10 @@ class EnsembleWriter:
     def add(self, trajectory: mdtraj.Trajectory, report: Report) -> None:
         """Append frames and their rows of the report (which may hold dropped frames too)."""
         if self._rows is None:
-            self._open(trajectory, report)
+            self._open(report)
         if trajectory.n_frames:
+            if not self.frames:
+                trajectory[0].save_pdb(str(self.directory / "topology.pdb"))
             count = np.arange(self.frames, self.frames + trajectory.n_frames)
             self._xtc.write(trajectory.xyz, time=count.astype(np.float32), step=count)
             self.frames += trajectory.n_frames
@@ -61,11 +63,9 @@ class EnsembleWriter:
         for row in zip(*report.values(), strict=True):
             self._rows.writerow(_text(value) for value in row)
 
-    def _open(self, trajectory: mdtraj.Trajectory, report: Report) -> None:
+    def _open(self, report: Report) -> None:
         from mdtraj.formats import XTCTrajectoryFile
 
-        if trajectory.n_frames:
-            trajectory[0].save_pdb(str(self.directory / "topology.pdb"))
         self._xtc = XTCTrajectoryFile(str(self.directory / "samples.xtc.part"), "w")
         self._csv = open(self.directory / "report.csv.part", "w", newline="")  # noqa: SIM115
         self._rows = csv.writer(self._csv)

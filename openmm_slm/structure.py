@@ -294,14 +294,11 @@ def _topology(
             if wanted:
                 element = md.element.Element.getBySymbol(name[0])
                 here[name] = topology.add_atom(name, element, residue)
-        for a, b in (("N", "CA"), ("CA", "C"), ("C", "O"), ("CA", "CB")):
+        for a, b in (("N", "CA"), ("CA", "C"), ("C", "O"), *_sidechain_bonds(letter)):
             if a in here and b in here:
                 topology.add_bond(here[a], here[b])
         if i and not broken[i] and "C" in last and "N" in here:
             topology.add_bond(last["C"], here["N"])
-        for a, b in _sidechain_bonds(letter):
-            if a in here and b in here:
-                topology.add_bond(here[a], here[b])
         last = here
     return topology
 
@@ -315,10 +312,8 @@ def _standard_bonds() -> dict[str, list[tuple[str, str]]]:
 
 
 def _sidechain_bonds(letter: str) -> list[tuple[str, str]]:
-    backbone = {"N", "CA", "C", "O"}
-    names = set(ATOM14[letter]) - backbone
-    return [
-        pair
-        for pair in _standard_bonds().get(THREE_LETTER.get(letter, ""), [])
-        if set(pair) <= names
-    ]
+    if letter == "X":
+        return [("CA", "CB")]
+    names, backbone = set(ATOM14[letter]), {"N", "CA", "C", "O"}
+    pairs = map(set, _standard_bonds()[THREE_LETTER[letter]])
+    return [tuple(pair) for pair in pairs if pair <= names and not pair <= backbone]

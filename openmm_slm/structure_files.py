@@ -42,7 +42,10 @@ def read(path: str | os.PathLike) -> ProteinStructure:
         protein, with coordinates that are not finite or beyond 1e5 Å.
     """
     path = Path(path)
-    models = [_residues(model, path) for model in _parse(path)]
+    try:
+        models = [_residues(model, path) for model in _parse(path)]
+    except UnicodeDecodeError:
+        raise StructureError(f"{path}: names that are not text; the file is damaged") from None
     models = [model for model in models if model]
     if not models or len(models[0]) < 2:
         found = len(models[0]) if models else 0

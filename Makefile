@@ -22,6 +22,7 @@ test: $(VENV)/installed lint
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 
 clean:
 	rm -rf $(VENV) demo build dist *.egg-info

@@ -88,7 +88,17 @@ def main(verbose: bool) -> None:
 @_threads
 @_report_errors
 def sample(
-    sequence, output, n, model, temperature, top_p, steps, seed, batch_size, drop_invalid, device,
+    sequence,
+    output,
+    n,
+    model,
+    temperature,
+    top_p,
+    steps,
+    seed,
+    batch_size,
+    drop_invalid,
+    device,
     threads,
 ):
     """Sample conformations of SEQUENCE ("AAA:BBB" for two chains, or a FASTA file of one)."""
@@ -128,6 +138,7 @@ def train() -> None:
 
 @train.command("tokenizer")
 @_training
+@click.option("--tokens", type=directory, help="Train the decoder alone on these tokens.")
 @_report_errors
 def train_tokenizer_command(config, data, output, time_limit, threads, **options):
     """Stage 1: the dVAE, with the settings of CONFIG (JSON)."""
@@ -153,9 +164,7 @@ def train_lm_command(config, data, tokens, output, time_limit, threads, **option
     _set_threads(threads)
     options["device"] = find_device(options["device"])
     seconds = None if time_limit is None else 60 * time_limit
-    where = train_language_model(
-        _json(config), data, tokens, output, time_limit=seconds, **options
-    )
+    where = train_language_model(_json(config), data, tokens, output, time_limit=seconds, **options)
     click.echo(f"model: {where}")
 
 

@@ -175,9 +175,7 @@ class EnsembleGenerator:
         with tqdm(total=n, unit="frame", disable=not progress) as bar:
             for start in range(0, n, size):
                 frames = np.arange(start, min(start + size, n))
-                drawn = self.language_model.sample(
-                    ":".join(chains), frames, seed=seed, **settings
-                )
+                drawn = self.language_model.sample(":".join(chains), frames, seed=seed, **settings)
                 backbone = self.tokenizer.decode_tokens(drawn.tokens, amino_acids, index)
                 report = {
                     "frame": frames,

@@ -133,9 +133,7 @@ def place_backbone(
     axis = F.normalize(ca - c, dim=-1)
     away = next_n - c
     away = F.normalize(away - (away * axis).sum(-1, keepdim=True) * axis, dim=-1)
-    in_plane = c + C_O_BOND * (
-        math.cos(CA_C_O_ANGLE) * axis - math.sin(CA_C_O_ANGLE) * away
-    )
+    in_plane = c + C_O_BOND * (math.cos(CA_C_O_ANGLE) * axis - math.sin(CA_C_O_ANGLE) * away)
     direction = F.normalize(end_torsion, dim=-1)
     x = IDEAL_BACKBONE[2][0] - C_O_BOND * math.cos(CA_C_O_ANGLE)
     local = torch.cat(

@@ -127,8 +127,6 @@ class PointBlock(nn.Module):
             points = points.unflatten(-1, (n, 3)).transpose(1, 2).flatten(2, 3)
             points = (points - origin.unsqueeze(-2)) @ rotation
             norms = points.pow(2).sum(-1).add(1e-8).sqrt()
-            merged = torch.cat(
-                [scalars.transpose(1, 2).flatten(2), points.flatten(2), norms], -1
-            )
+            merged = torch.cat([scalars.transpose(1, 2).flatten(2), points.flatten(2), norms], -1)
         x = x + self.out(merged)
         return x + self.feed_forward(x)

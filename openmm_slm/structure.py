@@ -133,9 +133,7 @@ def residue_index(
     positions at 32, so 33 and more mean "unrelated").
     """
     jump = np.diff(residue_number)
-    step = np.where(
-        np.asarray(chain_break)[1:], np.where(jump > 1, jump, UNBONDED_GAP), 1
-    )
+    step = np.where(np.asarray(chain_break)[1:], np.where(jump > 1, jump, UNBONDED_GAP), 1)
     step = np.where(np.diff(chain_index) != 0, CHAIN_GAP, step)
     return np.concatenate([[0], np.cumsum(step)]).astype(np.int32)
 

@@ -16,9 +16,7 @@ C_N, N_CA, CA_C = 0.133, 0.1459, 0.1525
 Report = dict[str, np.ndarray]
 
 
-def backbone_report(
-    backbone: np.ndarray, sequence: str, chain_break: np.ndarray
-) -> Report:
+def backbone_report(backbone: np.ndarray, sequence: str, chain_break: np.ndarray) -> Report:
     """Judge backbone frames.
 
     Parameters

@@ -27,9 +27,7 @@ def random_chain(length: int = 40, seed: int = 0) -> tuple[np.ndarray, list[np.n
 def test_torsions_are_those_the_chain_was_built_with(seed):
     backbone, expected = random_chain(seed=seed)
     found = geometry.backbone_torsions(backbone.astype(np.float64))
-    for mine, theirs, span in zip(
-        found, expected, (np.s_[1:], np.s_[:-1], np.s_[1:]), strict=True
-    ):
+    for mine, theirs, span in zip(found, expected, (np.s_[1:], np.s_[:-1], np.s_[1:]), strict=True):
         np.testing.assert_allclose(np.exp(1j * mine[span]), np.exp(1j * theirs[span]), atol=1e-4)
     assert np.isnan([found[0][0], found[1][-1], found[2][0]]).all()
 

@@ -116,8 +116,13 @@ def test_streams_differ_between_frames_and_seeds():
 
 @pytest.mark.parametrize(
     ("settings", "named"),
-    [((0.0, 1.0, None), "temperature"), ((1.0, 0.0, None), "top_p"), ((1.0, 1.5, None), "top_p"),
-     ((1.0, 1.0, 0), "steps"), ((float("nan"), 1.0, None), "temperature")],
+    [
+        ((0.0, 1.0, None), "temperature"),
+        ((1.0, 0.0, None), "top_p"),
+        ((1.0, 1.5, None), "top_p"),
+        ((1.0, 1.0, 0), "steps"),
+        ((float("nan"), 1.0, None), "temperature"),
+    ],
 )
 def test_settings_out_of_range_are_named(settings, named):
     with pytest.raises(ValueError, match=named):

@@ -51,8 +51,10 @@ def test_tokens_do_not_change_under_rotation_and_translation(tokenizer, protein)
 
 def test_tokens_do_not_depend_on_atom_order(tokenizer, protein):
     order = np.concatenate(
-        [np.random.default_rng(i).permutation([a.index for a in residue.atoms])
-         for i, residue in enumerate(protein.topology.residues)]
+        [
+            np.random.default_rng(i).permutation([a.index for a in residue.atoms])
+            for i, residue in enumerate(protein.topology.residues)
+        ]
     )
     shuffled = _reordered(protein, order)
     np.testing.assert_array_equal(tokenizer.encode(shuffled), tokenizer.encode(protein))
@@ -87,8 +89,9 @@ def test_distant_residues_do_not_change_tokens(tokenizer, protein):
     after = tokenizer.encode_backbone(backbone, without, index)[0]
 
     config = tokenizer.model.config
-    graph = neighbour_graph(*(torch.as_tensor(x) for x in (backbone, mask, index[None])),
-                            config.neighbours)
+    graph = neighbour_graph(
+        *(torch.as_tensor(x) for x in (backbone, mask, index[None])), config.neighbours
+    )
     reached = np.zeros(len(ca), bool)
     reached[gone] = True
     for _ in range(config.encoder_layers + 1):  # who looks at whom, one hop at a time

@@ -120,9 +120,7 @@ class MaskedDiffusion(nn.Module):
             x = block(x, angles, padding)
         x = self.trunk_norm(x)
         b, length, _ = x.shape
-        q, k = (
-            self.to_pair(x).view(b, length, 2, c.layers * c.heads, c.pair).permute(2, 0, 3, 1, 4)
-        )
+        q, k = self.to_pair(x).view(b, length, 2, c.layers * c.heads, c.pair).permute(2, 0, 3, 1, 4)
         bias = (q @ k.transpose(-1, -2)) * c.pair**-0.5 + padding
         return Condition(
             self.to_state(x),

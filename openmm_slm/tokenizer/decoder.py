@@ -92,9 +92,7 @@ class Decoder(nn.Module):
     ) -> None:
         super().__init__()
         self.heads, self.refinements = heads, refinements
-        self.register_buffer(
-            "frequency", 2.0 ** torch.arange(3) * math.pi / 2, persistent=False
-        )
+        self.register_buffer("frequency", 2.0 ** torch.arange(3) * math.pi / 2, persistent=False)
         self.code = nn.Sequential(
             nn.Linear(code * 7, width), nn.GELU(approximate="tanh"), nn.Linear(width, width)
         )

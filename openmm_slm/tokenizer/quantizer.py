@@ -72,7 +72,9 @@ class StochasticFSQ(nn.Module):
     def calibrate(self, x: torch.Tensor) -> None:
         """Set the statistics to those of encoder outputs x [R, n], once the encoder is final."""
         self.mean.copy_(x.mean(0))
-        covariance = torch.cov((x - self.mean).T.double()) + 1e-4 * torch.eye(x.shape[1])
+        covariance = torch.cov((x - self.mean).T.double()) + 1e-4 * torch.eye(
+            x.shape[1], device=x.device
+        )
         self.whiten.copy_(torch.linalg.inv(torch.linalg.cholesky(covariance)).float())
 
     def _levels(self, x: torch.Tensor) -> torch.Tensor:

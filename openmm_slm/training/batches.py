@@ -10,11 +10,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from queue import Queue
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..sequence import encode_sequence
 from .shards import Entry, ShardDataset
+
+if TYPE_CHECKING:
+    from .tokens import TokenStore
 
 
 class ClusterSampler:
@@ -30,11 +34,6 @@ class ClusterSampler:
         """Row number of one entry."""
         group = self.groups[rng.integers(len(self.groups))]
         return int(group[rng.integers(len(group))])
-
-    def entries(self, rng: np.random.Generator) -> Iterator[Entry]:
-        """Endless stream of entries."""
-        while True:
-            yield self.dataset[self.number(rng)]
 
 
 def pad_entries(entries: list[Entry], multiple: int = 8) -> dict[str, np.ndarray]:
@@ -61,30 +60,45 @@ def pad_entries(entries: list[Entry], multiple: int = 8) -> dict[str, np.ndarray
 
 
 def tokenizer_batch(
-    sampler: ClusterSampler, residues: int, crop: int, seed: int, step: int
+    sampler: ClusterSampler,
+    residues: int,
+    crop: int,
+    seed: int,
+    step: int,
+    store: TokenStore | None = None,
 ) -> dict[str, np.ndarray]:
-    """Whole chains with about `residues` residues in all, and their crops.
+    """Whole chains and crops of them, about `residues` residues in crops.
 
-    A chain longer than `crop` gives about L / crop crops (all of it is encoded, so all of it is
-    decoded); `crop_chain`, `crop_start` int64 [C] say which.
+    A chain longer than `crop` gives about L / crop crops: all of it is encoded, so all of it is
+    decoded. With tokens from a `store` nothing is encoded and each chain gives one crop.
+    ``crop_chain``, ``crop_start`` int64 [C] say which.
     """
     rng = np.random.default_rng([seed, step])
-    entries, crops, total = [], [], 0
+    numbers, crops = [], []
     wanted = max(1, residues // crop)
-    for entry in sampler.entries(rng):
-        length = len(entry.sequence)
-        share = min(max(1, round(length / crop)), 6, wanted - total)
-        for _ in range(share):
-            crops.append((len(entries), int(rng.integers(max(1, length - crop + 1)))))
-        entries.append(entry)
-        total += share
-        if total >= wanted:
-            break
+    while len(crops) < wanted:
+        numbers.append(sampler.number(rng))
+        length = int(sampler.dataset.lengths[numbers[-1]])
+        share = 1 if store else min(max(1, round(length / crop)), 6)
+        for _ in range(min(share, wanted - len(crops))):
+            crops.append((len(numbers) - 1, int(rng.integers(max(1, length - crop + 1)))))
+    entries = [sampler.dataset[number] for number in numbers]
     batch = pad_entries(entries)
+    if store:
+        rows = [store.read(sampler.dataset.rows[number]) for number in numbers]
+        batch["tokens"] = pad_tokens(rows, batch["mask"].shape[1])
     batch["crop_chain"], batch["crop_start"] = (
         np.array([pair[i] for pair in crops], np.int64) for i in (0, 1)
     )
     return batch
+
+
+def pad_tokens(rows: list[np.ndarray], length: int) -> np.ndarray:
+    """Tokens int64 [B, length], -1 where there is none."""
+    padded = np.full((len(rows), length), -1, np.int64)
+    for number, tokens in enumerate(rows):
+        padded[number, : len(tokens)] = tokens
+    return padded
 
 
 def prefetch(make: Callable[[int], dict], first: int, depth: int = 3) -> Iterator[dict]:

@@ -124,9 +124,10 @@ class Trainer:
         with safe_open(path, "pt", device=str(self.device)) as handle:
             meta = json.loads(handle.metadata()["meta"])
             tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
-        part = lambda prefix: {  # noqa: E731
-            k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)
-        }
+
+        def part(prefix: str) -> dict[str, torch.Tensor]:
+            return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+
         self.model.load_state_dict(part("model."))
         self.ema = part("ema.")
         for key in ("step", "exp_avg", "exp_avg_sq"):

@@ -110,17 +110,13 @@ def reconstruct_chains(
             for row, mask in enumerate(batch["mask"]):
                 present = np.flatnonzero(mask)
                 tokens[row, present] = tokens[row, rng.permutation(present)]
-        out = model.reconstruct(
-            tokens, tensors["amino_acids"], tensors["mask"], tensors["index"]
-        )
+        out = model.reconstruct(tokens, tensors["amino_acids"], tensors["mask"], tensors["index"])
         backbones = out.backbones[-1].float().cpu().numpy()
         for row, entry in enumerate(entries):
             n = len(entry.sequence)
             mask = batch["mask"][row, :n]
             metrics = chain_metrics(backbones[row, :n], entry.backbone, mask, entry.chain_break)
-            table.append(
-                {"id": entry.id, "cluster": entry.cluster, "length": n, **metrics}
-            )
+            table.append({"id": entry.id, "cluster": entry.cluster, "length": n, **metrics})
     return table, counts
 
 

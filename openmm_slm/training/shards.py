@@ -23,9 +23,7 @@ import numpy as np
 from ..errors import StructureError
 from ..structure import residue_index
 
-RESIDUE_DTYPE = np.dtype(
-    [("chain_index", "<i2"), ("residue_number", "<i4"), ("chain_break", "?")]
-)
+RESIDUE_DTYPE = np.dtype([("chain_index", "<i2"), ("residue_number", "<i4"), ("chain_break", "?")])
 REQUIRED = ("id", "split", "cluster", "shard", "offset", "length", "sequence")
 
 

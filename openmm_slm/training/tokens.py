@@ -23,7 +23,7 @@ from ..models.storage import (
 )
 from ..tokenizer.dvae import DVAE, DVAEConfig
 from .batches import pad_entries
-from .shards import Entry, ShardDataset
+from .shards import ShardDataset
 
 
 def tokenize(
@@ -106,16 +106,3 @@ class TokenStore:
             self._open[shard] = np.load(self.directory / f"{shard}.tokens.npy", mmap_mode="r")
         start = int(row["offset"])
         return np.array(self._open[shard][start : start + int(row["length"])])
-
-
-def pad_tokens(
-    entries: list[Entry], tokens: list[np.ndarray], multiple: int = 8
-) -> dict[str, np.ndarray]:
-    """`pad_entries` for stage 2: tokens (-1 absent), mask, index, amino_acids [B, L]."""
-    batch = pad_entries(entries, multiple)
-    del batch["backbone"]
-    padded = np.full(batch["mask"].shape, -1, np.int64)
-    for row, mine in enumerate(tokens):
-        padded[row, : len(mine)] = mine
-        batch["mask"][row, : len(mine)] = True
-    return {**batch, "tokens": padded}

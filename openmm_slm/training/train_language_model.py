@@ -12,10 +12,10 @@ import torch
 from ..errors import SLMError
 from ..language.masked_diffusion import EPSILON, MaskedDiffusion, MaskedDiffusionConfig
 from ..models.storage import load_network, load_weights, save_network
-from .batches import ClusterSampler
+from .batches import ClusterSampler, pad_entries, pad_tokens
 from .loop import LoopConfig, Trainer
 from .shards import ShardDataset
-from .tokens import TokenStore, pad_tokens
+from .tokens import TokenStore
 
 KIND = "masked_diffusion"
 DEFAULTS = {"residues": 2048, "max_length": 512, "maskings": 4, "prefix": None}
@@ -45,11 +45,16 @@ def language_model_batch(
 def read_tokens(
     dataset: ShardDataset, store: TokenStore, numbers: list[int]
 ) -> dict[str, np.ndarray]:
-    """Padded batch of the entries `numbers`."""
-    return pad_tokens(
-        [dataset[number] for number in numbers],
-        [store.read(dataset.rows[number]) for number in numbers],
+    """Padded batch of the entries `numbers`: tokens (-1 absent), mask, index, amino_acids."""
+    batch = pad_entries([dataset[number] for number in numbers])
+    del batch["backbone"]
+    batch["tokens"] = pad_tokens(
+        [store.read(dataset.rows[number]) for number in numbers], batch["mask"].shape[1]
     )
+    # Residues without coordinates are in the sequence all the same.
+    for row, number in enumerate(numbers):
+        batch["mask"][row, : dataset.lengths[number]] = True
+    return batch
 
 
 def diffusion_bound(
@@ -147,9 +152,7 @@ def train_language_model(
         model = MaskedDiffusion(MaskedDiffusionConfig(**values))
         load_weights(model, state, init_from)
     prefix = tuple(options["prefix"]) if options["prefix"] else ("backbone", "heavy", "shard")
-    sampler = ClusterSampler(
-        ShardDataset(data, "train", prefix), max_length=options["max_length"]
-    )
+    sampler = ClusterSampler(ShardDataset(data, "train", prefix), max_length=options["max_length"])
     maskings = options["maskings"]
 
     def loss(network: MaskedDiffusion, batch: dict, step: int):

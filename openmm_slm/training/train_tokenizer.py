@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..errors import ModelError
 from ..frames import frames_from_backbone, full_precision, oxygen_torsion
-from ..models.storage import load_network, load_weights, save_network
+from ..models.storage import load_network, load_weights, save_network, tokenizer_fingerprint
 from ..tokenizer.dvae import DVAE, DVAEConfig
 from ..tokenizer.losses import (
     distogram_loss,
@@ -21,6 +22,7 @@ from .batches import ClusterSampler, pad_entries, tokenizer_batch
 from .loop import LoopConfig, Trainer
 from .reconstruction import validation_metrics
 from .shards import ShardDataset
+from .tokens import TokenStore
 
 KIND = "dvae"
 DEFAULTS = {
@@ -28,7 +30,6 @@ DEFAULTS = {
     "training": {},
     "data": {"residues": 1536, "crop": 64, "max_length": 512, "prefix": None},
     "loss": {"beta": 0.01, "beta_usage": 0.1, "soft_steps": 600, "ramp_steps": 500},
-    "freeze_encoder": False,
 }
 
 
@@ -40,27 +41,49 @@ def take_crops(values: torch.Tensor, chain: torch.Tensor, start: torch.Tensor, c
     return values[chain.unsqueeze(1), rows]
 
 
+def batch_codes(model: DVAE, batch: dict, step: int, options: dict):
+    """Codes [B, L, n] of a batch, the encoder's part of the loss, and its figures.
+
+    With ``tokens`` in the batch the encoder is frozen and its work is done already.
+    """
+    mask, quantizer = batch["mask"], model.quantizer
+    if "tokens" in batch:
+        codes = quantizer.codes(batch["tokens"].clamp(min=0))
+        return codes * mask.unsqueeze(-1), 0.0, {}
+    quantizer.soft = step < options["soft_steps"]
+    quantized = quantizer(model.encoder(batch["backbone"], mask, batch["index"]))
+    codes = quantized.codes.new_zeros(*mask.shape, quantized.codes.shape[-1])
+    codes[mask] = quantized.codes
+    kl = quantized.kl.mean()
+    used = torch.bincount(quantized.tokens, minlength=quantizer.size).float()
+    share = used[used > 0] / used.sum()
+    return (
+        codes,
+        options["beta"] * kl + options["beta_usage"] * quantized.usage_kl,
+        {
+            "kl": kl.detach(),
+            "usage_kl": quantized.usage_kl.detach(),
+            "perplexity": (-(share * share.log()).sum()).exp(),
+        },
+    )
+
+
 def tokenizer_loss(model: DVAE, batch: dict, step: int, crop: int, options: dict):
     """Negative ELBO of a batch up to constants, with the auxiliary terms; and its parts.
 
     Whole chains are encoded, crops of them decoded, so that a token means the same in a crop as
     in its chain. Distances enter in nm.
     """
-    frozen = options["frozen"]
-    encoder, quantizer = model.encoder, model.quantizer
-    quantizer.soft = not frozen and step < options["soft_steps"]
-    with torch.set_grad_enabled(not frozen):
-        quantizer.train(not frozen)
-        encoded = encoder(batch["backbone"], batch["mask"], batch["index"])
-        quantized = quantizer(encoded)
-    codes = encoded.new_zeros(*batch["mask"].shape, encoded.shape[-1])
-    codes[batch["mask"]] = quantized.codes
-
+    codes, encoder_loss, figures = batch_codes(model, batch, step, options)
     chain, start = batch["crop_chain"], batch["crop_start"]
     codes, true, mask, index, amino_acids = (
         take_crops(values, chain, start, crop)
         for values in (
-            codes, batch["backbone"], batch["mask"], batch["index"], batch["amino_acids"]
+            codes,
+            batch["backbone"],
+            batch["mask"],
+            batch["index"],
+            batch["amino_acids"],
         )
     )
     rows = start.unsqueeze(1) + torch.arange(crop, device=start.device)
@@ -85,32 +108,26 @@ def tokenizer_loss(model: DVAE, batch: dict, step: int, crop: int, options: dict
         turned = 1 - (torsion * oxygen_torsion(true)).sum(-1)
         turned = (turned * mask).sum() / mask.sum()
     distogram = distogram_loss(out.distogram, true[:, :, 1], mask)
-    kl = quantized.kl.mean()
     ramp = min(1.0, step / options["ramp_steps"])
     loss = (
         4 * near_chain
         + 2 * near
         + ramp * (sum(far) / len(far) + far[-1])
         + 0.3 * distogram
-        + options["beta"] * kl
-        + options["beta_usage"] * quantized.usage_kl
+        + encoder_loss
         + 0.1 * turned
         + ramp * 2 * bond
     )
-    used = torch.bincount(quantized.tokens, minlength=quantizer.size).float()
-    share = used[used > 0] / used.sum()
-    return loss, {
-        "residues": mask.sum(),
+    terms = {
         "near_chain": near_chain,
         "near": near,
         "fape": far[-1],
         "distogram": distogram,
-        "kl": kl,
-        "usage_kl": quantized.usage_kl,
         "bond": bond,
         "torsion": turned,
-        "perplexity": (-(share * share.log()).sum()).exp(),
     }
+    terms = {name: value.detach() for name, value in terms.items()}
+    return loss, {"residues": mask.sum(), **terms, **figures}
 
 
 # Coordinates of absent residues: any finite, non-degenerate frame.
@@ -120,12 +137,16 @@ _FAR = torch.tensor([[-0.05, 0.13, 0.0], [0.0, 0.0, 0.0], [0.15, 0.0, 0.0], [0.2
 def calibrate(model: DVAE, sampler: ClusterSampler, chains: int = 400, seed: int = 0) -> None:
     """Set the quantizer's statistics with the final encoder over `chains` random chains."""
     rng = np.random.default_rng([seed, 7])
-    stream, outputs = sampler.entries(rng), []
+    device = next(model.parameters()).device
+    outputs = []
     with torch.no_grad():
         for _ in range(-(-chains // 8)):
-            batch = pad_entries([next(stream) for _ in range(8)])
-            batch = {k: torch.as_tensor(v) for k, v in batch.items()}
-            outputs.append(model.encoder(batch["backbone"], batch["mask"], batch["index"]))
+            batch = pad_entries([sampler.dataset[sampler.number(rng)] for _ in range(8)])
+            backbone, mask, index = (
+                torch.as_tensor(batch[name], device=device)
+                for name in ("backbone", "mask", "index")
+            )
+            outputs.append(model.encoder(backbone, mask, index))
     model.quantizer.calibrate(torch.cat(outputs))
 
 
@@ -139,6 +160,7 @@ def train_tokenizer(
     data: str | os.PathLike,
     directory: str | os.PathLike,
     *,
+    tokens: str | os.PathLike | None = None,
     device: str = "cpu",
     time_limit: float | None = None,
     resume: bool = False,
@@ -151,10 +173,12 @@ def train_tokenizer(
     Parameters
     ----------
     config : dict
-        Sections ``model`` (`DVAEConfig`), ``training`` (`LoopConfig`), ``data``, ``loss``;
-        ``freeze_encoder`` trains the decoder alone on the posterior samples of a fixed encoder.
+        Sections ``model`` (`DVAEConfig`), ``training`` (`LoopConfig`), ``data``, ``loss``.
     data, directory : path
         Shards; where checkpoints, logs and the exported model go.
+    tokens : path, optional
+        Tokens that `init_from` gave these shards: the encoder stays as it is and the decoder
+        trains alone, so that language models trained on the tokens stay right.
     time_limit : float, optional
         Seconds.
     resume : bool
@@ -170,32 +194,35 @@ def train_tokenizer(
         The exported model directory.
     """
     options = {key: {**DEFAULTS[key], **config.get(key, {})} for key in ("data", "loss")}
-    loss_options = {**options["loss"], "frozen": bool(config.get("freeze_encoder", False))}
     torch.manual_seed(config.get("training", {}).get("seed", 0))
     model = DVAE(DVAEConfig.from_dict(config.get("model", {})))
     if init_from is not None:
         values, state = load_network(init_from, KIND)
         model = DVAE(DVAEConfig.from_dict(values))
         load_weights(model, state, init_from)
-    if loss_options["frozen"]:
+    store = None
+    if tokens is not None:
+        store = TokenStore(tokens)
+        if init_from is None or tokenizer_fingerprint(init_from) != store.tokenizer:
+            raise ModelError(
+                f"{tokens} holds tokens of tokenizer {store.tokenizer}; give that one as init_from"
+            )
         model.encoder.requires_grad_(False)
     chosen = options["data"]
     prefix = tuple(chosen["prefix"]) if chosen["prefix"] else ("backbone", "heavy", "shard")
     loop = LoopConfig.from_dict(config.get("training", {}))
-    sampler = ClusterSampler(
-        ShardDataset(data, "train", prefix), max_length=chosen["max_length"]
-    )
+    sampler = ClusterSampler(ShardDataset(data, "train", prefix), max_length=chosen["max_length"])
     crop = chosen["crop"]
 
     def export(trained: DVAE, where: Path) -> None:
-        if not loss_options["frozen"]:
+        if store is None:
             calibrate(trained, sampler)
         save_tokenizer(trained, where)
 
     trainer = Trainer(
         model,
-        lambda m, batch, step: tokenizer_loss(m, batch, step, crop, loss_options),
-        lambda step: tokenizer_batch(sampler, chosen["residues"], crop, loop.seed, step),
+        lambda m, batch, step: tokenizer_loss(m, batch, step, crop, options["loss"]),
+        lambda step: tokenizer_batch(sampler, chosen["residues"], crop, loop.seed, step, store),
         validation_metrics(data),
         export,
         directory,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from queue import Queue
+from queue import Full, Queue
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -104,19 +104,30 @@ def pad_tokens(rows: list[np.ndarray], length: int) -> np.ndarray:
 def prefetch(make: Callable[[int], dict], first: int, depth: int = 3) -> Iterator[dict]:
     """make(first), make(first + 1), ... computed ahead in a thread; errors surface here."""
     queue: Queue = Queue(depth)
+    stopped = threading.Event()
+
+    def put(item: object) -> None:
+        while not stopped.is_set():
+            try:
+                return queue.put(item, timeout=0.5)
+            except Full:
+                continue
 
     def work() -> None:
         step = first
         try:
-            while True:
-                queue.put(make(step))
+            while not stopped.is_set():
+                put(make(step))
                 step += 1
         except BaseException as error:  # handed to the consumer
-            queue.put(error)
+            put(error)
 
     threading.Thread(target=work, daemon=True).start()
-    while True:
-        item = queue.get()
-        if isinstance(item, BaseException):
-            raise item
-        yield item
+    try:
+        while True:
+            item = queue.get()
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stopped.set()

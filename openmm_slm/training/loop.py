@@ -173,7 +173,8 @@ class Trainer:
         before, log, row = self.seconds, _CSVLog(self.directory / "log.csv"), {}
         self.model.train()
         bar = tqdm(total=last, initial=first, disable=not progress, mininterval=5)
-        for batch in prefetch(self.make_batch, first):
+        batches = prefetch(self.make_batch, first)
+        for batch in batches:
             if self.step >= last:
                 break
             self.seconds = before + time.monotonic() - start
@@ -209,6 +210,7 @@ class Trainer:
             if not decay and time.monotonic() - saved > 60 * config.checkpoint_minutes:
                 self.save_checkpoint()
                 saved = time.monotonic()
+        batches.close()
         bar.close()
         self.seconds = before + time.monotonic() - start
         if not decay:

@@ -56,6 +56,12 @@ def backbone_torsions(
     return phi, psi, omega
 
 
+def _fit_weights(a: np.ndarray, b: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """1 for points to fit, present in both sets and in `mask`; [..., P]."""
+    fit = np.isfinite(a).all(-1) & np.isfinite(b).all(-1)
+    return (fit if mask is None else fit & np.asarray(mask, bool)).astype(np.float64)
+
+
 def superpose(
     mobile: np.ndarray, target: np.ndarray, mask: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -64,8 +70,8 @@ def superpose(
     Parameters
     ----------
     mobile, target : ndarray [..., P, 3]
-        Leading dimensions broadcast.
-    mask : ndarray, bool [P], optional
+        Leading dimensions broadcast. Points that are not finite in either are not fitted.
+    mask : ndarray, bool [..., P], optional
         Points to fit; all are moved.
 
     Returns
@@ -74,27 +80,32 @@ def superpose(
     rotation : ndarray [..., 3, 3]
         moved = mobile @ rotation.T + translation. Its determinant is +1: never a mirror image.
     translation : ndarray [..., 3]
+        All three are NaN for a set without a point to fit, so that one bad frame stays one.
     """
     mobile, target = np.asarray(mobile, np.float64), np.asarray(target, np.float64)
-    keep = slice(None) if mask is None else np.asarray(mask, bool)
-    a, b = mobile[..., keep, :], target[..., keep, :]
-    centre_a, centre_b = a.mean(-2, keepdims=True), b.mean(-2, keepdims=True)
-    covariance = np.swapaxes(a - centre_a, -1, -2) @ (b - centre_b)
-    u, _, vt = np.linalg.svd(covariance)
+    weight = _fit_weights(mobile, target, mask)[..., None]
+    a, b = (np.where(weight > 0, x, 0.0) for x in (mobile, target))
+    count = weight.sum(-2, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        centre_a, centre_b = (x.sum(-2, keepdims=True) / count for x in (a, b))
+    covariance = np.swapaxes((a - centre_a) * weight, -1, -2) @ (b - centre_b)
+    u, _, vt = np.linalg.svd(np.nan_to_num(covariance))
     sign = np.sign(np.linalg.det(u @ vt))
     vt = np.concatenate([vt[..., :2, :], vt[..., 2:, :] * sign[..., None, None]], -2)
-    rotation = np.swapaxes(u @ vt, -1, -2)
+    rotation = np.where(count > 0, np.swapaxes(u @ vt, -1, -2), np.nan)
     translation = (centre_b - centre_a @ np.swapaxes(rotation, -1, -2))[..., 0, :]
     moved = mobile @ np.swapaxes(rotation, -1, -2) + translation[..., None, :]
     return moved, rotation, translation
 
 
 def rmsd(mobile: np.ndarray, target: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
-    """Root mean square distance (nm) of points [..., P, 3] after superposition."""
+    """Root mean square distance (nm) of the points that `superpose` fits; NaN if there is none."""
     moved, _, _ = superpose(mobile, target, mask)
-    keep = slice(None) if mask is None else np.asarray(mask, bool)
-    difference = moved[..., keep, :] - np.asarray(target, np.float64)[..., keep, :]
-    return np.sqrt((difference**2).sum(-1).mean(-1))
+    target = np.asarray(target, np.float64)
+    weight = _fit_weights(np.asarray(mobile, np.float64), target, mask)
+    square = np.where(weight > 0, ((moved - target) ** 2).sum(-1), 0.0)
+    with np.errstate(invalid="ignore"):
+        return np.sqrt(square.sum(-1) / weight.sum(-1))
 
 
 def cb_position(backbone: np.ndarray) -> np.ndarray:
@@ -129,7 +140,8 @@ def place_oxygen(
     across = _unit(across - (across * axis).sum(-1, keepdims=True) * axis)
     turned = np.cos(end_psi) * across + np.sin(end_psi) * np.cross(-axis, across)
     bonded = np.append(~np.asarray(chain_break, bool)[1:], False)
-    side = np.where(bonded[:, None], in_plane, turned)
+    bonded = bonded[:, None] & np.isfinite(following).all(-1, keepdims=True)
+    side = np.where(bonded, in_plane, turned)
     return c + C_O_BOND * (np.cos(CA_C_O_ANGLE) * axis - np.sin(CA_C_O_ANGLE) * side)
 
 
@@ -147,35 +159,55 @@ def lddt_ca(
     true: np.ndarray,
     cutoff: float = 1.5,
     thresholds: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4),
-) -> tuple[np.ndarray, float]:
+    mask: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """Local distance difference test of CA atoms (Mariani et al., 2013), without stereochemistry.
 
     Parameters
     ----------
-    predicted, true : ndarray [L, 3]
+    predicted, true : ndarray [..., L, 3]
+        Leading dimensions broadcast. A residue absent (NaN) in `true` has no pairs; one absent in
+        `predicted` fails in all of them.
     cutoff : float
         Pairs closer than this in `true` count (nm).
     thresholds : tuple of float
         Tolerances (nm); the score is the mean share of pairs within each.
+    mask : ndarray, bool [..., L], optional
+        Residues that count; default all.
 
     Returns
     -------
-    per_residue : ndarray [L]
+    per_residue : ndarray [..., L]
         NaN for a residue with no pair.
-    score : float
+    score : ndarray [...]
         Over all pairs.
     """
-    d_true, d_pred = (np.linalg.norm(x[:, None] - x[None], axis=-1) for x in (true, predicted))
-    pairs = (d_true < cutoff) & ~np.eye(len(true), dtype=bool)
-    error = np.abs(d_true - d_pred)
-    kept = sum((error < t).astype(np.float64) for t in thresholds) / len(thresholds) * pairs
+    predicted, true = np.broadcast_arrays(np.asarray(predicted), np.asarray(true))
+    shape = true.shape[:-1]
+    wanted = np.broadcast_to(True if mask is None else np.asarray(mask, bool), shape)
+    kept, pairs = np.zeros((2, *shape))
+    for frame in np.ndindex(shape[:-1]):  # one L x L array at a time: memory stays small
+        with np.errstate(invalid="ignore"):
+            d_true, d_pred = (_distances(x[frame]) for x in (true, predicted))
+            near = (d_true < cutoff) & ~np.eye(len(d_true), dtype=bool)
+            near &= wanted[frame][:, None] & wanted[frame][None]
+            error = np.abs(d_true - d_pred)
+            share = sum((error < t).astype(np.float64) for t in thresholds) / len(thresholds)
+        kept[frame], pairs[frame] = (share * near).sum(-1), near.sum(-1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return kept.sum(1) / pairs.sum(1), float(kept.sum() / pairs.sum())
+        return kept / pairs, kept.sum(-1) / pairs.sum(-1)
 
 
 def ca_clashes(ca: np.ndarray, apart: int = 2, cutoff: float = 0.3) -> np.ndarray:
     """Number of CA pairs at least `apart` residues apart closer than `cutoff` nm; [...]."""
     ca = np.asarray(ca)
-    i, j = np.triu_indices(ca.shape[-2], apart)
-    distance = np.linalg.norm(ca[..., i, :] - ca[..., j, :], axis=-1)
-    return (distance < cutoff).sum(-1)
+    far = np.triu(np.ones((ca.shape[-2],) * 2, bool), apart)
+    out = np.zeros(ca.shape[:-2], np.int64)
+    for frame in np.ndindex(out.shape):
+        out[frame] = ((_distances(ca[frame]) < cutoff) & far).sum()
+    return out
+
+
+def _distances(x: np.ndarray) -> np.ndarray:
+    """Distances [L, L] between points [L, 3]."""
+    return np.linalg.norm(x[:, None] - x[None], axis=-1)

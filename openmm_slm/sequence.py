@@ -23,6 +23,7 @@ THREE_LETTER = {
 }  # fmt: skip
 ONE_LETTER = {three: one for one, three in THREE_LETTER.items()}
 
+_UPPER = {ord(letter.lower()): letter for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
 _REMEDY = {
     "X": "name the residue, or leave it out",
     "B": "write D or N",
@@ -56,7 +57,8 @@ def parse_sequence(text: str) -> tuple[str, ...]:
     """
     if not isinstance(text, str):
         raise SequenceError(f"sequence is {type(text).__name__}, expected a string of letters")
-    chains = tuple("".join(part.split()).upper() for part in text.split(":"))
+    # Letters beyond ASCII are left alone: 'ß'.upper() is SS, two serines nobody wrote.
+    chains = tuple("".join(part.split()).translate(_UPPER) for part in text.split(":"))
     if not any(chains):
         raise SequenceError("the sequence is empty; give one-letter amino acids, 'AAA:BBB'")
     for number, chain in enumerate(chains, 1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -34,14 +35,32 @@ PEPTIDE_BOND = 0.2  # nm; a C-N distance from here on is a chain break
 _ALIASES = {
     "MSE": "M", "HID": "H", "HIE": "H", "HIP": "H", "HSD": "H", "HSE": "H", "HSP": "H",
     "CYX": "C", "CYM": "C", "ASH": "D", "GLH": "E", "LYN": "K",
+    "HISA": "H", "HISB": "H", "HISD": "H", "HISE": "H", "HISH": "H", "CYS2": "C", "ASPH": "D",
+    "GLUH": "E", "LYSH": "K",
 }  # fmt: skip
-_ATOM_ALIASES = {"SE": "SD", "OT1": "O", "O1": "O", "OC1": "O"}
+# CD is the CD1 of Ile in CHARMM and GROMACS; in other residues no CD1 slot competes for it.
+_ATOM_ALIASES = {"SE": "SD", "CD": "CD1", "OT1": "O", "O1": "O", "OC1": "O"}
+_CHAIN_NAMES = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 
 def residue_letter(name: str) -> str:
     """One-letter code of a residue name; ``X`` if it is none of the 20."""
     name = name.strip().upper()
+    if len(name) == 4 and name[0] in "NC" and name not in _ALIASES:
+        name = name[1:]  # AMBER's names of terminal residues: NALA, CHIE
     return ONE_LETTER.get(name) or _ALIASES.get(name, "X")
+
+
+def chain_names(names: list[str]) -> tuple[str, ...]:
+    """Names of chains in which blank and repeated ones are replaced by free letters."""
+    out: list[str] = []
+    taken = set(names)
+    free = (n for n in (*_CHAIN_NAMES, *(a + b for a in _CHAIN_NAMES for b in _CHAIN_NAMES)))
+    for name in names:
+        if not name.strip() or name in out:
+            name = next(n for n in free if n not in taken)
+        out.append(name)
+    return tuple(out)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,13 +133,18 @@ class ProteinStructure:
         kept = self.atom_mask.all(0)
         if atoms == "backbone":
             kept = kept & (np.arange(14) < 4)
-        codes = tuple(self.insertion_code.tolist())
+        if not kept.any():
+            raise StructureError("no atom is present in every frame; select frames that share some")
         topology = _topology(
             self.sequence, tuple(self.chain_index.tolist()), self.chain_ids,
             tuple(self.residue_number.tolist()), tuple(self.chain_break.tolist()),
-            tuple(map(tuple, kept.tolist())), codes,
-        )  # fmt: skip
-        return md.Trajectory(self.atom14[:, kept], topology.copy())
+            tuple(map(tuple, kept.tolist())),
+        ).copy()  # fmt: skip
+        # MDTraj has no insertion codes and its copies forget ours: they ride on this object only.
+        codes = self.insertion_code[kept.any(1)]
+        for residue, code in zip(topology.residues, codes.tolist(), strict=True):
+            residue.insertion_code = code
+        return md.Trajectory(self.atom14[:, kept], topology)
 
 
 def residue_index(
@@ -157,14 +181,17 @@ def load_structure(
     return from_trajectory(structure)
 
 
-def read_structure(path: str | os.PathLike) -> ProteinStructure:
+def read_structure(
+    path: str | os.PathLike, *, chains: str | Iterable[str] | None = None
+) -> ProteinStructure:
     """Read the protein of a PDB or mmCIF file (also .gz); models become frames.
 
-    See `openmm_slm.structure_files` for what is done about altlocs, modified residues and so on.
+    `chains` names the chains to keep, in that order. See `openmm_slm.structure_files` for what is
+    done about altlocs, modified residues and so on, and for what is raised.
     """
     from .structure_files import read
 
-    return read(path)
+    return read(path, chains)
 
 
 def from_trajectory(trajectory: mdtraj.Trajectory) -> ProteinStructure:
@@ -175,38 +202,44 @@ def from_trajectory(trajectory: mdtraj.Trajectory) -> ProteinStructure:
     StructureError
         No protein, fewer than two residues, or coordinates that are not finite.
     """
-    rows, chain_ids, chains = [], [], []
-    for chain in trajectory.topology.chains:
-        found = [r for r in chain.residues if _is_protein(r)]
-        if found:
-            chain_ids.append(getattr(chain, "chain_id", None) or chr(65 + len(chain_ids) % 26))
-            chains += [len(chain_ids) - 1] * len(found)
-            rows += found
-    if len(rows) < 2:
+    if not hasattr(trajectory, "topology") or not hasattr(trajectory, "xyz"):
         raise StructureError(
-            f"{len(rows)} protein residues in a Trajectory of {trajectory.n_residues}; at least "
-            "2 are needed"
+            f"{type(trajectory).__name__} is not a structure; pass an mdtraj.Trajectory or a path"
+        )
+    found = [
+        (getattr(chain, "chain_id", None) or "", [r for r in chain.residues if _is_protein(r)])
+        for chain in trajectory.topology.chains
+    ]
+    # One residue is no chain but a ligand, unless it is all there is.
+    found = [part for part in found if len(part[1]) > 1] or [part for part in found if part[1]]
+    chain_ids = chain_names([name.strip() for name, _ in found])
+    rows = [residue for _, residues in found for residue in residues]
+    if len(rows) < 2 or not trajectory.n_frames:
+        raise StructureError(
+            f"{len(rows)} protein residues in a Trajectory of {trajectory.n_residues} and "
+            f"{trajectory.n_frames} frames; at least 2 and 1 are needed"
         )
     sequence = "".join(residue_letter(r.name) for r in rows)
     atoms = np.full((len(rows), 14), -1)
     for number, residue in enumerate(rows):
-        place = {name: i for i, name in enumerate(ATOM14[sequence[number]])}
-        for atom in residue.atoms:
-            slot = place.get(_ATOM_ALIASES.get(atom.name, atom.name))
-            if slot is not None and atoms[number, slot] < 0:
-                atoms[number, slot] = atom.index
+        index = {_ATOM_ALIASES.get(atom.name, atom.name): atom.index for atom in residue.atoms}
+        index.update((atom.name, atom.index) for atom in residue.atoms)
+        atoms[number, : len(ATOM14[sequence[number]])] = [
+            index.get(name, -1) for name in ATOM14[sequence[number]]
+        ]
     atom14 = np.full((trajectory.n_frames, len(rows), 14, 3), np.nan, np.float32)
     present = atoms >= 0
     atom14[:, present] = trajectory.xyz[:, atoms[present]]
     if not np.isfinite(atom14[:, present]).all():
         frame = int(np.argwhere(~np.isfinite(atom14[:, present]).all((1, 2)))[0, 0])
         raise StructureError(f"frame {frame} has coordinates that are not finite; remove it")
-    chain_index = np.array(chains, np.int32)
+    chain_index = np.repeat(np.arange(len(found)), [len(part) for _, part in found])
+    chain_index = chain_index.astype(np.int32)
     return ProteinStructure(
         sequence,
         atom14,
         chain_index,
-        tuple(chain_ids),
+        chain_ids,
         np.array([r.resSeq for r in rows], np.int32),
         np.array([_insertion_code(r) for r in rows], "<U1"),
         find_chain_breaks(atom14[0], chain_index),
@@ -246,6 +279,12 @@ def backbone_trajectory(
     md = require("mdtraj")
     chains = sequence.split(":")
     lengths = [len(chain) for chain in chains]
+    foreign = sorted(set("".join(chains)) - set(ATOM14))
+    if foreign:
+        raise StructureError(f"the sequence has {foreign[0]!r}; use the 20 letters or X")
+    if chain_ids is not None and len(chain_ids) != len(chains):
+        raise StructureError(f"{len(chain_ids)} chain ids for {len(chains)} chains; give one each")
+    backbone = np.asarray(backbone)
     if backbone.shape[1:] != (sum(lengths), 4, 3):
         raise StructureError(
             f"backbone of shape {backbone.shape} for a sequence of {sum(lengths)} residues; "
@@ -258,12 +297,13 @@ def backbone_trajectory(
     topology = _topology(
         "".join(chains),
         tuple(np.repeat(np.arange(len(chains)), lengths).tolist()),
-        tuple(chain_ids or (chr(65 + i % 26) for i in range(len(chains)))),
+        tuple(chain_ids or chain_names([""] * len(chains))),
         tuple(numbers.tolist()),
         tuple(start.tolist()),
         ((True,) * 4 + (False,) * 10,) * len(start),
     )
-    xyz = np.ascontiguousarray(backbone, np.float32).reshape(len(backbone), -1, 3)
+    # -1 for the atoms would fail for no frames, which is what a strict filter may leave.
+    xyz = np.ascontiguousarray(backbone, np.float32).reshape(len(backbone), 4 * len(start), 3)
     return md.Trajectory(xyz, topology.copy())
 
 
@@ -275,19 +315,20 @@ def _topology(
     numbers: tuple[int, ...],
     broken: tuple[bool, ...],
     kept: tuple[tuple[bool, ...], ...],
-    codes: tuple[str, ...] | None = None,
 ) -> mdtraj.Topology:
     """Topology of the atoms `kept`, with backbone and peptide bonds and MDTraj's own elsewhere."""
     md = require("mdtraj")
     topology = md.Topology()
-    chain, last = None, None
+    chain, number, last = None, None, {}
     for i, letter in enumerate(sequence):
-        if chain is None or chain_index[i] != chain_index[i - 1]:
-            chain = topology.add_chain(chain_ids[chain_index[i]])
-        residue = topology.add_residue(THREE_LETTER.get(letter, "UNK"), chain, numbers[i])
-        if codes is not None and codes[i]:
-            residue.insertion_code = codes[i]
         here = {}
+        if not any(kept[i]):  # MDTraj and PDB know no residue without atoms
+            last = here
+            continue
+        if chain_index[i] != number:
+            number = chain_index[i]
+            chain = topology.add_chain(chain_ids[number])
+        residue = topology.add_residue(THREE_LETTER.get(letter, "UNK"), chain, numbers[i])
         for name, wanted in zip(ATOM14[letter], kept[i], strict=False):
             if wanted:
                 element = md.element.Element.getBySymbol(name[0])
@@ -295,7 +336,7 @@ def _topology(
         for a, b in (("N", "CA"), ("CA", "C"), ("C", "O"), *_sidechain_bonds(letter)):
             if a in here and b in here:
                 topology.add_bond(here[a], here[b])
-        if i and not broken[i] and "C" in last and "N" in here:
+        if not broken[i] and "C" in last and "N" in here:
             topology.add_bond(last["C"], here["N"])
         last = here
     return topology

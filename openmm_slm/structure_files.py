@@ -3,17 +3,23 @@
 What is done with what files hold:
 
 - every model with the residues of the first becomes a frame; others are counted in a warning;
-- waters, ligands, nucleic acids and hydrogens are set aside; MSE becomes M, other modified residues
-  of the chain (SEP, HYP, D-amino acids, ...) become X with N, CA, C, O, CB;
+- waters, ligands (free amino acids too), nucleic acids and hydrogens are set aside; MSE becomes M,
+  other modified residues of the chain (SEP, HYP, D-amino acids, ...) become X with N, CA, C, O, CB;
 - of alternative locations the one with the largest total occupancy in the residue is taken (ties:
-  the first letter), of alternative residues at one position likewise;
-- author chain names and residue numbers with insertion codes are kept; missing atoms are NaN.
+  the first letter) and never mixed with another; of alternative residues at one position likewise;
+- author chain names and residue numbers with insertion codes are kept; missing atoms are NaN;
+- without chain names, a TER ends a chain, and chains are named A, B, ...; under one name, a TER
+  ends a chain only where the numbers start again (some programs write a TER at every gap).
 """
 
 from __future__ import annotations
 
+import gzip
 import logging
 import os
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +28,9 @@ from .errors import StructureError, require
 from .structure import (
     _ATOM_ALIASES,
     ATOM14,
+    PEPTIDE_BOND,
     ProteinStructure,
+    chain_names,
     find_chain_breaks,
     residue_letter,
 )
@@ -32,137 +40,247 @@ logger = logging.getLogger(__name__)
 LARGEST = 1e5  # Å; beyond it a coordinate is a mistake
 
 
-def read(path: str | os.PathLike) -> ProteinStructure:
-    """Protein of a PDB or mmCIF file (``.pdb``, ``.ent``, ``.cif``, ``.mmcif``, each also ``.gz``).
+@dataclass(eq=False)
+class _Residue:
+    """One residue of one model: `atoms` are positions in Å by name, `alternative` its altloc."""
+
+    number: int
+    code: str
+    name: str
+    atoms: dict[str, list[float]]
+    ligand: bool
+    alternative: str
+    occupancy: float
+
+    @property
+    def key(self) -> tuple[int, str, str]:
+        return self.number, self.code, self.name
+
+
+_Chain = tuple[str, list[_Residue]]
+
+
+def read(path: str | os.PathLike, chains: str | Iterable[str] | None = None) -> ProteinStructure:
+    """Protein of a PDB or mmCIF file (also ``.gz``); the text tells which it is.
+
+    Parameters
+    ----------
+    path : path
+    chains : str or iterable of str, optional
+        Names of the chains to keep, in this order; default all.
 
     Raises
     ------
     StructureError
         Names the file and what is wrong with it: missing, empty, unreadable, truncated, without
-        protein, with coordinates that are not finite or beyond 1e5 Å.
+        protein, without a chain asked for, with coordinates that are not finite or beyond 1e5 Å.
     """
     path = Path(path)
-    try:
-        models = [_residues(model, path) for model in _parse(path)]
-    except UnicodeDecodeError:
-        raise StructureError(f"{path}: names that are not text; the file is damaged") from None
+    models = [_chains(model, path) for model in _parse(path)]
     models = [model for model in models if model]
-    if not models or len(models[0]) < 2:
-        found = len(models[0]) if models else 0
+    if models and chains is not None:
+        models = [_select(model, chains, path) for model in models]
+    found = sum(len(residues) for _, residues in models[0]) if models else 0
+    if found < 2:
         raise StructureError(
             f"{path}: {found} protein residues; at least 2 are needed (is it a protein, with ATOM "
             "records of N, CA, C?)"
         )
-    keys = [[key for key, _ in model] for model in models]
+    keys = [[(name, r.key) for name, chain in model for r in chain] for model in models]
     same = [model for model, key in zip(models, keys, strict=True) if key == keys[0]]
     if len(same) < len(models):
         logger.warning(
             "%s: %d of %d models have other residues than the first and are left out",
             path, len(models) - len(same), len(models),
         )  # fmt: skip
-    sequence = "".join(residue_letter(name) for *_, name in keys[0])
-    atom14 = np.full((len(same), len(sequence), 14, 3), np.nan, np.float32)
+    rows = [residue for _, chain in same[0] for residue in chain]
+    sequence = "".join(residue_letter(residue.name) for residue in rows)
+    atom14 = np.full((len(same), len(sequence), 14, 3), np.nan)
     for frame, model in enumerate(same):
-        for row, (_, atoms) in enumerate(model):
+        for row, residue in enumerate(r for _, chain in model for r in chain):
             for slot, name in enumerate(ATOM14[sequence[row]]):
-                if name in atoms:
-                    atom14[frame, row, slot] = atoms[name]
-    if np.nanmax(np.abs(atom14)) > LARGEST:
-        raise StructureError(f"{path}: coordinates beyond {LARGEST:g} Å; the file is damaged")
-    atom14 /= 10
-    chain_ids = tuple(dict.fromkeys(key[0] for key in keys[0]))
-    chain_index = np.array([chain_ids.index(key[0]) for key in keys[0]], np.int32)
+                if name in residue.atoms:
+                    atom14[frame, row, slot] = residue.atoms[name]
+    atom14 = (atom14 / 10).astype(np.float32)
+    chain_index = np.repeat(np.arange(len(same[0])), [len(c) for _, c in same[0]]).astype(np.int32)
     return ProteinStructure(
         sequence,
         atom14,
         chain_index,
-        chain_ids,
-        np.array([key[1] for key in keys[0]], np.int32),
-        np.array([key[2] for key in keys[0]], "<U1"),
+        tuple(name for name, _ in same[0]),
+        np.array([residue.number for residue in rows], np.int32),
+        np.array([residue.code for residue in rows], "<U1"),
         find_chain_breaks(atom14[0], chain_index),
     )
 
 
-def _parse(path: Path):
-    """gemmi Structure of a file, entities set up."""
-    gemmi = require("gemmi")
-    if not path.is_file():
-        raise StructureError(f"{path}: no such file")
-    if path.stat().st_size == 0:
-        raise StructureError(f"{path}: the file is empty")
-    name = path.name.lower().removesuffix(".gz")
-    form = {
-        "pdb": gemmi.CoorFormat.Pdb, "ent": gemmi.CoorFormat.Pdb,
-        "cif": gemmi.CoorFormat.Mmcif, "mmcif": gemmi.CoorFormat.Mmcif,
-    }.get(name.rpartition(".")[2], gemmi.CoorFormat.Detect)  # fmt: skip
+def _text(path: Path) -> str:
     try:
-        structure = gemmi.read_structure(str(path), format=form)
-    except (RuntimeError, ValueError, UnicodeDecodeError, OSError, EOFError) as error:
+        data = path.read_bytes()
+        if data[:2] == b"\x1f\x8b":
+            data = gzip.decompress(data)
+    except FileNotFoundError:
+        raise StructureError(f"{path}: no such file") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise StructureError(f"{path}: cannot be read ({error}); is it complete?") from None
+    if b"\0" in data:
+        raise StructureError(
+            f"{path}: a binary file; PDB or mmCIF text is read here (for trajectories: "
+            "mdtraj.load(file, top=...), and pass what it returns)"
+        )
+    if not data.strip():
+        raise StructureError(f"{path}: the file is empty")
+    # One character a byte, all ASCII: columns stay, and gemmi hands no half letters back.
+    return data.removeprefix(b"\xef\xbb\xbf").decode("ascii", "replace").replace("\ufffd", "?")
+
+
+def _parse(path: Path):
+    """gemmi Structure of a file."""
+    text = _text(path)
+    gemmi = require("gemmi")
+    lines = (line.strip() for line in text.splitlines())
+    first = next((line for line in lines if line and not line.startswith("#")), "")
+    mmcif = first.lower().startswith("data_") or ".cif" in path.name.lower()
+    try:
+        if mmcif:
+            blocks = gemmi.cif.read_string(text)
+            with_atoms = [block for block in blocks if block.find_loop("_atom_site.id")]
+            return gemmi.make_structure_from_block(with_atoms[0]) if with_atoms else []
+        _check_columns(text, path)
+        return gemmi.read_pdb_string(text, split_chain_on_ter=True)
+    except StructureError:
+        raise
+    except (RuntimeError, ValueError, IndexError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise StructureError(
-            f"{path}: cannot be read as PDB or mmCIF ({reason}); is it complete?"
+            f"{path}: cannot be read as {'mmCIF' if mmcif else 'PDB'} ({reason}); is it complete?"
         ) from None
-    structure.setup_entities()
-    return structure
 
 
-def _residues(model, path: Path) -> list[tuple[tuple[str, int, str, str], dict[str, list[float]]]]:
-    """((chain, number, insertion code, name), {atom: xyz in Å}) of the protein residues."""
-    out = []
-    for chain in model:
-        previous = None
-        for residue in chain:
-            if not _is_protein(residue):
-                continue
-            occupancy, atoms = _conformer(residue, path)
-            if not atoms:
-                continue
-            key = (chain.name, residue.seqid.num, residue.seqid.icode.strip(), residue.name)
-            entry = (key, atoms)
+def _check_columns(text: str, path: Path) -> None:
+    """Refuse coordinates that are no numbers: gemmi would read ``********`` as 0."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.startswith(("ATOM  ", "HETATM")):
+            try:
+                for at in (30, 38, 46):
+                    float(line[at : at + 8])
+            except ValueError:
+                raise StructureError(
+                    f"{path}, line {number}: {line[30:54]!r} is not three coordinates; the file "
+                    "is truncated or its columns are shifted"
+                ) from None
+
+
+def _chains(model, path: Path) -> list[_Chain]:
+    """Protein chains of a model, each under a name of its own."""
+    parts: list[_Chain] = []
+    for part in model:
+        residues = _polymer(_alternatives(part, path))
+        if not residues:
+            continue
+        name = part.name.strip()
+        before = next((r for n, r in reversed(parts) if n == name), None) if name else None
+        if before and residues[0].number > before[-1].number:
+            before += residues
+        else:
+            parts.append((name, residues))
+    # One residue is no chain but a ligand, unless it is all there is (the caller says so).
+    parts = [part for part in parts if len(part[1]) > 1] or parts
+    names = chain_names([name for name, _ in parts])
+    return [(name, residues) for name, (_, residues) in zip(names, parts, strict=True)]
+
+
+def _select(model: list[_Chain], chains: str | Iterable[str], path: Path) -> list[_Chain]:
+    wanted = [chains] if isinstance(chains, str) else list(chains)
+    present = dict(model)
+    for name in wanted:
+        if name not in present:
+            raise StructureError(
+                f"{path}: no protein chain {name!r}; it has {', '.join(map(repr, present))}"
+            )
+    return [(name, present[name]) for name in dict.fromkeys(wanted)]
+
+
+def _alternatives(chain, path: Path) -> list[_Residue]:
+    """Protein residues of a gemmi chain, one for each position."""
+    out: list[_Residue] = []
+    for group in chain:
+        for residue in _conformers(group, path):
+            last = out[-1] if out else None
+            here = last and (last.number, last.code) == (residue.number, residue.code)
             # Several residues modelled at one position (microheterogeneity): one stays.
-            if previous and key[:3] == previous[0][0][:3] and _has_altlocs(residue):
-                if occupancy > previous[1]:
-                    out[-1], previous = entry, (entry, occupancy)
-                continue
-            out.append(entry)
-            previous = (entry, occupancy)
+            if here and last.alternative and residue.alternative:
+                if residue.occupancy > last.occupancy:
+                    out[-1] = residue
+            else:
+                out.append(residue)
     return out
 
 
-def _is_protein(residue) -> bool:
-    gemmi = require("gemmi")
-    if residue.is_water() or residue.entity_type == gemmi.EntityType.NonPolymer:
-        return False
-    if residue_letter(residue.name) != "X":
-        return any(atom.name == "CA" for atom in residue)
-    return {"N", "CA", "C"} <= {atom.name for atom in residue}
-
-
-def _has_altlocs(residue) -> bool:
-    return any(atom.has_altloc() for atom in residue)
-
-
-def _conformer(residue, path: Path) -> tuple[float, dict[str, list[float]]]:
-    """Mean occupancy and atoms of the likeliest alternative location of a residue."""
-    letters: dict[str, float] = {}
-    for atom in residue:
+def _conformers(group, path: Path) -> list[_Residue]:
+    """The residues in one gemmi residue: one, or several that share number and name."""
+    total: dict[str, float] = {}
+    for atom in group:
         if atom.has_altloc():
-            letters[atom.altloc] = letters.get(atom.altloc, 0.0) + atom.occ
-    best = max(sorted(letters), key=lambda letter: letters[letter]) if letters else "\0"
-    chosen: dict[str, object] = {}
-    for atom in residue:
-        if atom.is_hydrogen():
+            total[atom.altloc] = total.get(atom.altloc, 0.0) + atom.occ
+    best = max(sorted(total), key=lambda letter: total[letter]) if total else ""
+    copies: list[dict[str, list[float]]] = [{}]
+    occupancies = []
+    for atom in group:
+        if atom.is_hydrogen() or (atom.has_altloc() and atom.altloc != best):
             continue
-        name = _ATOM_ALIASES.get(atom.name, atom.name)
-        # The chosen location, else the shared atom, else whatever the file has first.
-        if name not in chosen or (atom.altloc == best and chosen[name].altloc != best):
-            chosen[name] = atom
-    atoms = {name: atom.pos.tolist() for name, atom in chosen.items()}
-    for name, position in atoms.items():
-        if not np.isfinite(position).all():
+        position = atom.pos.tolist()
+        if not np.isfinite(position).all() or np.abs(position).max() > LARGEST:
             raise StructureError(
-                f"{path}: atom {name} of {residue.name} {residue.seqid} has coordinates that are "
-                "not finite; remove the residue"
+                f"{path}: atom {atom.name} of {group.name} {group.seqid} has the coordinates "
+                f"{position}, not finite or beyond {LARGEST:g} Å; remove the residue"
             )
-    occupancies = [atom.occ for atom in chosen.values()]
-    return float(np.mean(occupancies)) if occupancies else 0.0, atoms
+        if atom.name in copies[-1]:  # the number was given twice
+            copies.append({})
+        copies[-1][atom.name] = position
+        occupancies.append(atom.occ)
+    first = copies[0].get("CA")
+    return [
+        _Residue(
+            group.seqid.num,
+            group.seqid.icode.strip(),
+            group.name,
+            _standard_names(atoms),
+            group.het_flag == "H" and group.name != "MSE",
+            best,
+            float(np.mean(occupancies)),
+        )
+        for i, atoms in enumerate(copies)
+        # A second set of atoms in the same place is an unlabelled alternative, not a residue.
+        if _is_protein(group, atoms) and (i == 0 or _apart(first, atoms.get("CA")))
+    ]
+
+
+def _standard_names(atoms: dict[str, list[float]]) -> dict[str, list[float]]:
+    renamed = {_ATOM_ALIASES.get(name, name): xyz for name, xyz in atoms.items()}
+    return {**renamed, **atoms}
+
+
+def _apart(a: list[float] | None, b: list[float] | None, distance: float = 1.0) -> bool:
+    return a is not None and b is not None and np.linalg.norm(np.subtract(a, b)) > distance
+
+
+def _is_protein(residue, atoms: dict[str, list[float]]) -> bool:
+    if residue_letter(residue.name) != "X":
+        # A free amino acid in a HETATM record is told by its neighbours, in `_polymer`.
+        return bool({"N", "CA", "C"} & atoms.keys())
+    tabulated = require("gemmi").find_tabulated_residue(residue.name)
+    return {"N", "CA", "C"} <= atoms.keys() or (tabulated.is_amino_acid() and "CA" in atoms)
+
+
+def _polymer(residues: list[_Residue]) -> list[_Residue]:
+    """Residues of the chain: standard ones, and others bonded to a neighbour or between them."""
+    bonded = [
+        "C" in a.atoms
+        and "N" in b.atoms
+        and not _apart(a.atoms["C"], b.atoms["N"], PEPTIDE_BOND * 10)
+        for a, b in zip(residues, residues[1:], strict=False)
+    ]
+    kept = [not r.ligand or any(bonded[max(0, i - 1) : i + 1]) for i, r in enumerate(residues)]
+    inside = [i for i, keep in enumerate(kept) if keep]
+    return residues[inside[0] : inside[-1] + 1] if inside else []

@@ -49,7 +49,7 @@ class DVAETokenizer(StructureTokenizer):
         frames, length = mask.shape
         tokens = np.empty((frames, length), np.int64)
         rng = np.random.default_rng(seed)
-        size = max(1, 8192 // length)
+        size = max(1, 2048 // length)
         positions = torch.as_tensor(np.asarray(index, np.int64), device=self.device)
         for start in range(0, frames, size):
             part = slice(start, start + size)

@@ -32,7 +32,7 @@ def tokenize(
     output: str | os.PathLike,
     *,
     device: str = "cpu",
-    residues: int = 8192,
+    residues: int = 2048,
     progress: bool = True,
 ) -> Path:
     """Encode every entry of a shard directory (whole chains and complexes, posterior modes).

@@ -9,9 +9,16 @@ import numpy as np
 import pytest
 import torch
 from builders import ideal_backbone
+from click.testing import CliRunner
 
+from openmm_slm.cli import main
 from openmm_slm.errors import ModelError
-from openmm_slm.models.storage import load_network, save_network, tokenizer_fingerprint
+from openmm_slm.models.storage import (
+    assemble_model,
+    load_network,
+    save_network,
+    tokenizer_fingerprint,
+)
 from openmm_slm.training.batches import ClusterSampler, tokenizer_batch
 from openmm_slm.training.loop import LoopConfig
 from openmm_slm.training.shards import ShardDataset, ShardWriter
@@ -185,6 +192,47 @@ def test_language_model_trains_on_the_tokens(trained, shards, tmp_path):
 
     result = bound_of_split(shards, tokens, "val")(load_language_model(where, "cpu").network)
     assert 0 < result["nats_per_token"] < np.log(512) + 0.5 and result["clusters"] == 2
+
+
+def command(*arguments: object) -> str:
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_own_model_from_training_to_sampling(shards, tmp_path, one_thread):
+    """The README's path: train, tokenize, train, assemble, sample, benchmark."""
+    for name, config in (("tok", TINY), ("lm", TINY_LM)):
+        config = {**config, "training": {**config["training"], "steps": 4}}
+        (tmp_path / f"{name}.json").write_text(json.dumps(config))
+    (tmp_path / "CARD.md").write_text("# Toy")
+    data = ("--data", shards)
+    command("train", "tokenizer", tmp_path / "tok.json", *data, "-o", tmp_path / "tok")
+    tokenizer = tmp_path / "tok" / "model"
+    command("tokenize", *data, "--model", tokenizer, "-o", tmp_path / "tokens")
+    tokens = ("--tokens", tmp_path / "tokens")
+    command("train", "lm", tmp_path / "lm.json", *data, *tokens, "-o", tmp_path / "lm")
+    parts = ("--tokenizer", tokenizer, "--language-model", tmp_path / "lm" / "model")
+    mine = tmp_path / "mine"
+    command("models", "assemble", *parts, "--card", tmp_path / "CARD.md", "-o", mine)
+    command("sample", "ACDEFGHIK", "-n", "2", "--model", mine, "-o", tmp_path / "out")
+    assert (tmp_path / "out" / "samples.xtc").exists()
+    table = command("benchmark", "reconstruction", *data, "--model", mine, "--split", "val")
+    assert "CA RMSD, L <= 64" in table and "codes used" in table
+    table = command("benchmark", "lm", *data, *tokens, "--model", mine, "--split", "val")
+    assert "nats/token" in table
+
+
+def test_a_language_model_of_other_tokens_is_not_assembled(trained, shards, tmp_path):
+    tokens = tokenize(shards, trained / "whole" / "model", tmp_path / "tokens", progress=False)
+    config = {**TINY_LM, "training": {**TINY_LM["training"], "steps": 1}}
+    lm = train_language_model(config, shards, tokens, tmp_path / "lm", progress=False)
+    other = {**TINY, "training": {**TINY["training"], "steps": 2}}
+    tokenizer = train_tokenizer(other, shards, tmp_path / "tok", progress=False)
+    with pytest.raises(ModelError, match="tokenize the data again"):
+        assemble_model(tokenizer, lm, tmp_path / "mine", "card")
+    assemble_model(trained / "whole" / "model", lm, tmp_path / "mine", "card")
+    assert (tmp_path / "mine" / "README.md").read_text() == "card"
 
 
 def test_altered_missing_or_foreign_weights_are_refused(tmp_path):

@@ -25,15 +25,22 @@ def main(folder: str, shown: int = 10) -> None:
     ca.superpose(ca, int(distances.mean(1).argmin()))
     phi, psi = (np.degrees(f(traj)[1]).ravel() for f in (md.compute_phi, md.compute_psi))
 
-    figure = plt.figure(figsize=(13, 5.5))
+    pairs = 10 * distances[np.triu_indices(len(distances), 1)]
+    figures = f"median Rg {10 * np.median(md.compute_rg(ca)):.1f} Å"
+    if len(pairs):
+        figures += f", median RMSD between frames {np.median(pairs):.1f} Å (CA)"
+
+    figure = plt.figure(figsize=(12, 5.5))
     left = figure.add_subplot(1, 2, 1, projection="3d")
-    for frame in ca.xyz[:shown]:
-        left.plot(*(10 * (frame - ca.xyz.mean((0, 1)))).T, lw=1)
-        left.scatter(*(10 * (frame - ca.xyz.mean((0, 1)))).T, c=np.arange(len(frame)), s=6)
-    upper = distances[np.triu_indices(len(distances), 1)]
-    spread = f"{10 * np.median(upper):.1f}" if len(upper) else "-"
-    left.set_title(f"{min(shown, ca.n_frames)} frames, CA; median pair RMSD {spread} Å")
+    xyz = 10 * (ca.xyz[:shown] - ca.xyz[:shown].mean((0, 1)))
+    for frame in xyz:
+        left.plot(*frame.T, lw=0.8, color="0.6")
+        left.scatter(*frame.T, c=np.arange(len(frame)), cmap="turbo", s=8)
+    reach = np.abs(xyz).max()
+    left.set(xlim=(-reach, reach), ylim=(-reach, reach), zlim=(-reach, reach))
+    left.set_title(f"{len(xyz)} frames, CA, N terminus blue\n{figures}", fontsize=10)
     left.set_box_aspect((1, 1, 1))
+    left.set_axis_off()
     right = figure.add_subplot(1, 2, 2)
     right.scatter(phi, psi, s=3, alpha=0.4)
     right.set(xlim=(-180, 180), ylim=(-180, 180), xlabel="phi / degrees", ylabel="psi / degrees")
@@ -41,7 +48,7 @@ def main(folder: str, shown: int = 10) -> None:
     right.set_aspect("equal")
     figure.tight_layout()
     figure.savefig(directory / "ensemble.png", dpi=90)
-    print(f"{directory / 'ensemble.png'}: superposed frames and Ramachandran plot")
+    print(f"{directory / 'ensemble.png'}: superposed frames and Ramachandran plot; {figures}")
 
 
 if __name__ == "__main__":

@@ -86,6 +86,39 @@ def test_every_public_name_exists_and_is_documented():
         assert name == "__version__" or value.__doc__
 
 
+def test_every_public_name_can_be_called(tmp_path):
+    import numpy as np
+    from builders import helix
+
+    from openmm_slm.structure import backbone_trajectory
+
+    traj = backbone_trajectory(helix(6)[None], "ACDEFG")
+    traj.save_pdb(str(tmp_path / "x.pdb"))
+    (tmp_path / "x.fasta").write_text(">x\nACDEFG\n")
+    quiet = {"device": "cpu"}
+    structure = openmm_slm.load_structure(traj)
+    fields = {name: getattr(structure, name) for name in structure.__dataclass_fields__}
+    generator = openmm_slm.EnsembleGenerator.from_pretrained(**quiet)
+    calls = {
+        "generate_ensemble": lambda f: f("ACDEFG", n=1, seed=0, progress=False, **quiet),
+        "EnsembleGenerator": lambda f: f(generator.tokenizer, generator.language_model),
+        "Ensemble": lambda f: f(traj, np.zeros((1, 6)), np.zeros(1), {}, 0),
+        "load_tokenizer": lambda f: f(**quiet).encode(traj),
+        "load_language_model": lambda f: f(**quiet).sample("ACDEFG", [0], seed=0),
+        "load_structure": lambda f: f(traj),
+        "read_structure": lambda f: f(tmp_path / "x.pdb"),
+        "ProteinStructure": lambda f: f(**fields),
+        "parse_sequence": lambda f: f("ACDEFG"),
+        "read_fasta": lambda f: f(tmp_path / "x.fasta"),
+    }
+    interfaces = {"StructureTokenizer", "StructureLanguageModel", "__version__"}
+    assert set(calls) | interfaces == set(openmm_slm.__all__)
+    for name, call in calls.items():
+        assert call(getattr(openmm_slm, name)) is not None
+    assert isinstance(generator.tokenizer, openmm_slm.StructureTokenizer)
+    assert isinstance(generator.language_model, openmm_slm.StructureLanguageModel)
+
+
 def test_no_module_bears_the_name_of_a_public_function():
     for name in openmm_slm.__all__:
         value = getattr(openmm_slm, name)

@@ -96,6 +96,7 @@ def main(verbose: bool) -> None:
 @click.option("--steps", type=int, help="Denoising steps [default: 25].")
 @click.option("--seed", type=int, help="Repeats a run [default: drawn].")
 @click.option("--batch-size", type=int, help="Frames in memory at once.")
+@click.option("--project/--no-project", default=True, help="Close peptide bonds [default: yes].")
 @click.option("--drop-invalid", is_flag=True, help="Leave out frames that are not valid.")
 @_device
 @_threads
@@ -110,6 +111,7 @@ def sample(
     steps,
     seed,
     batch_size,
+    project,
     drop_invalid,
     device,
     threads,
@@ -134,6 +136,7 @@ def sample(
         steps=steps,
         seed=seed,
         batch_size=batch_size,
+        project=project,
         drop_invalid=drop_invalid,
         device=device,
         output=output,

@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 from .language.interface import StructureLanguageModel, check_sampling
 from .models.registry import load_language_model, load_tokenizer
 from .output import EnsembleWriter
+from .projection import close_peptide_bonds
 from .sequence import parse_sequence, sequence_layout
 from .structure import backbone_trajectory
 from .tokenizer.interface import StructureTokenizer
@@ -105,13 +106,14 @@ class EnsembleGenerator:
         steps: int | None = None,
         seed: int | None = None,
         batch_size: int | None = None,
+        project: bool = True,
         drop_invalid: bool = False,
         progress: bool = True,
     ) -> Ensemble:
         """Sample n conformations of a sequence, in memory (see `generate_ensemble`)."""
         chains, seed = _check(sequence, n, temperature, top_p, steps, seed, batch_size)
         settings = {"temperature": temperature, "top_p": top_p, "steps": steps}
-        blocks = list(self._blocks(chains, n, seed, batch_size, settings, progress))
+        blocks = list(self._blocks(chains, n, seed, batch_size, project, settings, progress))
         joined = _Block(
             *(
                 np.concatenate([getattr(block, name) for block in blocks])
@@ -139,6 +141,7 @@ class EnsembleGenerator:
         steps: int | None = None,
         seed: int | None = None,
         batch_size: int | None = None,
+        project: bool = True,
         drop_invalid: bool = False,
         progress: bool = True,
     ) -> Path:
@@ -150,8 +153,9 @@ class EnsembleGenerator:
         chains, seed = _check(sequence, n, temperature, top_p, steps, seed, batch_size)
         settings = {"temperature": temperature, "top_p": top_p, "steps": steps}
         run = {"sequence": ":".join(chains), "n": n, "seed": seed, **settings}
-        with EnsembleWriter(output, {**run, "drop_invalid": drop_invalid}) as writer:
-            for block in self._blocks(chains, n, seed, batch_size, settings, progress):
+        run |= {"project": project, "drop_invalid": drop_invalid}
+        with EnsembleWriter(output, run) as writer:
+            for block in self._blocks(chains, n, seed, batch_size, project, settings, progress):
                 keep = _keep(block.report, drop_invalid, None)
                 trajectory = backbone_trajectory(block.backbone[keep], ":".join(chains))
                 writer.add(trajectory, block.report)
@@ -164,10 +168,11 @@ class EnsembleGenerator:
         n: int,
         seed: int,
         batch_size: int | None,
+        project: bool,
         settings: dict,
         progress: bool,
     ) -> Iterator[_Block]:
-        """The pipeline, some frames at a time: tokens, backbones, judgement."""
+        """The pipeline, some frames at a time: tokens, backbones, joined chains, judgement."""
         sequence = "".join(chains)
         amino_acids, chain_index, index = sequence_layout(chains)
         chain_break = np.diff(chain_index, prepend=-1) != 0
@@ -177,10 +182,15 @@ class EnsembleGenerator:
                 frames = np.arange(start, min(start + size, n))
                 drawn = self.language_model.sample(":".join(chains), frames, seed=seed, **settings)
                 backbone = self.tokenizer.decode_tokens(drawn.tokens, amino_acids, index)
+                moved = np.zeros(len(frames), np.float32)
+                if project:
+                    backbone, shift = close_peptide_bonds(backbone, sequence, chain_break)
+                    moved = shift.max(1)
                 report = {
                     "frame": frames,
                     "log_prob_nats": drawn.log_prob,
                     **backbone_report(backbone, sequence, chain_break),
+                    "projection_moved_nm": moved,
                 }
                 yield _Block(frames, drawn.tokens, drawn.log_prob, backbone, report)
                 bar.update(len(frames))
@@ -204,6 +214,7 @@ def generate_ensemble(
     seed: int | None = None,
     device: str = "auto",
     batch_size: int | None = None,
+    project: bool = True,
     drop_invalid: bool = False,
     output: str | os.PathLike | None = None,
     progress: bool = True,
@@ -228,6 +239,9 @@ def generate_ensemble(
         ``"auto"``, ``"cpu"``, ``"cuda"``, ...
     batch_size : int, optional
         Frames held in memory at once; changes no result.
+    project : bool
+        Close the peptide bonds of decoded frames (see `openmm_slm.projection`); the report says
+        how far atoms moved.
     drop_invalid : bool
         Leave out frames whose geometry fails (see `openmm_slm.validity`); by default they stay in
         place and one warning counts them.
@@ -277,6 +291,7 @@ def generate_ensemble(
         "steps": steps,
         "seed": seed,
         "batch_size": batch_size,
+        "project": project,
         "drop_invalid": drop_invalid,
         "progress": progress,
     }

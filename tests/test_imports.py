@@ -20,7 +20,7 @@ ROOT = Path(openmm_slm.__file__).parent
 LEVELS = [
     ("errors",),
     ("sequence", "geometry"),
-    ("structure", "structure_files", "validity"),
+    ("structure", "structure_files", "validity", "projection"),
     ("frames",),
     ("layers", "models.storage"),
     ("tokenizer", "language", "allatom", "relaxation", "comparison"),
@@ -30,7 +30,16 @@ LEVELS = [
     ("cli",),
     ("__main__",),
 ]
-LIGHT = ("errors", "sequence", "structure", "geometry", "validity", "comparison", "relaxation")
+LIGHT = (
+    "errors",
+    "sequence",
+    "structure",
+    "geometry",
+    "validity",
+    "projection",
+    "comparison",
+    "relaxation",
+)
 HEAVY = ("torch", "openmm", "mdtraj", "scipy", "pandas", "matplotlib", "parmed", "gemmi")
 
 

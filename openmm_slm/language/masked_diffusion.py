@@ -20,8 +20,7 @@ import torch
 import torch.nn as nn
 
 from ..layers import Block, rotary_angles
-from ..sequence import encode_sequence, parse_sequence
-from ..structure import residue_index
+from ..sequence import parse_sequence, sequence_layout
 from .interface import StructureLanguageModel, TokenSamples, check_sampling
 from .sampling import ancestral_sample, frame_uniforms
 
@@ -179,8 +178,7 @@ class MaskedDiffusionModel(StructureLanguageModel):
     ) -> TokenSamples:
         check_sampling(temperature, top_p, steps)
         condition, length = self._condition(sequence)
-        padded = condition.state.shape[1]
-        size = frames_per_batch(padded)
+        size = frames_per_batch(length)
         condition = condition.expand(size)
         frames = np.asarray(frames, dtype=np.int64)
         known = np.full(length, -1) if known is None else np.asarray(known)
@@ -196,13 +194,13 @@ class MaskedDiffusionModel(StructureLanguageModel):
         for group in np.unique(frames // size):
             rows = np.flatnonzero(frames // size == group)
             slots = frames[rows] % size
-            given = np.zeros((size, padded), np.int64)
-            given[:, :length] = -1 if known.ndim == 2 else known
+            given = np.zeros((size, length), np.int64)
+            given[:] = -1 if known.ndim == 2 else known
             if known.ndim == 2:
-                given[slots, :length] = known[rows]
-            uniforms = np.zeros((2, size, padded))
+                given[slots] = known[rows]
+            uniforms = np.empty((2, size, length))
             for slot in range(size):
-                uniforms[:, slot, :length] = frame_uniforms(seed, int(group) * size + slot, length)
+                uniforms[:, slot] = frame_uniforms(seed, int(group) * size + slot, length)
             tokens, total = ancestral_sample(
                 denoise,
                 torch.as_tensor(given, device=self.device),
@@ -212,7 +210,7 @@ class MaskedDiffusionModel(StructureLanguageModel):
                 temperature,
                 top_p,
             )
-            out[rows] = tokens[slots, :length].cpu().numpy()
+            out[rows] = tokens[slots].cpu().numpy()
             log_prob[rows] = total[slots].cpu().numpy()
         return TokenSamples(out, log_prob)
 
@@ -223,11 +221,8 @@ class MaskedDiffusionModel(StructureLanguageModel):
         """Lower bound of log p(z|c), a Monte Carlo mean over `draws` stratified times."""
         condition, length = self._condition(sequence)
         tokens = np.atleast_2d(tokens)
-        given = torch.zeros(len(tokens), condition.state.shape[1], dtype=torch.long)
-        given[:, :length] = torch.as_tensor(tokens)
-        present = torch.zeros_like(given, dtype=torch.bool)
-        present[:, :length] = True
-        given, present = given.to(self.device), present.to(self.device)
+        given = torch.as_tensor(tokens, dtype=torch.long, device=self.device)
+        present = torch.ones_like(given, dtype=torch.bool)
         condition, total = condition.expand(len(tokens)), 0.0
         with torch.random.fork_rng():
             torch.manual_seed(seed)
@@ -238,19 +233,12 @@ class MaskedDiffusionModel(StructureLanguageModel):
         return total
 
     def _condition(self, sequence: str) -> tuple[Condition, int]:
-        chains = parse_sequence(sequence)
-        lengths = [len(chain) for chain in chains]
-        length = sum(lengths)
-        padded = -(-length // 8) * 8
-        chain_index = np.repeat(np.arange(len(chains)), lengths)
-        start = np.concatenate([np.arange(n) == 0 for n in lengths])
-        number = np.concatenate([np.arange(n) for n in lengths])
-        amino_acids, index, mask = (np.zeros((1, padded), t) for t in (np.int64, np.int64, bool))
-        amino_acids[0, :length] = encode_sequence("".join(chains))
-        index[0, :length] = residue_index(chain_index, number, start)
-        mask[0, :length] = True
-        tensors = (torch.as_tensor(a, device=self.device) for a in (amino_acids, mask, index))
-        return self.network.condition(*tensors), length
+        amino_acids, _, index = (
+            torch.as_tensor(values, device=self.device).unsqueeze(0)
+            for values in sequence_layout(parse_sequence(sequence))
+        )
+        mask = torch.ones_like(index, dtype=torch.bool)
+        return self.network.condition(amino_acids, mask, index), index.shape[1]
 
     def _check_known(self, known: np.ndarray, frames: int, length: int) -> None:
         if known.shape not in ((length,), (frames, length)):
@@ -264,6 +252,6 @@ class MaskedDiffusionModel(StructureLanguageModel):
             )
 
 
-def frames_per_batch(padded_length: int) -> int:
+def frames_per_batch(length: int) -> int:
     """Frames denoised at once: a function of the length alone (about 2,048 positions)."""
-    return int(min(32, max(1, 2048 // padded_length)))
+    return int(min(32, max(1, 2048 // length)))

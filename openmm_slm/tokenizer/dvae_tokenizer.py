@@ -81,21 +81,17 @@ class DVAETokenizer(StructureTokenizer):
     ) -> np.ndarray:
         frames, length = tokens.shape
         out = np.empty((frames, length, 4, 3), np.float32)
-        padded = -(-length // 8) * 8
         # The pair tensor is what fills memory: B x L x L x channels.
-        size = min(64, max(1, 2**18 // padded**2))
+        size = min(64, max(1, 2**18 // length**2))
 
         def row(values: np.ndarray) -> torch.Tensor:
-            full = np.zeros((1, padded), np.int64)
-            full[0, :length] = values
-            return torch.as_tensor(full, device=self.device)
+            return torch.as_tensor(np.asarray(values)[None], device=self.device)
 
-        mask = row(np.ones(length)).bool()
-        letters, positions = row(amino_acids), row(index)
+        mask = row(np.ones(length, bool))
+        letters, positions = (row(np.asarray(v, np.int64)) for v in (amino_acids, index))
         for start in range(0, frames, size):
             part = slice(start, min(start + size, frames))
-            batch = np.zeros((part.stop - start, padded), np.int64)
-            batch[:, :length] = tokens[part]
+            batch = np.asarray(tokens[part], np.int64)
             b = len(batch)
             decoded = self.model.reconstruct(
                 torch.as_tensor(batch, device=self.device),
@@ -103,5 +99,5 @@ class DVAETokenizer(StructureTokenizer):
                 mask.expand(b, -1),
                 positions.expand(b, -1),
             )
-            out[part] = decoded.backbones[-1][:, :length].cpu().numpy()
+            out[part] = decoded.backbones[-1].cpu().numpy()
         return out

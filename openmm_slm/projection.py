@@ -1,0 +1,157 @@
+"""Close the peptide bonds of decoded backbones: the nearest chain with ideal geometry (NumPy).
+
+A decoder places residues as rigid bodies, so that C-N distances are off by tenths of an Å.
+Distances fix a planar peptide: C-N, the two across its angles (CA-N, C-CA) and CA-CA for omega;
+three more fix each residue. They are satisfied by position-based dynamics (Müller et al., 2007):
+every constraint in turn moves its two atoms along their line by just what is missing, in proportion
+to their weights. All frames and every second peptide are done at once.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .geometry import backbone_torsions, place_oxygen, superpose
+
+# Bonds (nm) and angles of Engh & Huber (2001); a cis peptide opens its angles.
+_N_CA, _CA_C, _C_N = 0.1459, 0.1525, 0.1329
+_N_CA_C = np.radians(111.0)
+_ANGLES = {False: np.radians([116.6, 121.7]), True: np.radians([120.0, 127.0])}  # at C, at N
+
+
+def _peptide(cis: bool) -> tuple[float, float, float]:
+    """CA-N, C-CA and CA-CA over a planar peptide: C at the origin, N on the x axis."""
+    at_c, at_n = _ANGLES[cis]
+    before = _CA_C * np.array([np.cos(at_c), np.sin(at_c)])
+    side = 1 if cis else -1
+    after = np.array([_C_N, 0]) - _N_CA * np.array([np.cos(at_n), -side * np.sin(at_n)])
+    nitrogen = np.array([_C_N, 0])
+    return tuple(float(np.linalg.norm(v)) for v in (before - nitrogen, after, after - before))
+
+
+_TRANS, _CIS = _peptide(False), _peptide(True)
+_N_C = float(np.sqrt(_N_CA**2 + _CA_C**2 - 2 * _N_CA * _CA_C * np.cos(_N_CA_C)))
+_N, _CA, _C = range(3)
+
+
+def close_peptide_bonds(
+    backbone: np.ndarray,
+    sequence: str,
+    chain_break: np.ndarray,
+    weight: np.ndarray | None = None,
+    *,
+    tolerance: float = 1e-3,
+    sweeps: int = 200,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Move atoms as little as it takes to join the residues of each chain.
+
+    Parameters
+    ----------
+    backbone : ndarray, float32 [F, L, 4, 3]
+        N, CA, C, O; nm.
+    sequence : str
+        L letters: a peptide that is cis stays so before proline, and becomes trans elsewhere.
+    chain_break : ndarray, bool [L]
+        True where residue i is not bonded to residue i - 1.
+    weight : ndarray [L], optional
+        How readily a residue moves; 0 keeps it where it is. Default 1.
+    tolerance : float
+        Largest error of a distance (nm) at which a frame is done.
+    sweeps : int
+        At most so many; frames with non-finite coordinates are returned as they are.
+
+    Returns
+    -------
+    closed : ndarray, float32 [F, L, 4, 3]
+        O follows: in the new peptide plane, or with its residue where none comes after it.
+    moved : ndarray, float32 [F, L]
+        Largest displacement of N, CA or C of each residue (nm).
+    """
+    backbone = np.asarray(backbone, np.float32)
+    frames, length = backbone.shape[:2]
+    weight = np.ones(length) if weight is None else np.asarray(weight, np.float64)
+    bonded = np.flatnonzero(~np.asarray(chain_break, bool)[1:])
+    cis = np.zeros((frames, length), bool)
+    with np.errstate(invalid="ignore"):
+        cis[:] = np.abs(backbone_torsions(backbone, chain_break)[2]) < np.pi / 2
+    cis &= np.array([letter == "P" for letter in sequence])
+    span = np.where(cis[:, 1:, None], _CIS, _TRANS).astype(np.float32)  # [F, L - 1, 3]
+
+    x = backbone[:, :, :3].astype(np.float32).copy()
+    active = np.flatnonzero(np.isfinite(x).all((1, 2, 3)))
+    for _ in range(0, sweeps, 10):
+        if not len(active):
+            break
+        part = x[active]
+        for _ in range(10):
+            for parity in (0, 1):
+                _join(part, bonded[bonded % 2 == parity], span[active], weight)
+            _shape(part, weight)
+        x[active] = part
+        error = _peptide_error(part, bonded, span[active])
+        active = active[error > tolerance]
+    closed = backbone.copy()
+    closed[:, :, :3] = x
+    closed[:, :, 3] = _oxygens(backbone, closed, chain_break, weight)
+    moved = np.linalg.norm(closed[:, :, :3] - backbone[:, :, :3], axis=-1).max(-1)
+    return closed, moved
+
+
+def _pull(a: np.ndarray, b: np.ndarray, distance, wa: np.ndarray, wb: np.ndarray) -> None:
+    """Move points a and b [F, P, 3] in place towards their `distance`; weights [P, 1]."""
+    delta = b - a
+    length = np.sqrt(np.einsum("fpx,fpx->fp", delta, delta))[..., None] + np.float32(1e-9)
+    delta *= (1 - distance / length) / np.maximum(wa + wb, np.float32(1e-9))
+    a += wa * delta
+    b -= wb * delta
+
+
+def _join(x: np.ndarray, first: np.ndarray, span: np.ndarray, weight: np.ndarray) -> None:
+    """The four distances of the peptides after residues `first`, which share no residue."""
+    if not len(first):
+        return
+    wi, wj = (weight[i][:, None].astype(np.float32) for i in (first, first + 1))
+    ca, c, n, after = x[:, first, _CA], x[:, first, _C], x[:, first + 1, _N], x[:, first + 1, _CA]
+    across, behind, whole = (span[:, first, i, None] for i in range(3))
+    _pull(c, n, _C_N, wi, wj)
+    _pull(ca, n, across, wi, wj)
+    _pull(c, after, behind, wi, wj)
+    _pull(ca, after, whole, wi, wj)
+    x[:, first, _CA], x[:, first, _C], x[:, first + 1, _N], x[:, first + 1, _CA] = ca, c, n, after
+
+
+def _shape(x: np.ndarray, weight: np.ndarray) -> None:
+    """The three distances inside every residue that may move."""
+    w = (weight > 0)[:, None].astype(np.float32)
+    for a, b, distance in ((_N, _C, _N_C), (_N, _CA, _N_CA), (_CA, _C, _CA_C)):
+        _pull(x[:, :, a], x[:, :, b], distance, w, w)
+
+
+def _peptide_error(x: np.ndarray, first: np.ndarray, span: np.ndarray) -> np.ndarray:
+    """Largest error of a peptide's or a residue's distance in each frame (nm)."""
+    pairs = [
+        (x[:, first, _C], x[:, first + 1, _N], _C_N),
+        (x[:, first, _CA], x[:, first + 1, _N], span[:, first, 0]),
+        (x[:, first, _C], x[:, first + 1, _CA], span[:, first, 1]),
+        (x[:, first, _CA], x[:, first + 1, _CA], span[:, first, 2]),
+        (x[:, :, _N], x[:, :, _CA], _N_CA),
+        (x[:, :, _CA], x[:, :, _C], _CA_C),
+    ]
+    errors = [np.abs(np.linalg.norm(a - b, axis=-1) - d) for a, b, d in pairs]
+    return np.concatenate(errors, 1).max(1)
+
+
+def _oxygens(
+    before: np.ndarray, after: np.ndarray, chain_break: np.ndarray, weight: np.ndarray
+) -> np.ndarray:
+    """O [F, L, 3]: in the peptide plane; at chain ends carried along with N, CA, C."""
+    oxygen = place_oxygen(after, chain_break).astype(np.float32)
+    ends = np.append(np.asarray(chain_break, bool)[1:], True)
+    with np.errstate(invalid="ignore"):
+        _, rotation, shift = superpose(before[:, ends, :3], after[:, ends, :3])
+    carried = (before[:, ends, 3][..., None, :] @ np.swapaxes(rotation, -1, -2))[..., 0, :] + shift
+    oxygen[:, ends] = carried
+    # A residue that stays keeps its O, unless the residue after it moved.
+    stays = (weight == 0) & (ends | (np.append(weight[1:], 0) == 0))
+    oxygen[:, stays] = before[:, stays, 3]
+    return oxygen

@@ -1,0 +1,106 @@
+"""Closing peptide bonds: what is mended, what stays."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from builders import helix, ideal_backbone
+
+from openmm_slm import geometry
+from openmm_slm.projection import close_peptide_bonds
+from openmm_slm.validity import backbone_report
+
+L = 30
+START = np.arange(L) == 0
+ALA = "A" * L
+
+
+def strand(omega=np.pi, at=12):
+    torsion = np.full(L, np.pi)
+    torsion[at] = omega
+    return ideal_backbone(np.full(L, np.radians(-120)), np.full(L, np.radians(130)), torsion)
+
+
+def shaken(x: np.ndarray, size: float, frames: int = 6, seed: int = 0) -> np.ndarray:
+    """Residues moved as rigid bodies by `size` nm, as a decoder misplaces them."""
+    rng = np.random.default_rng(seed)
+    return (x[None] + rng.normal(0, size, (frames, len(x), 1, 3))).astype(np.float32)
+
+
+@pytest.mark.parametrize("x", [helix(L), strand()], ids=["helix", "strand"])
+def test_shaken_residues_are_joined_again(x):
+    broken = shaken(x, 0.02)
+    closed, moved = close_peptide_bonds(broken, ALA, START)
+    before, after = (backbone_report(y, ALA, START) for y in (broken, closed))
+    assert not before["valid"].any() and after["valid"].all()
+    assert after["c_n_deviation_nm"].max() < 3e-3 and after["bond_deviation_nm"].max() < 3e-3
+    # It moves atoms no farther than they had been moved, and towards where they came from.
+    assert np.median(moved) < 0.03
+    rmsd = [geometry.rmsd(y[:, :, 1], x[:, 1]).mean() for y in (broken, closed)]
+    assert rmsd[1] < rmsd[0]
+    np.testing.assert_allclose(
+        np.linalg.norm(closed[:, :, :3] - broken[:, :, :3], axis=-1).max(-1), moved, atol=1e-6
+    )
+
+
+def test_a_good_chain_hardly_moves():
+    closed, moved = close_peptide_bonds(helix(L)[None], ALA, START)
+    assert moved.max() < 2e-3
+    assert np.abs(closed - helix(L)).max() < 4e-3  # O too
+
+
+def test_residues_of_weight_zero_stay_exactly():
+    broken = shaken(helix(L), 0.01)
+    broken[:, :10] = helix(L)[:10]
+    broken[:, 20:] = helix(L)[20:]
+    weight = np.zeros(L)
+    weight[10:20] = 1
+    closed, moved = close_peptide_bonds(broken, ALA, START, weight)
+    kept = np.r_[0:9, 20:30]
+    np.testing.assert_array_equal(closed[:, kept], broken[:, kept])
+    np.testing.assert_array_equal(closed[:, 9, :3], broken[:, 9, :3])  # its O may turn
+    assert moved[:, 10:20].max() > 0 and not moved[:, kept].any()
+    assert backbone_report(closed, ALA, START)["c_n_deviation_nm"].max() < 5e-3
+
+
+def test_cis_stays_before_proline_and_turns_trans_elsewhere():
+    proline = ALA[:12] + "P" + ALA[13:]
+    for sequence, expected in ((proline, 1), (ALA, 0)):
+        closed, _ = close_peptide_bonds(strand(0.3)[None], sequence, START)
+        report = backbone_report(closed, sequence, START)
+        assert report["cis"][0] == expected and report["twisted_omega"][0] == 0
+
+
+def test_twisted_peptides_become_planar():
+    for twist in (100, 130, -110):
+        closed, _ = close_peptide_bonds(strand(np.radians(twist))[None], ALA, START)
+        omega = geometry.backbone_torsions(closed, START)[2][0, 1:]
+        assert np.abs(omega).min() > np.radians(155)
+
+
+def test_chain_breaks_are_not_bridged():
+    x = helix(L).copy()
+    x[15:] += 1.0
+    broken = START | (np.arange(L) == 15)
+    closed, moved = close_peptide_bonds(x[None], ALA, broken)
+    assert moved.max() < 2e-3
+    assert np.linalg.norm(closed[0, 15, 0] - closed[0, 14, 2]) > 1
+    np.testing.assert_allclose(closed[0, 14, 3], x[14, 3], atol=4e-3)  # O at the end is carried
+
+
+def test_frames_do_not_influence_each_other_and_bad_ones_pass_through():
+    broken = shaken(helix(L), 0.02)
+    together, _ = close_peptide_bonds(broken, ALA, START)
+    alone, _ = close_peptide_bonds(broken[2:3], ALA, START)
+    np.testing.assert_array_equal(together[2], alone[0])
+    broken[1, 3] = np.nan
+    with_bad, _ = close_peptide_bonds(broken, ALA, START)
+    np.testing.assert_array_equal(with_bad[2], together[2])
+    np.testing.assert_array_equal(with_bad[1, :, :3], broken[1, :, :3])
+
+
+def test_mirror_images_are_not_made():
+    """Handedness of the fold is the decoder's: the helix stays right-handed."""
+    closed, _ = close_peptide_bonds(shaken(helix(L), 0.02), ALA, START)
+    phi, psi, _ = geometry.backbone_torsions(closed, START)
+    assert np.nanmax(phi[:, 2:-2]) < 0 and np.nanmax(psi[:, 2:-2]) < np.radians(30)

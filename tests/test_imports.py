@@ -19,6 +19,7 @@ ROOT = Path(openmm_slm.__file__).parent
 # A module may import modules of its own level or below.
 LEVELS = [
     ("errors",),
+    ("configuration",),
     ("sequence", "geometry"),
     ("structure", "structure_files", "validity", "projection"),
     ("frames",),

@@ -20,7 +20,6 @@ from openmm_slm.models.storage import (
     tokenizer_fingerprint,
 )
 from openmm_slm.training.batches import ClusterSampler, tokenizer_batch
-from openmm_slm.training.loop import LoopConfig
 from openmm_slm.training.shards import ShardDataset, ShardWriter
 from openmm_slm.training.tokens import TokenStore, tokenize
 from openmm_slm.training.train_language_model import bound_of_split, train_language_model
@@ -173,9 +172,18 @@ def test_a_decoder_trained_alone_leaves_the_tokens(trained, shards, tmp_path):
         train_tokenizer(config, shards, tmp_path / "other", **settings)
 
 
-def test_unknown_training_options_are_named():
-    with pytest.raises(ValueError, match="learning_rte"):
-        LoopConfig.from_dict({"learning_rte": 1})
+@pytest.mark.parametrize("section", ["model", "training", "data", "loss"])
+def test_unknown_options_are_named_not_ignored(section, shards, tmp_path):
+    config = {**TINY, section: {**TINY[section], "learning_rte": 1}}
+    with pytest.raises(ValueError, match=f"{section} option 'learning_rte' is unknown"):
+        train_tokenizer(config, shards, tmp_path)
+    with pytest.raises(ValueError, match="config option 'modle'"):
+        train_tokenizer({"modle": {}}, shards, tmp_path)
+
+
+def test_decay_without_a_checkpoint_is_refused(shards, tmp_path):
+    with pytest.raises(ValueError, match="resume"):
+        train_tokenizer(TINY, shards, tmp_path, decay=3, progress=False)
 
 
 def test_language_model_trains_on_the_tokens(trained, shards, tmp_path):

@@ -13,7 +13,7 @@ trunk's pairwise attention biases, runs at every step.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -41,9 +41,6 @@ class MaskedDiffusionConfig:
     heads: int = 5
     pair: int = 16
     use_sequence: bool = True
-
-    def as_dict(self) -> dict:
-        return asdict(self)
 
 
 @dataclass
@@ -88,6 +85,9 @@ class MaskedDiffusion(nn.Module):
     ----------
     config : MaskedDiffusionConfig
     """
+
+    kind = "masked_diffusion"
+    config_class = MaskedDiffusionConfig
 
     def __init__(self, config: MaskedDiffusionConfig | None = None) -> None:
         super().__init__()

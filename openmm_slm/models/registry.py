@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ModelError
-from .storage import load_network, load_weights, read_config
+from .storage import load_module, read_config
 
 if TYPE_CHECKING:
     from ..language.interface import StructureLanguageModel
@@ -110,14 +110,7 @@ def load_language_model(
     model: str | os.PathLike = "default", device: str = "auto"
 ) -> StructureLanguageModel:
     """Structure language model of a model (see `load_tokenizer`)."""
-    from ..language.masked_diffusion import (
-        MaskedDiffusion,
-        MaskedDiffusionConfig,
-        MaskedDiffusionModel,
-    )
+    from ..language.masked_diffusion import MaskedDiffusion, MaskedDiffusionModel
 
-    directory = find_part(model, "language_model")
-    values, state = load_network(directory, "masked_diffusion")
-    network = MaskedDiffusion(MaskedDiffusionConfig(**values))
-    load_weights(network, state, directory)
+    network = load_module(find_part(model, "language_model"), MaskedDiffusion)
     return MaskedDiffusionModel(network, find_device(device))

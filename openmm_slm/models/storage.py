@@ -6,14 +6,17 @@ import hashlib
 import json
 import os
 import shutil
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from ..configuration import build
 from ..errors import ModelError
 
 if TYPE_CHECKING:
     import torch
 
+N = TypeVar("N", bound="torch.nn.Module")
 SHARD_BYTES = 15 * 2**20
 FORMAT = 1
 
@@ -80,9 +83,10 @@ def read_config(directory: str | os.PathLike) -> dict:
         values = json.loads(path.read_text())
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ModelError(f"{path}: not readable as JSON ({error}); fetch the model again") from None
-    if values.get("format") != FORMAT:
+    found = values.get("format") if isinstance(values, dict) else None
+    if found != FORMAT:
         raise ModelError(
-            f"{path}: model format {values.get('format')!r}, this version reads {FORMAT}; "
+            f"{path}: model format {found!r}, this version reads {FORMAT}; "
             "upgrade openmm_slm or export the model again"
         )
     return values
@@ -104,6 +108,8 @@ def load_network(
     values = read_config(directory)
     if kind is not None and values.get("kind") != kind:
         raise ModelError(f"{directory}: holds {values.get('kind')!r}, expected {kind!r}")
+    if not isinstance(values.get("config"), dict) or not isinstance(values.get("sha256"), dict):
+        raise ModelError(f"{directory}: config.json has no config and sha256 of a network")
     state = {}
     for name, checksum in values["sha256"].items():
         path = directory / name
@@ -116,12 +122,26 @@ def load_network(
     return values["config"], state
 
 
-def load_weights(module: torch.nn.Module, state: dict[str, torch.Tensor], source: object) -> None:
-    """`load_state_dict` whose error names the directory."""
+def save_module(directory: str | os.PathLike, module: torch.nn.Module, **extra: str) -> None:
+    """`save_network` of a module with a ``kind`` and a ``config`` dataclass."""
+    save_network(directory, module.kind, asdict(module.config), module.state_dict(), **extra)
+
+
+def load_module(directory: str | os.PathLike, network: type[N]) -> N:
+    """The network of a model directory, in float32.
+
+    Raises
+    ------
+    ModelError
+        As `load_network`; or the weights do not fit the config.
+    """
+    values, state = load_network(directory, network.kind)
+    module = network(build(network.config_class, values, f"{directory}: model"))
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
-        raise ModelError(f"{source}: weights do not fit its config.json: {error}") from None
+        raise ModelError(f"{directory}: weights do not fit its config.json: {error}") from None
+    return module
 
 
 def fingerprint(directory: str | os.PathLike, prefixes: tuple[str, ...]) -> str:

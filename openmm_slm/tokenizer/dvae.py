@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 import torch.nn as nn
@@ -26,13 +26,6 @@ class DVAEConfig:
     pair: int = 32
     refinements: int = 4
 
-    def as_dict(self) -> dict:
-        return {**asdict(self), "levels": list(self.levels)}
-
-    @classmethod
-    def from_dict(cls, values: dict) -> DVAEConfig:
-        return cls(**{**values, "levels": tuple(values.get("levels", cls.levels))})
-
 
 class DVAE(nn.Module):
     """q(z|x) and p(x|z,c) over padded batches of backbones (nm).
@@ -41,6 +34,9 @@ class DVAE(nn.Module):
     ----------
     config : DVAEConfig
     """
+
+    kind = "dvae"
+    config_class = DVAEConfig
 
     def __init__(self, config: DVAEConfig | None = None) -> None:
         super().__init__()

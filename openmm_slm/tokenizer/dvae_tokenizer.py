@@ -7,11 +7,9 @@ import os
 import numpy as np
 import torch
 
-from ..models.storage import load_network, load_weights
-from .dvae import DVAE, DVAEConfig
+from ..models.storage import load_module
+from .dvae import DVAE
 from .interface import StructureTokenizer
-
-KIND = "dvae"
 
 
 class DVAETokenizer(StructureTokenizer):
@@ -31,10 +29,7 @@ class DVAETokenizer(StructureTokenizer):
     @classmethod
     def load(cls, directory: str | os.PathLike, device: str = "cpu") -> DVAETokenizer:
         """Read a model directory."""
-        values, state = load_network(directory, KIND)
-        model = DVAE(DVAEConfig.from_dict(values))
-        load_weights(model, state, directory)
-        return cls(model, device)
+        return cls(load_module(directory, DVAE), device)
 
     @torch.inference_mode()
     def encode_backbone(

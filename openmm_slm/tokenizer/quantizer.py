@@ -21,6 +21,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn as nn
 
+from ..frames import full_precision
+
 
 @dataclass
 class Quantized:
@@ -84,7 +86,8 @@ class StochasticFSQ(nn.Module):
 
     def forward(self, x: torch.Tensor) -> Quantized:
         """Training: quantize encoder output [R, n] by posterior samples."""
-        level = self._levels(x)
+        with full_precision(x):  # the covariance of a batch is no matter for bfloat16
+            level = self._levels(x.float())
         low = level.floor()
         fraction = level - low
         hard = low + (torch.rand_like(fraction) < fraction).float()

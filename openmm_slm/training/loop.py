@@ -15,7 +15,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -45,16 +45,6 @@ class LoopConfig:
     log_every: int = 20
     validate_every: int = 500
     checkpoint_minutes: float = 3.0
-
-    @classmethod
-    def from_dict(cls, values: dict) -> LoopConfig:
-        known = {field.name for field in fields(cls)}
-        unknown = sorted(set(values) - known)
-        if unknown:
-            raise SLMError(f"training option {unknown[0]!r} is unknown; known: {sorted(known)}")
-        if "betas" in values:
-            values = {**values, "betas": tuple(values["betas"])}
-        return cls(**values)
 
 
 class Trainer:
@@ -168,9 +158,11 @@ class Trainer:
         result to ``decayed/``; the stable checkpoint stays as it is.
         """
         config, first = self.config, self.step
+        if decay and not first:
+            raise SLMError("decay anneals a trained checkpoint: give resume (--resume) with it")
         last = first + decay if decay else config.steps
         start = saved = time.monotonic()
-        before, log, row = self.seconds, _CSVLog(self.directory / "log.csv"), {}
+        before, log = self.seconds, _CSVLog(self.directory / "log.csv")
         self.model.train()
         bar = tqdm(total=last, initial=first, disable=not progress, mininterval=5)
         batches = prefetch(self.make_batch, first)

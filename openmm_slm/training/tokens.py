@@ -15,13 +15,8 @@ import torch
 from tqdm.auto import tqdm
 
 from ..errors import ModelError
-from ..models.storage import (
-    load_network,
-    load_weights,
-    tokenizer_fingerprint,
-    write_json,
-)
-from ..tokenizer.dvae import DVAE, DVAEConfig
+from ..models.storage import load_module, tokenizer_fingerprint, write_json
+from ..tokenizer.dvae import DVAE
 from .batches import pad_entries
 from .shards import ShardDataset
 
@@ -47,10 +42,7 @@ def tokenize(
     residues : int
         Padded residues per batch.
     """
-    values, state = load_network(tokenizer, "dvae")
-    model = DVAE(DVAEConfig.from_dict(values))
-    load_weights(model, state, tokenizer)
-    model.to(device).eval()
+    model = load_module(tokenizer, DVAE).to(device).eval()
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
     dataset = ShardDataset(data)

@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..configuration import build, check_names, merge
 from ..errors import SLMError
 from ..language.masked_diffusion import EPSILON, MaskedDiffusion, MaskedDiffusionConfig
-from ..models.storage import load_network, load_weights, save_network
+from ..models.storage import load_module, save_module
 from .batches import ClusterSampler, pad_entries, pad_tokens
 from .loop import LoopConfig, Trainer
 from .shards import ShardDataset
 from .tokens import TokenStore
 
-KIND = "masked_diffusion"
-DEFAULTS = {"residues": 2048, "max_length": 512, "maskings": 4, "prefix": None}
+DATA = {"residues": 2048, "max_length": 512, "maskings": 4, "prefix": None}
 
 
 def language_model_batch(
@@ -139,18 +139,21 @@ def train_language_model(
     Path
         The exported model directory.
     """
-    options = {**DEFAULTS, **config.get("data", {})}
+    check_names(config, {"model", "training", "data"}, "config")
+    options = merge(DATA, config.get("data", {}), "data")
+    loop = build(LoopConfig, config.get("training", {}), "training")
     store = TokenStore(tokens)
-    loop = LoopConfig.from_dict(config.get("training", {}))
     torch.manual_seed(loop.seed)
-    sizes = {"vocabulary": store.vocabulary, **config.get("model", {})}
-    if sizes["vocabulary"] != store.vocabulary:
-        raise SLMError(f"vocabulary {sizes['vocabulary']}, but {tokens} holds {store.vocabulary}")
-    model = MaskedDiffusion(MaskedDiffusionConfig(**sizes))
-    if init_from is not None:
-        values, state = load_network(init_from, KIND)
-        model = MaskedDiffusion(MaskedDiffusionConfig(**values))
-        load_weights(model, state, init_from)
+    if init_from is None:
+        sizes = {"vocabulary": store.vocabulary, **config.get("model", {})}
+        model = MaskedDiffusion(build(MaskedDiffusionConfig, sizes, "model"))
+    else:
+        model = load_module(init_from, MaskedDiffusion)
+    if model.config.vocabulary != store.vocabulary:
+        raise SLMError(
+            f"the model has a vocabulary of {model.config.vocabulary}, {tokens} of "
+            f"{store.vocabulary}; they must agree"
+        )
     prefix = tuple(options["prefix"]) if options["prefix"] else ("backbone", "heavy", "shard")
     sampler = ClusterSampler(ShardDataset(data, "train", prefix), max_length=options["max_length"])
     maskings = options["maskings"]
@@ -166,9 +169,7 @@ def train_language_model(
         validate = None
 
     def export(trained: MaskedDiffusion, where: Path) -> None:
-        save_network(
-            where, KIND, trained.config.as_dict(), trained.state_dict(), tokenizer=store.tokenizer
-        )
+        save_module(where, trained, tokenizer=store.tokenizer)
 
     trainer = Trainer(
         model,

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..configuration import build, check_names, merge
 from ..errors import ModelError
 from ..frames import frames_from_backbone, full_precision, oxygen_torsion
-from ..models.storage import load_network, load_weights, save_network, tokenizer_fingerprint
+from ..models.storage import load_module, save_module, tokenizer_fingerprint
 from ..tokenizer.dvae import DVAE, DVAEConfig
 from ..tokenizer.losses import (
     distogram_loss,
@@ -24,13 +25,8 @@ from .reconstruction import validation_metrics
 from .shards import ShardDataset
 from .tokens import TokenStore
 
-KIND = "dvae"
-DEFAULTS = {
-    "model": {},
-    "training": {},
-    "data": {"residues": 1536, "crop": 64, "max_length": 512, "prefix": None},
-    "loss": {"beta": 0.01, "beta_usage": 0.1, "soft_steps": 600, "ramp_steps": 500},
-}
+DATA = {"residues": 1536, "crop": 64, "max_length": 512, "prefix": None}
+LOSS = {"beta": 0.01, "beta_usage": 0.1, "soft_steps": 600, "ramp_steps": 500}
 
 
 def take_crops(values: torch.Tensor, chain: torch.Tensor, start: torch.Tensor, crop: int):
@@ -152,7 +148,7 @@ def calibrate(model: DVAE, sampler: ClusterSampler, chains: int = 400, seed: int
 
 def save_tokenizer(model: DVAE, directory: str | os.PathLike) -> None:
     """Write the dVAE as a model directory."""
-    save_network(directory, KIND, model.config.as_dict(), model.state_dict())
+    save_module(directory, model)
 
 
 def train_tokenizer(
@@ -193,13 +189,15 @@ def train_tokenizer(
     Path
         The exported model directory.
     """
-    options = {key: {**DEFAULTS[key], **config.get(key, {})} for key in ("data", "loss")}
-    torch.manual_seed(config.get("training", {}).get("seed", 0))
-    model = DVAE(DVAEConfig.from_dict(config.get("model", {})))
-    if init_from is not None:
-        values, state = load_network(init_from, KIND)
-        model = DVAE(DVAEConfig.from_dict(values))
-        load_weights(model, state, init_from)
+    check_names(config, {"model", "training", "data", "loss"}, "config")
+    chosen = merge(DATA, config.get("data", {}), "data")
+    weights = merge(LOSS, config.get("loss", {}), "loss")
+    loop = build(LoopConfig, config.get("training", {}), "training")
+    torch.manual_seed(loop.seed)
+    if init_from is None:
+        model = DVAE(build(DVAEConfig, config.get("model", {}), "model"))
+    else:
+        model = load_module(init_from, DVAE)
     store = None
     if tokens is not None:
         store = TokenStore(tokens)
@@ -208,9 +206,7 @@ def train_tokenizer(
                 f"{tokens} holds tokens of tokenizer {store.tokenizer}; give that one as init_from"
             )
         model.encoder.requires_grad_(False)
-    chosen = options["data"]
     prefix = tuple(chosen["prefix"]) if chosen["prefix"] else ("backbone", "heavy", "shard")
-    loop = LoopConfig.from_dict(config.get("training", {}))
     sampler = ClusterSampler(ShardDataset(data, "train", prefix), max_length=chosen["max_length"])
     crop = chosen["crop"]
 
@@ -221,7 +217,7 @@ def train_tokenizer(
 
     trainer = Trainer(
         model,
-        lambda m, batch, step: tokenizer_loss(m, batch, step, crop, options["loss"]),
+        lambda m, batch, step: tokenizer_loss(m, batch, step, crop, weights),
         lambda step: tokenizer_batch(sampler, chosen["residues"], crop, loop.seed, step, store),
         validation_metrics(data),
         export,

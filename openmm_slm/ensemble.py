@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm.auto import tqdm
 
-from .language.interface import StructureLanguageModel, check_sampling
+from .language.interface import StructureLanguageModel, check_integer, check_sampling
 from .models.registry import load_language_model, load_tokenizer
 from .output import EnsembleWriter
 from .projection import close_peptide_bonds
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import mdtraj
 
 logger = logging.getLogger(__name__)
+
+TRAINED_LENGTH = 512  # residues; longer chains get a warning
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +113,8 @@ class EnsembleGenerator:
         progress: bool = True,
     ) -> Ensemble:
         """Sample n conformations of a sequence, in memory (see `generate_ensemble`)."""
-        chains, seed = _check(sequence, n, temperature, top_p, steps, seed, batch_size)
+        chains = _check(sequence, n, temperature, top_p, steps, seed, batch_size)
+        seed = _begin(chains, seed)
         settings = {"temperature": temperature, "top_p": top_p, "steps": steps}
         blocks = list(self._blocks(chains, n, seed, batch_size, project, settings, progress))
         joined = _Block(
@@ -121,7 +124,9 @@ class EnsembleGenerator:
             ),
             {key: np.concatenate([b.report[key] for b in blocks]) for key in blocks[0].report},
         )
-        keep = _keep(joined.report, drop_invalid, n)
+        valid = joined.report["valid"]
+        _warn(int((~valid).sum()), n, "EnsembleGenerator.sample(...).report says why")
+        keep = valid if drop_invalid else slice(None)
         return Ensemble(
             backbone_trajectory(joined.backbone[keep], ":".join(chains)),
             joined.tokens[keep],
@@ -150,15 +155,16 @@ class EnsembleGenerator:
         Writes ``topology.pdb``, ``samples.xtc``, ``report.csv`` and ``run.json`` into `output`
         and returns it as a Path.
         """
-        chains, seed = _check(sequence, n, temperature, top_p, steps, seed, batch_size)
+        chains = _check(sequence, n, temperature, top_p, steps, seed, batch_size)
+        seed = _begin(chains, seed)
         settings = {"temperature": temperature, "top_p": top_p, "steps": steps}
         run = {"sequence": ":".join(chains), "n": n, "seed": seed, **settings}
         run |= {"project": project, "drop_invalid": drop_invalid}
         with EnsembleWriter(output, run) as writer:
             for block in self._blocks(chains, n, seed, batch_size, project, settings, progress):
-                keep = _keep(block.report, drop_invalid, None)
-                trajectory = backbone_trajectory(block.backbone[keep], ":".join(chains))
-                writer.add(trajectory, block.report)
+                trajectory = backbone_trajectory(block.backbone, ":".join(chains))
+                keep = block.report["valid"] if drop_invalid else slice(None)
+                writer.add(trajectory, block.report, keep)
         _warn(writer.invalid, n, f"see {Path(output) / 'report.csv'}")
         return Path(output)
 
@@ -300,32 +306,39 @@ def generate_ensemble(
     return generator.sample(sequence, n, **options).trajectory
 
 
-def _check(sequence, n, temperature, top_p, steps, seed, batch_size):
-    """Validated chains and seed."""
+def _check(
+    sequence: str,
+    n: int,
+    temperature: float,
+    top_p: float,
+    steps: int | None,
+    seed: int | None,
+    batch_size: int | None,
+) -> tuple[str, ...]:
+    """Chains of the sequence, once every setting is seen to be in range."""
     chains = parse_sequence(sequence)
-    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
-        raise ValueError(f"n is {n!r}, the number of conformations must be a positive integer")
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}, it must be positive (or None)")
+    check_integer("n", n, 1, "the number of conformations")
+    if batch_size is not None:
+        check_integer("batch_size", batch_size, 1, "frames in memory at once (or None)")
+    if seed is not None:
+        check_integer("seed", seed, 0, "it repeats a run (or None)")
     check_sampling(temperature, top_p, steps)
+    return chains
+
+
+def _begin(chains: tuple[str, ...], seed: int | None) -> int:
+    """The seed of a run, drawn and logged if none is given."""
+    length = sum(map(len, chains))
+    if length > TRAINED_LENGTH:
+        logger.warning(
+            "%d residues: the shipped models were trained on chains of at most %d",
+            length,
+            TRAINED_LENGTH,
+        )
     if seed is None:
         seed = secrets.randbits(32)
         logger.info("seed %d", seed)
-    elif not 0 <= seed < 2**63:
-        raise ValueError(f"seed is {seed}, it must lie in 0..2**63-1")
-    if sum(map(len, chains)) > 512:
-        logger.warning(
-            "%d residues: the shipped models were trained on chains of at most 512",
-            sum(map(len, chains)),
-        )
-    return chains, int(seed)
-
-
-def _keep(report: Report, drop_invalid: bool, n: int | None) -> np.ndarray:
-    valid = report["valid"]
-    if n is not None:
-        _warn(int((~valid).sum()), n, "EnsembleGenerator.sample(...).report says why")
-    return valid if drop_invalid else np.ones_like(valid)
+    return int(seed)
 
 
 def _warn(invalid: int, n: int, where: str) -> None:

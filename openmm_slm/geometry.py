@@ -208,6 +208,17 @@ def ca_clashes(ca: np.ndarray, apart: int = 2, cutoff: float = 0.3) -> np.ndarra
     return out
 
 
+def closest_ca(ca: np.ndarray, apart: int = 2) -> np.ndarray:
+    """Smallest distance (nm) of CA [..., L, 3] at least `apart` residues apart; inf if none."""
+    ca = np.asarray(ca)
+    far = np.triu(np.ones((ca.shape[-2],) * 2, bool), apart)
+    out = np.full(ca.shape[:-2], np.inf)
+    if far.any():
+        for frame in np.ndindex(out.shape):
+            out[frame] = _distances(ca[frame])[far].min()
+    return out
+
+
 def _distances(x: np.ndarray) -> np.ndarray:
     """Distances [L, L] between points [L, 3]."""
     return np.linalg.norm(x[:, None] - x[None], axis=-1)

@@ -17,7 +17,7 @@ from .validity import Report
 if TYPE_CHECKING:
     import mdtraj
 
-FILES = ("topology.pdb", "samples.xtc", "report.csv", "run.json")
+_ALL = slice(None)
 
 
 class EnsembleWriter:
@@ -43,29 +43,33 @@ class EnsembleWriter:
             raise SLMError(
                 f"{directory}: cannot be written ({error.strerror}); choose another output folder"
             ) from None
-        self.invalid = self.frames = 0
+        self.invalid = 0
         self._xtc = self._csv = self._rows = None
 
     def __enter__(self) -> EnsembleWriter:
         return self
 
-    def add(self, trajectory: mdtraj.Trajectory, report: Report) -> None:
-        """Append frames and their rows of the report (which may hold dropped frames too)."""
+    def add(
+        self, trajectory: mdtraj.Trajectory, report: Report, keep: np.ndarray | slice = _ALL
+    ) -> None:
+        """Append the frames `keep` of a block, and the rows of all its frames.
+
+        The step of a frame in the XTC file is its number in the report, so that frames are told
+        apart after some were dropped.
+        """
         if self._rows is None:
-            self._open(report)
-        if trajectory.n_frames:
-            if not self.frames:
-                trajectory[0].save_pdb(str(self.directory / "topology.pdb"))
-            count = np.arange(self.frames, self.frames + trajectory.n_frames)
-            self._xtc.write(trajectory.xyz, time=count.astype(np.float32), step=count)
-            self.frames += trajectory.n_frames
+            self._open(trajectory, report)
+        number = report["frame"][keep]
+        if len(number):
+            self._xtc.write(trajectory.xyz[keep], time=number.astype(np.float32), step=number)
         self.invalid += int((~report["valid"]).sum())
         for row in zip(*report.values(), strict=True):
             self._rows.writerow(_text(value) for value in row)
 
-    def _open(self, report: Report) -> None:
+    def _open(self, trajectory: mdtraj.Trajectory, report: Report) -> None:
         from mdtraj.formats import XTCTrajectoryFile
 
+        trajectory[0].save_pdb(str(self.directory / "topology.pdb"))
         self._xtc = XTCTrajectoryFile(str(self.directory / "samples.xtc.part"), "w")
         self._csv = open(self.directory / "report.csv.part", "w", newline="")  # noqa: SIM115
         self._rows = csv.writer(self._csv)

@@ -2,15 +2,15 @@
 
 A backbone frame is valid when it is finite; every C-N is within 0.015 nm of 0.133 nm, every N-CA
 and CA-C within 0.01 nm of ideal; every omega is within 30 degrees of 180 (before proline also of
-0); every residue but glycine is an L amino acid (where the frame has a CB); and no two CA two or
-more residues apart are closer than 0.3 nm. Ramachandran classes are no part of it.
+0); and no two CA two or more residues apart are closer than 0.3 nm. Ramachandran classes are no
+part of it. N, CA, C and O have no handedness of their own: chirality is judged where there is a CB.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from .geometry import backbone_torsions
+from .geometry import backbone_torsions, closest_ca, peptide_bond_lengths
 
 C_N, N_CA, CA_C = 0.133, 0.1459, 0.1525
 Report = dict[str, np.ndarray]
@@ -39,7 +39,7 @@ def backbone_report(backbone: np.ndarray, sequence: str, chain_break: np.ndarray
     finite = np.isfinite(backbone).all((1, 2, 3))
     x = np.where(finite[:, None, None, None], backbone, 0.0)
     bonded = ~np.asarray(chain_break)[1:]
-    peptide = np.linalg.norm(x[:, 1:, 0] - x[:, :-1, 2], axis=-1)[:, bonded]
+    peptide = peptide_bond_lengths(x, chain_break)[:, 1:][:, bonded]
     inner = np.concatenate(
         [
             np.linalg.norm(x[:, :, 0] - x[:, :, 1], axis=-1) - N_CA,
@@ -53,7 +53,7 @@ def backbone_report(backbone: np.ndarray, sequence: str, chain_break: np.ndarray
     twisted = ~cis & (omega < np.radians(150))
     before_proline = np.array([letter == "P" for letter in sequence[1:]], bool)[bonded]
     c_n = np.abs(peptide - C_N)
-    closest = closest_pair(x[:, :, 1])
+    closest = closest_ca(x[:, :, 1])
 
     def largest(values: np.ndarray) -> np.ndarray:
         return values.max(1) if values.shape[1] else np.zeros(frames)
@@ -76,16 +76,3 @@ def backbone_report(backbone: np.ndarray, sequence: str, chain_break: np.ndarray
         & (closest >= 0.3)
     )
     return {"valid": valid, **report}
-
-
-def closest_pair(ca: np.ndarray, apart: int = 2) -> np.ndarray:
-    """Smallest distance (nm) of CA [F, L, 3] at least `apart` residues apart; inf if none."""
-    i, j = np.triu_indices(ca.shape[1], apart)
-    if not len(i):
-        return np.full(len(ca), np.inf)
-    out = np.empty(len(ca))
-    for frame, x in enumerate(ca):  # one L x L array at a time: memory does not grow with F
-        square = (x * x).sum(-1)
-        d2 = square[:, None] + square[None] - 2 * x @ x.T
-        out[frame] = np.sqrt(max(0.0, d2[i, j].min()))
-    return out

@@ -126,6 +126,27 @@ def test_writing_streams_the_same_frames(generator, ensemble, tmp_path):
     assert run["seed"] == 1 and run["sequence"] == BPTI and run["n"] == 8
 
 
+def test_dropped_frames_keep_their_numbers(generator, tmp_path):
+    settings = {"seed": 1, "drop_invalid": True, "progress": False}
+    where = generator.write(BPTI, tmp_path / "out", 12, **settings)
+    with open(where / "report.csv") as handle:
+        valid = [int(row["valid"]) for row in csv.DictReader(handle)]
+    assert len(valid) == 12 and 0 < sum(valid) < 12
+    traj = md.load(str(where / "samples.xtc"), top=str(where / "topology.pdb"))
+    assert traj.time.tolist() == np.flatnonzero(valid).tolist()
+    kept = generator.sample(BPTI, 12, **settings)
+    np.testing.assert_array_equal(kept.report["frame"], np.flatnonzero(valid))
+    np.testing.assert_allclose(kept.trajectory.xyz, traj.xyz, atol=1.5e-3)
+
+
+def test_one_seed_is_logged_and_one_warning_for_long_chains(caplog):
+    with caplog.at_level(logging.INFO):
+        openmm_slm.generate_ensemble("ACDEFGHIKL" * 52, n=1, steps=1, **QUIET)
+    messages = [record.message for record in caplog.records]
+    assert len([m for m in messages if m.startswith("seed ")]) == 1
+    assert len([m for m in messages if "at most 512" in m]) == 1
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [
@@ -135,7 +156,9 @@ def test_writing_streams_the_same_frames(generator, ensemble, tmp_path):
         ({"n": 0}, "n is 0"), ({"n": -3}, "n is -3"), ({"n": 1.5}, "n is 1.5"),
         ({"temperature": 0}, "temperature is 0"), ({"top_p": 2}, "top_p is 2"),
         ({"steps": 0}, "steps is 0"), ({"batch_size": 0}, "batch_size is 0"),
-        ({"seed": -1}, "seed is -1"), ({"model": "nowhere"}, "'nowhere' is neither"),
+        ({"seed": -1}, "seed is -1"),
+        ({"seed": 1.5}, "seed is 1.5"),
+        ({"steps": 2.5}, "steps is 2.5"), ({"model": "nowhere"}, "'nowhere' is neither"),
         ({"device": "warp"}, "'warp'"),
     ],
 )  # fmt: skip

@@ -44,10 +44,13 @@ def test_oxygen_lies_in_the_peptide_plane_or_follows_the_torsion():
     for i in (0, 1, 3):
         normal = torch.linalg.cross(x[0, i, 1] - x[0, i, 2], x[0, i + 1, 0] - x[0, i, 2])
         assert abs(torch.dot(normal, x[0, i, 3] - x[0, i, 2])) < 1e-4
-        away = x[0, i + 1, 0] - x[0, i, 2]
-        assert torch.dot(x[0, i, 3] - x[0, i, 2], away) < 0 or angle(
-            x[0, i, 3], x[0, i, 2], x[0, i + 1, 0]
-        ) > math.radians(60)
+        # and on the other side of CA-C than the next N
+        axis = torch.nn.functional.normalize(x[0, i, 1] - x[0, i, 2], dim=-1)
+        across = [
+            v - torch.dot(v, axis) * axis
+            for v in (x[0, i + 1, 0] - x[0, i, 2], x[0, i, 3] - x[0, i, 2])
+        ]
+        assert torch.dot(*across) < 0
     found = fr.oxygen_torsion(x)[0, [2, 4]]
     expected = torch.nn.functional.normalize(torsion[0, [2, 4]], dim=-1)
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)

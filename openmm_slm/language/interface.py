@@ -82,5 +82,12 @@ def check_sampling(temperature: float, top_p: float, steps: int | None) -> None:
         raise ValueError(f"temperature is {temperature}, it must be positive (1: as learned)")
     if not 0 < top_p <= 1:
         raise ValueError(f"top_p is {top_p}, it must lie in (0, 1] (1 keeps every token)")
-    if steps is not None and steps < 1:
-        raise ValueError(f"steps is {steps}, at least 1 is needed")
+    if steps is not None:
+        check_integer("steps", steps, 1, "denoising steps (or None)")
+
+
+def check_integer(name: str, value: int, least: int, meaning: str) -> None:
+    """Raise ValueError unless `value` is an integer of at least `least` that fits 64 bits."""
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or not least <= value < 2**63:
+        raise ValueError(f"{name} is {value!r}, {meaning}: an integer from {least} on is needed")

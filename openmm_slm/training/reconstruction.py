@@ -45,7 +45,7 @@ def chain_metrics(
     ``wrong_omega`` (share of peptide bonds cis for trans or trans for cis).
     """
     bonded = ~chain_break[1:] & mask[1:] & mask[:-1]
-    length = np.linalg.norm(predicted[1:, 0] - predicted[:-1, 2], axis=-1)[bonded]
+    length = geometry.peptide_bond_lengths(predicted, chain_break)[1:][bonded]
     omega = [geometry.backbone_torsions(x, chain_break)[2][1:][bonded] for x in (predicted, true)]
     cis = [np.abs(x) < np.pi / 2 for x in omega]
     tensors = [torch.as_tensor(x)[None] for x in (predicted, np.nan_to_num(true), mask)]

@@ -163,6 +163,7 @@ def train_tokenizer_command(config, data, output, time_limit, threads, **options
 
     _prepare_cpu(threads)
     options["device"] = find_device(options["device"])
+    logging.getLogger("openmm_slm.training").setLevel(logging.INFO)
     seconds = None if time_limit is None else 60 * time_limit
     where = train_tokenizer(_json(config), data, output, time_limit=seconds, **options)
     click.echo(f"model: {where}")
@@ -179,6 +180,7 @@ def train_lm_command(config, data, tokens, output, time_limit, threads, **option
 
     _prepare_cpu(threads)
     options["device"] = find_device(options["device"])
+    logging.getLogger("openmm_slm.training").setLevel(logging.INFO)
     seconds = None if time_limit is None else 60 * time_limit
     where = train_language_model(_json(config), data, tokens, output, time_limit=seconds, **options)
     click.echo(f"model: {where}")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import chisquare
+from toys import exact_denoiser, joint
 
 from openmm_slm.language.interface import check_sampling
 from openmm_slm.language.sampling import (
@@ -20,28 +21,6 @@ from openmm_slm.language.sampling import (
 V, L = 3, 3
 
 
-def joint(seed: int = 0) -> np.ndarray:
-    """A correlated distribution over V^L."""
-    p = np.random.default_rng(seed).gamma(0.5, size=(V,) * L) + 0.01
-    return p / p.sum()
-
-
-def exact_denoiser(p: np.ndarray):
-    """p(z_l | visible tokens), by summation."""
-
-    def denoise(tokens: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
-        rows = []
-        for b, position in where.nonzero().tolist():
-            seen = tuple(slice(None) if t == V else int(t) for t in tokens[b])
-            sub = p[tuple(s if isinstance(s, int) else slice(None) for s in seen)]
-            free = [i for i in range(L) if tokens[b, i] == V]
-            axes = tuple(k for k, i in enumerate(free) if i != position)
-            rows.append(np.log(sub.sum(axis=axes) / sub.sum()))
-        return torch.tensor(np.array(rows))
-
-    return denoise
-
-
 def sample(p, n, steps, known=None, **options):
     given = torch.full((n, L), -1) if known is None else torch.tensor(known).expand(n, L)
     uniforms = np.stack([frame_uniforms(5, i, L) for i in range(n)], 1)
@@ -51,7 +30,7 @@ def sample(p, n, steps, known=None, **options):
 
 
 def test_histogram_matches_the_joint_when_positions_come_one_by_one():
-    p, n = joint(), 4000
+    p, n = joint(V, L), 4000
     tokens, log_prob = sample(p, n, steps=1000)  # two positions rarely share a step
     index = np.ravel_multi_index(tokens.numpy().T, (V,) * L)
     counts = np.bincount(index, minlength=V**L)
@@ -62,7 +41,7 @@ def test_histogram_matches_the_joint_when_positions_come_one_by_one():
 
 
 def test_known_tokens_stay_and_condition_the_others():
-    p, n = joint(1), 3000
+    p, n = joint(V, L, 1), 3000
     tokens, _ = sample(p, n, steps=500, known=[-1, 2, -1])
     tokens = tokens.numpy()
     assert (tokens[:, 1] == 2).all()
@@ -72,7 +51,7 @@ def test_known_tokens_stay_and_condition_the_others():
 
 
 def test_one_step_draws_independent_marginals():
-    p, n = joint(2), 4000
+    p, n = joint(V, L, 2), 4000
     tokens, _ = sample(p, n, steps=1)
     for position in range(L):
         axes = tuple(i for i in range(L) if i != position)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from builders import ideal_backbone
 from click.testing import CliRunner
+from toys import TINY, TINY_LM, write_shards
 
 from openmm_slm.cli import main
 from openmm_slm.errors import ModelError
@@ -25,47 +26,10 @@ from openmm_slm.training.tokens import TokenStore, tokenize
 from openmm_slm.training.train_language_model import bound_of_split, train_language_model
 from openmm_slm.training.train_tokenizer import train_tokenizer
 
-LETTERS = "ACDEFGHIKLMNPQRSTVWY"
-TINY = {
-    "model": {
-        "encoder_width": 32, "encoder_layers": 1, "neighbours": 8, "decoder_width": 32,
-        "decoder_heads": 2, "decoder_layers": 2, "pair": 8, "refinements": 1,
-    },
-    "training": {"warmup": 5, "validate_every": 1000, "log_every": 1, "bf16": False, "seed": 3},
-    "data": {"residues": 128, "crop": 32},
-    "loss": {"soft_steps": 4},
-}  # fmt: skip
-TINY_LM = {
-    "model": {"trunk_width": 32, "trunk_layers": 1, "trunk_heads": 2, "width": 32, "layers": 1,
-              "heads": 2},
-    "training": {"warmup": 5, "validate_every": 1000, "log_every": 1, "bf16": False},
-    "data": {"residues": 256},
-}  # fmt: skip
-
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory):
-    """Helices and strands of random lengths in random families; one has a gap."""
-    directory = tmp_path_factory.mktemp("shards")
-    rng = np.random.default_rng(0)
-    writer = ShardWriter(directory, atoms=4, prefix="backbone", residues_per_shard=400)
-    for number in range(24):
-        length = int(rng.integers(24, 70))
-        helix = rng.random(length) < 0.6
-        phi = np.where(helix, -60, -120) + rng.normal(0, 8, length)
-        psi = np.where(helix, -45, 130) + rng.normal(0, 8, length)
-        xyz = ideal_backbone(np.radians(phi), np.radians(psi), np.full(length, np.pi))
-        numbers, broken = np.arange(1, length + 1), np.zeros(length, bool)
-        if number == 5:
-            numbers[12:] += 7
-            broken[12] = True
-            xyz[3] = np.nan
-        writer.add(
-            f"chain{number}", "".join(rng.choice(list(LETTERS), length)), xyz, broken, numbers,
-            split="val" if number >= 20 else "train", cluster=f"family{number // 2}", note=number,
-        )  # fmt: skip
-    writer.close()
-    return directory
+    return write_shards(tmp_path_factory.mktemp("shards"))
 
 
 def test_shards_read_back_what_was_written(shards):

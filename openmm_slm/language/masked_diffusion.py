@@ -1,17 +1,15 @@
 """Masked discrete diffusion over structure tokens (the ESMDiff family).
 
-Forward process: a token is replaced by MASK with probability m = (1 - eps) t, t in [0, 1]. The
-denoiser u(z_t, c) predicts the clean token of each masked position; the negative bound is
-
-    E_t [ 1/t * sum over masked l of -log u_l(z_l | z_t, c) ]
-
-(Sahoo et al., 2024; Shi et al., 2024; log-linear schedule). The state tells the time, so the
-denoiser gets none. A deep trunk reads the sequence once; a light denoiser, which also receives the
-trunk's pairwise attention biases, runs at every step.
+Forward process: a token is replaced by MASK with probability t, t in [0, 1] (Sahoo et al., 2024;
+Shi et al., 2024; log-linear schedule). The denoiser u(z_t, c) predicts the clean token of each
+masked position; the loss is in `bound`. The state tells the time, so the denoiser gets none. A deep
+trunk reads the sequence once; a light denoiser, which also receives the trunk's pairwise attention
+biases, runs at every step.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,10 +19,10 @@ import torch.nn as nn
 
 from ..layers import Block, rotary_angles
 from ..sequence import parse_sequence, sequence_layout
+from .bound import negative_bound
 from .interface import StructureLanguageModel, TokenSamples, check_sampling
 from .sampling import ancestral_sample, frame_uniforms
 
-EPSILON = 1e-3
 DEFAULT_STEPS = 25
 
 
@@ -134,20 +132,22 @@ class MaskedDiffusion(nn.Module):
             x = block(x, condition.angles, bias)
         return x
 
-    def loss(
-        self, tokens: torch.Tensor, condition: Condition, present: torch.Tensor, t: torch.Tensor
+    def denoise(
+        self, tokens: torch.Tensor, where: torch.Tensor, condition: Condition
     ) -> torch.Tensor:
-        """Negative bound (nats) of each row, summed over its tokens: float32 [B].
+        """Logits [where.sum(), V] of partly masked tokens [B, L] at the positions `where`."""
+        return self.head(self.hidden(tokens, condition)[where])
 
-        tokens int64 [B, L]; `present` [B, L] is False where there is no token to learn; t [B].
+    def loss(
+        self, tokens: torch.Tensor, condition: Condition, present: torch.Tensor, share: torch.Tensor
+    ) -> torch.Tensor:
+        """One draw of the negative bound (nats) of each row: float32 [B].
+
+        tokens int64 [B, L]; `present` [B, L] is False where there is no token to learn; `share`
+        [B] says how many are masked (see `bound.negative_bound`).
         """
-        masked = torch.rand(tokens.shape, device=tokens.device) < (1 - EPSILON) * t.unsqueeze(1)
-        masked &= present
-        noised = torch.where(masked | ~present, self.config.vocabulary, tokens)
-        logits = self.head(self.hidden(noised, condition)[masked]).float()
-        each = nn.functional.cross_entropy(logits, tokens[masked], reduction="none")
-        total = torch.zeros(len(tokens), device=tokens.device)
-        return total.index_add(0, masked.nonzero()[:, 0], each) / t
+        denoise = functools.partial(self.denoise, condition=condition)
+        return negative_bound(denoise, tokens, present, share, self.config.vocabulary)
 
 
 class MaskedDiffusionModel(StructureLanguageModel):
@@ -184,9 +184,7 @@ class MaskedDiffusionModel(StructureLanguageModel):
         known = np.full(length, -1) if known is None else np.asarray(known)
         self._check_known(known, len(frames), length)
 
-        def denoise(tokens: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
-            return self.network.head(self.network.hidden(tokens, condition)[where])
-
+        denoise = functools.partial(self.network.denoise, condition=condition)
         out = np.empty((len(frames), length), np.int64)
         log_prob = np.empty(len(frames))
         # A frame is always computed in the same place of the same batch, whatever was asked for:
@@ -218,7 +216,7 @@ class MaskedDiffusionModel(StructureLanguageModel):
     def log_prob(
         self, tokens: np.ndarray, sequence: str, draws: int = 16, seed: int = 0
     ) -> np.ndarray:
-        """Lower bound of log p(z|c), a Monte Carlo mean over `draws` stratified times."""
+        """Lower bound of log p(z|c), a Monte Carlo mean over `draws` stratified masked counts."""
         condition, length = self._condition(sequence)
         tokens = np.atleast_2d(tokens)
         given = torch.as_tensor(tokens, dtype=torch.long, device=self.device)
@@ -227,8 +225,8 @@ class MaskedDiffusionModel(StructureLanguageModel):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             for number in range(draws):
-                t = (number + torch.rand(len(tokens), device=self.device)) / draws
-                loss = self.network.loss(given, condition, present, t.clamp(min=EPSILON))
+                share = (number + torch.rand(len(tokens), device=self.device)) / draws
+                loss = self.network.loss(given, condition, present, share)
                 total = total - loss.double().cpu().numpy() / draws
         return total
 

@@ -1,14 +1,14 @@
 """The training loop both stages share: schedule, clipping, EMA, checkpoints, log.
 
 A run is a function of its config: batch and random numbers of a step derive from (seed, step), so
-a checkpoint needs no random state and a resumed run continues as if it had never stopped. The
-learning rate warms up and stays (the *stable* checkpoint, which the next run continues); `decay`
-anneals a copy to zero, and that copy ships.
+that a run stopped by its time limit, SIGTERM, Ctrl-C or kill -9 and resumed continues as if it had
+never stopped. The learning rate warms up and stays (the *stable* checkpoint, which the next run
+continues); `decay` anneals a copy to zero, and that copy ships.
 """
 
 from __future__ import annotations
 
-import csv
+import copy
 import json
 import logging
 import os
@@ -19,14 +19,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from tqdm.auto import tqdm
 
-from ..errors import ModelError, SLMError
+from ..errors import SLMError
 from .batches import prefetch
+from .checkpoint import compare_settings, read_checkpoint, read_meta, write_checkpoint
+from .journal import Journal, stop_signals
+from .throughput import Throughput, count_flops
 
 logger = logging.getLogger(__name__)
+
+STABLE, DECAYING = "checkpoint.safetensors", "decay.safetensors"
+# What may change between the pieces of a run without changing its result.
+_FREE = ("steps", "log_every", "validate_every", "checkpoint_minutes")
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,13 @@ class Trainer:
     export : callable (model, directory)
         Writes a model directory; called with the EMA weights in place.
     directory : path
-        Receives ``checkpoint.safetensors``, ``log.csv``, ``validation.csv``, ``model/``.
+        Receives ``checkpoint.safetensors``, ``log.csv``, ``validation.csv``, ``model/``; from a
+        decay ``decay_log.csv``, ``decay_validation.csv``, ``decayed/``.
+    config : LoopConfig
+    device : str
+    settings : dict of dict, optional
+        Sections of the config besides the loop's, kept in checkpoints: a resumed run that changes
+        them says so.
     """
 
     def __init__(
@@ -74,6 +85,7 @@ class Trainer:
         directory: str | os.PathLike,
         config: LoopConfig,
         device: str = "cpu",
+        settings: dict[str, dict] | None = None,
     ) -> None:
         self.model, self.loss, self.make_batch = model.to(device), loss, make_batch
         self.validate, self.export, self.config = validate, export, config
@@ -89,43 +101,27 @@ class Trainer:
         self.step = self.residues = 0
         self.seconds = 0.0
         self.ema = {k: v.detach().clone() for k, v in model.state_dict().items()}
+        loop = {k: v for k, v in asdict(config).items() if k not in _FREE}
+        self.settings = {"training": loop, **(settings or {})}
 
     # -- state ---------------------------------------------------------------------------------
 
-    def save_checkpoint(self) -> None:
-        """Write ``checkpoint.safetensors`` (weights, EMA, optimizer, step)."""
-        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
-        tensors |= {f"ema.{k}": v for k, v in self.ema.items()}
-        for name, parameter in self.trained.items():
-            for key, value in self.optimizer.state.get(parameter, {}).items():
-                tensors[f"optimizer.{key}.{name}"] = value
-        meta = {"step": self.step, "residues": self.residues, "seconds": self.seconds}
-        path = self.directory / "checkpoint.safetensors"
-        temporary = path.with_suffix(".tmp")
-        tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
-        save_file(tensors, temporary, {"meta": json.dumps({**meta, "loop": asdict(self.config)})})
-        temporary.replace(path)
+    def save_checkpoint(self, name: str = STABLE, **extra: int) -> None:
+        """Write weights, EMA, optimizer, position and settings."""
+        meta = {"step": self.step, "residues": self.residues, "seconds": self.seconds, **extra}
+        meta["settings"] = self.settings
+        write_checkpoint(self.directory / name, self.model, self.ema, self.optimizer, meta)
 
-    def load_checkpoint(self) -> None:
-        """Continue from ``checkpoint.safetensors``."""
-        path = self.directory / "checkpoint.safetensors"
-        if not path.exists():
-            raise ModelError(f"{path}: nothing to resume; start without --resume")
-        with safe_open(path, "pt", device=str(self.device)) as handle:
-            meta = json.loads(handle.metadata()["meta"])
-            tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
-
-        def part(prefix: str) -> dict[str, torch.Tensor]:
-            return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-
-        self.model.load_state_dict(part("model."))
-        self.ema = part("ema.")
-        for key in ("step", "exp_avg", "exp_avg_sq"):
-            for name, value in part(f"optimizer.{key}.").items():
-                value = value.cpu() if key == "step" else value
-                self.optimizer.state[self.trained[name]][key] = value
-        self.step, self.residues = meta["step"], meta["residues"]
-        self.seconds = meta["seconds"]
+    def load_checkpoint(self, name: str = STABLE) -> dict:
+        """Continue from a checkpoint; returns its metadata."""
+        path = self.directory / name
+        meta = read_checkpoint(path, self.model, self.ema, self.optimizer)
+        self.step, self.residues, self.seconds = (
+            meta[key] for key in ("step", "residues", "seconds")
+        )
+        # As JSON gives them back: tuples became lists.
+        compare_settings(path, meta.get("settings", {}), json.loads(json.dumps(self.settings)))
+        return meta
 
     @contextmanager
     def ema_weights(self) -> Iterator[torch.nn.Module]:
@@ -151,90 +147,139 @@ class Trainer:
 
     def run(
         self, time_limit: float | None = None, decay: int | None = None, progress: bool = True
-    ) -> None:
-        """Train up to ``config.steps``, or until `time_limit` (seconds).
+    ) -> bool:
+        """Train up to ``config.steps``, or until `time_limit` (seconds), SIGTERM or Ctrl-C.
 
         With `decay`, anneal the learning rate to zero over that many further steps and export the
-        result to ``decayed/``; the stable checkpoint stays as it is.
+        result to ``decayed/``; the stable checkpoint stays as it is. A decay that was stopped is
+        continued by the same call.
+
+        Returns
+        -------
+        bool
+            True when all steps are done.
         """
-        config, first = self.config, self.step
-        if decay and not first:
-            raise SLMError("decay anneals a trained checkpoint: give resume (--resume) with it")
-        last = first + decay if decay else config.steps
+        first, last = self._begin(decay)
         start = saved = time.monotonic()
-        before, log = self.seconds, _CSVLog(self.directory / "log.csv")
+        before, residues = self.seconds, self.residues
+        log = Journal(self.directory / ("decay_log.csv" if decay else "log.csv"), self.step)
+        self._rows = Journal(
+            self.directory / ("decay_validation.csv" if decay else "validation.csv"), self.step
+        )
         self.model.train()
-        bar = tqdm(total=last, initial=first, disable=not progress, mininterval=5)
-        batches = prefetch(self.make_batch, first)
-        for batch in batches:
-            if self.step >= last:
-                break
+        speed = self._throughput()
+        bar = tqdm(total=last, initial=self.step, disable=not progress, mininterval=5)
+        batches = prefetch(self.make_batch, self.step)
+        with stop_signals() as stopped:
+            while self.step < last and not stopped:
+                self.seconds = before + time.monotonic() - start
+                warm = min(1.0, (self.step + 1) / max(1, self.config.warmup))
+                rate = warm * (1 - (self.step - first) / decay) if decay else warm
+                row = self._train_step(next(batches), rate)
+                bar.update()
+                if self.step % self.config.log_every == 0:
+                    done = self.residues - residues
+                    row |= speed.row(done, time.monotonic() - start)
+                    log.write(row)
+                    share = f"{row['share_of_peak']:.0%}"
+                    bar.set_postfix(loss=f"{row['loss'].item():.3f}", of_peak=share)
+                if self.step % self.config.validate_every == 0:
+                    self._validate()
+                if time.monotonic() - saved > 60 * self.config.checkpoint_minutes:
+                    self._save(first, decay)
+                    saved = time.monotonic()
+                # After a step: however short the pieces, a run gets on.
+                if time_limit is not None and time.monotonic() - start > time_limit:
+                    break
+            batches.close()
+            bar.close()
             self.seconds = before + time.monotonic() - start
-            if time_limit and time.monotonic() - start > time_limit and not decay:
-                break
-            batch = {k: torch.as_tensor(v).to(self.device) for k, v in batch.items()}
-            rate = min(1.0, (self.step + 1) / max(1, config.warmup))
-            if decay:
-                rate *= 1 - (self.step - first) / decay
-            for group in self.optimizer.param_groups:
-                group["lr"] = config.learning_rate * rate
-            torch.manual_seed(config.seed * 1_000_003 + self.step)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=config.bf16):
-                loss, metrics = self.loss(self.model, batch, self.step)
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            norm = torch.nn.utils.clip_grad_norm_(self.trained.values(), config.clip)
-            if torch.isfinite(norm):  # one bad batch must not poison the weights
-                self.optimizer.step()
-                self._update_ema()
-            else:
-                logger.warning("step %d: gradient is not finite, step skipped", self.step)
-            self.step += 1
-            self.residues += int(metrics.pop("residues"))
-            bar.update()
-            if self.step % config.log_every == 0:
-                row = {"step": self.step, "residues": self.residues, "seconds": self.seconds}
-                row |= {"loss": loss, "gradient": norm, "rate": rate, **metrics}
-                log.write(row)
-                bar.set_postfix(loss=f"{loss.item():.3f}")
-            if self.validate and self.step % config.validate_every == 0:
-                self._validate()
-            if not decay and time.monotonic() - saved > 60 * config.checkpoint_minutes:
-                self.save_checkpoint()
-                saved = time.monotonic()
-        batches.close()
-        bar.close()
-        self.seconds = before + time.monotonic() - start
-        if not decay:
-            self.save_checkpoint()
-        if self.validate:
-            self._validate()
+            finished = self.step >= last
+            if not (decay and finished):
+                self._save(first, decay)
+        if self.residues > residues:
+            logger.info(speed.text(self.residues - residues, time.monotonic() - start))
+        if stopped:  # whoever sent it may kill us in seconds
+            logger.warning("stopped at step %d; continue with resume (--resume)", self.step)
+            return False
+        self._validate()
+        if decay and not finished:
+            logger.warning("decay stopped at step %d; the same call continues it", self.step)
+            return False
         with self.ema_weights() as model:
             self.export(model, self.directory / ("decayed" if decay else "model"))
+        if decay:
+            (self.directory / DECAYING).unlink(missing_ok=True)
+        return finished
+
+    def _begin(self, decay: int | None) -> tuple[int, int]:
+        """First and last step of what `run` is asked for; a stopped decay is loaded."""
+        if not decay:
+            return self.step, self.config.steps
+        if not self.step:
+            raise SLMError("decay anneals a trained checkpoint: give resume (--resume) with it")
+        first = self.step
+        path = self.directory / DECAYING
+        if path.exists():
+            meta = read_meta(path)
+            if (meta.get("first"), meta.get("decay")) == (first, decay):
+                self.load_checkpoint(DECAYING)
+                logger.info("continuing the decay at step %d", self.step)
+        return first, first + decay
+
+    def _save(self, first: int, decay: int | None) -> None:
+        if decay:
+            self.save_checkpoint(DECAYING, first=first, decay=decay)
+        else:
+            self.save_checkpoint()
+
+    def _train_step(self, batch: dict, rate: float) -> dict:
+        """One step; returns the row of the log."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.learning_rate * rate
+        loss, metrics = self._loss(self.model, batch, self.step)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.trained.values(), self.config.clip)
+        if torch.isfinite(norm):  # one bad batch must not poison the weights
+            self.optimizer.step()
+            self._update_ema()
+        else:
+            logger.warning("step %d: gradient is not finite, step skipped", self.step)
+        self.step += 1
+        self.residues += int(metrics.pop("residues"))
+        row = {"step": self.step, "residues": self.residues, "seconds": self.seconds}
+        return row | {"loss": loss, "gradient": norm, "rate": rate, **metrics}
+
+    def _loss(self, model: torch.nn.Module, batch: dict, step: int) -> tuple[torch.Tensor, dict]:
+        batch = {k: torch.as_tensor(v).to(self.device) for k, v in batch.items()}
+        torch.manual_seed(self.config.seed * 1_000_003 + step)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
+            return self.loss(model, batch, step)
+
+    def _throughput(self, batches: int = 2) -> Throughput:
+        """Count the operations of a few steps of a copy, so that counting leaves no trace."""
+        model, residues = copy.deepcopy(self.model), 0
+
+        def run() -> None:
+            nonlocal residues
+            for step in range(self.step, self.step + batches):
+                loss, metrics = self._loss(model, self.make_batch(step), step)
+                loss.backward()
+                residues += int(metrics["residues"])
+
+        flops = count_flops(run)
+        dtype = torch.bfloat16 if self.config.bf16 else torch.float32
+        return Throughput(flops / max(1, residues), self.device, dtype)
 
     def _validate(self) -> None:
+        if not self.validate:
+            return
         with self.ema_weights() as model, torch.no_grad():
             metrics = self.validate(model)
         row = {"step": self.step, "residues": self.residues, "seconds": self.seconds, **metrics}
-        _CSVLog(self.directory / "validation.csv").write(row)
+        self._rows.write(row)
         logger.info("step %d: %s", self.step, _text(metrics))
-
-
-class _CSVLog:
-    """Append rows to a CSV file that keeps its first header."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def write(self, row: dict) -> None:
-        new = not self.path.exists()
-        with open(self.path, "a", newline="") as handle:
-            writer = csv.writer(handle)
-            if new:
-                writer.writerow(row)
-            writer.writerow(
-                f"{value.item() if torch.is_tensor(value) else value:.6g}" for value in row.values()
-            )
 
 
 def _text(metrics: dict) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 
 from ..configuration import build, check_names, merge
 from ..errors import SLMError
-from ..language.masked_diffusion import EPSILON, MaskedDiffusion, MaskedDiffusionConfig
+from ..language.masked_diffusion import MaskedDiffusion, MaskedDiffusionConfig
 from ..models.storage import load_module, save_module
 from .batches import ClusterSampler, pad_entries, pad_tokens
 from .loop import LoopConfig, Trainer
@@ -66,8 +67,8 @@ def diffusion_bound(
     rows = len(tokens)
     # Stratified over all rows, and each chain's maskings over the whole of [0, 1].
     stratum = torch.arange(rows, device=tokens.device).view(maskings, -1).T.flatten()
-    t = ((stratum + torch.rand(1, device=tokens.device)) / rows).clamp(min=EPSILON)
-    loss = model.loss(tokens, condition.repeat(maskings), tokens >= 0, t)
+    share = (stratum + torch.rand(1, device=tokens.device)) / rows
+    loss = model.loss(tokens, condition.repeat(maskings), tokens >= 0, share)
     return loss.view(-1, maskings).mean(1)
 
 
@@ -180,6 +181,7 @@ def train_language_model(
         directory,
         loop,
         device,
+        {"model": asdict(model.config), "data": options, "tokens": {"tokenizer": store.tokenizer}},
     )
     if resume:
         trainer.load_checkpoint()

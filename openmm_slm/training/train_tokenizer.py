@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -224,6 +225,7 @@ def train_tokenizer(
         directory,
         loop,
         device,
+        {"model": asdict(model.config), "data": chosen, "loss": weights},
     )
     if resume:
         trainer.load_checkpoint()

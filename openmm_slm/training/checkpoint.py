@@ -1,0 +1,107 @@
+"""Training state on disk: one safetensors file, replaced as a whole.
+
+It holds weights, EMA and optimizer, and in its metadata the step and the settings. Batches and
+random numbers are functions of (seed, step): the step is data position and random state in one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from ..errors import ModelError
+
+logger = logging.getLogger(__name__)
+
+_OPTIMIZER = ("step", "exp_avg", "exp_avg_sq")
+
+
+def write_checkpoint(
+    path: Path,
+    model: torch.nn.Module,
+    ema: dict[str, torch.Tensor],
+    optimizer: torch.optim.Optimizer,
+    meta: dict,
+) -> None:
+    """Write the whole state; a reader sees the old file or the new one, never half of one."""
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    tensors |= {f"ema.{name}": value for name, value in ema.items()}
+    for name, parameter in model.named_parameters():
+        for key, value in optimizer.state.get(parameter, {}).items():
+            tensors[f"optimizer.{key}.{name}"] = value
+    tensors = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
+    temporary = path.with_suffix(".tmp")
+    save_file(tensors, temporary, {"meta": json.dumps(meta)})
+    temporary.replace(path)
+
+
+def read_meta(path: Path) -> dict:
+    """Metadata of a checkpoint: position and settings.
+
+    Raises
+    ------
+    ModelError
+        No file there, or a file that is none of ours.
+    """
+    if not path.exists():
+        raise ModelError(f"{path}: nothing to resume; start without --resume")
+    try:
+        with safe_open(path, "pt") as handle:
+            return json.loads((handle.metadata() or {})["meta"])
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        raise ModelError(f"{path}: not a training checkpoint ({error}); start anew") from None
+
+
+def read_checkpoint(
+    path: Path,
+    model: torch.nn.Module,
+    ema: dict[str, torch.Tensor],
+    optimizer: torch.optim.Optimizer,
+) -> dict:
+    """Put a checkpoint's state into `model`, `ema` and `optimizer`; returns its metadata.
+
+    Raises
+    ------
+    ModelError
+        As `read_meta`; or the network has other sizes.
+    """
+    meta = read_meta(path)
+    with safe_open(path, "pt", device=str(next(model.parameters()).device)) as handle:
+        tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
+
+    def part(prefix: str) -> dict[str, torch.Tensor]:
+        return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+
+    try:
+        model.load_state_dict(part("model."))
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise ModelError(
+            f"{path}: of another network ({reason}); resume with the config it was started with"
+        ) from None
+    ema.update(part("ema."))
+    parameters = dict(model.named_parameters())
+    for key in _OPTIMIZER:
+        for name, value in part(f"optimizer.{key}.").items():
+            optimizer.state[parameters[name]][key] = value.cpu() if key == "step" else value
+    return meta
+
+
+def compare_settings(path: Path, before: dict, now: dict) -> None:
+    """Log one warning naming the settings that differ from those of a checkpoint."""
+    changed = [
+        f"{section}.{name}: {old!r} -> {new!r}"
+        for section in sorted(before.keys() & now.keys())
+        for name in sorted(before[section].keys() | now[section].keys())
+        if (old := before[section].get(name)) != (new := now[section].get(name))
+    ]
+    if changed:
+        logger.warning(
+            "%s: resumed with other settings, the run is not what it would have been: %s",
+            path, "; ".join(changed),
+        )  # fmt: skip

@@ -87,7 +87,7 @@ def main(verbose: bool) -> None:
 
 
 @main.command()
-@click.argument("sequence")
+@click.argument("sequence", required=False)
 @click.option("-o", "--output", type=new, required=True, help="Folder to write.")
 @click.option("-n", default=500, show_default=True, help="Number of conformations.")
 @click.option("--model", default="default", show_default=True, help="Model name or directory.")
@@ -98,53 +98,40 @@ def main(verbose: bool) -> None:
 @click.option("--batch-size", type=int, help="Frames in memory at once.")
 @click.option("--project/--no-project", default=True, help="Close peptide bonds [default: yes].")
 @click.option("--drop-invalid", is_flag=True, help="Leave out frames that are not valid.")
+@click.option("--resume", is_flag=True, help="Continue or extend what --output holds.")
+@click.option("--repeat", type=existing, help="Do again what this run.json describes.")
 @_device
 @_threads
 @_report_errors
-def sample(
-    sequence,
-    output,
-    n,
-    model,
-    temperature,
-    top_p,
-    steps,
-    seed,
-    batch_size,
-    project,
-    drop_invalid,
-    device,
-    threads,
-):
-    """Sample conformations of SEQUENCE ("AAA:BBB" for two chains, or a FASTA file of one)."""
+def sample(sequence, output, n, repeat, device, resume, threads, **settings):
+    """Sample conformations of SEQUENCE.
+
+    SEQUENCE is one-letter amino acids ("AAA:BBB" for two chains), or a FASTA file: then each
+    record gets a folder of its own in --output.
+    """
     from .ensemble import generate_ensemble
-    from .sequence import read_fasta
+    from .runs import repeat_run, sample_fasta
 
     _prepare_cpu(threads)
+    options = {"device": device, "resume": resume}
+    if (sequence is None) == (repeat is None):
+        raise ValueError("give either a SEQUENCE (or FASTA file) or --repeat RUN_JSON")
+    if repeat is not None:
+        source = click.get_current_context().get_parameter_source
+        given = [name for name in ("n", *settings) if source(name).name != "DEFAULT"]
+        if given:
+            raise ValueError(f"--repeat takes {given[0]} from the run.json; leave the option out")
+        where = [repeat_run(repeat, output, **options)]
     # A sequence may be longer than a file name can be: only short ones are looked up.
-    if len(sequence) < 200 and Path(sequence).is_file():
-        records = read_fasta(sequence)
-        if len(records) != 1:
-            raise ValueError(f"{sequence}: {len(records)} sequences, this version takes one")
-        (sequence,) = records.values()
-    generate_ensemble(
-        sequence,
-        n,
-        model=model,
-        temperature=temperature,
-        top_p=top_p,
-        steps=steps,
-        seed=seed,
-        batch_size=batch_size,
-        project=project,
-        drop_invalid=drop_invalid,
-        device=device,
-        output=output,
-    )
-    click.echo(
-        f"{output}: topology.pdb and samples.xtc (open both in MDTraj, VMD or PyMOL), "
-        "report.csv (one row a frame), run.json (settings and seed)"
-    )
+    elif len(sequence) < 200 and Path(sequence).is_file():
+        where = sample_fasta(sequence, output, n, **settings, **options)
+    else:
+        where = [generate_ensemble(sequence, n, output=output, **settings, **options)]
+    for folder in where:
+        click.echo(
+            f"{folder}: topology.pdb and samples.xtc (open both in MDTraj, VMD or PyMOL), "
+            "report.csv (one row a frame), run.json (settings and seed)"
+        )
 
 
 @main.group()
@@ -240,7 +227,7 @@ def benchmark_lm(data, tokens, models, split, device, threads):
 
 @main.group()
 def models() -> None:
-    """List models, put trained parts together."""
+    """List, show and check models; put trained parts together."""
 
 
 @models.command("list")
@@ -252,6 +239,27 @@ def list_models():
         click.echo(f"{name:20} {path}")
     for name, point in registered_models().items():
         click.echo(f"{name:20} {point.value}")
+
+
+@models.command()
+@click.argument("model", default="default")
+@_report_errors
+def show(model):
+    """Sizes and card of MODEL (a name or directory)."""
+    from .models.registry import describe_model
+
+    click.echo(describe_model(model))
+
+
+@models.command()
+@click.argument("model", default="default")
+@_report_errors
+def verify(model):
+    """Check MODEL: every shard against its checksum, and that its parts belong together."""
+    from .models.registry import verify_model
+
+    for line in verify_model(model):
+        click.echo(line)
 
 
 @models.command()

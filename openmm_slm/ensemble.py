@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from .language.interface import StructureLanguageModel, check_integer, check_sampling
-from .models.registry import load_language_model, load_tokenizer
-from .output import EnsembleWriter
+from .language.interface import StructureLanguageModel
+from .models.registry import check_parts, load_language_model, load_tokenizer, model_identity
+from .output import EnsembleWriter, environment, read_run
 from .projection import close_peptide_bonds
-from .sequence import parse_sequence, sequence_layout
+from .sequence import sequence_layout
+from .settings import SamplingSettings
 from .structure import backbone_trajectory
 from .tokenizer.interface import StructureTokenizer
 from .validity import Report, backbone_report
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     import mdtraj
 
 logger = logging.getLogger(__name__)
-
-TRAINED_LENGTH = 512  # residues; longer chains get a warning
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +70,8 @@ class EnsembleGenerator:
     ----------
     tokenizer : StructureTokenizer
     language_model : StructureLanguageModel
+    model : dict, optional
+        Name and checksum of the weights (`model_identity`), written to ``run.json``.
 
     Examples
     --------
@@ -82,21 +82,32 @@ class EnsembleGenerator:
     """
 
     def __init__(
-        self, tokenizer: StructureTokenizer, language_model: StructureLanguageModel
+        self,
+        tokenizer: StructureTokenizer,
+        language_model: StructureLanguageModel,
+        model: dict[str, str] | None = None,
     ) -> None:
         if tokenizer.vocabulary != language_model.vocabulary:
             raise ValueError(
                 f"the tokenizer has {tokenizer.vocabulary} codes, the language model "
                 f"{language_model.vocabulary}: they belong to different models"
             )
-        self.tokenizer, self.language_model = tokenizer, language_model
+        self.tokenizer, self.language_model, self.model = tokenizer, language_model, model
 
     @classmethod
     def from_pretrained(
         cls, model: str | os.PathLike = "default", device: str = "auto"
     ) -> EnsembleGenerator:
         """Load both parts of a model (shipped name, registered name or directory)."""
-        return cls(load_tokenizer(model, device), load_language_model(model, device))
+        check_parts(model)
+        return cls(
+            load_tokenizer(model, device), load_language_model(model, device), model_identity(model)
+        )
+
+    @property
+    def device(self) -> str:
+        """Where the language model runs."""
+        return str(getattr(self.language_model, "device", "cpu"))
 
     def sample(
         self,
@@ -113,10 +124,11 @@ class EnsembleGenerator:
         progress: bool = True,
     ) -> Ensemble:
         """Sample n conformations of a sequence, in memory (see `generate_ensemble`)."""
-        chains = _check(sequence, n, temperature, top_p, steps, seed, batch_size)
-        seed = _begin(chains, seed)
-        settings = {"temperature": temperature, "top_p": top_p, "steps": steps}
-        blocks = list(self._blocks(chains, n, seed, batch_size, project, settings, progress))
+        settings = SamplingSettings(
+            sequence, n, temperature, top_p, steps, seed, batch_size, project, drop_invalid
+        )
+        settings = self._begin(settings)
+        blocks = list(self._blocks(settings, 0, progress))
         joined = _Block(
             *(
                 np.concatenate([getattr(block, name) for block in blocks])
@@ -128,11 +140,11 @@ class EnsembleGenerator:
         _warn(int((~valid).sum()), n, "EnsembleGenerator.sample(...).report says why")
         keep = valid if drop_invalid else slice(None)
         return Ensemble(
-            backbone_trajectory(joined.backbone[keep], ":".join(chains)),
+            backbone_trajectory(joined.backbone[keep], settings.sequence),
             joined.tokens[keep],
             joined.log_prob[keep],
             {key: values[keep] for key, values in joined.report.items()},
-            seed,
+            settings.seed,
         )
 
     def write(
@@ -148,48 +160,56 @@ class EnsembleGenerator:
         batch_size: int | None = None,
         project: bool = True,
         drop_invalid: bool = False,
+        resume: bool = False,
         progress: bool = True,
     ) -> Path:
         """Sample to disk, block by block: memory does not grow with n.
 
         Writes ``topology.pdb``, ``samples.xtc``, ``report.csv`` and ``run.json`` into `output`
-        and returns it as a Path.
+        and returns it as a Path. With `resume`, what an interrupted run of the same settings left
+        there is continued, and equals an uninterrupted one; a finished one is extended to `n`.
         """
-        chains = _check(sequence, n, temperature, top_p, steps, seed, batch_size)
-        seed = _begin(chains, seed)
-        settings = {"temperature": temperature, "top_p": top_p, "steps": steps}
-        run = {"sequence": ":".join(chains), "n": n, "seed": seed, **settings}
-        run |= {"project": project, "drop_invalid": drop_invalid}
-        with EnsembleWriter(output, run) as writer:
-            for block in self._blocks(chains, n, seed, batch_size, project, settings, progress):
-                trajectory = backbone_trajectory(block.backbone, ":".join(chains))
+        settings = SamplingSettings(
+            sequence, n, temperature, top_p, steps, seed, batch_size, project, drop_invalid
+        )
+        if resume and seed is None and (Path(output) / "run.json").exists():
+            settings = replace(settings, seed=read_run(output)["seed"])
+        settings = self._begin(settings)
+        run = {**asdict(settings), "model": self.model, "environment": environment(self.device)}
+        with EnsembleWriter(output, run, resume) as writer:
+            for block in self._blocks(settings, writer.done, progress):
+                trajectory = backbone_trajectory(block.backbone, settings.sequence)
                 keep = block.report["valid"] if drop_invalid else slice(None)
                 writer.add(trajectory, block.report, keep)
         _warn(writer.invalid, n, f"see {Path(output) / 'report.csv'}")
         return Path(output)
 
-    def _blocks(
-        self,
-        chains: tuple[str, ...],
-        n: int,
-        seed: int,
-        batch_size: int | None,
-        project: bool,
-        settings: dict,
-        progress: bool,
-    ) -> Iterator[_Block]:
+    def _begin(self, settings: SamplingSettings) -> SamplingSettings:
+        return settings.begun(self.language_model.frames_together(settings.length))
+
+    def _blocks(self, settings: SamplingSettings, first: int, progress: bool) -> Iterator[_Block]:
         """The pipeline, some frames at a time: tokens, backbones, joined chains, judgement."""
+        chains = tuple(settings.sequence.split(":"))
         sequence = "".join(chains)
         amino_acids, chain_index, index = sequence_layout(chains)
         chain_break = np.diff(chain_index, prepend=-1) != 0
-        size = batch_size or max(1, min(128, 16384 // len(sequence)))
-        with tqdm(total=n, unit="frame", disable=not progress) as bar:
-            for start in range(0, n, size):
-                frames = np.arange(start, min(start + size, n))
-                drawn = self.language_model.sample(":".join(chains), frames, seed=seed, **settings)
+        n, size = settings.n, settings.batch_size
+        with tqdm(total=n, initial=first, unit="frame", disable=not progress) as bar:
+            while first < n:
+                # Up to the next multiple of the block size: wherever a run was stopped, its
+                # later blocks hold the same frames, and come out the same to the last bit.
+                frames = np.arange(first, min(first - first % size + size, n))
+                drawn = self.language_model.sample(
+                    settings.sequence,
+                    frames,
+                    seed=settings.seed,
+                    temperature=settings.temperature,
+                    top_p=settings.top_p,
+                    steps=settings.steps,
+                )
                 backbone = self.tokenizer.decode_tokens(drawn.tokens, amino_acids, index)
                 moved = np.zeros(len(frames), np.float32)
-                if project:
+                if settings.project:
                     backbone, shift = close_peptide_bonds(backbone, sequence, chain_break)
                     moved = shift.max(1)
                 report = {
@@ -200,6 +220,7 @@ class EnsembleGenerator:
                 }
                 yield _Block(frames, drawn.tokens, drawn.log_prob, backbone, report)
                 bar.update(len(frames))
+                first += len(frames)
 
 
 def generate_ensemble(
@@ -223,6 +244,7 @@ def generate_ensemble(
     project: bool = True,
     drop_invalid: bool = False,
     output: str | os.PathLike | None = None,
+    resume: bool = False,
     progress: bool = True,
 ) -> mdtraj.Trajectory | Path:
     """Sample a conformational ensemble of a protein.
@@ -253,6 +275,8 @@ def generate_ensemble(
         place and one warning counts them.
     output : path, optional
         Stream to this folder instead of returning a Trajectory.
+    resume : bool
+        With `output`: continue an interrupted run there, or extend a finished one to `n`.
     template, resample, noise, rounds, sidechains, hydrogens, relax
         Not in this version: other values than the defaults raise ValueError.
 
@@ -289,7 +313,9 @@ def generate_ensemble(
                 f"alone; leave {name} at its default"
             )
     # Before any model is loaded: bad input should fail at once.
-    _check(sequence, n, temperature, top_p, steps, seed, batch_size)
+    SamplingSettings(
+        sequence, n, temperature, top_p, steps, seed, batch_size, project, drop_invalid
+    )
     generator = EnsembleGenerator.from_pretrained(model, device)
     options = {
         "temperature": temperature,
@@ -301,44 +327,11 @@ def generate_ensemble(
         "drop_invalid": drop_invalid,
         "progress": progress,
     }
+    if resume and output is None:
+        raise ValueError("resume is set without output; give the folder to continue")
     if output is not None:
-        return generator.write(sequence, output, n, **options)
+        return generator.write(sequence, output, n, resume=resume, **options)
     return generator.sample(sequence, n, **options).trajectory
-
-
-def _check(
-    sequence: str,
-    n: int,
-    temperature: float,
-    top_p: float,
-    steps: int | None,
-    seed: int | None,
-    batch_size: int | None,
-) -> tuple[str, ...]:
-    """Chains of the sequence, once every setting is seen to be in range."""
-    chains = parse_sequence(sequence)
-    check_integer("n", n, 1, "the number of conformations")
-    if batch_size is not None:
-        check_integer("batch_size", batch_size, 1, "frames in memory at once (or None)")
-    if seed is not None:
-        check_integer("seed", seed, 0, "it repeats a run (or None)")
-    check_sampling(temperature, top_p, steps)
-    return chains
-
-
-def _begin(chains: tuple[str, ...], seed: int | None) -> int:
-    """The seed of a run, drawn and logged if none is given."""
-    length = sum(map(len, chains))
-    if length > TRAINED_LENGTH:
-        logger.warning(
-            "%d residues: the shipped models were trained on chains of at most %d",
-            length,
-            TRAINED_LENGTH,
-        )
-    if seed is None:
-        seed = secrets.randbits(32)
-        logger.info("seed %d", seed)
-    return int(seed)
 
 
 def _warn(invalid: int, n: int, where: str) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
+import json
 import os
+import platform
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,71 +20,197 @@ from .validity import Report
 if TYPE_CHECKING:
     import mdtraj
 
-_ALL = slice(None)
+_FILES = ("samples.xtc", "report.csv")
+# Entries of run.json that may differ between the pieces of a run: `n` may grow.
+_FREE = ("n", "batch_size", "environment")
 
 
 class EnsembleWriter:
     """Write an ensemble as it is sampled; use as a context manager.
 
     Frames go to ``samples.xtc.part`` and ``report.csv.part``, renamed when all are written, so
-    that a finished ensemble is told from an interrupted one.
+    that a finished ensemble is told from an interrupted one. ``progress.json`` says how much of
+    them is whole: what came after it when the process died is cut off on `resume`.
 
     Parameters
     ----------
     directory : path
         Made if missing.
     run : dict
-        What repeats the run; written to ``run.json`` with the version.
+        What repeats the run; written to ``run.json``.
+    resume : bool
+        Go on with what is there: an interrupted run, a finished one with fewer frames, or nothing.
+
+    Attributes
+    ----------
+    done, invalid : int
+        Frames written, and how many of them are not valid.
+
+    Raises
+    ------
+    SLMError
+        The folder cannot be written; it holds an ensemble and `resume` is not set; or it holds
+        another one (the message names the setting).
     """
 
-    def __init__(self, directory: str | os.PathLike, run: dict) -> None:
+    def __init__(self, directory: str | os.PathLike, run: dict, resume: bool = False) -> None:
         self.directory = Path(directory)
+        self.run, self.done, self.invalid = run, 0, 0
+        self._bytes = dict.fromkeys(_FILES, 0)
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            write_json(self.directory / "run.json", {"openmm_slm": __version__, **run})
+            before = read_run(self.directory) if (self.directory / "run.json").exists() else None
+            if before and resume:
+                self._continue(before)
+            elif before and any(map(self._exists, _FILES)):
+                raise SLMError(
+                    f"{self.directory} holds an ensemble already; choose another output folder, "
+                    "or continue it with resume (--resume)"
+                )
+            write_json(self.directory / "run.json", run)
         except OSError as error:
             raise SLMError(
                 f"{directory}: cannot be written ({error.strerror}); choose another output folder"
             ) from None
-        self.invalid = 0
-        self._xtc = self._csv = self._rows = None
 
     def __enter__(self) -> EnsembleWriter:
         return self
 
-    def add(
-        self, trajectory: mdtraj.Trajectory, report: Report, keep: np.ndarray | slice = _ALL
-    ) -> None:
+    def add(self, trajectory: mdtraj.Trajectory, report: Report, keep: np.ndarray | slice) -> None:
         """Append the frames `keep` of a block, and the rows of all its frames.
 
         The step of a frame in the XTC file is its number in the report, so that frames are told
         apart after some were dropped.
         """
-        if self._rows is None:
-            self._open(trajectory, report)
+        if not self.done:
+            for name in _FILES:
+                self._part(name).unlink(missing_ok=True)
+            trajectory[0].save_pdb(str(self.directory / "topology.pdb"))
         number = report["frame"][keep]
         if len(number):
-            self._xtc.write(trajectory.xyz[keep], time=number.astype(np.float32), step=number)
+            self._append("samples.xtc", self._frames(trajectory.xyz[keep], number))
+        self._append("report.csv", _rows(report, header=not self.done))
+        self.done += len(report["frame"])
         self.invalid += int((~report["valid"]).sum())
-        for row in zip(*report.values(), strict=True):
-            self._rows.writerow(_text(value) for value in row)
-
-    def _open(self, trajectory: mdtraj.Trajectory, report: Report) -> None:
-        from mdtraj.formats import XTCTrajectoryFile
-
-        trajectory[0].save_pdb(str(self.directory / "topology.pdb"))
-        self._xtc = XTCTrajectoryFile(str(self.directory / "samples.xtc.part"), "w")
-        self._csv = open(self.directory / "report.csv.part", "w", newline="")  # noqa: SIM115
-        self._rows = csv.writer(self._csv)
-        self._rows.writerow(report)
+        progress = {"frames": self.done, "invalid": self.invalid, "bytes": self._bytes}
+        write_json(self._progress, progress)
 
     def __exit__(self, kind: type | None, *_: object) -> None:
-        for handle in (self._xtc, self._csv):
-            if handle is not None:
-                handle.close()
-        if kind is None and self._rows is not None:
-            for name in ("samples.xtc", "report.csv"):
-                (self.directory / f"{name}.part").replace(self.directory / name)
+        if kind is None and self.done == self.run["n"]:
+            for name in _FILES:
+                if self._part(name).exists():
+                    self._part(name).replace(self.directory / name)
+            self._progress.unlink(missing_ok=True)
+
+    # -- the parts ---------------------------------------------------------------------------
+
+    @property
+    def _progress(self) -> Path:
+        return self.directory / "progress.json"
+
+    def _part(self, name: str) -> Path:
+        return self.directory / f"{name}.part"
+
+    def _exists(self, name: str) -> bool:
+        return self._part(name).exists() or (self.directory / name).exists()
+
+    def _continue(self, before: dict) -> None:
+        """Find out how far an earlier run came, and cut off what is not whole."""
+        for name in sorted((before.keys() | self.run.keys()) - set(_FREE)):
+            if before.get(name) != self.run.get(name):
+                raise SLMError(
+                    f"{self.directory} holds a run with {name} {before.get(name)!r}, not "
+                    f"{self.run.get(name)!r}; choose another output folder, or the same settings"
+                )
+        if self.run["n"] < before["n"]:
+            raise SLMError(
+                f"{self.directory} holds a run of n = {before['n']}, more than {self.run['n']}; "
+                "choose another output folder"
+            )
+        if self._progress.exists():
+            progress = json.loads(self._progress.read_text())
+            self.done, self.invalid = progress["frames"], progress["invalid"]
+            self._bytes = progress["bytes"]
+        elif (self.directory / "report.csv").exists():  # finished
+            with open(self.directory / "report.csv", newline="") as handle:
+                valid = [row["valid"] == "1" for row in csv.DictReader(handle)]
+            self.done, self.invalid = len(valid), valid.count(False)
+            self._bytes = {n: _size(self.directory / n) for n in _FILES}
+        for name, size in self._bytes.items():
+            part, whole = self._part(name), self.directory / name
+            if whole.exists() and self.done < self.run["n"]:
+                whole.replace(part)
+            found = _size(part if part.exists() else whole)
+            if found < size:
+                raise SLMError(
+                    f"{part}: {found} bytes of {size} are left; remove the folder and sample again"
+                )
+            if part.exists():
+                os.truncate(part, size)
+
+    def _append(self, name: str, data: bytes) -> None:
+        with open(self._part(name), "ab") as handle:
+            handle.write(data)
+        self._bytes[name] += len(data)
+
+    def _frames(self, xyz: np.ndarray, number: np.ndarray) -> bytes:
+        """Frames as XTC: such files can be joined end to end."""
+        from mdtraj.formats import XTCTrajectoryFile
+
+        path = self.directory / "block.tmp"
+        with XTCTrajectoryFile(str(path), "w") as handle:
+            handle.write(xyz, time=number.astype(np.float32), step=number)
+        data = path.read_bytes()
+        path.unlink()
+        return data
+
+
+def environment(device: str) -> dict[str, object]:
+    """Versions and threads: what a run's last bits depend on besides its settings."""
+    import torch
+
+    return {
+        "openmm_slm": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "processor": platform.machine(),
+        "device": device,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def read_run(directory: str | os.PathLike) -> dict:
+    """``run.json`` of an ensemble's folder (or the file itself).
+
+    Raises
+    ------
+    SLMError
+        It is missing or cannot be read.
+    """
+    path = Path(directory)
+    path = path / "run.json" if path.is_dir() else path
+    try:
+        values = json.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise SLMError(f"{path}: cannot be read as the run.json of an ensemble ({error})") from None
+    if not isinstance(values, dict) or not {"sequence", "n", "seed"} <= values.keys():
+        raise SLMError(f"{path}: not the run.json of an ensemble (no sequence, n and seed)")
+    return values
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _rows(report: Report, header: bool) -> bytes:
+    text = io.StringIO(newline="")
+    rows = csv.writer(text)
+    if header:
+        rows.writerow(report)
+    for row in zip(*report.values(), strict=True):
+        rows.writerow(_text(value) for value in row)
+    return text.getvalue().encode()
 
 
 def _text(value: object) -> str:

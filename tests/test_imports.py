@@ -27,9 +27,9 @@ LEVELS = [
     ("frames",),
     ("layers", "models.storage"),
     ("tokenizer", "language", "allatom", "relaxation", "comparison"),
-    ("models", "output", "plots"),
+    ("models", "settings", "output", "plots"),
     ("ensemble", "training", "seeding"),
-    ("benchmarks",),
+    ("runs", "benchmarks"),
     ("cli",),
     ("__main__",),
 ]

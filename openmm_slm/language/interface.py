@@ -71,6 +71,10 @@ class StructureLanguageModel(ABC):
             An argument out of range, named.
         """
 
+    def frames_together(self, length: int) -> int:
+        """Frames computed in one batch: asking for multiples of it wastes nothing."""
+        return 1
+
     @abstractmethod
     def log_prob(self, tokens: np.ndarray, sequence: str) -> np.ndarray:
         """log p(z|c) (nats) of tokens int [n, L], or its lower bound; float64 [n]."""

@@ -178,7 +178,7 @@ class MaskedDiffusionModel(StructureLanguageModel):
     ) -> TokenSamples:
         check_sampling(temperature, top_p, steps)
         condition, length = self._condition(sequence)
-        size = frames_per_batch(length)
+        size = self.frames_together(length)
         condition = condition.expand(size)
         frames = np.asarray(frames, dtype=np.int64)
         known = np.full(length, -1) if known is None else np.asarray(known)
@@ -211,6 +211,10 @@ class MaskedDiffusionModel(StructureLanguageModel):
             out[rows] = tokens[slots].cpu().numpy()
             log_prob[rows] = total[slots].cpu().numpy()
         return TokenSamples(out, log_prob)
+
+    def frames_together(self, length: int) -> int:
+        """A function of the length alone (about 2,048 positions)."""
+        return int(min(32, max(1, 2048 // length)))
 
     @torch.inference_mode()
     def log_prob(
@@ -248,8 +252,3 @@ class MaskedDiffusionModel(StructureLanguageModel):
                 f"known tokens run from {known.min()} to {known.max()}, expected -1 (sample) or "
                 f"0..{self.vocabulary - 1}"
             )
-
-
-def frames_per_batch(length: int) -> int:
-    """Frames denoised at once: a function of the length alone (about 2,048 positions)."""
-    return int(min(32, max(1, 2048 // length)))

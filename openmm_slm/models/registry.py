@@ -6,13 +6,15 @@ each part: ``tokenizer`` and ``language_model``.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ModelError
-from .storage import load_module, read_config
+from .storage import load_module, read_config, tokenizer_fingerprint
 
 if TYPE_CHECKING:
     from ..language.interface import StructureLanguageModel
@@ -84,6 +86,17 @@ def find_part(model: str | os.PathLike, part: str) -> Path:
     return directory
 
 
+def model_identity(model: str | os.PathLike = "default") -> dict[str, str]:
+    """What tells a model's weights from others: its name (or absolute path) and a checksum."""
+    named = str(model) in shipped_models() or str(model) in registered_models()
+    checksums = [
+        sorted(read_config(find_part(model, part))["sha256"].items())
+        for part in ("tokenizer", "language_model")
+    ]
+    digest = hashlib.sha256(json.dumps(checksums).encode()).hexdigest()[:16]
+    return {"name": str(model) if named else str(Path(model).resolve()), "sha256": digest}
+
+
 def load_tokenizer(
     model: str | os.PathLike = "default", device: str = "auto"
 ) -> StructureTokenizer:
@@ -114,3 +127,57 @@ def load_language_model(
 
     network = load_module(find_part(model, "language_model"), MaskedDiffusion)
     return MaskedDiffusionModel(network, find_device(device))
+
+
+def check_parts(model: str | os.PathLike = "default") -> None:
+    """Raise ModelError if the language model was trained on another tokenizer's tokens.
+
+    Nothing else would tell: tokens of any tokenizer decode to something.
+    """
+    part = find_part(model, "language_model")
+    trained_on = read_config(part).get("tokenizer")
+    found = tokenizer_fingerprint(find_part(model, "tokenizer"))
+    if trained_on != found:
+        raise ModelError(
+            f"{part}: trained on the tokens of tokenizer {trained_on}, but the model's is {found}; "
+            "tokenize the data with this tokenizer and train again"
+        )
+
+
+def verify_model(model: str | os.PathLike = "default") -> list[str]:
+    """One line for each part that is whole and loads.
+
+    Raises
+    ------
+    ModelError
+        A file is missing, altered, or the parts do not belong together.
+    """
+    networks = {
+        "tokenizer": load_tokenizer(model, "cpu").model,
+        "language_model": load_language_model(model, "cpu").network,
+    }
+    check_parts(model)
+    lines = []
+    for part, network in networks.items():
+        directory = find_part(model, part)
+        shards = read_config(directory)["sha256"]
+        size = sum((directory / name).stat().st_size for name in shards)
+        count = sum(parameter.numel() for parameter in network.parameters())
+        lines.append(
+            f"{part}: {network.kind}, {count / 1e6:.2f} M parameters, {len(shards)} shards of "
+            f"{size / 2**20:.1f} MiB, checksums right"
+        )
+    return [*lines, "the language model was trained on this tokenizer's tokens"]
+
+
+def describe_model(model: str | os.PathLike = "default") -> str:
+    """Where a model is, its configs and its card."""
+    directory = find_model(model)
+    lines = [f"path: {directory}"]
+    for part in ("tokenizer", "language_model"):
+        config = read_config(find_part(model, part))
+        sizes = ", ".join(f"{name} {value}" for name, value in config["config"].items())
+        lines.append(f"{part}: {config['kind']} ({sizes})")
+    card = directory / "README.md"
+    text = card.read_text() if card.is_file() else "(this model has no card)"
+    return "\n".join([*lines, "", text])

@@ -1,0 +1,69 @@
+"""Settings of a sampling run, checked."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from dataclasses import dataclass, replace
+
+from .language.interface import check_integer, check_sampling
+from .sequence import parse_sequence
+
+logger = logging.getLogger(__name__)
+
+TRAINED_LENGTH = 512  # residues; longer chains get a warning
+
+
+@dataclass(frozen=True)
+class SamplingSettings:
+    """What decides an ensemble; each setting is checked when the object is made.
+
+    The names are those of `generate_ensemble`, and of ``run.json``.
+
+    Raises
+    ------
+    ValueError
+        Names the setting, its value and what is allowed.
+    """
+
+    sequence: str
+    n: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    steps: int | None = None
+    seed: int | None = None
+    batch_size: int | None = None
+    project: bool = True
+    drop_invalid: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sequence", ":".join(parse_sequence(self.sequence)))
+        check_integer("n", self.n, 1, "the number of conformations")
+        if self.batch_size is not None:
+            check_integer("batch_size", self.batch_size, 1, "frames in memory at once (or None)")
+        if self.seed is not None:
+            check_integer("seed", self.seed, 0, "it repeats a run (or None)")
+        check_sampling(self.temperature, self.top_p, self.steps)
+
+    @property
+    def length(self) -> int:
+        """Residues."""
+        return len(self.sequence.replace(":", ""))
+
+    def begun(self, frames_together: int = 1) -> SamplingSettings:
+        """The same with a seed (drawn and logged if none was given) and a batch size.
+
+        The default batch size is a multiple of `frames_together`.
+        """
+        if self.length > TRAINED_LENGTH:
+            logger.warning(
+                "%d residues: the shipped models were trained on chains of at most %d",
+                self.length,
+                TRAINED_LENGTH,
+            )
+        seed = self.seed
+        if seed is None:
+            seed = secrets.randbits(32)
+            logger.info("seed %d", seed)
+        size = max(1, min(128, 16384 // self.length) // frames_together) * frames_together
+        return replace(self, seed=int(seed), batch_size=self.batch_size or size)

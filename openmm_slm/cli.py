@@ -125,6 +125,8 @@ def sample(sequence, output, n, repeat, device, resume, threads, **settings):
     # A sequence may be longer than a file name can be: only short ones are looked up.
     elif len(sequence) < 200 and Path(sequence).is_file():
         where = sample_fasta(sequence, output, n, **settings, **options)
+    elif "." in sequence or "/" in sequence:
+        raise ValueError(f"{sequence}: no such file (a sequence has letters and ':' only)")
     else:
         where = [generate_ensemble(sequence, n, output=output, **settings, **options)]
     for folder in where:
@@ -223,6 +225,23 @@ def benchmark_lm(data, tokens, models, split, device, threads):
 
     _prepare_cpu(threads)
     click.echo(benchmark_likelihood(data, tokens, models, split, device))
+
+
+@benchmark.command("samples")
+@click.option("--data", type=directory, required=True, help="Shard directory.")
+@click.option("--model", default="default", show_default=True, help="Model name or directory.")
+@click.option("--split", default="test", show_default=True)
+@click.option("--chains", type=click.IntRange(1), default=20, show_default=True)
+@click.option("-n", type=click.IntRange(1), default=10, show_default=True, help="Samples a chain.")
+@_device
+@_threads
+@_report_errors
+def benchmark_samples_command(data, threads, **options):
+    """Validity and secondary structure of samples from sequence, before and after projection."""
+    from .benchmarks.samples import benchmark_samples
+
+    _prepare_cpu(threads)
+    click.echo(benchmark_samples(data, **options))
 
 
 @main.group()

@@ -33,7 +33,8 @@ def backbone_report(backbone: np.ndarray, sequence: str, chain_break: np.ndarray
     dict of ndarray [F]
         ``valid`` (bool), ``finite``, ``c_n_deviation_nm`` and ``bond_deviation_nm`` (largest, C-N
         and within residues), ``broken_bonds`` (C-N off by over 0.015 nm), ``cis``,
-        ``twisted_omega`` (counts), ``closest_ca_nm`` (two or more apart).
+        ``twisted_omega``, ``wrong_omega`` (counts; wrong: twisted, or cis not before proline),
+        ``closest_ca_nm`` (two or more apart).
     """
     frames, length = backbone.shape[:2]
     finite = np.isfinite(backbone).all((1, 2, 3))
@@ -65,14 +66,14 @@ def backbone_report(backbone: np.ndarray, sequence: str, chain_break: np.ndarray
         "broken_bonds": (c_n > 0.015).sum(1),
         "cis": cis.sum(1),
         "twisted_omega": twisted.sum(1),
+        "wrong_omega": (twisted | (cis & ~before_proline)).sum(1),
         "closest_ca_nm": closest,
     }
     valid = (
         finite
         & (report["c_n_deviation_nm"] <= 0.015)
         & (report["bond_deviation_nm"] <= 0.01)
-        & ~(cis & ~before_proline).any(1)
-        & (report["twisted_omega"] == 0)
+        & (report["wrong_omega"] == 0)
         & (closest >= 0.3)
     )
     return {"valid": valid, **report}

@@ -70,6 +70,17 @@ def test_known_tokens_are_kept(generator, ensemble):
     assert len(np.unique(drawn.tokens, axis=0)) > 1
 
 
+def test_frames_are_valid_after_the_projection(generator, ensemble):
+    raw = generator.sample(BPTI, 8, seed=1, project=False, progress=False)
+    np.testing.assert_array_equal(raw.tokens, ensemble.tokens)
+    assert raw.report["valid"].sum() < 4 < ensemble.report["valid"].sum()
+    moved = np.linalg.norm(ensemble.trajectory.xyz - raw.trajectory.xyz, axis=-1)
+    backbone = [a.index for a in raw.trajectory.topology.atoms if a.name != "O"]
+    largest = moved[:, backbone].max(1)
+    np.testing.assert_allclose(ensemble.report["projection_moved_nm"], largest, atol=1e-5)
+    assert (raw.report["projection_moved_nm"] == 0).all() and largest.max() < 0.5
+
+
 def test_cold_sampling_is_less_diverse_and_likelier(generator):
     hot, cold = (
         generator.sample(BPTI, 24, seed=3, temperature=t, progress=False) for t in (1.0, 0.2)
@@ -127,14 +138,16 @@ def test_writing_streams_the_same_frames(generator, ensemble, tmp_path):
 
 
 def test_dropped_frames_keep_their_numbers(generator, tmp_path):
-    settings = {"seed": 1, "drop_invalid": True, "progress": False}
-    where = generator.write(BPTI, tmp_path / "out", 12, **settings)
+    # Without the projection: with it, hardly a frame would have to be dropped.
+    settings = {"seed": 1, "drop_invalid": True, "project": False, "progress": False}
+    peptide = "GYDPETG"
+    where = generator.write(peptide, tmp_path / "out", 32, **settings)
     with open(where / "report.csv") as handle:
         valid = [int(row["valid"]) for row in csv.DictReader(handle)]
-    assert len(valid) == 12 and 0 < sum(valid) < 12
+    assert len(valid) == 32 and 0 < sum(valid) < 32
     traj = md.load(str(where / "samples.xtc"), top=str(where / "topology.pdb"))
     assert traj.time.tolist() == np.flatnonzero(valid).tolist()
-    kept = generator.sample(BPTI, 12, **settings)
+    kept = generator.sample(peptide, 32, **settings)
     np.testing.assert_array_equal(kept.report["frame"], np.flatnonzero(valid))
     np.testing.assert_allclose(kept.trajectory.xyz, traj.xyz, atol=1.5e-3)
 

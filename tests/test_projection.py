@@ -104,3 +104,53 @@ def test_mirror_images_are_not_made():
     closed, _ = close_peptide_bonds(shaken(helix(L), 0.02), ALA, START)
     phi, psi, _ = geometry.backbone_torsions(closed, START)
     assert np.nanmax(phi[:, 2:-2]) < 0 and np.nanmax(psi[:, 2:-2]) < np.radians(30)
+
+
+def crossing_strands(shift: float) -> np.ndarray:
+    """Two chains of 24 residues in the same place but for `shift` nm along each axis."""
+    strand = ideal_backbone(np.full(24, -2.1), np.full(24, 2.3), np.full(24, np.pi))
+    return np.concatenate([strand, strand + np.float32(shift)])
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.05, 0.15])
+def test_residues_that_lie_on_each_other_are_parted(shift):
+    x = crossing_strands(shift)[None]
+    broken = np.zeros(48, bool)
+    broken[[0, 24]] = True
+    assert backbone_report(x, "A" * 48, broken)["closest_ca_nm"][0] < 0.3
+    closed, moved = close_peptide_bonds(x, "A" * 48, broken)
+    report = backbone_report(closed, "A" * 48, broken)
+    assert report["closest_ca_nm"][0] >= 0.3 and report["c_n_deviation_nm"][0] < 0.015
+    assert 0 < moved.max() < 0.4
+    left, _ = close_peptide_bonds(x, "A" * 48, broken, separation=0)
+    assert backbone_report(left, "A" * 48, broken)["closest_ca_nm"][0] < 0.3
+
+
+def test_a_fixed_residue_is_not_pushed():
+    x = crossing_strands(0.05)[None]
+    broken, weight = np.zeros(48, bool), np.ones(48)
+    broken[[0, 24]] = True
+    weight[:24] = 0
+    closed, _ = close_peptide_bonds(x, "A" * 48, broken, weight)
+    np.testing.assert_array_equal(closed[:, :24], x[:, :24])
+    assert backbone_report(closed, "A" * 48, broken)["closest_ca_nm"][0] >= 0.3
+
+
+def test_a_frame_without_clashes_is_not_touched_by_the_separation():
+    x = helix(30)[None]
+    broken = np.arange(30) == 0
+    with_it, _ = close_peptide_bonds(x, "A" * 30, broken)
+    without, _ = close_peptide_bonds(x, "A" * 30, broken, separation=0)
+    np.testing.assert_array_equal(with_it, without)
+
+
+def test_frames_are_projected_independently():
+    rng = np.random.default_rng(3)
+    noisy = [crossing_strands(0.1), crossing_strands(0.2), np.concatenate([helix(24)] * 2)]
+    x = np.stack(noisy) + rng.normal(0, 0.02, (3, 48, 4, 3)).astype(np.float32)
+    broken = np.zeros(48, bool)
+    broken[[0, 24]] = True
+    together, _ = close_peptide_bonds(x, "A" * 48, broken)
+    for frame in range(3):
+        alone, _ = close_peptide_bonds(x[frame][None], "A" * 48, broken)
+        np.testing.assert_allclose(alone[0], together[frame], atol=1e-4)

@@ -14,6 +14,7 @@ reads.
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,15 +158,36 @@ class ShardWriter:
         temporary.replace(path)
 
 
-def read_index(directory: str | os.PathLike) -> list[dict[str, str]]:
-    """Rows of ``index.csv``, all values as text."""
+def open_array(path: Path) -> np.ndarray:
+    """Memory-mapped array of a ``.npy`` file."""
+    try:
+        return np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise StructureError(f"{path}: cannot be read ({error}); prepare the data again") from None
+
+
+def index_checksum(directory: str | os.PathLike) -> str:
+    """What tells a shard directory from others."""
+    return hashlib.sha256(_index(directory).read_bytes()).hexdigest()[:16]
+
+
+def _index(directory: str | os.PathLike) -> Path:
     path = Path(directory) / "index.csv"
     if not path.exists():
         raise StructureError(
             f"{directory}: no index.csv; make a shard directory first (`openmm-slm prepare`)"
         )
-    with open(path, newline="") as handle:
-        rows = list(csv.DictReader(handle))
+    return path
+
+
+def read_index(directory: str | os.PathLike) -> list[dict[str, str]]:
+    """Rows of ``index.csv``, all values as text."""
+    path = _index(directory)
+    try:
+        with open(path, newline="") as handle:
+            rows = list(csv.DictReader(handle))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise StructureError(f"{path}: cannot be read ({error}); prepare the data again") from None
     missing = [name for name in REQUIRED if rows and name not in rows[0]]
     if missing or not rows:
         raise StructureError(f"{path}: " + (f"no column {missing[0]!r}" if missing else "no rows"))
@@ -217,11 +239,16 @@ class ShardDataset:
         shard = row["shard"]
         if shard not in self._open:
             self._open[shard] = tuple(
-                np.load(self.directory / f"{shard}.{suffix}.npy", mmap_mode="r")
+                open_array(self.directory / f"{shard}.{suffix}.npy")
                 for suffix in ("atoms", "residues")
             )
         atoms, residues = self._open[shard]
         span = slice(int(row["offset"]), int(row["offset"]) + int(row["length"]))
+        if span.stop > min(len(atoms), len(residues)):
+            raise StructureError(
+                f"{self.directory}: {row['id']} should be rows {span.start} to {span.stop} of "
+                f"{shard}, which has {min(len(atoms), len(residues))}; prepare the data again"
+            )
         part = residues[span]
         chain, broken = part["chain_index"].astype(np.int32), np.array(part["chain_break"])
         return Entry(

@@ -18,7 +18,7 @@ from ..errors import ModelError
 from ..models.storage import load_module, tokenizer_fingerprint, write_json
 from ..tokenizer.dvae import DVAE
 from .batches import pad_entries
-from .shards import ShardDataset
+from .shards import ShardDataset, index_checksum, open_array
 
 
 def tokenize(
@@ -74,27 +74,53 @@ def tokenize(
         np.save(output / f"{shard}.tokens.npy", tokens)
     write_json(
         output / "tokens.json",
-        {"tokenizer": tokenizer_fingerprint(tokenizer), "vocabulary": model.quantizer.size},
+        {
+            "tokenizer": tokenizer_fingerprint(tokenizer),
+            "vocabulary": model.quantizer.size,
+            "data": index_checksum(data),
+        },
     )
     return output
 
 
 class TokenStore:
-    """Tokens of entries, read from a directory that `tokenize` wrote."""
+    """Tokens of entries, read from a directory that `tokenize` wrote.
 
-    def __init__(self, directory: str | os.PathLike) -> None:
+    Parameters
+    ----------
+    directory : path
+    data : path, optional
+        Shard directory they should belong to.
+
+    Raises
+    ------
+    ModelError
+        No tokens there, or those of other data: rows would get the tokens of other residues.
+    """
+
+    def __init__(self, directory: str | os.PathLike, data: str | os.PathLike | None = None) -> None:
         self.directory = Path(directory)
         path = self.directory / "tokens.json"
         if not path.exists():
             raise ModelError(f"{directory}: no tokens.json; run `openmm-slm tokenize` first")
-        meta = json.loads(path.read_text())
-        self.vocabulary, self.tokenizer = int(meta["vocabulary"]), meta["tokenizer"]
+        try:
+            meta = json.loads(path.read_text())
+            self.vocabulary, self.tokenizer = int(meta["vocabulary"]), meta["tokenizer"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ModelError(
+                f"{path}: cannot be read ({error!r}); tokenize the data again"
+            ) from None
+        if data is not None and meta.get("data") not in (None, index_checksum(data)):
+            raise ModelError(
+                f"{directory} holds tokens of other data than {data}; tokenize that first"
+            )
         self._open: dict[str, np.ndarray] = {}
 
     def read(self, row: dict[str, str]) -> np.ndarray:
         """int16 [L] of one index row."""
-        shard = row["shard"]
+        shard, start, length = row["shard"], int(row["offset"]), int(row["length"])
         if shard not in self._open:
-            self._open[shard] = np.load(self.directory / f"{shard}.tokens.npy", mmap_mode="r")
-        start = int(row["offset"])
-        return np.array(self._open[shard][start : start + int(row["length"])])
+            self._open[shard] = open_array(self.directory / f"{shard}.tokens.npy")
+        if start + length > len(self._open[shard]):
+            raise ModelError(f"{self.directory}: no tokens of {row['id']}; tokenize the data again")
+        return np.array(self._open[shard][start : start + length])

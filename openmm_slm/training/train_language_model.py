@@ -82,7 +82,7 @@ def bound_of_split(
 ) -> Callable[[MaskedDiffusion], dict[str, float]]:
     """Evaluation: nats per token of a split, weighted by cluster (one figure, one seed)."""
     dataset = ShardDataset(data, split, ("backbone", "heavy", "shard"))
-    store = TokenStore(tokens)
+    store = TokenStore(tokens, data)
     groups = [g[dataset.lengths[g] <= max_length] for g in dataset.clusters()]
     groups = [g for g in groups if len(g)][:chains]
     numbers = [int(n) for g in groups for n in (g[:1] if chains else g)]
@@ -143,7 +143,7 @@ def train_language_model(
     check_names(config, {"model", "training", "data"}, "config")
     options = merge(DATA, config.get("data", {}), "data")
     loop = build(LoopConfig, config.get("training", {}), "training")
-    store = TokenStore(tokens)
+    store = TokenStore(tokens, data)
     torch.manual_seed(loop.seed)
     if init_from is None:
         sizes = {"vocabulary": store.vocabulary, **config.get("model", {})}

@@ -201,7 +201,7 @@ def train_tokenizer(
         model = load_module(init_from, DVAE)
     store = None
     if tokens is not None:
-        store = TokenStore(tokens)
+        store = TokenStore(tokens, data)
         if init_from is None or tokenizer_fingerprint(init_from) != store.tokenizer:
             raise ModelError(
                 f"{tokens} holds tokens of tokenizer {store.tokenizer}; give that one as init_from"

@@ -14,6 +14,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 demo: $(VENV)/installed
+	rm -rf demo
 	$(BIN)/openmm-slm sample $(BPTI) -n 20 --seed 1 -o demo
 	$(BIN)/python tools/plot_ensemble.py demo
 

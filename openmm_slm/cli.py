@@ -136,6 +136,36 @@ def sample(sequence, output, n, repeat, device, resume, threads, **settings):
         )
 
 
+@main.command()
+@click.argument("inputs", nargs=-1, required=True, type=new, metavar="INPUT...")
+@click.option("-o", "--output", type=new, required=True, help="Shard directory to write.")
+@click.option("--top", type=new, help="Topology of trajectories without one.")
+@click.option("--stride", default=1, show_default=True, help="Every so many frames.")
+@click.option("--min-length", default=20, show_default=True, help="Residues of an entry.")
+@click.option("--max-length", default=1024, show_default=True, help="Residues of an entry.")
+@click.option("--max-resolution", default=3.5, show_default=True, help="Å; none given is kept.")
+@click.option("--min-complete", default=0.9, show_default=True, help="Share with N, CA and C.")
+@click.option("--max-breaks", default=10, show_default=True, help="Breaks inside chains.")
+@click.option("--max-unknown", default=0.1, show_default=True, help="Share of X in a sequence.")
+@click.option("--complexes", is_flag=True, help="All chains of a file are one entry.")
+@click.option("--cluster", is_flag=True, help="Cluster chains with MMseqs2 (80 % coverage).")
+@click.option("--identity", default=0.3, show_default=True, help="Of clusters.")
+@click.option("--validation-share", default=0.0, show_default=True, help="Of clusters: val.")
+@click.option("--test-share", default=0.0, show_default=True, help="Of clusters: test.")
+@click.option("--processes", type=click.IntRange(1), help="Worker processes [default: all CPUs].")
+@_report_errors
+def prepare(inputs, output, **options):
+    """Make training shards of PDB and mmCIF files (also .gz), folders of them, or trajectories.
+
+    A stopped run is continued by the same command.
+    """
+    from .preparation.merge import summarise, told
+    from .preparation.prepare import prepare as write_shards
+
+    where = write_shards(inputs, output, **options)
+    click.echo(f"{where}: {told(summarise(where))} (report.csv has the reasons)")
+
+
 @main.group()
 def train() -> None:
     """Train a tokenizer or a language model."""

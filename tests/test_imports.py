@@ -28,7 +28,7 @@ LEVELS = [
     ("layers", "models.storage"),
     ("tokenizer", "language", "allatom", "relaxation", "comparison"),
     ("models", "settings", "output", "plots"),
-    ("ensemble", "training", "seeding"),
+    ("ensemble", "training", "preparation", "seeding"),
     ("runs", "benchmarks"),
     ("cli",),
     ("__main__",),

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import logging
 from importlib.util import find_spec
 from pathlib import Path
 
+import gemmi
 import mdtraj as md
 import numpy as np
+import openmm.app as app
 import pytest
-from builders import helix
+from builders import helix, ideal_backbone
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from openmm_slm import geometry
 from openmm_slm.errors import StructureError
+from openmm_slm.sequence import AMINO_ACIDS
 from openmm_slm.structure import (
     backbone_trajectory,
     chain_names,
@@ -20,6 +27,7 @@ from openmm_slm.structure import (
     read_structure,
     residue_letter,
 )
+from openmm_slm.structure_files import parse
 
 SHIPPED = [
     Path(find_spec(package).origin).parent / name
@@ -239,3 +247,141 @@ def test_built_oxygens_and_cb_are_where_experiment_has_them(path):
     assert np.nanmedian(error) < 0.01 and np.nanmean(error[np.isfinite(error)] < 0.03) > 0.95
     volume = geometry.chirality(x[:, 0], x[:, 1], x[:, 2], cb)
     assert (volume[np.isfinite(volume)] > 0).all()
+
+
+WRITERS = ("mdtraj.pdb", "mdtraj.cif", "openmm.pdb", "openmm.cif", "gemmi.pdb", "gemmi.cif",
+           "archive.cif")  # fmt: skip
+SLOW_FIXTURE = [HealthCheck.function_scoped_fixture]
+
+
+def written(folder: Path, writer: str, traj: md.Trajectory) -> str:
+    """The text that a program makes of a trajectory (OpenMM: of its first frame)."""
+    program, _, kind = writer.partition(".")
+    path = folder / f"written.{kind}"
+    if program == "mdtraj":
+        traj.save(str(path))
+        return path.read_text()
+    if program == "openmm":
+        handle = io.StringIO()
+        form = app.PDBFile if kind == "pdb" else app.PDBxFile
+        form.writeFile(traj.topology.to_openmm(), traj.openmm_positions(0), handle)
+        return handle.getvalue()
+    traj.save(str(folder / "source.pdb"))
+    structure = gemmi.read_structure(str(folder / "source.pdb"))
+    structure.setup_entities()
+    if kind == "pdb":
+        return structure.make_pdb_string()
+    # As the archive does, "#" after every table.
+    style = gemmi.cif.Style.Pdbx if program == "archive" else gemmi.cif.Style.Simple
+    return structure.make_mmcif_document().as_string(style)
+
+
+def random_frames(seed: int, sequence: str, frames: int = 2) -> md.Trajectory:
+    rng = np.random.default_rng(seed)
+    length = len(sequence.replace(":", ""))
+    x = np.stack([ideal_backbone(*rng.uniform(-3, 3, (3, length))) for _ in range(frames)])
+    return backbone_trajectory(x, sequence)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=SLOW_FIXTURE)
+@given(
+    writer=st.sampled_from(WRITERS),
+    chains=st.lists(st.text(AMINO_ACIDS, min_size=2, max_size=9), min_size=1, max_size=3),
+    seed=st.integers(0, 99),
+)
+def test_what_programs_write_is_read_back(tmp_path, caplog, writer, chains, seed):
+    traj = random_frames(seed, ":".join(chains))
+    path = tmp_path / f"again.{writer[-3:]}"
+    text = written(tmp_path, writer, traj)
+    for content in (text, text.strip()):  # an editor may take the last end of line away
+        path.write_text(content)
+        caplog.clear()
+        s = read_structure(path)
+        assert not caplog.records, "a good file is not doubted"
+        assert s.chain_sequences == ":".join(chains)
+        assert s.chain_ids == tuple("ABC"[: len(chains)])
+        assert s.residue_number.tolist() == [i + 1 for c in chains for i in range(len(c))]
+        expected = traj.xyz[: s.n_frames].reshape(s.backbone.shape)
+        assert s.n_frames == (1 if "openmm" in writer else 2)
+        np.testing.assert_allclose(s.backbone, expected, atol=1e-4)
+
+
+def residues(s) -> dict:
+    keys = zip(s.chain_index, s.residue_number, s.insertion_code, s.sequence, strict=True)
+    return {
+        (s.chain_ids[chain], number, code, letter): s.atom14[:, i]
+        for i, (chain, number, code, letter) in enumerate(keys)
+    }
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=SLOW_FIXTURE)
+@given(writer=st.sampled_from(WRITERS), share=st.floats(0, 1), seed=st.integers(0, 9))
+@example("gemmi.pdb", 0.5, 1)
+def test_a_cut_file_is_refused_or_what_is_read_of_it_is_right(tmp_path, writer, share, seed):
+    text = written(tmp_path, writer, random_frames(seed, "ACDE:FGH"))
+    path = tmp_path / f"cut.{writer[-3:]}"
+    path.write_text(text)
+    whole = residues(read_structure(path))
+    path.write_text(text[: int(share * len(text))])
+    try:
+        found = residues(read_structure(path))
+    except StructureError as error:
+        assert "cut." in str(error)
+        return
+    for key, atoms in found.items():
+        present = np.isfinite(atoms)
+        np.testing.assert_array_equal(atoms[present], whole[key][: len(atoms)][present])
+
+
+@pytest.mark.parametrize("writer", ["mdtraj.pdb", "gemmi.cif", "archive.cif"])
+@pytest.mark.parametrize("lost", [1, 3, 9, 20])
+def test_half_an_atom_is_an_error(tmp_path, writer, lost):
+    """A coordinate without its last digits is another one: nothing else in the file says so."""
+    lines = written(tmp_path, writer, random_frames(0, "ACDEFGHIKL", 1)).splitlines()
+    last = max(i for i, line in enumerate(lines) if line.startswith("ATOM"))
+    path = tmp_path / f"half.{writer[-3:]}"
+    path.write_text("\n".join(lines[: last + 1]).rstrip()[:-lost])
+    with pytest.raises(StructureError, match="half"):
+        read_structure(path)
+
+
+@pytest.mark.parametrize(
+    ("writer", "named"),
+    [
+        ("headed.pdb", "a title section but no END"),
+        ("mdtraj.pdb", "a MODEL has no ENDMDL"),
+        ("archive.cif", "tables end with #"),
+        ("grep.pdb", None),
+        ("gemmi.cif", None),
+    ],
+)
+def test_a_file_cut_between_atoms_gives_one_warning_where_it_can_be_told(
+    tmp_path, caplog, writer, named
+):
+    source = {"headed.pdb": "openmm.pdb", "grep.pdb": "openmm.pdb"}.get(writer, writer)
+    text = written(tmp_path, source, random_frames(0, "ACDEFGHIKL"))
+    if writer == "headed.pdb":
+        text = "HEADER    HYDROLASE                               01-JAN-00   1ABC\n" + text
+    path = tmp_path / f"cut.{writer[-3:]}"
+    path.write_text(text[: text.rindex("ATOM")])
+    with caplog.at_level(logging.WARNING):
+        assert read_structure(path).n_residues == 10
+    assert [named in record.getMessage() for record in caplog.records] == [True] * bool(named)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "REMARK   2\nREMARK   2 RESOLUTION.    1.85 ANGSTROMS.\n{atoms}END\n",
+        "data_x\n_refine.pdbx_refine_id X-RAY\n_refine.ls_d_res_high 1.85\n{rows}",
+        "data_x\n_em_3d_reconstruction.resolution 1.85\n{rows}",
+    ],
+)
+def test_the_resolution_comes_with_the_models(tmp_path, text):
+    cif = written(tmp_path, "gemmi.cif", random_frames(0, "ACDE", 1))
+    path = tmp_path / "resolution.txt"
+    rows = cif[cif.index("loop_\n_atom_site.") :]
+    path.write_text(text.format(atoms=chain_text(ALA), rows=rows))
+    assert parse(path).resolution == pytest.approx(1.85)
+    path.write_text(chain_text(ALA))
+    assert parse(path).resolution is None and parse(path).doubt == ""

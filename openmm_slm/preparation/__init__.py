@@ -1,0 +1,1 @@
+"""Structures and trajectories of any origin to training shards."""

@@ -1,0 +1,126 @@
+"""What `prepare` reads: structure files and trajectories, each under a name of its own."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import StructureError, require
+
+STRUCTURES = (".pdb", ".ent", ".cif", ".mmcif")
+WITH_TOPOLOGY = (".h5", ".hdf5", ".lh5", ".gro", ".arc")  # trajectories that need no `top`
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file: `name` begins the names of its entries."""
+
+    path: str
+    name: str
+    size: int
+    trajectory: bool
+
+
+def find_sources(
+    inputs: Iterable[str | os.PathLike], top: str | os.PathLike | None = None
+) -> list[Source]:
+    """Files behind `inputs`, in that order, those of a folder sorted by path.
+
+    Raises
+    ------
+    StructureError
+        A path is missing, a folder has no structures, an extension is unknown, a trajectory needs
+        `top`, or two files would give entries of one name.
+    """
+    paths: dict[str, Path] = {}
+    for given in map(Path, inputs):
+        if not given.exists():
+            raise StructureError(f"{given}: no such file or folder")
+        inside = _structures_in(given) if given.is_dir() and given.suffix != ".dtr" else [given]
+        if not inside:
+            raise StructureError(
+                f"{given}: no structures in this folder; files that end with "
+                f"{', '.join(STRUCTURES)} (also .gz) are read"
+            )
+        for path in inside:
+            paths.setdefault(os.path.abspath(path), path)
+    if not paths:
+        raise StructureError("no input: give PDB or mmCIF files, folders of them or trajectories")
+    kinds = [_is_trajectory(path) for path in paths.values()]
+    names = _names([Path(path) for path in paths])
+    sources = [
+        Source(str(path), name, path.stat().st_size, kind)
+        for path, name, kind in zip(paths.values(), names, kinds, strict=True)
+    ]
+    _check_top([source.path for source in sources if source.trajectory], top)
+    return sources
+
+
+def _structures_in(folder: Path) -> list[Path]:
+    found = [
+        Path(parent, name)
+        for parent, _, names in os.walk(folder)
+        for name in names
+        if _split(name)[1] in STRUCTURES and not name.startswith(".")
+    ]
+    return sorted(found, key=lambda path: path.parts)
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Name without extension, and the extension in lower case without .gz."""
+    name = name[:-3] if name.lower().endswith(".gz") else name
+    stem, extension = os.path.splitext(name)
+    return stem, extension.lower()
+
+
+def _is_trajectory(path: Path) -> bool:
+    extension = _split(path.name)[1]
+    if extension in STRUCTURES:
+        return False
+    known = set(require("mdtraj").FormatRegistry.fileobjects)
+    if extension not in known:
+        raise StructureError(
+            f"{path}: unknown extension {extension!r}; structures end with "
+            f"{', '.join(STRUCTURES)} (also .gz), trajectories with what MDTraj reads (.xtc, "
+            ".dcd, .nc, .h5, ...)"
+        )
+    return True
+
+
+def _names(paths: list[Path]) -> list[str]:
+    """The shortest end of each absolute path that no other has: ``1abc``, ``run2-traj``."""
+    parts = [(*path.parts[1:-1], _split(path.name)[0]) for path in paths]
+    names = [""] * len(paths)
+    unnamed, depth = list(range(len(paths))), 1
+    while unnamed:
+        groups = defaultdict(list)
+        for number in unnamed:
+            groups["-".join(parts[number][-depth:])].append(number)
+        for name, group in groups.items():
+            if len(group) > 1 and all(len(parts[number]) <= depth for number in group):
+                raise StructureError(
+                    f"{paths[group[0]]} and {paths[group[1]]} would give entries of one name; "
+                    "leave one out or rename it"
+                )
+            if len(group) == 1:
+                names[group[0]] = name
+        unnamed = [number for group in groups.values() if len(group) > 1 for number in group]
+        depth += 1
+    return names
+
+
+def _check_top(trajectories: list[str], top: str | os.PathLike | None) -> None:
+    if top is None:
+        bare = [path for path in trajectories if _split(path)[1] not in WITH_TOPOLOGY]
+        if bare:
+            raise StructureError(
+                f"{bare[0]}: a trajectory without topology; give one with top (--top), for "
+                "example a PDB file of the same atoms"
+            )
+    elif not Path(top).exists():
+        raise StructureError(f"{top}: no such file (top)")
+    elif not trajectories:
+        raise StructureError(f"top is {str(top)!r}, but no input is a trajectory; leave it out")

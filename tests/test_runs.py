@@ -262,3 +262,15 @@ def test_parts_of_different_models_are_not_put_together(model):
     for load in (verify_model, openmm_slm.EnsembleGenerator.from_pretrained):
         with pytest.raises(ModelError, match="trained on the tokens of tokenizer ffff"):
             load(model)
+
+
+def test_another_package_registers_a_model(model, tmp_path, monkeypatch):
+    (tmp_path / "theirs.py").write_text(f"def directory():\n    return {str(model)!r}\n")
+    info = tmp_path / "theirs-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[openmm_slm.models]\nours = theirs:directory\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert model_identity("ours") == {**model_identity("default"), "name": "ours"}
+    assert "ours" in CliRunner().invoke(main, ["models", "list"]).output
+    assert len(verify_model("ours")) == 3

@@ -203,23 +203,6 @@ def test_usage_kl_is_that_of_the_mean_posterior():
     assert abs(float(quantizer(x).usage_kl) - expected) < 1e-4
 
 
-def test_clash_error_counts_what_is_missing_and_can_be_learned_from():
-    from openmm_slm.tokenizer.losses import clash_error
-
-    ca = torch.zeros(1, 6, 3)
-    ca[0, :, 0] = torch.arange(6) * 0.38
-    mask, index = torch.ones(1, 6, dtype=torch.bool), torch.arange(6).unsqueeze(0)
-    assert clash_error(ca, mask, index) == 0
-    ca[0, 5] = ca[0, 0] + torch.tensor([0.0, 0.2, 0.0])  # 0-5 lacks 0.18; 1-5 is 0.429
-    ca.requires_grad_()
-    error = clash_error(ca, mask, index)
-    assert error.item() == pytest.approx(2 * 0.18 / 6, abs=1e-6)
-    error.backward()
-    assert torch.isfinite(ca.grad).all()
-    assert ca.grad[0, 5, 1] < 0 < ca.grad[0, 0, 1]  # apart
-    assert clash_error(ca, mask & (index != 5), index) == 0
-
-
 @pytest.mark.parametrize("learned", [True, False])
 def test_attention_written_out_equals_the_fused_one(learned):
     from openmm_slm.layers import attention

@@ -94,20 +94,3 @@ def peptide_bond_error(backbone: torch.Tensor, bonded: torch.Tensor) -> torch.Te
         length = _distance(backbone[:, 1:, 0] - backbone[:, :-1, 2])
         error = (length - 0.133).abs().clamp(max=0.3)
         return (error * bonded).sum() / bonded.sum().clamp(min=1)
-
-
-def clash_error(
-    ca: torch.Tensor, mask: torch.Tensor, index: torch.Tensor, distance: float = 0.38
-) -> torch.Tensor:
-    """By how much (nm, summed over its partners, mean over residues) CA atoms are under `distance`.
-
-    ca [B, L, 3], mask and residue index [B, L]. Partners are three or more residues apart.
-    """
-    with full_precision(ca):
-        apart = (index.unsqueeze(1) - index.unsqueeze(2)).abs() >= 3
-        apart = apart & mask.unsqueeze(1) & mask.unsqueeze(2)
-        delta = ca.unsqueeze(1) - ca.unsqueeze(2)
-        # Before the root: its gradient at the diagonal's zeros is not a number.
-        square = (delta**2).sum(-1).masked_fill(~apart, 1.0)
-        missing = F.relu(distance - (square + 1e-8).sqrt())
-        return missing.sum() / mask.sum().clamp(min=1)

@@ -15,7 +15,6 @@ from ..frames import frames_from_backbone, full_precision, oxygen_torsion
 from ..models.storage import load_module, save_module, tokenizer_fingerprint
 from ..tokenizer.dvae import DVAE, DVAEConfig
 from ..tokenizer.losses import (
-    clash_error,
     distogram_loss,
     frame_aligned_error,
     local_error,
@@ -28,7 +27,7 @@ from .shards import ShardDataset
 from .tokens import TokenStore
 
 DATA = {"residues": 1536, "crop": 64, "max_length": 512, "prefix": None}
-LOSS = {"beta": 0.01, "beta_usage": 0.1, "clash": 0.0, "soft_steps": 600, "ramp_steps": 500}
+LOSS = {"beta": 0.01, "beta_usage": 0.1, "soft_steps": 600, "ramp_steps": 500}
 
 
 def take_crops(values: torch.Tensor, chain: torch.Tensor, start: torch.Tensor, crop: int):
@@ -102,7 +101,6 @@ def tokenizer_loss(model: DVAE, batch: dict, step: int, crop: int, options: dict
         ]
         bonded = mask[:, 1:] & mask[:, :-1] & (index[:, 1:] - index[:, :-1] == 1)
         bond = peptide_bond_error(out.backbones[-1], bonded)
-        clash = clash_error(out.backbones[-1][:, :, 1], mask, index)
         torsion = torch.nn.functional.normalize(out.end_torsion, dim=-1)
         turned = 1 - (torsion * oxygen_torsion(true)).sum(-1)
         turned = (turned * mask).sum() / mask.sum()
@@ -116,7 +114,6 @@ def tokenizer_loss(model: DVAE, batch: dict, step: int, crop: int, options: dict
         + encoder_loss
         + 0.1 * turned
         + ramp * 2 * bond
-        + ramp * options["clash"] * clash
     )
     terms = {
         "near_chain": near_chain,
@@ -124,7 +121,6 @@ def tokenizer_loss(model: DVAE, batch: dict, step: int, crop: int, options: dict
         "fape": far[-1],
         "distogram": distogram,
         "bond": bond,
-        "clash": clash,
         "torsion": turned,
     }
     terms = {name: value.detach() for name, value in terms.items()}

@@ -185,7 +185,7 @@ def train_tokenizer_command(config, data, output, time_limit, threads, **options
     logging.getLogger("openmm_slm.training").setLevel(logging.INFO)
     seconds = None if time_limit is None else 60 * time_limit
     where = train_tokenizer(_json(config), data, output, time_limit=seconds, **options)
-    click.echo(f"model: {where}")
+    _tell(where)
 
 
 @train.command("lm")
@@ -202,7 +202,7 @@ def train_lm_command(config, data, tokens, output, time_limit, threads, **option
     logging.getLogger("openmm_slm.training").setLevel(logging.INFO)
     seconds = None if time_limit is None else 60 * time_limit
     where = train_language_model(_json(config), data, tokens, output, time_limit=seconds, **options)
-    click.echo(f"model: {where}")
+    _tell(where)
 
 
 @main.command()
@@ -322,6 +322,13 @@ def assemble(tokenizer, language_model, card, output):
     from .models.storage import assemble_model
 
     click.echo(f"model: {assemble_model(tokenizer, language_model, output, card.read_text())}")
+
+
+def _tell(where: Path) -> None:
+    if where.is_dir():
+        click.echo(f"model: {where}")
+    else:
+        click.echo(f"stopped before {where} was written; continue with --resume")
 
 
 def _json(path: Path) -> dict:

@@ -99,7 +99,7 @@ def test_kill_9_loses_nothing_that_was_saved(runs):
 
 def test_sigterm_saves_and_ends_well(runs):
     code, text = runs.stop("terminated", signal.SIGTERM, after=4)
-    assert code == 0 and "--resume" in text and "Traceback" not in text
+    assert code == 0 and "(--resume)" in text and "Traceback" not in text
     assert not (runs.root / "terminated" / "model").exists()
     runs.finish("terminated", "--resume")
     assert same(runs.weights("whole"), runs.weights("terminated"))
@@ -132,6 +132,12 @@ def test_the_language_model_resumes_exactly_too(shards, runs, tmp_path, one_thre
                 resume=number > 0, progress=False,
             )  # fmt: skip
     assert same(load_network(tmp_path / "whole" / "model")[1], load_network(where)[1])
+    meta = json.loads((tokens / "tokens.json").read_text())
+    (tokens / "tokens.json").write_text(json.dumps({**meta, "tokenizer": "another"}))
+    with pytest.raises(ModelError, match="tokens of tokenizer"):
+        train_language_model(
+            config(TINY_LM, 14), shards, tokens, tmp_path / "parts", resume=True, progress=False
+        )
 
 
 def test_a_decay_can_be_stopped_and_continued(shards, tmp_path, one_thread):

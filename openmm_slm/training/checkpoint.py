@@ -93,7 +93,18 @@ def read_checkpoint(
 
 
 def compare_settings(path: Path, before: dict, now: dict) -> None:
-    """Log one warning naming the settings that differ from those of a checkpoint."""
+    """Log one warning naming the settings that differ from those of a checkpoint.
+
+    Raises
+    ------
+    ModelError
+        The run was on the tokens of another tokenizer.
+    """
+    if "tokens" in before and before["tokens"] != now.get("tokens"):
+        raise ModelError(
+            f"{path}: trained on the tokens of tokenizer {before['tokens']['tokenizer']}; resume "
+            "with those, or start anew"
+        )
     changed = [
         f"{section}.{name}: {old!r} -> {new!r}"
         for section in sorted(before.keys() & now.keys())

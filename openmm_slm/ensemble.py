@@ -104,11 +104,6 @@ class EnsembleGenerator:
             load_tokenizer(model, device), load_language_model(model, device), model_identity(model)
         )
 
-    @property
-    def device(self) -> str:
-        """Where the language model runs."""
-        return str(getattr(self.language_model, "device", "cpu"))
-
     def sample(
         self,
         sequence: str,
@@ -175,7 +170,8 @@ class EnsembleGenerator:
         if resume and seed is None and (Path(output) / "run.json").exists():
             settings = replace(settings, seed=read_run(output)["seed"])
         settings = self._begin(settings)
-        run = {**asdict(settings), "model": self.model, "environment": environment(self.device)}
+        device = str(self.language_model.device)
+        run = {**asdict(settings), "model": self.model, "environment": environment(device)}
         with EnsembleWriter(output, run, resume) as writer:
             for block in self._blocks(settings, writer.done, progress):
                 trajectory = backbone_trajectory(block.backbone, settings.sequence)

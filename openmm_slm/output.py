@@ -62,10 +62,10 @@ class EnsembleWriter:
             before = read_run(self.directory) if (self.directory / "run.json").exists() else None
             if before and resume:
                 self._continue(before)
-            elif before and any(map(self._exists, _FILES)):
+            elif taken := next(filter(self._exists, (*_FILES, "topology.pdb")), None):
                 raise SLMError(
-                    f"{self.directory} holds an ensemble already; choose another output folder, "
-                    "or continue it with resume (--resume)"
+                    f"{self.directory} holds a {taken} already; choose another output folder"
+                    + (", or continue that ensemble with resume (--resume)" if before else "")
                 )
             write_json(self.directory / "run.json", run)
         except OSError as error:

@@ -33,7 +33,6 @@ def _peptide(cis: bool) -> tuple[float, float, float]:
 _TRANS, _CIS = _peptide(False), _peptide(True)
 _N_C = float(np.sqrt(_N_CA**2 + _CA_C**2 - 2 * _N_CA * _CA_C * np.cos(_N_CA_C)))
 _N, _CA, _C = range(3)
-CLASH = 0.31  # nm; CA pairs two or more apart under 0.3 make a frame invalid
 
 
 def close_peptide_bonds(
@@ -99,7 +98,7 @@ def close_peptide_bonds(
             _shape(part, weight)
         x[active] = part
         unfinished = _peptide_error(part, bonded, span[active]) > tolerance
-        unfinished[_close_pairs(part, movable, CLASH)[0]] = True
+        unfinished[_close_pairs(part, movable, 0.92 * separation)[0]] = True
         active = active[unfinished]
     closed = backbone.copy()
     closed[:, :, :3] = x

@@ -13,6 +13,7 @@ import numpy as np
 from .geometry import backbone_torsions, closest_ca, peptide_bond_lengths
 
 C_N, N_CA, CA_C = 0.133, 0.1459, 0.1525
+CLOSEST_CA = 0.3  # nm
 Report = dict[str, np.ndarray]
 
 
@@ -74,6 +75,6 @@ def backbone_report(backbone: np.ndarray, sequence: str, chain_break: np.ndarray
         & (report["c_n_deviation_nm"] <= 0.015)
         & (report["bond_deviation_nm"] <= 0.01)
         & (report["wrong_omega"] == 0)
-        & (closest >= 0.3)
+        & (closest >= CLOSEST_CA)
     )
     return {"valid": valid, **report}

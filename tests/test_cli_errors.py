@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 
 import numpy as np
@@ -38,8 +39,6 @@ def refused(*arguments: object) -> str:
     ],
 )  # fmt: skip
 def test_sequences(sequence, named, tmp_path):
-    import re
-
     assert re.search(named, refused("sample", sequence, "-o", tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
@@ -76,8 +75,6 @@ def test_lower_case_is_accepted(tmp_path):
     ],
 )  # fmt: skip
 def test_fasta_files(content, named, tmp_path):
-    import re
-
     path = tmp_path / "in.fasta"
     path.write_bytes(content)
     line = refused("sample", path, "-o", tmp_path / "out")
@@ -184,8 +181,6 @@ def _write(text):
     ],
 )  # fmt: skip
 def test_training_on_what_is_damaged(name, change, named, training):
-    import re
-
     change(training / name)
     data = ("--data", training / "shards", "--tokens", training / "tokens")
     if "vocabulary" in named:

@@ -125,7 +125,7 @@ def test_a_finished_ensemble_is_extended_not_made_again(generator, whole, tmp_pa
 
 def test_finished_work_is_not_overwritten(generator, whole):
     before = contents(whole)
-    with pytest.raises(SLMError, match="holds an ensemble already.*--resume"):
+    with pytest.raises(SLMError, match=r"holds a samples\.xtc already.*--resume"):
         generator.write(PEPTIDE, whole, 44, **SETTINGS)
     assert generator.write(PEPTIDE, whole, 44, resume=True, **SETTINGS) == whole
     for change, named in (
@@ -140,6 +140,16 @@ def test_finished_work_is_not_overwritten(generator, whole):
     with pytest.raises(SLMError, match="n = 44, more than 10"):
         generator.write(PEPTIDE, whole, 10, resume=True, **SETTINGS)
     assert contents(whole) == before
+
+
+@pytest.mark.parametrize("name", ["samples.xtc", "report.csv", "topology.pdb"])
+@pytest.mark.parametrize("resume", [False, True])
+def test_files_of_the_users_own_are_not_overwritten(generator, tmp_path, name, resume):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(SLMError, match=f"holds a {name} already"):
+        generator.write(PEPTIDE, tmp_path, 4, resume=resume, **SETTINGS)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "mine"
 
 
 def test_a_part_that_was_cut_is_noticed(generator, tmp_path):
@@ -239,6 +249,8 @@ def test_models_are_listed_shown_and_verified(model):
     assert "default" in run.invoke(main, ["models", "list"]).output
     shown = run.invoke(main, ["models", "show", str(model)]).output
     assert "masked_diffusion" in shown and "# default" in shown and "Licence" in shown
+    shown = run.invoke(main, ["models", "show", str(model / "tokenizer")]).output
+    assert "network: dvae" in shown and "no card" in shown
     verified = run.invoke(main, ["models", "verify", str(model)])
     assert verified.exit_code == 0 and verified.output.count("checksums right") == 2
 

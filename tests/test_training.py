@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from builders import ideal_backbone
+from builders import helix, ideal_backbone
 from click.testing import CliRunner
 from toys import TINY, TINY_LM, write_shards
 
@@ -235,3 +235,23 @@ def test_large_networks_are_sharded(tmp_path):
     assert len(files) > 1 and max(f.stat().st_size for f in files) < 16 * 2**20
     again = load_network(tmp_path)[1]
     assert all(torch.allclose(again[k], state[k], atol=2e-3) for k in state)
+
+
+def test_samples_are_benchmarked_against_the_native(shards):
+    from openmm_slm.benchmarks.samples import agreement, choose_chains, secondary_structure
+
+    chains = choose_chains(ShardDataset(shards, "train"), 4)
+    lengths = [len(entry.sequence) for entry in chains]
+    assert lengths == sorted(lengths) and min(lengths) >= 40
+    assert len({entry.cluster for entry in chains}) == 4
+    with pytest.raises(ValueError, match="99 are asked for"):
+        choose_chains(ShardDataset(shards, "train"), 99)
+    states = secondary_structure(helix(20)[None], "A" * 20)
+    assert set(states[0, 3:-3]) == {"H"} and set(states[0, [0, -1]]) == {"C"}
+    native = np.array(["H", "H", "E", "C"])
+    assert agreement(native[None], native) == (1.0, 0.375)
+    assert agreement(np.array([["C", "C", "C", "C"]]), native) == (0.25, 0.25)
+    data = ("--data", shards, "--split", "train")
+    table = command("benchmark", "samples", *data, "--chains", "2", "-n", "2")
+    valid = next(line for line in table.splitlines() if line.startswith("valid")).split()
+    assert 0 <= float(valid[1]) <= float(valid[2]) <= 100

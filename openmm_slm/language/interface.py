@@ -35,6 +35,8 @@ class StructureLanguageModel(ABC):
 
     #: V, the size of the tokenizer's vocabulary; V itself is the mask token.
     vocabulary: int
+    #: Where it runs; written to ``run.json``.
+    device: object = "cpu"
 
     @abstractmethod
     def sample(

@@ -174,10 +174,10 @@ def describe_model(model: str | os.PathLike = "default") -> str:
     """Where a model is, its configs and its card."""
     directory = find_model(model)
     lines = [f"path: {directory}"]
-    for part in ("tokenizer", "language_model"):
-        config = read_config(find_part(model, part))
+    for part in read_config(directory).get("parts", [""]):
+        config = read_config(directory / part)
         sizes = ", ".join(f"{name} {value}" for name, value in config["config"].items())
-        lines.append(f"{part}: {config['kind']} ({sizes})")
+        lines.append(f"{part or 'network'}: {config['kind']} ({sizes})")
     card = directory / "README.md"
     text = card.read_text() if card.is_file() else "(this model has no card)"
     return "\n".join([*lines, "", text])

@@ -1,12 +1,8 @@
-"""What a training run leaves to read, and how it is told to stop."""
+"""The tables a training run leaves to read."""
 
 from __future__ import annotations
 
 import csv
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -45,24 +41,3 @@ class Journal:
                 f"{value.item() if torch.is_tensor(value) else value:.10g}"
                 for value in row.values()
             )
-
-
-@contextmanager
-def stop_signals() -> Iterator[list[int]]:
-    """A list that SIGTERM or Ctrl-C fills instead of ending the process (a second one does)."""
-    received: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield received  # only the main thread may handle signals
-        return
-
-    def note(number: int, _: object) -> None:
-        if received:
-            raise KeyboardInterrupt
-        received.append(number)
-
-    before = {which: signal.signal(which, note) for which in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield received
-    finally:
-        for which, handler in before.items():
-            signal.signal(which, handler)

@@ -24,7 +24,8 @@ from tqdm.auto import tqdm
 from ..errors import SLMError
 from .batches import prefetch
 from .checkpoint import compare_settings, read_checkpoint, read_meta, write_checkpoint
-from .journal import Journal, stop_signals
+from .journal import Journal
+from .stopping import stop_signals
 from .throughput import Throughput, count_flops
 
 logger = logging.getLogger(__name__)

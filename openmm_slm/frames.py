@@ -101,6 +101,16 @@ def to_global(frames: Frames, points: torch.Tensor) -> torch.Tensor:
     return (rotation.unsqueeze(-3) * points.unsqueeze(-2)).sum(-1) + origin.unsqueeze(-2)
 
 
+def torsion_angle(
+    a: torch.Tensor, b: torch.Tensor, c: torch.Tensor, d: torch.Tensor
+) -> torch.Tensor:
+    """Torsion a-b-c-d of points [..., 3], in (-pi, pi], IUPAC sign."""
+    axis = F.normalize(c - b, dim=-1)
+    u, v = torch.cross(b - a, axis, dim=-1), torch.cross(axis, d - c, dim=-1)
+    sine = (torch.cross(u, v, dim=-1) * axis).sum(-1)
+    return torch.atan2(sine, (u * v).sum(-1))
+
+
 def oxygen_torsion(backbone: torch.Tensor) -> torch.Tensor:
     """(cos, sin) [..., 2] of the angle of O about CA-C in the residue frame."""
     o = to_local(frames_from_backbone(backbone), backbone[..., 3:4, :])[..., 0, :]

@@ -6,6 +6,9 @@ import logging
 import secrets
 from dataclasses import dataclass, replace
 
+from .allatom.completer import check_method
+from .allatom.disulfides import parse_disulfides
+from .allatom.topology import check_ph
 from .language.interface import check_integer, check_sampling
 from .sequence import parse_sequence
 
@@ -34,6 +37,10 @@ class SamplingSettings:
     seed: int | None = None
     batch_size: int | None = None
     project: bool = True
+    sidechains: str | None = "packer"
+    hydrogens: bool = True
+    ph: float = 7.0
+    disulfides: str | list | None = "auto"
     drop_invalid: bool = False
 
     def __post_init__(self) -> None:
@@ -44,6 +51,12 @@ class SamplingSettings:
         if self.seed is not None:
             check_integer("seed", self.seed, 0, "it repeats a run (or None)")
         check_sampling(self.temperature, self.top_p, self.steps)
+        if self.sidechains is not None:
+            check_method(self.sidechains)
+        check_ph(self.ph)
+        if self.disulfides != "auto":  # as lists, which JSON gives back as they were
+            pairs = parse_disulfides(self.disulfides, None, self.sequence.replace(":", ""))
+            object.__setattr__(self, "disulfides", [list(pair) for pair in pairs])
 
     @property
     def length(self) -> int:

@@ -200,18 +200,14 @@ def from_trajectory(trajectory: mdtraj.Trajectory) -> ProteinStructure:
     Raises
     ------
     StructureError
-        No protein, fewer than two residues, or coordinates that are not finite.
+        No protein, fewer than two residues, coordinates that are not finite, or an atom that
+        occurs twice in a residue.
     """
     if not hasattr(trajectory, "topology") or not hasattr(trajectory, "xyz"):
         raise StructureError(
             f"{type(trajectory).__name__} is not a structure; pass an mdtraj.Trajectory or a path"
         )
-    found = [
-        (getattr(chain, "chain_id", None) or "", [r for r in chain.residues if _is_protein(r)])
-        for chain in trajectory.topology.chains
-    ]
-    # One residue is no chain but a ligand, unless it is all there is.
-    found = [part for part in found if len(part[1]) > 1] or [part for part in found if part[1]]
+    found = protein_chains(trajectory.topology)
     chain_ids = chain_names([name.strip() for name, _ in found])
     rows = [residue for _, residues in found for residue in residues]
     if len(rows) < 2 or not trajectory.n_frames:
@@ -222,6 +218,7 @@ def from_trajectory(trajectory: mdtraj.Trajectory) -> ProteinStructure:
     sequence = "".join(residue_letter(r.name) for r in rows)
     atoms = np.full((len(rows), 14), -1)
     for number, residue in enumerate(rows):
+        _check_names(residue)
         index = {_ATOM_ALIASES.get(atom.name, atom.name): atom.index for atom in residue.atoms}
         index.update((atom.name, atom.index) for atom in residue.atoms)
         atoms[number, : len(ATOM14[sequence[number]])] = [
@@ -246,6 +243,30 @@ def from_trajectory(trajectory: mdtraj.Trajectory) -> ProteinStructure:
     )
 
 
+def protein_chains(
+    topology: mdtraj.Topology,
+) -> list[tuple[str, list[mdtraj.core.topology.Residue]]]:
+    """Id and protein residues of each chain that has any."""
+    found = [
+        (getattr(chain, "chain_id", None) or "", [r for r in chain.residues if _is_protein(r)])
+        for chain in topology.chains
+    ]
+    # One residue is no chain but a ligand, unless it is all there is.
+    return [part for part in found if len(part[1]) > 1] or [part for part in found if part[1]]
+
+
+def _check_names(residue: mdtraj.core.topology.Residue) -> None:
+    names = [
+        atom.name for atom in residue.atoms if atom.name in ATOM14[residue_letter(residue.name)]
+    ]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise StructureError(
+            f"{residue} (residue {residue.index}) has {twice} {names.count(twice)} times; keep one "
+            "(alternative locations: the one with the higher occupancy)"
+        )
+
+
 def _is_protein(residue: mdtraj.core.topology.Residue) -> bool:
     names = {atom.name for atom in residue.atoms}
     if residue_letter(residue.name) != "X":
@@ -257,13 +278,13 @@ def _insertion_code(residue: mdtraj.core.topology.Residue) -> str:
     return (getattr(residue, "insertion_code", "") or "").strip()[:1]
 
 
-def backbone_trajectory(
+def from_backbone(
     backbone: np.ndarray,
     sequence: str,
     chain_ids: tuple[str, ...] | None = None,
     residue_number: np.ndarray | None = None,
-) -> mdtraj.Trajectory:
-    """Trajectory of backbones.
+) -> ProteinStructure:
+    """Structure of gap-free backbones.
 
     Parameters
     ----------
@@ -276,7 +297,6 @@ def backbone_trajectory(
     residue_number : ndarray, int [L], optional
         Default from 1 in each chain.
     """
-    md = require("mdtraj")
     chains = sequence.split(":")
     lengths = [len(chain) for chain in chains]
     foreign = sorted(set("".join(chains)) - set(ATOM14))
@@ -293,17 +313,35 @@ def backbone_trajectory(
     numbers = np.concatenate([np.arange(1, n + 1) for n in lengths])
     if residue_number is not None:
         numbers = np.asarray(residue_number)
-    start = np.concatenate([np.arange(n) == 0 for n in lengths])
-    topology = _topology(
+    atom14 = np.full((*backbone.shape[:2], 14, 3), np.nan, np.float32)
+    atom14[:, :, :4] = backbone
+    return ProteinStructure(
         "".join(chains),
-        tuple(np.repeat(np.arange(len(chains)), lengths).tolist()),
+        atom14,
+        np.repeat(np.arange(len(chains)), lengths).astype(np.int32),
         tuple(chain_ids or chain_names([""] * len(chains))),
-        tuple(numbers.tolist()),
-        tuple(start.tolist()),
-        ((True,) * 4 + (False,) * 10,) * len(start),
+        numbers.astype(np.int32),
+        np.full(len(numbers), "", "<U1"),
+        np.concatenate([np.arange(n) == 0 for n in lengths]),
     )
+
+
+def backbone_trajectory(
+    backbone: np.ndarray,
+    sequence: str,
+    chain_ids: tuple[str, ...] | None = None,
+    residue_number: np.ndarray | None = None,
+) -> mdtraj.Trajectory:
+    """Trajectory of backbones; arguments as of `from_backbone`."""
+    md = require("mdtraj")
+    made = from_backbone(backbone, sequence, chain_ids, residue_number)
+    topology = _topology(
+        made.sequence, tuple(made.chain_index.tolist()), made.chain_ids,
+        tuple(made.residue_number.tolist()), tuple(made.chain_break.tolist()),
+        ((True,) * 4 + (False,) * 10,) * made.n_residues,
+    )  # fmt: skip
     # -1 for the atoms would fail for no frames, which is what a strict filter may leave.
-    xyz = np.ascontiguousarray(backbone, np.float32).reshape(len(backbone), 4 * len(start), 3)
+    xyz = np.ascontiguousarray(made.backbone).reshape(made.n_frames, 4 * made.n_residues, 3)
     return md.Trajectory(xyz, topology.copy())
 
 
@@ -333,7 +371,7 @@ def _topology(
             if wanted:
                 element = md.element.Element.getBySymbol(name[0])
                 here[name] = topology.add_atom(name, element, residue)
-        for a, b in (("N", "CA"), ("CA", "C"), ("C", "O"), *_sidechain_bonds(letter)):
+        for a, b in (("N", "CA"), ("CA", "C"), ("C", "O"), *sidechain_bonds(letter)):
             if a in here and b in here:
                 topology.add_bond(here[a], here[b])
         if not broken[i] and "C" in last and "N" in here:
@@ -350,7 +388,7 @@ def _standard_bonds() -> dict[str, list[tuple[str, str]]]:
     return md.Topology._standardBonds
 
 
-def _sidechain_bonds(letter: str) -> list[tuple[str, str]]:
+def sidechain_bonds(letter: str) -> list[tuple[str, str]]:
     if letter == "X":
         return [("CA", "CB")]
     names, backbone = set(ATOM14[letter]), {"N", "CA", "C", "O"}

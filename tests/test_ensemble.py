@@ -31,10 +31,12 @@ def ensemble(generator):
 def test_returns_a_trajectory_of_the_sequence():
     traj = openmm_slm.generate_ensemble(BPTI, n=3, seed=1, **QUIET)
     assert isinstance(traj, md.Trajectory) and traj.n_frames == 3
-    assert [a.name for a in traj.topology.residue(0).atoms] == ["N", "CA", "C", "O"]
+    assert {a.name for a in traj.topology.residue(0).atoms} >= {"N", "H3", "CA", "CB", "NH1", "HH11"}
+    assert traj.topology.residue(57).atom("OXT").element.symbol == "O"
     assert traj.topology.to_fasta(0) == BPTI
     assert np.isfinite(traj.xyz).all() and traj.xyz.dtype == np.float32
-    assert traj.topology.n_bonds == 3 * 58 + 57
+    rings = sum(BPTI.count(letter) for letter in "FYP")
+    assert traj.topology.n_bonds == traj.n_atoms - 1 + rings  # one tree, but for its rings
     rg = md.compute_rg(traj)
     assert ((rg > 0.8) & (rg < 4.0)).all()  # a chain of 58 residues, neither a point nor a rod
 
@@ -71,13 +73,19 @@ def test_known_tokens_are_kept(generator, ensemble):
 
 
 def test_frames_are_valid_after_the_projection(generator, ensemble):
-    raw = generator.sample(BPTI, 8, seed=1, project=False, progress=False)
+    raw, projected = (
+        generator.sample(BPTI, 8, seed=1, project=yes, sidechains=None, progress=False)
+        for yes in (False, True)
+    )
     np.testing.assert_array_equal(raw.tokens, ensemble.tokens)
-    assert raw.report["valid"].sum() < 4 < ensemble.report["valid"].sum()
-    moved = np.linalg.norm(ensemble.trajectory.xyz - raw.trajectory.xyz, axis=-1)
+    assert raw.report["valid"].sum() < 4 < projected.report["valid"].sum()
+    moved = np.linalg.norm(projected.trajectory.xyz - raw.trajectory.xyz, axis=-1)
     backbone = [a.index for a in raw.trajectory.topology.atoms if a.name != "O"]
     largest = moved[:, backbone].max(1)
-    np.testing.assert_allclose(ensemble.report["projection_moved_nm"], largest, atol=1e-5)
+    np.testing.assert_allclose(projected.report["projection_moved_nm"], largest, atol=1e-5)
+    np.testing.assert_array_equal(
+        projected.report["projection_moved_nm"], ensemble.report["projection_moved_nm"]
+    )
     assert (raw.report["projection_moved_nm"] == 0).all() and largest.max() < 0.5
 
 
@@ -163,7 +171,8 @@ def test_one_seed_is_logged_and_one_warning_for_long_chains(caplog):
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"sidechains": "packer"}, "sidechains"), ({"hydrogens": True}, "hydrogens"),
+        ({"sidechains": "scwrl"}, "packer, pdbfixer"), ({"ph": 15}, "0 to 14"),
+        ({"disulfides": [(0, 4)]}, "not CYS"), ({"disulfides": "all"}, "'auto', 'none' or pairs"),
         ({"relax": True}, "relax"), ({"template": "x.pdb"}, "template"),
         ({"noise": 0.3}, "noise"), ({"resample": "1-3"}, "resample"), ({"rounds": 2}, "rounds"),
         ({"n": 0}, "n is 0"), ({"n": -3}, "n is -3"), ({"n": 1.5}, "n is 1.5"),

@@ -6,8 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from all_atoms import template_chain
 from builders import ideal_backbone
 
+from openmm_slm.allatom.builder import AtomBuilder
+from openmm_slm.allatom.ideal import measure_geometry
+from openmm_slm.allatom.rotamers import has_atom
+from openmm_slm.sequence import encode_sequence
 from openmm_slm.training.shards import ShardWriter
 
 LETTERS = "ACDEFGHIKLMNPQRSTVWY"
@@ -24,6 +29,15 @@ TINY_LM = {
     "model": {"trunk_width": 32, "trunk_layers": 1, "trunk_heads": 2, "width": 32, "layers": 1,
               "heads": 2},
     "training": {"warmup": 5, "validate_every": 1000, "log_every": 1, "bf16": False},
+    "data": {"residues": 256},
+}  # fmt: skip
+
+TINY_PACKER = {
+    "model": {"width": 48, "edge_width": 24, "layers": 1, "neighbours": 8},
+    "training": {
+        "warmup": 5, "validate_every": 1000, "log_every": 1, "bf16": False, "learning_rate": 4e-3,
+        "ema": 0.9,
+    },
     "data": {"residues": 256},
 }  # fmt: skip
 
@@ -75,6 +89,30 @@ def write_shards(directory: Path) -> Path:
         writer.add(
             f"chain{number}", "".join(rng.choice(list(LETTERS), length)), xyz, broken, numbers,
             split="val" if number >= 20 else "train", cluster=f"family{number // 2}", note=number,
+        )  # fmt: skip
+    writer.close()
+    return directory
+
+
+def write_side_chains(directory: Path) -> Path:
+    """Strands and helices whose chi follow from the amino acid: chi_n of row k is 1.1 k + 2 n."""
+    rng = np.random.default_rng(1)
+    builder = AtomBuilder(measure_geometry([(template_chain(), encode_sequence(LETTERS))]))
+    writer = ShardWriter(directory, atoms=14, prefix="heavy")
+    for number in range(12):
+        length = int(rng.integers(30, 50))
+        phi = np.radians(rng.choice([-60, -120]) + rng.normal(0, 5, length))
+        psi = np.radians(rng.choice([-45, 130]) + rng.normal(0, 5, length))
+        backbone = ideal_backbone(phi, psi, np.full(length, np.pi)).astype(np.float32)
+        sequence = "".join(rng.choice(list(LETTERS), length))
+        aa = encode_sequence(sequence)
+        chi = np.angle(np.exp(1j * (1.1 * aa[:, None] + 2 * np.arange(4))))
+        chi[aa == LETTERS.index("P"), :2] = 0.4, -0.6
+        values = (torch.as_tensor(x) for x in (backbone, aa, chi))
+        atoms = np.where(has_atom[aa][..., None], builder(*values).numpy(), np.nan)
+        writer.add(
+            f"chain{number}", sequence, atoms, np.arange(length) == 0, np.arange(1, length + 1),
+            split="val" if number >= 10 else "train", cluster=str(number),
         )  # fmt: skip
     writer.close()
     return directory

@@ -1,7 +1,7 @@
 """Where models are: shipped names, paths, and names other packages register.
 
 A model is a directory with ``config.json``, ``README.md`` (the card) and one sub-directory for
-each part: ``tokenizer`` and ``language_model``.
+each part: ``tokenizer``, ``language_model`` and, if the model has its own, ``packer``.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from ..errors import ModelError
 from .storage import load_module, read_config, tokenizer_fingerprint
 
 if TYPE_CHECKING:
+    from ..allatom.packer import SideChainPacker
     from ..language.interface import StructureLanguageModel
     from ..tokenizer.interface import StructureTokenizer
 
@@ -74,14 +75,17 @@ def find_device(device: str = "auto") -> str:
 
 
 def find_part(model: str | os.PathLike, part: str) -> Path:
-    """Directory of one part (``"tokenizer"``, ``"language_model"``) of a model.
+    """Directory of one part (``"tokenizer"``, ``"language_model"``, ``"packer"``) of a model.
 
-    The directory of a single network, as the trainers export it, is taken as it is.
+    The directory of a single network, as the trainers export it, is taken as it is. Side chains
+    do not depend on the tokens: a model without a packer uses the default model's.
     """
     directory = find_model(model)
     if (directory / part).is_dir():
         return directory / part
     if read_config(directory).get("kind") == "model":
+        if part == "packer":
+            return shipped_models()["default"] / part
         raise ModelError(f"{directory}: no {part} in this model directory")
     return directory
 
@@ -91,7 +95,7 @@ def model_identity(model: str | os.PathLike = "default") -> dict[str, str]:
     named = str(model) in shipped_models() or str(model) in registered_models()
     checksums = [
         sorted(read_config(find_part(model, part))["sha256"].items())
-        for part in ("tokenizer", "language_model")
+        for part in ("tokenizer", "language_model", "packer")
     ]
     digest = hashlib.sha256(json.dumps(checksums).encode()).hexdigest()[:16]
     return {"name": str(model) if named else str(Path(model).resolve()), "sha256": digest}
@@ -129,6 +133,13 @@ def load_language_model(
     return MaskedDiffusionModel(network, find_device(device))
 
 
+def load_packer(model: str | os.PathLike = "default", device: str = "auto") -> SideChainPacker:
+    """Side-chain packer of a model (see `load_tokenizer`)."""
+    from ..allatom.packer import SideChainPacker
+
+    return SideChainPacker.load(find_part(model, "packer"), find_device(device))
+
+
 def check_parts(model: str | os.PathLike = "default") -> None:
     """Raise ModelError if the language model was trained on another tokenizer's tokens.
 
@@ -155,6 +166,7 @@ def verify_model(model: str | os.PathLike = "default") -> list[str]:
     networks = {
         "tokenizer": load_tokenizer(model, "cpu").model,
         "language_model": load_language_model(model, "cpu").network,
+        "packer": load_packer(model, "cpu").network,
     }
     check_parts(model)
     lines = []

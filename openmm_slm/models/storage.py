@@ -163,13 +163,14 @@ def assemble_model(
     language_model: str | os.PathLike,
     output: str | os.PathLike,
     card: str,
+    packer: str | os.PathLike | None = None,
 ) -> Path:
-    """Put a trained tokenizer and language model into one model directory.
+    """Put a trained tokenizer, language model and packer into one model directory.
 
     Parameters
     ----------
-    tokenizer, language_model : path
-        Directories the trainers exported.
+    tokenizer, language_model, packer : path
+        Directories the trainers exported; without a packer the default model's is used.
     output : path
     card : str
         Text of ``README.md``: data, split, figures, licence.
@@ -188,6 +189,9 @@ def assemble_model(
         )
     output = Path(output)
     parts = {"tokenizer": tokenizer, "language_model": language_model}
+    if packer is not None:
+        load_network(packer, "packer")  # whole, and no other network
+        parts["packer"] = packer
     for name, source in parts.items():
         shutil.rmtree(output / name, ignore_errors=True)
         shutil.copytree(source, output / name)

@@ -14,6 +14,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from ..frames import frames_from_backbone, full_precision, to_local
+from ..neighbours import nearest_residues
 
 OFFSET = 32  # sequence offsets beyond this are "far"
 
@@ -44,19 +45,8 @@ def neighbour_graph(
     backbone: torch.Tensor, mask: torch.Tensor, index: torch.Tensor, k: int
 ) -> Graph:
     """Graph of backbones [B, L, 4, 3] (nm; anything finite where `mask` [B, L] is False)."""
-    b, length = mask.shape
+    neighbours, weight = nearest_residues(backbone[:, :, 1], mask, k)
     with full_precision(backbone):
-        ca = backbone[:, :, 1]
-        distance = torch.cdist(ca, ca, compute_mode="donot_use_mm_for_euclid_dist")
-        distance = distance + (~mask).unsqueeze(1) * 1e4
-        nearest = distance.topk(min(k, length), largest=False).indices[mask]
-        first = torch.arange(b, device=mask.device).repeat_interleave(mask.sum(1)) * length
-        flat = nearest + first.unsqueeze(-1)
-        present = mask.flatten()
-        row = (present.cumsum(0) - 1).clamp(min=0)
-        neighbours = row[flat]
-        weight = present[flat].float()
-
         atoms = backbone[mask]
         rotation, origin = frames_from_backbone(atoms)
         r, width = neighbours.shape

@@ -1,0 +1,155 @@
+"""From backbones, or frames with some heavy atoms, to all atoms of one topology."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import StructureError, require
+from ..geometry import place_oxygen
+from ..sequence import encode_sequence
+from ..structure import ATOM14, ProteinStructure
+from ..validity import Report, all_atom_report
+from .disulfides import parse_disulfides
+from .hydrogens import PlacedAtoms
+from .topology import define_topology, residue_name
+
+if TYPE_CHECKING:
+    import mdtraj
+
+    from .packer import SideChainPacker
+
+logger = logging.getLogger(__name__)
+
+METHODS = ("packer", "pdbfixer")
+CANDIDATES = 8  # frames among which the one is sought that protonation is decided on
+
+
+class AtomCompleter:
+    """Completes frames of one protein; what they share is decided once, from some of them.
+
+    Parameters
+    ----------
+    structure : ProteinStructure
+        Frames to decide on: disulfides by all of them, protonation by the one of the first 8 with
+        the fewest clashes.
+    packer : SideChainPacker, optional
+        Needed for ``sidechains="packer"``.
+    sidechains : "packer" or "pdbfixer"
+    hydrogens, ph, disulfides
+        See `openmm_slm.complete`.
+
+    Attributes
+    ----------
+    topology : AllAtomTopology
+
+    Raises
+    ------
+    ValueError
+        See `openmm_slm.complete`.
+    """
+
+    def __init__(
+        self,
+        structure: ProteinStructure,
+        packer: SideChainPacker | None = None,
+        *,
+        sidechains: str = "packer",
+        hydrogens: bool = True,
+        ph: float = 7.0,
+        disulfides: str | Iterable[tuple[int, int]] | None = "auto",
+    ) -> None:
+        check_method(sidechains)
+        check_backbone(structure)
+        self.structure, self.packer, self.sidechains = structure, packer, sidechains
+        self.disulfides = parse_disulfides(disulfides, structure.atom14, structure.sequence)
+        first = structure.atom14[:CANDIDATES] if sidechains == "packer" else structure.atom14[:1]
+        packed = self.heavy_atoms(first)
+        report = all_atom_report(
+            packed, structure.sequence, structure.chain_break, disulfides=self.disulfides
+        )
+        if not report["finite"].any():
+            raise StructureError(
+                f"none of the first {len(packed)} frames has finite N, CA, C and O; there is "
+                "nothing to complete"
+            )
+        frame = int(np.argmin(np.where(report["finite"], report["clashes"], np.inf)))
+        self.topology = define_topology(
+            replace(structure, atom14=packed), frame,
+            hydrogens=hydrogens, ph=ph, disulfides=self.disulfides,
+        )  # fmt: skip
+        self._placed = PlacedAtoms.from_reference(self.topology)
+
+    def heavy_atoms(self, atom14: np.ndarray) -> np.ndarray:
+        """All heavy atoms [F, L, 14, 3] of frames [F, L, 4 or 14, 3]; see `SideChainPacker.pack`.
+
+        Frames whose N, CA, C or O are not finite come back as NaN.
+        """
+        structure = self.structure
+        if self.sidechains == "pdbfixer":
+            from .pdbfixer_sidechains import build_with_pdbfixer
+
+            padded = np.full((*atom14.shape[:2], 14, 3), np.nan, np.float32)
+            padded[:, :, : atom14.shape[2]] = atom14
+            return build_with_pdbfixer(replace(structure, atom14=padded))[0]
+        return self.packer.pack(
+            atom14,
+            encode_sequence(structure.sequence),
+            structure.residue_index,
+            disulfides=self.disulfides,
+        )
+
+    def complete(self, atom14: np.ndarray) -> tuple[mdtraj.Trajectory, Report]:
+        """All atoms of frames [F, L, 4 or 14, 3], and the judgement of each frame."""
+        md = require("mdtraj")
+        packed = self.heavy_atoms(atom14)
+        xyz = self._placed.place(packed)
+        atoms = zip(self.topology.topology.atoms, self.topology.residue.tolist(), strict=True)
+        oxygen = np.full((*packed.shape[:2], 3), np.nan, np.float32)
+        for index, row in [(atom.index, row) for atom, row in atoms if atom.name == "OXT"]:
+            oxygen[:, row] = xyz[:, index]
+        report = all_atom_report(
+            packed, self.structure.sequence, self.structure.chain_break,
+            terminal_oxygen=oxygen, disulfides=self.disulfides,
+        )  # fmt: skip
+        return md.Trajectory(xyz, self.topology.topology.copy()), report
+
+
+def check_method(sidechains: str) -> None:
+    """Raise ValueError unless `sidechains` names a way to build side chains."""
+    if sidechains not in METHODS:
+        raise ValueError(f"sidechains is {sidechains!r}, expected one of {', '.join(METHODS)}")
+
+
+def check_backbone(structure: ProteinStructure) -> None:
+    """Raise StructureError for unknown residues, and for N, CA or C that no frame has."""
+    mask = structure.atom_mask.any(0)
+    for row, letter in enumerate(structure.sequence):
+        if letter == "X":
+            raise StructureError(
+                f"{residue_name(structure, row)} is none of the 20 amino acids: its side chain "
+                "cannot be built; leave it out, or replace it (PDBFixer.replaceNonstandardResidues)"
+            )
+        for slot in range(3):
+            if not mask[row, slot]:
+                raise StructureError(
+                    f"{residue_name(structure, row)} has no {ATOM14[letter][slot]}; N, CA and C of "
+                    "every residue are needed: rebuild the backbone, or leave the residue out"
+                )
+
+
+def with_oxygens(structure: ProteinStructure) -> ProteinStructure:
+    """The same with O where the backbone puts it, in residues and frames that lack it."""
+    atom14 = structure.atom14
+    absent = ~np.isfinite(atom14[:, :, 3]).all(-1) & structure.backbone_mask
+    if not absent.any():
+        return structure
+    logger.info("O of %d residues placed from N, CA and C", int(absent.any(0).sum()))
+    atom14 = atom14.copy()
+    placed = place_oxygen(atom14, structure.chain_break)
+    atom14[:, :, 3] = np.where(absent[..., None], placed, atom14[:, :, 3])
+    return replace(structure, atom14=atom14)

@@ -1,0 +1,131 @@
+"""Side chains on backbones: a trained packer network, disulfides, and clashes removed."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import torch
+
+from ..models.storage import load_module
+from .clashes import relieve_clashes
+from .disulfides import CB_CB, Pairs
+from .packer_network import ABSENT, GUESSED, KNOWN, PackerNetwork
+from .sulfurs import bond_sulfurs
+
+RESIDUES = 512  # in one batch; its shape depends on nothing but the length of the protein
+
+
+class SideChainPacker:
+    """Pack side chains with a `PackerNetwork`.
+
+    Parameters
+    ----------
+    network : PackerNetwork
+    device : str
+    """
+
+    def __init__(self, network: PackerNetwork, device: str = "cpu") -> None:
+        self.network = network.to(device).eval()
+        self.device = torch.device(device)
+
+    @classmethod
+    def load(cls, directory: str | os.PathLike, device: str = "cpu") -> SideChainPacker:
+        """Read a model directory."""
+        return cls(load_module(directory, PackerNetwork), device)
+
+    @torch.inference_mode()
+    def pack(
+        self,
+        atom14: np.ndarray,
+        amino_acids: np.ndarray,
+        index: np.ndarray,
+        *,
+        disulfides: Pairs = (),
+        passes: int = 3,
+        clash_passes: int = 8,
+        seed: int | None = None,
+    ) -> np.ndarray:
+        """All heavy atoms of frames.
+
+        Parameters
+        ----------
+        atom14 : ndarray, float32 [F, L, 4 or 14, 3]
+            nm. N, CA, C and O are kept, and so are side-chain atoms that are there (NaN: absent);
+            one beyond a gap of its side chain is placed anew.
+        amino_acids : ndarray, int [L]
+            Rows of `AMINO_ACIDS`; X (20) gets a CB.
+        index : ndarray, int [L]
+            See `openmm_slm.structure.residue_index`.
+        disulfides : tuple of (int, int)
+            Cysteines whose SG are brought together where their CB are close enough.
+        passes : int
+            Times the network looks at side chains it chose itself before, the first included.
+        clash_passes : int
+            Times that clashing side chains may change their rotamers.
+        seed : int, optional
+            Draw side chains from the network's distribution; without it, the most probable.
+
+        Returns
+        -------
+        ndarray, float32 [F, L, 14, 3]
+            NaN where the residue has no atom, and in frames whose N, CA, C or O are not finite.
+            A frame's atoms do not depend on the frames beside it.
+        """
+        frames, length = atom14.shape[:2]
+        out = np.full((frames, length, 14, 3), np.nan, np.float32)
+        good = np.flatnonzero(np.isfinite(atom14[:, :, :4]).all((1, 2, 3)))
+        size = max(1, RESIDUES // length)
+        for start in range(0, len(good), size):
+            rows = good[start : start + size]
+            # A full batch always: the last digits of matrix products depend on its shape.
+            padded = np.resize(rows, size)
+            uniform = None
+            if seed is not None:
+                draws = [np.random.default_rng([seed, r]).random((length, 4)) for r in padded]
+                uniform = torch.as_tensor(np.array(draws, np.float32), device=self.device).view(
+                    -1, 4
+                )
+            packed = self._batch(
+                atom14[padded], amino_acids, index, disulfides, passes, clash_passes, uniform
+            )
+            out[rows] = packed[: len(rows)]
+        return out
+
+    def _batch(self, atom14, amino_acids, index, disulfides, passes, clash_passes, uniform):
+        network, device = self.network, self.device
+        b, length = atom14.shape[:2]
+        source = np.full((b, length, 14, 3), np.nan, np.float32)
+        source[:, :, : atom14.shape[2]] = atom14
+        centre = source[:, :, 1].mean(1)[:, None, None]
+
+        def rows(values: np.ndarray) -> torch.Tensor:
+            return torch.as_tensor(np.asarray(values)).to(device).expand(b, length)
+
+        aa = rows(amino_acids)
+        given = torch.as_tensor(source - centre, device=device)
+        given = network.builder.without_gaps(given, aa)
+        given = bond_sulfurs(given, disulfides, network.builder, CB_CB)
+        mask = torch.ones_like(aa, dtype=torch.bool)
+        encoded = network.encode(given[:, :, :4], aa, mask, rows(index))
+        aa, given = encoded.amino_acids, given.flatten(0, 1)
+        present = network.builder.present[aa]
+        whole = (torch.isfinite(given).all(-1) | ~present).all(-1)
+        chi_given = network.builder.known_chi(given, aa)
+        chi, atoms = torch.nan_to_num(chi_given), torch.nan_to_num(given)
+        state = torch.where(whole, KNOWN, ABSENT)
+        for number in range(passes):
+            nodes = network.environments(encoded, (chi, atoms), state)
+            chosen, _ = network.choose(nodes, uniform if number == passes - 1 else None)
+            chi = torch.where(torch.isfinite(chi_given), chi_given, chosen)
+            atoms = network.builder(encoded.atoms, aa, chi, given)
+            state = torch.where(whole, KNOWN, GUESSED)
+        if clash_passes:
+            atoms = relieve_clashes(
+                network, encoded, nodes, atoms, given, chi_given, ~whole, b, clash_passes
+            )
+        atoms = torch.where(present.unsqueeze(-1), atoms, torch.nan).view(b, length, 14, 3)
+        built = atoms.cpu().numpy() + centre
+        # What was given comes back to the last bit.
+        kept = torch.isfinite(given).view(b, length, 14, 3).cpu().numpy()
+        return np.where(kept & np.isfinite(source), source, built)

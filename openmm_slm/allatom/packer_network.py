@@ -1,0 +1,324 @@
+"""q(chi | backbone, sequence): an invariant neighbour graph that predicts side-chain torsions.
+
+Each residue sees its k nearest residues (by CB) in its own frame: their backbone, and, where there
+is a guess or knowledge of them, their side-chain atoms. chi1..chi4 are binned, each given the
+earlier ones. The network is applied again on side chains built from its own prediction
+(recycling, as in PIPPack; Randolph & Kuhlman, Proteins 2024), so that residues learn to pack
+against one another; side chains that are known enter the same way.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from ..frames import frames_from_backbone, full_precision, to_local, torsion_angle
+from ..neighbours import nearest_residues
+from .builder import AtomBuilder, place_atom
+from .rotamers import chi_period
+
+OFFSET = 32  # sequence offsets beyond this are "far"
+ABSENT, GUESSED, KNOWN = 0, 1, 2  # what is told about a residue's side chain
+# Where side chains may go: CB, the three staggered places beyond it, 0.35 nm from CA through CB.
+_PROBES = 5
+_CENTRES = (0.25, 0.325, 0.4, 0.5, 0.65, 0.8)  # nm
+_CB = (0.1532, math.radians(110.1), math.radians(122.7))
+_CG = (0.152, math.radians(113.9))
+
+
+@dataclass(frozen=True)
+class PackerConfig:
+    """Sizes of a `PackerNetwork`."""
+
+    width: int = 256
+    edge_width: int = 128
+    layers: int = 3
+    neighbours: int = 24
+    bins: int = 36
+
+
+@dataclass
+class Backbones:
+    """What the R residues of a batch know of one another before any side chain (`encode`).
+
+    Attributes
+    ----------
+    atoms : Tensor, float32 [R, 4, 3]
+    amino_acids : Tensor, int64 [R]
+    frames : (rotation [R, 3, 3], origin [R, 3])
+    probes : Tensor, float32 [R, P, 3]
+        In the residue's frame, nm.
+    neighbours : Tensor, int64 [R, k]
+    weight : Tensor, float32 [R, k]
+    nodes : Tensor [R, D]
+    edges : Tensor [R, k, E]
+    """
+
+    atoms: torch.Tensor
+    amino_acids: torch.Tensor
+    frames: tuple[torch.Tensor, torch.Tensor]
+    probes: torch.Tensor
+    neighbours: torch.Tensor
+    weight: torch.Tensor
+    nodes: torch.Tensor
+    edges: torch.Tensor
+
+
+class PackerNetwork(nn.Module):
+    """Logits of chi1..chi4 over bins of 2 pi / bins.
+
+    Parameters
+    ----------
+    config : PackerConfig
+    """
+
+    kind = "packer"
+    config_class = PackerConfig
+
+    def __init__(self, config: PackerConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, edge = config.width, config.edge_width
+        self.builder = AtomBuilder()
+        self.amino_acid = nn.Embedding(21, width)
+        self.torsion = nn.Linear(9, width)
+        self.state = nn.Embedding(3, width)
+        self.own_chi = nn.Linear(8, width, bias=False)
+        radial = _PROBES * len(_CENTRES)
+        # Of places, turns and distances; separate layers save joining large arrays.
+        self.edge_in = nn.ModuleList(
+            nn.Linear(size, edge, bias=False) for size in (5 * 3, 9, 5 * radial)
+        )
+        self.context_in = nn.ModuleList(
+            nn.Linear(size, edge, bias=False) for size in (10 * 3, 10 * radial)
+        )
+        self.offset = nn.Embedding(2 * OFFSET + 3, edge)
+        self.edge_mix = nn.Sequential(nn.GELU(), nn.Linear(edge, edge))
+        self.layers = nn.ModuleList(_Message(width, edge) for _ in range(config.layers))
+        self.earlier = nn.ModuleList(nn.Linear(6, width, bias=False) for _ in range(3))
+        self.heads = nn.ModuleList(
+            nn.Sequential(
+                nn.LayerNorm(width),
+                nn.Linear(width, width),
+                nn.GELU(),
+                nn.Linear(width, config.bins),
+            )
+            for _ in range(4)
+        )
+        period = torch.as_tensor(chi_period, dtype=torch.float32)
+        self.register_buffer("period", period, persistent=False)
+
+    def encode(
+        self,
+        backbone: torch.Tensor,
+        amino_acids: torch.Tensor,
+        mask: torch.Tensor,
+        index: torch.Tensor,
+    ) -> Backbones:
+        """Backbones [B, L, 4, 3] (nm), amino acids, mask and index [B, L] -> R present residues."""
+        dtype = _dtype(backbone)
+        with torch.no_grad(), full_precision(backbone):
+            frames = frames_from_backbone(backbone)
+            probes, cb = _probes(backbone, frames)
+            neighbours, weight = nearest_residues(cb, mask, self.config.neighbours)
+            atoms = torch.cat([backbone, cb.unsqueeze(-2)], -2)[mask]
+            rotation, origin = (x[mask] for x in frames)
+            probes = probes[mask]
+            near = _seen(atoms, (rotation, origin), neighbours)
+            turned = _gather(rotation.flatten(1), neighbours).unflatten(-1, (3, 3))
+            relative = rotation.transpose(-1, -2).unsqueeze(1) @ turned
+            features = (
+                near.flatten(2) / 0.8,
+                relative.flatten(2),
+                _radial(probes, near, dtype),
+            )
+            position = index[mask]
+            offset = position[neighbours] - position.unsqueeze(-1)
+            offset = offset.clamp(-OFFSET - 1, OFFSET + 1) + OFFSET + 1
+            torsions = _torsions(backbone, mask, index)[mask]
+        aa = amino_acids[mask]
+        nodes = self.amino_acid(aa) + self.torsion(torsions)
+        edges = self.offset(offset)
+        for layer, values in zip(self.edge_in, features, strict=True):
+            edges = edges + layer(values)
+        return Backbones(
+            atoms[:, :4], aa, (rotation, origin), probes, neighbours, weight, nodes, edges
+        )
+
+    def environments(
+        self, backbones: Backbones, side_chains: torch.Tensor | None, state: torch.Tensor
+    ) -> torch.Tensor:
+        """What each residue makes of its surroundings: [R, D].
+
+        Parameters
+        ----------
+        backbones : Backbones
+        side_chains : (chi [R, 4], atom14 [R, 14, 3]) or None
+            Used where `state` is not `ABSENT`.
+        state : Tensor, int64 [R]
+            `ABSENT`, `GUESSED` or `KNOWN`.
+        """
+        nodes, edges = backbones.nodes + self.state(state), backbones.edges
+        if side_chains is not None:
+            chi, atom14 = side_chains
+            told = (state != ABSENT).float()
+            dtype = _dtype(atom14)
+            with torch.no_grad(), full_precision(atom14):
+                near = _seen(atom14[:, 4:], backbones.frames, backbones.neighbours)
+                there = self.builder.present[:, 4:][backbones.amino_acids].float()
+                there = _gather(there * told.unsqueeze(-1), backbones.neighbours).unsqueeze(-1)
+                radial = _radial(backbones.probes, near, dtype).unflatten(-1, (10, -1))
+                features = (near / 0.8 * there).flatten(2), (radial * there.to(dtype)).flatten(2)
+                angles = torch.cat([chi.cos(), chi.sin()], -1) * told.unsqueeze(-1)
+            for layer, values in zip(self.context_in, features, strict=True):
+                edges = edges + layer(values)
+            nodes = nodes + self.own_chi(angles)
+        edges = self.edge_mix(edges)
+        weight = backbones.weight / backbones.weight.sum(1, keepdim=True)
+        for layer in self.layers:
+            nodes = layer(nodes, edges, backbones.neighbours, weight)
+        return nodes
+
+    def logits(self, nodes: torch.Tensor, earlier: torch.Tensor) -> torch.Tensor:
+        """Logits [R, bins] of the chi after those in `earlier` [R, n] (n = 0..3, radians)."""
+        n = earlier.shape[1]
+        for number in range(n):
+            angle = earlier[:, number].unsqueeze(-1) * torch.arange(1, 4, device=earlier.device)
+            nodes = nodes + self.earlier[number](torch.cat([angle.cos(), angle.sin()], -1))
+        return self.heads[n](nodes).float()
+
+    def choose(
+        self, nodes: torch.Tensor, uniform: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """chi [R, 4]: the most probable bin of each in turn, or drawn with `uniform` [R, 4].
+
+        Inside the chosen bin and its neighbours the angle is their circular mean. Also returned:
+        the log probability of the bins [R, 4].
+        """
+        chi = nodes.new_zeros((len(nodes), 0), dtype=torch.float32)
+        log_prob = chi
+        for number in range(4):
+            share = self.logits(nodes, chi).softmax(-1)
+            if uniform is None:
+                chosen = share.argmax(-1)
+            else:
+                level = uniform[:, number : number + 1]
+                chosen = (share.cumsum(-1) < level).sum(-1).clamp(max=self.config.bins - 1)
+            chi = torch.cat([chi, self._refine(share, chosen).unsqueeze(-1)], 1)
+            value = share.gather(1, chosen.unsqueeze(1)).clamp(min=1e-9).log()
+            log_prob = torch.cat([log_prob, value], 1)
+        return chi, log_prob
+
+    def _refine(self, share: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+        around = torch.arange(-1, 2, device=share.device)
+        near = share.gather(1, (chosen.unsqueeze(1) + around) % self.config.bins)
+        step = 2 * math.pi / self.config.bins
+        shift = (near * around).sum(-1) / near.sum(-1).clamp(min=1e-9)
+        return -math.pi + step * (chosen + 0.5 + shift)
+
+    def target(self, chi: torch.Tensor, amino_acids: torch.Tensor) -> torch.Tensor:
+        """Smoothed bins [R, 4, bins] of chi [R, 4]: von Mises of 9 degrees, both of equal ends."""
+        step = 2 * math.pi / self.config.bins
+        centres = -math.pi + step * (torch.arange(self.config.bins, device=chi.device) + 0.5)
+        twice = (self.period[amino_acids] < 4).unsqueeze(-1)
+        off = chi.unsqueeze(-1) - centres
+        density = torch.exp(40 * (off.cos() - 1)) + twice * torch.exp(40 * (-off.cos() - 1))
+        return density / density.sum(-1, keepdim=True)
+
+
+class _Message(nn.Module):
+    """One round of messages, and a feed-forward on what they brought."""
+
+    def __init__(self, width: int, edge: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.to_self = nn.Linear(width, edge)
+        self.to_other = nn.Linear(width, edge, bias=False)
+        self.to_edge = nn.Linear(edge, edge, bias=False)
+        self.mix = nn.Linear(edge, edge)
+        self.out = nn.Linear(edge, width)
+        self.feed_forward = nn.Sequential(
+            nn.LayerNorm(width),
+            nn.Linear(width, 4 * width),
+            nn.GELU(),
+            nn.Linear(4 * width, width),
+        )
+
+    def forward(self, nodes, edges, neighbours, weight):
+        state = self.norm(nodes)
+        # Project before gathering: R rows instead of R x k. index_select has a flat gradient.
+        message = _gather(self.to_other(state), neighbours) + self.to_edge(edges)
+        message = F.gelu(message + self.to_self(state).unsqueeze(1))
+        message = F.gelu(self.mix(message))
+        pooled = (weight.to(message.dtype).unsqueeze(1) @ message).squeeze(1)
+        nodes = nodes + self.out(pooled)
+        return nodes + self.feed_forward(nodes)
+
+
+def _gather(values: torch.Tensor, neighbours: torch.Tensor) -> torch.Tensor:
+    """Rows [R, k, C] of values [R, C]."""
+    return values.index_select(0, neighbours.flatten()).view(*neighbours.shape, values.shape[1])
+
+
+def _seen(atoms: torch.Tensor, frames, neighbours: torch.Tensor) -> torch.Tensor:
+    """Atoms [R, A, 3] of the neighbours in each residue's frame: [R, k, A, 3]."""
+    near = _gather(atoms.flatten(1), neighbours)
+    r, k, _ = near.shape
+    local = to_local(frames, near.view(r, -1, 3))
+    return local.view(r, k, -1, 3)
+
+
+def _radial(probes: torch.Tensor, points: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Gaussians of the distances from probes [R, P, 3] to points [R, k, A, 3]: [R, k, A P C]."""
+    r, k, atoms, _ = points.shape
+    flat = points.reshape(r, k * atoms, 3)
+    distance = torch.cdist(flat, probes, compute_mode="donot_use_mm_for_euclid_dist")
+    centres = torch.tensor(_CENTRES, device=points.device)
+    scaled = (distance.unsqueeze(-1) - centres) / (0.2 * centres)
+    return torch.exp(-scaled.to(dtype).square()).view(r, k, -1)
+
+
+def _dtype(tensor: torch.Tensor) -> torch.dtype:
+    """What matrix products are computed in here."""
+    kind = tensor.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
+
+
+def _probes(backbone: torch.Tensor, frames) -> tuple[torch.Tensor, torch.Tensor]:
+    """Probe points [B, L, P, 3] in the residue frame, and CB [B, L, 3] in space."""
+    n, ca, c = backbone[..., 0, :], backbone[..., 1, :], backbone[..., 2, :]
+
+    def place(x, y, z, length, angle, torsion):
+        values = (torch.full(x.shape[:-1], v, device=x.device) for v in (length, angle, torsion))
+        return place_atom(x, y, z, *values)
+
+    cb = place(n, c, ca, *_CB)
+    points = [cb]
+    points += [place(n, ca, cb, *_CG, math.radians(t)) for t in (-60, 60, 180)]
+    points.append(ca + 0.35 * F.normalize(cb - ca, dim=-1))
+    return to_local(frames, torch.stack(points, -2)), cb
+
+
+def _torsions(backbone: torch.Tensor, mask: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """cos, sin and presence of phi, psi, omega: [B, L, 9]."""
+    n, ca, c = backbone[:, :, 0], backbone[:, :, 1], backbone[:, :, 2]
+    bonded = mask[:, 1:] & mask[:, :-1] & (index[:, 1:] - index[:, :-1] == 1)
+
+    def features(a, b, c, d, last: bool) -> torch.Tensor:
+        angle = torsion_angle(a, b, c, d)
+        values = torch.stack([angle.cos(), angle.sin(), torch.ones_like(angle)], -1)
+        return F.pad(values * bonded.unsqueeze(-1), (0, 0, 0, 1) if last else (0, 0, 1, 0))
+
+    before, after = (slice(None), slice(None, -1)), (slice(None), slice(1, None))
+    return torch.cat(
+        [
+            features(c[before], n[after], ca[after], c[after], False),
+            features(n[before], ca[before], c[before], n[after], True),
+            features(ca[before], c[before], n[after], ca[after], False),
+        ],
+        -1,
+    )

@@ -1,0 +1,97 @@
+"""Which hydrogens a protein has: OpenMM's Modeller, repeatable and corrected in one point."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import require
+from ..structure import ProteinStructure
+from .disulfides import Pairs
+
+if TYPE_CHECKING:
+    import mdtraj
+    import openmm.app
+
+# At chain ends Amber's force fields know these in their charged form only.
+_CHARGED = {"D": "ASP", "E": "GLU", "K": "LYS"}
+MEETING = 0.2  # nm; two hydrogens on nitrogens that close point at each other
+
+
+def wanted_variants(structure: ProteinStructure, disulfides: Pairs) -> list[str | None]:
+    """What Modeller is told about each residue; None where it decides by pH."""
+    bonded = {row for pair in disulfides for row in pair}
+    ends = structure.chain_break | np.append(structure.chain_break[1:], True)
+    cysteine = {True: "CYX", False: "CYS"}
+    return [
+        cysteine[row in bonded] if letter == "C" else _CHARGED.get(letter) if ends[row] else None
+        for row, letter in enumerate(structure.sequence)
+    ]
+
+
+def add_hydrogens(
+    topology: openmm.app.Topology, positions: np.ndarray, variants: list[str | None], ph: float
+) -> tuple[openmm.app.Topology, np.ndarray]:
+    """Topology with hydrogens, and positions float32 [A, 3] (nm); the same bits every time."""
+    mm, app, unit = (require(f"openmm{part}") for part in ("", ".app", ".unit"))
+    places = [mm.Vec3(*xyz) for xyz in positions.astype(float).tolist()]
+    modeller = app.Modeller(topology, places * unit.nanometer)
+    # Modeller draws where its minimisation starts from Python's global generator.
+    state = random.getstate()
+    random.seed(0)
+    try:
+        platform = mm.Platform.getPlatformByName("Reference")
+        modeller.addHydrogens(pH=ph, variants=variants, platform=platform)
+    finally:
+        random.setstate(state)
+    found = np.array(modeller.positions.value_in_unit(unit.nanometer), np.float32)
+    return modeller.topology, found
+
+
+def wrong_histidines(topology: mdtraj.Topology, positions: np.ndarray) -> dict[int, str]:
+    """Neutral histidines whose hydrogen points at another N-H, with the tautomer to take instead.
+
+    Modeller takes every nitrogen for an acceptor, so it gives HID to a histidine whose ND1
+    accepts the hydrogen bond of an amide, a common motif. Nothing is said where NE2 (or ND1, of
+    HIE) accepts a hydrogen bond too.
+    """
+    carried: dict[tuple[int, str], int] = {}  # hydrogen on (residue, nitrogen)
+    donated, owner = [], []
+    for one, other in topology.bonds:
+        nitrogen, hydrogen = (one, other) if one.element.symbol == "N" else (other, one)
+        if nitrogen.element.symbol == "N" and hydrogen.element.symbol == "H":
+            carried[nitrogen.residue.index, nitrogen.name] = hydrogen.index
+            donated.append(hydrogen.index)
+            owner.append(nitrogen.residue.index)
+    donated, owner = positions[np.array(donated, int)], np.array(owner)
+
+    def nearest(point: np.ndarray, row: int) -> float:
+        """Distance (nm) of the closest N-H hydrogen of another residue."""
+        return np.linalg.norm(donated - point, axis=-1)[owner != row].min(initial=np.inf)
+
+    out = {}
+    for residue in topology.residues:
+        row = residue.index
+        here = [name for name in ("ND1", "NE2") if (row, name) in carried]
+        if residue.name == "HIS" and len(here) == 1:
+            free = "NE2" if here == ["ND1"] else "ND1"
+            other = next(atom.index for atom in residue.atoms if atom.name == free)
+            meets = nearest(positions[carried[row, here[0]]], row) < MEETING
+            if meets and nearest(positions[other], row) > 0.26:
+                out[row] = "HIE" if free == "NE2" else "HID"
+    return out
+
+
+def variant_name(residue: str, atoms: set[str], disulfide: bool) -> str:
+    """Name of the protonation variant that a residue with these atoms is."""
+    if residue == "CYS" and disulfide:
+        return "CYX"
+    if residue == "HIS":
+        tautomers = {(1, 0): "HID", (0, 1): "HIE", (1, 1): "HIP"}
+        return tautomers.get(("HD1" in atoms, "HE2" in atoms), residue)
+    if residue == "LYS" and "HZ1" in atoms and "HZ3" not in atoms:
+        return "LYN"
+    acid = {"ASP": ("HD2", "ASH"), "GLU": ("HE2", "GLH")}.get(residue)
+    return acid[1] if acid and acid[0] in atoms else residue

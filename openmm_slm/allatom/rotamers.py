@@ -1,0 +1,121 @@
+"""Side-chain torsions: which atoms they turn, and how far two side chains differ.
+
+Coordinates are atom14, [..., L, 14, 3] in nm with NaN for absent atoms; angles are in radians.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..geometry import dihedral
+from ..sequence import AMINO_ACIDS
+from ..structure import ATOM14
+
+_CHAINS = {
+    "R": "N CA CB CG CD NE CZ", "N": "N CA CB CG OD1", "D": "N CA CB CG OD1", "C": "N CA CB SG",
+    "Q": "N CA CB CG CD OE1", "E": "N CA CB CG CD OE1", "H": "N CA CB CG ND1",
+    "I": "N CA CB CG1 CD1", "L": "N CA CB CG CD1", "K": "N CA CB CG CD CE NZ",
+    "M": "N CA CB CG SD CE", "F": "N CA CB CG CD1", "P": "N CA CB CG CD", "S": "N CA CB OG",
+    "T": "N CA CB OG1", "W": "N CA CB CG CD1", "Y": "N CA CB CG CD1", "V": "N CA CB CG1",
+    "A": "", "G": "",
+}  # fmt: skip
+_SWAPS = {
+    "D": (("OD1", "OD2"),), "E": (("OE1", "OE2"),), "R": (("NH1", "NH2"),),
+    "F": (("CD1", "CD2"), ("CE1", "CE2")), "Y": (("CD1", "CD2"), ("CE1", "CE2")),
+}  # fmt: skip
+
+#: The four atoms of chi1, chi2, ... of each amino acid, by one-letter code (IUPAC-IUB, 1970).
+CHI_ATOMS: dict[str, tuple[tuple[str, str, str, str], ...]] = {
+    letter: tuple(zip(*(names.split()[i:] for i in range(4)), strict=False))
+    for letter, names in _CHAINS.items()
+}
+
+#: atom14 slots of the atoms of chi1..chi4, int [21, 4, 4], -1 where there is no such torsion.
+#: Rows follow `AMINO_ACIDS`; row 20 is a residue outside them.
+chi_slots = np.full((21, 4, 4), -1)
+#: Angle after which a torsion repeats, float [21, 4]: pi for chi2 of Asp, Phe, Tyr and chi3 of Glu,
+#: whose ends are equal atoms, else 2 pi (also where there is no such torsion).
+chi_period = np.full((21, 4), 2 * np.pi)
+#: Slot of the atom that each atom may be exchanged with, int [21, 14]; itself for most.
+swap_slots = np.tile(np.arange(14), (21, 1))
+#: The residue has a heavy atom in this slot, bool [21, 14]; false throughout for row 20.
+has_atom = np.zeros((21, 14), bool)
+
+for _row, _letter in enumerate(AMINO_ACIDS):
+    _slot = {name: slot for slot, name in enumerate(ATOM14[_letter])}
+    has_atom[_row, : len(_slot)] = True
+    for _number, _names in enumerate(CHI_ATOMS[_letter]):
+        chi_slots[_row, _number] = [_slot[name] for name in _names]
+    for _one, _other in _SWAPS.get(_letter, ()):
+        swap_slots[_row, [_slot[_one], _slot[_other]]] = _slot[_other], _slot[_one]
+for _letter, _number in (("D", 1), ("F", 1), ("Y", 1), ("E", 2)):
+    chi_period[AMINO_ACIDS.index(_letter), _number] = np.pi
+
+
+def chi_torsions(atom14: np.ndarray, amino_acids: np.ndarray) -> np.ndarray:
+    """chi1..chi4 of each residue, NaN where there is none or an atom is absent.
+
+    Parameters
+    ----------
+    atom14 : ndarray [..., L, 14, 3]
+    amino_acids : ndarray, int [L] or [..., L]
+        Index in `AMINO_ACIDS`, 20 for any other residue.
+
+    Returns
+    -------
+    ndarray [..., L, 4]
+        In (-pi, pi], IUPAC sign.
+    """
+    atom14 = np.asarray(atom14)
+    slots = _rows(chi_slots, amino_acids, atom14)
+    flat = slots.reshape(*slots.shape[:-2], 16, 1)
+    atoms = np.take_along_axis(atom14, np.maximum(flat, 0), axis=-2)
+    atoms = atoms.reshape(*slots.shape, 3)
+    chi = dihedral(*(atoms[..., i, :] for i in range(4)))
+    return np.where(slots[..., 0] < 0, np.nan, chi)
+
+
+def chi_difference(a: np.ndarray, b: np.ndarray, amino_acids: np.ndarray) -> np.ndarray:
+    """Absolute difference of torsions [..., L, 4], at most half the period of each; NaN spreads."""
+    difference = np.asarray(a) - np.asarray(b)
+    period = chi_period[np.asarray(amino_acids)]
+    return np.abs(difference - period * np.round(difference / period))
+
+
+def sidechain_rmsd(
+    predicted: np.ndarray, true: np.ndarray, amino_acids: np.ndarray, include_cb: bool = False
+) -> np.ndarray:
+    """RMSD of the side-chain heavy atoms of each residue, without superposition.
+
+    Both structures have the same backbone. Equal atoms (OD1 and OD2 of Asp, OE1 and OE2 of Glu,
+    NH1 and NH2 of Arg, both sides of the rings of Phe and Tyr) may be exchanged: the smaller value
+    counts.
+
+    Parameters
+    ----------
+    predicted, true : ndarray [..., L, 14, 3]
+    amino_acids : ndarray, int [L] or [..., L]
+    include_cb : bool
+        CB follows from the backbone: with it values are smaller, and Ala has one. PIPPack
+        (Randolph & Kuhlman, 2024) and what is compared with it there are assessed with CB.
+
+    Returns
+    -------
+    ndarray [..., L]
+        nm; NaN where an atom of the residue is absent in either, and where there is none to
+        compare (Gly; Ala unless `include_cb`; a residue outside the 20).
+    """
+    predicted, true = np.asarray(predicted), np.asarray(true)
+    wanted = _rows(has_atom, amino_acids, predicted) & (np.arange(14) >= 5 - include_cb)
+    swap = _rows(swap_slots, amino_acids, predicted)
+    swapped = np.take_along_axis(predicted, swap[..., None], axis=-2)
+    count = wanted.sum(-1)
+    square = np.minimum(
+        *(np.where(wanted, ((x - true) ** 2).sum(-1), 0.0).sum(-1) for x in (predicted, swapped))
+    )
+    return np.sqrt(np.where(count > 0, square, np.nan) / np.maximum(count, 1))
+
+
+def _rows(table: np.ndarray, amino_acids: np.ndarray, atom14: np.ndarray) -> np.ndarray:
+    """Rows of a table by amino acid, for every residue of `atom14`: [..., L, *]."""
+    return table[np.broadcast_to(np.asarray(amino_acids), atom14.shape[:-2])]

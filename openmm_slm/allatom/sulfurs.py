@@ -1,0 +1,77 @@
+"""Bring the sulfurs of disulfides together (torch)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from ..frames import torsion_angle
+from ..sequence import AMINO_ACIDS
+from .builder import AtomBuilder, place_atom
+
+_CYSTEINE = AMINO_ACIDS.index("C")
+_CB, _SG = 4, 5
+_BOND, _ANGLE = 0.2033, math.radians(104)  # SG-SG, nm; CB-SG-SG
+_STEPS = 72  # of chi1
+
+
+def bond_sulfurs(
+    atoms: torch.Tensor, pairs: tuple[tuple[int, int], ...], builder: AtomBuilder, limit: float
+) -> torch.Tensor:
+    """CB and SG of the pairs put where SG-SG is a bond, as nearly as turning chi1 allows.
+
+    Of all pairs of chi1 the one is taken whose bond length, CB-SG-SG angles and torsion about the
+    bond (near +-90 degrees) are best.
+
+    Parameters
+    ----------
+    atoms : Tensor [B, L, 14, 3]
+        nm, NaN where absent; CB that are there are kept. Pairs with an SG that is there, or whose
+        CB are more than `limit` apart, are left alone.
+    limit : float
+        nm.
+
+    Returns
+    -------
+    Tensor [B, L, 14, 3]
+        `atoms` with CB and SG of the pairs filled in.
+    """
+    out = atoms.clone()
+    b = len(atoms)
+    chi = torch.linspace(-math.pi, math.pi, _STEPS + 1, device=atoms.device)[:-1]
+
+    def number(name: str, slot: int, shape: tuple[int, ...]) -> torch.Tensor:
+        return getattr(builder, name)[_CYSTEINE, slot].expand(shape)
+
+    def sulfurs(row: int) -> tuple[torch.Tensor, torch.Tensor]:
+        n, ca, c = (atoms[:, row, i] for i in range(3))
+        values = (number(name, _CB, (b,)) for name in ("length", "angle", "torsion"))
+        cb = torch.where(
+            torch.isfinite(atoms[:, row, _CB]), atoms[:, row, _CB], place_atom(n, c, ca, *values)
+        )
+        wide = (x.unsqueeze(1).expand(b, _STEPS, 3) for x in (n, ca, cb))
+        values = (number(name, _SG, (b, _STEPS)) for name in ("length", "angle"))
+        return cb, place_atom(*wide, *values, chi.expand(b, _STEPS))
+
+    for i, j in pairs:
+        (cb_i, sg_i), (cb_j, sg_j) = sulfurs(i), sulfurs(j)
+        one, other = sg_i.unsqueeze(2), sg_j.unsqueeze(1)
+        one, other = torch.broadcast_tensors(one, other)
+        cb_one, cb_other = (x.view(b, 1, 1, 3).expand_as(one) for x in (cb_i, cb_j))
+        length = (one - other).norm(dim=-1)
+        cost = ((length - _BOND) / 0.005) ** 2
+        for here, there, base in ((one, other, cb_one), (other, one, cb_other)):
+            cosine = torch.cosine_similarity(base - here, there - here, dim=-1)
+            cost = cost + ((torch.acos(cosine.clamp(-1, 1)) - _ANGLE) / 0.1) ** 2
+        cost = cost + 4 * torsion_angle(cb_one, one, other, cb_other).cos() ** 2
+        best = cost.flatten(1).argmin(1)
+        frames = torch.arange(b, device=atoms.device)
+        absent = ~torch.isfinite(atoms[:, [i, j], _SG]).all(-1).any(1)
+        fits = ((cb_i - cb_j).norm(dim=-1) <= limit) & absent
+        for row, cb, sg in (
+            (i, cb_i, sg_i[frames, best // _STEPS]),
+            (j, cb_j, sg_j[frames, best % _STEPS]),
+        ):
+            out[fits, row, _CB], out[fits, row, _SG] = cb[fits], sg[fits]
+    return out

@@ -1,0 +1,111 @@
+"""``openmm-slm train`` and ``tokenize``: each verb wraps one function."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import click
+
+from .cli_common import (
+    device_option,
+    directory,
+    existing,
+    new,
+    prepare_cpu,
+    read_config_file,
+    report_errors,
+    stack,
+    threads_option,
+)
+
+_training = stack(
+    click.argument("config", type=existing),
+    click.option("--data", type=directory, required=True, help="Shard directory."),
+    click.option("-o", "--output", type=new, required=True, help="Run directory."),
+    click.option("--time-limit", type=float, help="Minutes after which to stop and save."),
+    click.option("--resume", is_flag=True, help="Continue the checkpoint in --output."),
+    click.option("--init-from", type=directory, help="Model directory to start from."),
+    click.option("--decay", type=click.IntRange(1), help="Anneal a copy over this many steps."),
+    device_option,
+    threads_option,
+)
+
+
+@click.group()
+def train() -> None:
+    """Train a tokenizer, a language model or a side-chain packer."""
+
+
+@train.command("tokenizer")
+@_training
+@click.option("--tokens", type=directory, help="Train the decoder alone on these tokens.")
+@report_errors
+def train_tokenizer_command(config, data, output, time_limit, threads, **options):
+    """Stage 1: the dVAE, with the settings of CONFIG (JSON)."""
+    from .models.registry import find_device
+    from .training.train_tokenizer import train_tokenizer
+
+    prepare_cpu(threads)
+    options["device"] = find_device(options["device"])
+    logging.getLogger("openmm_slm.training").setLevel(logging.INFO)
+    seconds = None if time_limit is None else 60 * time_limit
+    where = train_tokenizer(read_config_file(config), data, output, time_limit=seconds, **options)
+    _tell(where)
+
+
+@train.command("lm")
+@_training
+@click.option("--tokens", type=directory, required=True, help="Made by `openmm-slm tokenize`.")
+@report_errors
+def train_lm_command(config, data, tokens, output, time_limit, threads, **options):
+    """Stage 2: masked diffusion over tokens, with the settings of CONFIG (JSON)."""
+    from .models.registry import find_device
+    from .training.train_language_model import train_language_model
+
+    prepare_cpu(threads)
+    options["device"] = find_device(options["device"])
+    logging.getLogger("openmm_slm.training").setLevel(logging.INFO)
+    seconds = None if time_limit is None else 60 * time_limit
+    where = train_language_model(
+        read_config_file(config), data, tokens, output, time_limit=seconds, **options
+    )
+    _tell(where)
+
+
+@train.command("packer")
+@_training
+@report_errors
+def train_packer_command(config, data, output, time_limit, threads, **options):
+    """The side-chain packer, with the settings of CONFIG (JSON)."""
+    from .models.registry import find_device
+    from .training.train_packer import train_packer
+
+    prepare_cpu(threads)
+    options["device"] = find_device(options["device"])
+    logging.getLogger("openmm_slm.training").setLevel(logging.INFO)
+    seconds = None if time_limit is None else 60 * time_limit
+    _tell(train_packer(read_config_file(config), data, output, time_limit=seconds, **options))
+
+
+@click.command()
+@click.option("--data", type=directory, required=True, help="Shard directory.")
+@click.option("--model", default="default", show_default=True, help="Model or tokenizer directory.")
+@click.option("-o", "--output", type=new, required=True)
+@device_option
+@threads_option
+@report_errors
+def tokenize(data, model, output, device, threads):
+    """Encode every entry of a shard directory."""
+    from .models.registry import find_device, find_part
+    from .training.tokens import tokenize as encode
+
+    prepare_cpu(threads)
+    encode(data, find_part(model, "tokenizer"), output, device=find_device(device))
+
+
+def _tell(where: Path) -> None:
+    if where.is_dir():
+        click.echo(f"model: {where}")
+    else:
+        click.echo(f"stopped before {where} was written; continue with --resume")

@@ -17,7 +17,7 @@ from .allatom.topology import check_ph
 from .errors import StructureError, require
 from .models.registry import load_packer, model_identity
 from .output import EnsembleWriter, environment
-from .structure import ProteinStructure, load_structure
+from .structure import ProteinStructure, load_structure, residue_letter
 
 if TYPE_CHECKING:
     import mdtraj
@@ -105,6 +105,8 @@ def complete(
 
     def completed(start: int) -> Iterator[tuple[mdtraj.Trajectory, dict]]:
         done = start
+        if done == n:
+            return
         with tqdm(total=n, initial=start, unit="frame", disable=not progress) as bar:
             for block in blocks(start):
                 made, report = completer.complete(with_oxygens(block).atom14)
@@ -142,7 +144,7 @@ def _source(
     path = Path(trajectory) if isinstance(trajectory, (str, os.PathLike)) else None
     name = path.name.lower().removesuffix(".gz") if path else ""
     if path is None or name.endswith(_WHOLE_FILES):
-        structure = load_structure(trajectory)
+        structure = _protein(trajectory)
 
         def slices(start: int) -> Iterator[ProteinStructure]:
             for i in range(start, structure.n_frames, BLOCK):
@@ -171,9 +173,21 @@ def _source(
                     f"{path}: frame {bad} has coordinates that are not finite; remove it"
                 )
             start += len(piece)
-            yield load_structure(piece)
+            yield _protein(piece)
 
     return n, pieces
+
+
+def _protein(trajectory: mdtraj.Trajectory | ProteinStructure | str | os.PathLike):
+    """`load_structure`, but amino acids without CA are refused where it sets them aside."""
+    for residue in getattr(getattr(trajectory, "topology", None), "residues", ()):
+        names = {atom.name for atom in residue.atoms}
+        if residue_letter(residue.name) != "X" and "CA" not in names and names & {"N", "C"}:
+            raise StructureError(
+                f"{residue} (residue {residue.index}) has no CA; N, CA and C of every residue are "
+                "needed: rebuild the backbone, or leave the residue out"
+            )
+    return load_structure(trajectory)
 
 
 def _warn(invalid: int, n: int, where: str) -> None:

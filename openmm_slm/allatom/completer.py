@@ -95,7 +95,7 @@ class AtomCompleter:
 
             padded = np.full((*atom14.shape[:2], 14, 3), np.nan, np.float32)
             padded[:, :, : atom14.shape[2]] = atom14
-            return build_with_pdbfixer(replace(structure, atom14=padded))[0]
+            return build_with_pdbfixer(replace(structure, atom14=padded), progress=False)[0]
         return self.packer.pack(
             atom14,
             encode_sequence(structure.sequence),

@@ -114,8 +114,11 @@ class SideChainPacker:
         chi_given = network.builder.known_chi(given, aa)
         chi, atoms = torch.nan_to_num(chi_given), torch.nan_to_num(given)
         state = torch.where(whole, KNOWN, ABSENT)
+        told = bool(whole.any())
         for number in range(passes):
-            nodes = network.environments(encoded, (chi, atoms), state)
+            # Where nothing is known there is nothing to look at yet.
+            seen = (chi, atoms) if told or number else None
+            nodes = network.environments(encoded, seen, state)
             chosen, _ = network.choose(nodes, uniform if number == passes - 1 else None)
             chi = torch.where(torch.isfinite(chi_given), chi_given, chosen)
             atoms = network.builder(encoded.atoms, aa, chi, given)

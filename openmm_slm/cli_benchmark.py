@@ -69,8 +69,8 @@ def benchmark_samples_command(data, threads, **options):
 @click.option(
     "--against",
     multiple=True,
-    type=click.Choice(["faspr", "pdbfixer"]),
-    help="Another program to measure (faspr needs the package pyfaspr).",
+    type=click.Choice(["faspr", "pdbfixer", "pdbfixer-repaired"]),
+    help="What else to measure (faspr needs the package pyfaspr).",
 )
 @device_option
 @threads_option

@@ -1,4 +1,6 @@
-"""Memory of a long run, and whether kill -9 costs anything: python tools/measure_streaming.py [N].
+"""Memory of a long run, and whether kill -9 costs anything.
+
+`python tools/measure_streaming.py [N] [OPTIONS of sample]`
 
 Samples N conformations (default 100,000) of a 30-residue peptide to disk, once at a stretch and
 once killed in the middle and resumed; prints peak memory and whether the files are equal.
@@ -39,12 +41,12 @@ def run(n: int, output: Path, *options: str, kill_at: int | None = None) -> None
     )
 
 
-def main(n: int) -> None:
+def main(n: int, *options: str) -> None:
     with tempfile.TemporaryDirectory() as root:
         whole, killed = Path(root, "whole"), Path(root, "killed")
-        run(n, whole)
-        run(n, killed, kill_at=n // 2)
-        run(n, killed, "--resume")
+        run(n, whole, *options)
+        run(n, killed, *options, kill_at=n // 2)
+        run(n, killed, *options, "--resume")
         for name in sorted(path.name for path in whole.iterdir()):
             same = filecmp.cmp(whole / name, killed / name, shallow=False)
             size = (whole / name).stat().st_size
@@ -52,4 +54,4 @@ def main(n: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 100_000)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 100_000, *sys.argv[2:])

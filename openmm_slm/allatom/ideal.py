@@ -1,8 +1,8 @@
 """How side chains hang together, and their mean geometry in known structures (NumPy).
 
-Bond lengths, angles and fixed torsions are means over the training chains. The single conformers
-that residue templates hold are no substitute: rebuilt from native chi angles with PDBFixer's, the
-side chains of the test chains are off by 0.34 Å (RMS), with these by 0.15 Å.
+Bond lengths, angles and fixed torsions are means over the training chains and travel with a
+packer's weights. Residue templates are no substitute: they are single conformers, whose CA-CB-CG
+angles run from 111 (Tyr) to 118 degrees (Phe, Asp) in PDBFixer's where structures have 113 to 114.
 """
 
 from __future__ import annotations

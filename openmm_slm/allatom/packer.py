@@ -13,7 +13,7 @@ from .disulfides import CB_CB, Pairs
 from .packer_network import ABSENT, GUESSED, KNOWN, PackerNetwork
 from .sulfurs import bond_sulfurs
 
-RESIDUES = 512  # in one batch; its shape depends on nothing but the length of the protein
+RESIDUES = 1024  # in one batch
 
 
 class SideChainPacker:
@@ -70,7 +70,7 @@ class SideChainPacker:
         -------
         ndarray, float32 [F, L, 14, 3]
             NaN where the residue has no atom, and in frames whose N, CA, C or O are not finite.
-            A frame's atoms do not depend on the frames beside it.
+            A frame's atoms depend on the frames beside it in their last digits alone.
         """
         frames, length = atom14.shape[:2]
         out = np.full((frames, length, 14, 3), np.nan, np.float32)
@@ -78,18 +78,14 @@ class SideChainPacker:
         size = max(1, RESIDUES // length)
         for start in range(0, len(good), size):
             rows = good[start : start + size]
-            # A full batch always: the last digits of matrix products depend on its shape.
-            padded = np.resize(rows, size)
             uniform = None
             if seed is not None:
-                draws = [np.random.default_rng([seed, r]).random((length, 4)) for r in padded]
-                uniform = torch.as_tensor(np.array(draws, np.float32), device=self.device).view(
-                    -1, 4
-                )
-            packed = self._batch(
-                atom14[padded], amino_acids, index, disulfides, passes, clash_passes, uniform
+                draws = [np.random.default_rng([seed, row]).random((length, 4)) for row in rows]
+                uniform = torch.as_tensor(np.array(draws, np.float32), device=self.device)
+                uniform = uniform.view(-1, 4)
+            out[rows] = self._batch(
+                atom14[rows], amino_acids, index, disulfides, passes, clash_passes, uniform
             )
-            out[rows] = packed[: len(rows)]
         return out
 
     def _batch(self, atom14, amino_acids, index, disulfides, passes, clash_passes, uniform):

@@ -13,7 +13,7 @@ from ..projection import close_peptide_bonds
 from ..sequence import sequence_layout
 from ..structure import backbone_trajectory
 from ..training.shards import Entry, ShardDataset
-from ..validity import CLOSEST_CA, backbone_report
+from ..validity import CLOSEST_CA, all_atom_report, backbone_report
 
 STATES = np.array(["H", "E", "C"])
 
@@ -90,7 +90,8 @@ def benchmark_samples(
         f"{'share of frames, %':44} {'decoded':>9} {'projected':>9}",
     ]
     for label, key in (
-        ("valid", "valid"),
+        ("valid as N, CA, C and O", "valid"),
+        ("valid with side chains", "whole"),
         ("every C-N within 0.015 nm", "bonds"),
         ("no cis or twisted omega (cis X-Pro allowed)", "omega"),
         ("no CA pair under 0.3 nm", "apart"),
@@ -137,6 +138,8 @@ def _measure(generator: EnsembleGenerator, entry: Entry, n: int, seed: int) -> d
     for when, frames in (("before", decoded), ("after", projected)):
         report = backbone_report(frames, sequence, broken)
         figures[f"valid_{when}"] = report["valid"].mean()
+        packed = generator.packer.pack(frames, amino_acids, index)
+        figures[f"whole_{when}"] = all_atom_report(packed, sequence, broken)["valid"].mean()
         figures[f"bonds_{when}"] = (report["broken_bonds"] == 0).mean()
         figures[f"omega_{when}"] = (report["wrong_omega"] == 0).mean()
         figures[f"apart_{when}"] = (report["closest_ca_nm"] >= CLOSEST_CA).mean()

@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from ..allatom.disulfides import find_disulfides
+from ..allatom.pdbfixer_sidechains import build_with_pdbfixer
 from ..allatom.rotamers import chi_difference, chi_torsions, has_atom, sidechain_rmsd
 from ..contacts import bonding, heavy_contacts
 from ..errors import StructureError
 from ..geometry import cb_position, chirality
 from ..sequence import encode_sequence
+from ..structure import from_backbone
 from ..training.shards import Entry, ShardDataset
 from .packers import pack_with_faspr, pack_with_pdbfixer
 
@@ -23,6 +26,7 @@ Method = Callable[[np.ndarray, str, np.ndarray, np.ndarray], np.ndarray]
 
 # Sources of the project's own data whose side chains are models' or absent.
 MODELLED = ("TCRdock", "buried_unsat_seq_recov", "bioemu-benchmarks")
+OTHERS = ("faspr", "pdbfixer", "pdbfixer-repaired")
 RIGHT = 40.0  # degrees; the usual tolerance, that of SCWRL4 (Krivov et al., 2009)
 BURIED, EXPOSED = 20, 15  # CB within 1 nm: at least, at most (as PIPPack is assessed)
 TOO_CLOSE = 0.25  # nm
@@ -73,7 +77,8 @@ def benchmark_sidechains(
     chains, longest, complete, excluded_sources
         See `choose_chains`.
     against : sequence of str
-        Other programs to measure: "faspr", "pdbfixer".
+        What else to measure: "faspr", "pdbfixer" as it is, and "pdbfixer-repaired", which is what
+        ``sidechains="pdbfixer"`` gives.
     methods : mapping of str to Method, optional
         More methods by name.
     seed : int
@@ -88,8 +93,8 @@ def benchmark_sidechains(
     """
     against = (against,) if isinstance(against, str) else tuple(against)
     for name in against:
-        if name not in ("faspr", "pdbfixer"):
-            raise StructureError(f"no program {name!r} to compare with; use 'faspr' or 'pdbfixer'")
+        if name not in OTHERS:
+            raise StructureError(f"no program {name!r} to compare with; use {', '.join(OTHERS)}")
     table = {} if model is None else {"packer": _packer_method(model, device)}
     table |= {name: _outside_method(name, seed) for name in against}
     table |= methods or {}
@@ -124,6 +129,13 @@ def _packer_method(model: str | os.PathLike, device: str) -> Method:
 
 def _outside_method(name: str, seed: int) -> Method:
     """Another program, one frame after the other."""
+    if name == "pdbfixer-repaired":
+
+        def repaired(backbone, sequence, chain_break, index):
+            whole = replace(from_backbone(backbone, sequence), chain_break=chain_break)
+            return build_with_pdbfixer(whole, progress=False)[0]
+
+        return repaired
     if name == "faspr":
         pack, options = pack_with_faspr, {}
     else:

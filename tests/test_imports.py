@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from toys import TINY, TINY_LM, write_shards
+from toys import TINY, TINY_LM, TINY_PACKER, write_shards, write_side_chains
 
 import openmm_slm
 
@@ -178,11 +178,12 @@ def test_light_modules_load_nothing_heavy(name):
 
 
 def test_trainers_need_only_torch_numpy_safetensors_tqdm_click(tmp_path):
-    """A borrowed GPU box has no openmm, mdtraj, gemmi or scipy: both stages run there."""
-    for name, config in (("tok", TINY), ("lm", TINY_LM)):
+    """A borrowed GPU box has no openmm, mdtraj, gemmi or scipy: all trainers run there."""
+    for name, config in (("tok", TINY), ("lm", TINY_LM), ("packer", TINY_PACKER)):
         config = {**config, "training": {**config["training"], "steps": 2}}
         (tmp_path / f"{name}.json").write_text(json.dumps(config))
     write_shards(tmp_path / "shards")
+    write_side_chains(tmp_path / "side_chains")
     code = '''
 import sys
 class Few:
@@ -202,9 +203,12 @@ run('tokenize', '--model', 'tok/model', '-o', 'tokens', *data)
 data += ['--tokens', 'tokens']
 run('train', 'tokenizer', 'tok.json', '-o', 'decoder', '--init-from', 'tok/model', *data)
 run('train', 'lm', 'lm.json', '-o', 'lm', *data)
-'''.replace("{absent}", repr(set(HEAVY) - {"torch"}))
+data = ['--data', 'side_chains', '--threads', '1']
+run('train', 'packer', 'packer.json', '-o', 'packer', *data)
+'''.replace("{absent}", repr({*HEAVY, "pdbfixer"} - {"torch"}))
     fresh(code, tmp_path)
-    assert (tmp_path / "lm" / "model" / "config.json").exists()
+    for name in ("lm", "packer"):
+        assert (tmp_path / name / "model" / "config.json").exists()
 
 
 def test_no_file_is_too_long():

@@ -222,7 +222,7 @@ def test_methods_must_keep_to_the_rules(tmp_path, villin, spoil, message):
 
 def test_bad_input_says_what_to_do(tmp_path, villin):
     write(tmp_path, three_chains(villin))
-    with pytest.raises(StructureError, match="use 'faspr' or 'pdbfixer'"):
+    with pytest.raises(StructureError, match="use faspr, pdbfixer"):
         benchmark_sidechains(tmp_path, None, against=("scwrl",))
     with pytest.raises(StructureError, match="nothing to measure"):
         benchmark_sidechains(tmp_path, None, against=())

@@ -253,5 +253,7 @@ def test_samples_are_benchmarked_against_the_native(shards):
     assert agreement(np.array([["C", "C", "C", "C"]]), native) == (0.25, 0.25)
     data = ("--data", shards, "--split", "train")
     table = command("benchmark", "samples", *data, "--chains", "2", "-n", "2")
-    valid = next(line for line in table.splitlines() if line.startswith("valid")).split()
-    assert 0 <= float(valid[1]) <= float(valid[2]) <= 100
+    for kind in ("valid as N, CA, C and O", "valid with side chains"):
+        line = next(line for line in table.splitlines() if line.startswith(kind))
+        decoded, projected = map(float, line.split()[-2:])
+        assert 0 <= decoded <= projected <= 100

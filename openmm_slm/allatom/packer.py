@@ -106,7 +106,8 @@ class SideChainPacker:
         encoded = network.encode(given[:, :, :4], aa, mask, rows(index))
         aa, given = encoded.amino_acids, given.flatten(0, 1)
         present = network.builder.present[aa]
-        whole = (torch.isfinite(given).all(-1) | ~present).all(-1)
+        # Of glycine there is nothing to know.
+        whole = (torch.isfinite(given).all(-1) | ~present).all(-1) & present[:, 4]
         chi_given = network.builder.known_chi(given, aa)
         chi, atoms = torch.nan_to_num(chi_given), torch.nan_to_num(given)
         state = torch.where(whole, KNOWN, ABSENT)

@@ -4,8 +4,8 @@ A decoder places residues as rigid bodies, so that C-N distances are off by tent
 residues lie on each other. Distances fix a planar peptide: C-N, the two across its angles (CA-N,
 C-CA) and CA-CA for omega; three more fix each residue. They are satisfied by position-based
 dynamics (Müller et al., 2007): every constraint in turn moves its two atoms along their line by
-just what is missing, in proportion to their weights; CA atoms that are too close push their
-residues apart in the same way. All frames and every second peptide are done at once.
+just what is missing, in proportion to their weights; atoms that lie on each other push their
+residues apart in the same way (`overlaps`). All frames and every second peptide are done at once.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from .geometry import backbone_torsions, place_oxygen, superpose
+from .overlaps import Overlaps
 
 # Bonds (nm) and angles of Engh & Huber (2001); a cis peptide opens its angles.
 _N_CA, _CA_C, _C_N = 0.1459, 0.1525, 0.1329
@@ -33,6 +34,10 @@ def _peptide(cis: bool) -> tuple[float, float, float]:
 _TRANS, _CIS = _peptide(False), _peptide(True)
 _N_C = float(np.sqrt(_N_CA**2 + _CA_C**2 - 2 * _N_CA * _CA_C * np.cos(_N_CA_C)))
 _N, _CA, _C = range(3)
+_TOGETHER = 10  # sweeps between two searches for overlaps
+_TRACES = 0.5  # strength of pushes of CA alone: just what is missing
+_LAST = 30  # sweeps without pushes but those of CA, to leave the peptides closed
+_TWISTED = np.sin(np.radians(28))  # of omega; 30 degrees are not valid
 
 
 def close_peptide_bonds(
@@ -42,6 +47,7 @@ def close_peptide_bonds(
     weight: np.ndarray | None = None,
     *,
     separation: float = 0.34,
+    atoms: bool = True,
     tolerance: float = 1e-3,
     sweeps: int = 600,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -59,8 +65,12 @@ def close_peptide_bonds(
         How readily a residue moves; 0 keeps it where it is. Default 1.
     separation : float
         CA atoms two or more residues apart are pushed to this distance (nm) where they are closer;
-        0 leaves them. Under 0.3 a frame is not valid; in native chains they rarely come under 0.38,
-        but the further they are pushed, the more phi and psi suffer.
+        0 leaves them, and all other atoms. Under 0.3 a frame is not valid; in native chains they
+        rarely come under 0.38, but the further they are pushed, the more phi and psi suffer.
+    atoms : bool
+        Where N, CA, C, O or CB of a frame are under 0.25 nm from those of another residue, part
+        them, and make room for side chains (see `overlaps`); False parts CA only. Frames for which
+        peptides would stay open, since their chain is wound round itself, are done as with False.
     tolerance : float
         Largest error of a distance (nm) at which a frame is done.
     sweeps : int
@@ -76,7 +86,6 @@ def close_peptide_bonds(
     backbone = np.asarray(backbone, np.float32)
     frames, length = backbone.shape[:2]
     weight = np.ones(length) if weight is None else np.asarray(weight, np.float64)
-    movable = weight > 0
     bonded = np.flatnonzero(~np.asarray(chain_break, bool)[1:])
     cis = np.zeros((frames, length), bool)
     with np.errstate(invalid="ignore"):
@@ -85,21 +94,46 @@ def close_peptide_bonds(
     span = np.where(cis[:, 1:, None], _CIS, _TRANS).astype(np.float32)  # [F, L - 1, 3]
 
     x = backbone[:, :, :3].astype(np.float32).copy()
-    active = np.flatnonzero(np.isfinite(x).all((1, 2, 3)))
-    for _ in range(0, sweeps, 10):
-        if not len(active):
-            break
-        part = x[active]
-        pairs = _close_pairs(part, movable, 1.2 * separation)
-        for _ in range(10):
-            for parity in (0, 1):
-                _join(part, bonded[bonded % 2 == parity], span[active], weight)
-            _separate(part, pairs, weight, separation)
-            _shape(part, weight)
-        x[active] = part
-        unfinished = _peptide_error(part, bonded, span[active]) > tolerance
-        unfinished[_close_pairs(part, movable, 0.92 * separation)[0]] = True
-        active = active[unfinished]
+    everything, traces = (
+        Overlaps(sequence, chain_break, weight, separation, traces=only) for only in (False, True)
+    )
+
+    def relax(active: np.ndarray, overlaps: Overlaps) -> np.ndarray:
+        """Move the `active` frames of `x`; returns those that are not done."""
+        marked = np.zeros(len(active), bool)
+        contacts = overlaps.find(x[active], marked)
+        strength = _TRACES
+        for sweep in range(0, sweeps, _TOGETHER):
+            if not len(active):
+                break
+            if overlaps is everything and sweep >= sweeps - _LAST:
+                overlaps, strength = traces, _TRACES
+                contacts = traces.find(x[active], marked)
+            elif overlaps is everything:
+                # Pushes weaken in the second half, for peptides to close where there is no room.
+                strength = min(1.0, 2 * (1 - sweep / sweeps))
+            part = x[active]
+            for _ in range(_TOGETHER):
+                for parity in (0, 1):
+                    _join(part, bonded[bonded % 2 == parity], span[active], weight)
+                overlaps.part(part, contacts, strength)
+                _shape(part, weight)
+            x[active] = part
+            contacts = overlaps.find(part, marked)
+            unfinished = _peptide_error(part, bonded, span[active]) > tolerance
+            unfinished[contacts.bodies[0]] = True
+            active, marked = active[unfinished], marked[unfinished]
+            contacts = contacts.among(unfinished)
+        return active
+
+    atoms = atoms and separation > 0
+    left = relax(np.flatnonzero(np.isfinite(x).all((1, 2, 3))), everything if atoms else traces)
+    omega = np.nan_to_num(backbone_torsions(x[left], chain_break)[2])
+    twisted = (np.abs(np.sin(omega)) > _TWISTED).any(1)
+    stuck = left[twisted | (_peptide_error(x[left], bonded, span[left]) > 5 * tolerance)]
+    if atoms and len(stuck):
+        x[stuck] = backbone[stuck, :, :3]
+        relax(stuck, traces)
     closed = backbone.copy()
     closed[:, :, :3] = x
     closed[:, :, 3] = _oxygens(backbone, closed, chain_break, weight)
@@ -135,40 +169,6 @@ def _shape(x: np.ndarray, weight: np.ndarray) -> None:
     w = (weight > 0)[:, None].astype(np.float32)
     for a, b, distance in ((_N, _C, _N_C), (_N, _CA, _N_CA), (_CA, _C, _CA_C)):
         _pull(x[:, :, a], x[:, :, b], distance, w, w)
-
-
-def _close_pairs(
-    x: np.ndarray, movable: np.ndarray, cutoff: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Frame, i and j of the CA pairs under `cutoff`, two or more apart, one of which may move."""
-    ca = x[:, :, _CA] - x[:, :, _CA].mean(1, keepdims=True)
-    square = np.einsum("flx,flx->fl", ca, ca)
-    distance = square[:, :, None] + square[:, None] - 2 * ca @ ca.swapaxes(1, 2)
-    frame, i, j = np.nonzero(distance < cutoff**2)
-    kept = (j - i >= 2) & (movable[i] | movable[j])
-    return frame[kept], i[kept], j[kept]
-
-
-def _separate(
-    x: np.ndarray,
-    pairs: tuple[np.ndarray, np.ndarray, np.ndarray],
-    weight: np.ndarray,
-    distance: float,
-) -> None:
-    """Push the residues of `pairs` apart, as they are, until their CA are `distance` apart."""
-    frame, i, j = pairs
-    if not len(frame):
-        return
-    delta = x[frame, j, _CA] - x[frame, i, _CA]
-    length = np.linalg.norm(delta, axis=-1, keepdims=True)
-    delta[length[:, 0] < 1e-6] = [1e-6, 0, 0]  # on top of each other: any way will do
-    missing = np.maximum(distance - length, 0) * delta / np.maximum(length, 1e-6)
-    wi, wj = (weight[k][:, None].astype(np.float32) for k in (i, j))
-    missing /= np.maximum(wi + wj, np.float32(1e-9))
-    shift = np.zeros((len(x), x.shape[1], 3), np.float32)
-    np.add.at(shift, (frame, i), -wi * missing)
-    np.add.at(shift, (frame, j), wj * missing)
-    x += shift[:, :, None]
 
 
 def _peptide_error(x: np.ndarray, first: np.ndarray, span: np.ndarray) -> np.ndarray:

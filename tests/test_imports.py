@@ -23,7 +23,7 @@ LEVELS = [
     ("errors",),
     ("configuration",),
     ("sequence", "geometry"),
-    ("structure", "structure_files", "projection"),
+    ("structure", "structure_files", "overlaps", "projection"),
     ("contacts", "ramachandran", "allatom.disulfides", "allatom.rotamers"),
     ("validity",),
     ("frames",),

@@ -7,8 +7,9 @@ import pytest
 from builders import helix, ideal_backbone
 
 from openmm_slm import geometry
+from openmm_slm.overlaps import Overlaps
 from openmm_slm.projection import close_peptide_bonds
-from openmm_slm.validity import backbone_report
+from openmm_slm.validity import all_atom_report, backbone_report
 
 L = 30
 START = np.arange(L) == 0
@@ -154,3 +155,143 @@ def test_frames_are_projected_independently():
     for frame in range(3):
         alone, _ = close_peptide_bonds(x[frame][None], "A" * 48, broken)
         np.testing.assert_allclose(alone[0], together[frame], atol=1e-4)
+
+
+TWO = np.arange(48) % 24 == 0
+
+
+def strands(offset: tuple[float, float, float]) -> np.ndarray:
+    """Two strands of 24 residues, the second moved by `offset` nm: [1, 48, 4, 3]."""
+    one = ideal_backbone(np.full(24, -2.1), np.full(24, 2.3), np.full(24, np.pi))
+    return np.concatenate([one, one + np.float32(offset)])[None]
+
+
+def atoms_report(x: np.ndarray, sequence: str, broken: np.ndarray) -> dict:
+    """The all-atom report of N, CA, C, O, and CB where the backbone puts it."""
+    atoms = np.full((*x.shape[:2], 14, 3), np.nan, np.float32)
+    atoms[:, :, :4], atoms[:, :, 4] = x, geometry.cb_position(x)
+    atoms[:, [letter == "G" for letter in sequence], 4] = np.nan
+    return all_atom_report(atoms, sequence, broken)
+
+
+def helices(apart: float) -> np.ndarray:
+    """Two parallel helices of 24 residues: [1, 48, 4, 3]."""
+    one = helix(24)
+    axis = np.linalg.svd(one[:, 1] - one[:, 1].mean(0))[2][0]
+    across = np.cross(axis, [0, 0, 1])
+    return np.concatenate([one, one + np.float32(apart * across / np.linalg.norm(across))])[None]
+
+
+# Between the CA of one strand lie the peptides of the other.
+CLASHING = [(-0.2, 0.25, 0.2), (0.2, -0.3, 0.1), (0.1, -0.3, 0.3)]
+
+
+@pytest.mark.parametrize("offset", CLASHING)
+def test_strands_are_parted_whose_atoms_clash_while_their_ca_do_not(offset):
+    x = strands(offset)
+    before = atoms_report(x, "A" * 48, TWO)
+    assert before["closest_ca_nm"][0] > 0.34 and before["clashes"][0] >= 10
+    closed, moved = close_peptide_bonds(x, "A" * 48, TWO)
+    after = atoms_report(closed, "A" * 48, TWO)
+    assert after["clashes"][0] == 0 and after["valid"][0]
+    assert after["c_n_deviation_nm"][0] < 3e-3
+    assert moved.max() < 0.3
+    # No farther than it takes: the strands are still in contact, on the same sides.
+    assert after["closest_heavy_nm"][0] < 0.33
+    way = (closed[0, 24:, :3] - closed[0, :24, :3]).mean((0, 1))
+    assert way @ np.array(offset) > 0.8 * np.linalg.norm(way) * np.linalg.norm(offset)
+    only_ca, _ = close_peptide_bonds(x, "A" * 48, TWO, atoms=False)
+    assert atoms_report(only_ca, "A" * 48, TWO)["clashes"][0] >= 10
+
+
+def test_side_chains_get_room():
+    x = strands(CLASHING[1])
+    small, _ = close_peptide_bonds(x, "A" * 48, TWO)
+    large, _ = close_peptide_bonds(x, "L" * 48, TWO)
+    apart = [np.linalg.norm((y[0, 24:, 1] - y[0, :24, 1]).mean(0)) for y in (small, large)]
+    assert apart[1] > apart[0] + 0.02
+
+
+def test_frames_without_a_clash_are_only_closed():
+    x = helices(0.8)
+    assert atoms_report(x, "A" * 48, TWO)["clashes"][0] == 0
+    finder = Overlaps("L" * 48, TWO, np.ones(48), 0.34)
+    assert len(finder.find(x[:, :, :3], np.ones(1, bool)).distance)  # close enough to be pushed
+    with_atoms, _ = close_peptide_bonds(x, "L" * 48, TWO)
+    without, _ = close_peptide_bonds(x, "L" * 48, TWO, atoms=False)
+    np.testing.assert_array_equal(with_atoms, without)
+
+
+def test_residues_of_weight_zero_stay_when_others_are_parted_from_them():
+    x, weight = strands(CLASHING[0]), np.ones(48)
+    weight[:24] = 0
+    closed, moved = close_peptide_bonds(x, "A" * 48, TWO, weight)
+    np.testing.assert_array_equal(closed[:, :24], x[:, :24])
+    assert not moved[:, :24].any() and moved[:, 24:].max() > 0.03
+    assert atoms_report(closed, "A" * 48, TWO)["clashes"][0] == 0
+    fixed, _ = close_peptide_bonds(x, "A" * 48, TWO, np.zeros(48))
+    np.testing.assert_array_equal(fixed[:, :, :3], x[:, :, :3])
+
+
+def test_frames_are_parted_independently():
+    rng = np.random.default_rng(5)
+    x = np.concatenate([strands(offset) for offset in (*CLASHING, (0, 0, 2.0))])
+    x[:3] += rng.normal(0, 0.02, (3, 48, 1, 3)).astype(np.float32)
+    x = np.concatenate([x, np.full_like(x[:1], np.nan)])
+    together, _ = close_peptide_bonds(x, "L" * 48, TWO)
+    for frame in range(5):
+        alone, _ = close_peptide_bonds(x[frame][None], "L" * 48, TWO)
+        np.testing.assert_array_equal(alone[0, :, :3], together[frame, :, :3])
+    assert np.isnan(together[4, :, :3]).all()
+
+
+def test_helices_laid_through_each_other_stay_right_handed():
+    x = helices(0.6)
+    assert atoms_report(x, "A" * 48, TWO)["clashes"][0] > 20
+    closed, _ = close_peptide_bonds(x, "A" * 48, TWO)
+    after = atoms_report(closed, "A" * 48, TWO)
+    assert after["clashes"][0] == 0 and after["c_n_deviation_nm"][0] < 0.005
+    assert after["d_residues"][0] == 0
+    ca = closed[0, :, 1].reshape(2, 24, 3)
+    turn = geometry.dihedral(ca[:, :-3], ca[:, 1:-2], ca[:, 2:-1], ca[:, 3:])
+    assert (turn > 0).mean() > 0.9
+
+
+@pytest.mark.parametrize(("letter", "phi"), [("A", 150), ("A", 0), ("P", -150)])
+def test_neighbours_that_clash_turn(letter, phi):
+    """O before CB or C, and CA before CD of a proline whose phi its ring does not allow."""
+    angles = np.full(L, np.radians(-65))
+    angles[12] = np.radians(phi)
+    x = ideal_backbone(angles, np.full(L, np.radians(140)), np.full(L, np.pi))[None]
+    sequence = ALA[:12] + letter + ALA[13:]
+
+    def nearest(y):
+        finder = Overlaps(sequence, START, np.ones(L), 0.34)
+        sites = finder._sites(y[:, :, :3], np.array([[0, 0], [11, 12]]))
+        pairs = [(1, 6), (3, 6)] if letter == "P" else [(3, 2), (3, 4)]
+        return min(np.linalg.norm(sites[0, a] - sites[1, b]) for a, b in pairs)
+
+    assert nearest(x) < 0.25
+    closed, moved = close_peptide_bonds(x, sequence, START)
+    assert nearest(closed) > 0.25 and moved.max() < 0.15
+    assert backbone_report(closed, sequence, START)["valid"][0]
+
+
+def test_peptides_come_first_where_there_is_no_way_out():
+    """Frames that parting leaves open, here for want of sweeps, are closed without it."""
+    x = strands(CLASHING[0])
+    x[:, 24:] += np.random.default_rng(0).normal(0, 0.05, (1, 24, 1, 3)).astype(np.float32)
+    without, _ = close_peptide_bonds(x, "A" * 48, TWO, atoms=False, sweeps=60)
+    hurried, _ = close_peptide_bonds(x, "A" * 48, TWO, sweeps=60)
+    patient, _ = close_peptide_bonds(x, "A" * 48, TWO)
+    np.testing.assert_array_equal(hurried, without)
+    assert np.abs(patient - without).max() > 0.01
+
+
+@pytest.mark.parametrize("x", [helix(L), strand()], ids=["helix", "strand"])
+def test_sites_lie_where_the_atoms_do(x):
+    sites = Overlaps(ALA, START, np.ones(L), 0.34)._sites(
+        x[None, :, :3], np.stack([np.zeros(L, int), np.arange(L)])
+    )
+    np.testing.assert_allclose(sites[:, 4], geometry.cb_position(x), atol=1e-5)
+    np.testing.assert_allclose(sites[:-1, 3], x[:-1, 3], atol=1e-3)  # none without a peptide

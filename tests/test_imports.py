@@ -46,6 +46,7 @@ LIGHT = (
     "contacts",
     "ramachandran",
     "projection",
+    "overlaps",
     "comparison",
     "relaxation",
 )

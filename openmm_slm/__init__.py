@@ -14,6 +14,7 @@ _HOME = {
     "Ensemble": "ensemble",
     "EnsembleGenerator": "ensemble",
     "generate_ensemble": "ensemble",
+    "compare": "comparison.comparing",
     "complete": "completion",
     "geometry_report": "validity",
     "load_language_model": "models.registry",

@@ -173,6 +173,28 @@ def prepare(inputs, output, **options):
     click.echo(f"{where}: {told(summarise(where))} (report.csv has the reasons)")
 
 
+@main.command("compare")
+@click.argument("samples", type=existing)
+@click.argument("reference", type=existing)
+@click.option("-o", "--output", type=new, required=True, help="Folder to write.")
+@click.option("--top", type=existing, help="Topology of the samples.")
+@click.option("--reference-top", type=existing, help="Topology of the reference.")
+@click.option("--weights", type=existing, help="File with one number a sample.")
+@click.option("--reference-weights", type=existing, help="File with one number a frame.")
+@click.option("--lag", default=20, show_default=True, help="Of TICA, in frames; 0: no TICA.")
+@click.option("--lengths", help="Trajectories in the reference: 400,400,376 or a file.")
+@click.option("--seed", default=0, show_default=True, help="Of the noise floor.")
+@report_errors
+def compare_command(samples, reference, output, **options):
+    """Compare the ensemble SAMPLES with REFERENCE: table, figure, HTML page.
+
+    Both are trajectories (PDB, mmCIF, XTC, DCD, ...) or folders written by `openmm-slm sample`.
+    """
+    from .comparison.loading import compare_files
+
+    click.echo(compare_files(samples, reference, output, **options))
+
+
 @main.group()
 def models() -> None:
     """List, show and check models; put trained parts together."""

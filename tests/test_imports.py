@@ -112,6 +112,8 @@ def test_every_public_name_can_be_called(tmp_path):
     from openmm_slm.structure import backbone_trajectory
 
     traj = backbone_trajectory(helix(6)[None], "ACDEFG")
+    wobble = 0.01 * np.random.default_rng(0).normal(size=(5, 6, 4, 3))
+    wobbling = backbone_trajectory(helix(6) + wobble, "ACDEFG")
     traj.save_pdb(str(tmp_path / "x.pdb"))
     (tmp_path / "x.fasta").write_text(">x\nACDEFG\n")
     quiet = {"device": "cpu"}
@@ -129,6 +131,7 @@ def test_every_public_name_can_be_called(tmp_path):
         ),
         "complete": lambda f: f(traj, progress=False, **quiet),
         "geometry_report": lambda f: f(traj),
+        "compare": lambda f: f(wobbling, wobbling, tica_lag=None, n_bootstrap=2),
         "load_structure": lambda f: f(traj),
         "read_structure": lambda f: f(tmp_path / "x.pdb"),
         "ProteinStructure": lambda f: f(**fields),

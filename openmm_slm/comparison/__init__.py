@@ -1,0 +1,1 @@
+"""An ensemble against MD or experiment. NumPy, SciPy, MDTraj, deeptime and pandas; no torch."""

@@ -1,0 +1,60 @@
+"""Features of frames that are one number each; arrays in nm."""
+
+from __future__ import annotations
+
+import numpy as np
+
+CLASH = 0.3  # nm: 2 x 1.7 - 0.4 Angstrom
+TOLERANCE = 1e-7  # nm
+STILL = 1e-6  # nm: what varies less does not vary
+BLOCK = 20_000_000  # numbers of an array held at once
+
+
+def radius_of_gyration(ca: np.ndarray) -> np.ndarray:
+    """sqrt(mean_i |x_i - mean x|^2) [F] of CA [F, L, 3], equal masses."""
+    x = ca.astype(np.float64)
+    return np.sqrt(((x - x.mean(1, keepdims=True)) ** 2).sum(-1).mean(-1))
+
+
+def pair_distances(ca: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    """Distances [F, P] of residues i and j [P] of CA [F, L, 3]; float64."""
+    apart = ca[:, i].astype(np.float64) - ca[:, j]
+    return np.sqrt(np.einsum("fpd,fpd->fp", apart, apart))
+
+
+def pairs(position: np.ndarray, apart: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows i < j of residues at least `apart` from each other along the sequence."""
+    i, j = np.triu_indices(len(position), 1)
+    far = position[j] - position[i] >= apart
+    return i[far], j[far]
+
+
+def pair_blocks(frames: int, n_pairs: int) -> list[slice]:
+    """Slices of pairs of which `frames` distances can be held at once."""
+    size = max(1, BLOCK // max(1, 3 * frames))
+    return [slice(start, start + size) for start in range(0, n_pairs, size)]
+
+
+def end_to_end(ca: np.ndarray, chain: np.ndarray) -> np.ndarray:
+    """Distance [F, C] of the first and last CA of each chain with at least 4 residues."""
+    number, first = np.unique(chain, return_index=True)
+    last = np.append(first[1:], len(chain)) - 1
+    long = last - first >= 3
+    if not long.any():
+        long = np.ones(len(number), bool)
+    return pair_distances(ca, first[long], last[long])
+
+
+def without_clash(ca: np.ndarray) -> np.ndarray:
+    """bool [F]: no two CA, sequence neighbours included, are closer than 3.0 Angstrom."""
+    i, j = np.triu_indices(ca.shape[1], 1)
+    closest = np.full(len(ca), np.inf)
+    for part in pair_blocks(len(ca), len(i)):
+        closest = np.minimum(closest, pair_distances(ca, i[part], j[part]).min(1))
+    return closest >= CLASH
+
+
+def neighbour_distances(ca: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """Distances [F, P] of sequence neighbours."""
+    row = np.flatnonzero(np.diff(position) == 1)
+    return pair_distances(ca, row, row + 1)

@@ -1,0 +1,93 @@
+"""Motion about the mean structure: RMSF, principal components, distance in their space."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import require
+from .features import STILL
+from .rotation import superposed
+from .weights import means
+
+MODES = 10
+ROUNDS, ROUND = 200, 1e-8  # at most so many, until no coordinate changes by more (nm)
+
+
+def mean_structure(ca: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Mean [L, 3] of CA [F, L, 3] (nm) superposed on it, iterated until it stands still."""
+    mean = ca[int(np.argmax(weights > 0))].astype(np.float64)
+    for _ in range(ROUNDS):
+        before = mean
+        mean = np.tensordot(weights / weights.sum(), superposed(ca, before), 1)
+        if np.abs(mean - before).max() < ROUND:
+            break
+    return mean
+
+
+def rmsf(superposed_ca: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """sqrt(<|x_i - <x_i>|^2>) [K, L] (nm) of superposed CA [F, L, 3] for weights [F, K]."""
+    x = superposed_ca - superposed_ca.mean(0)
+    flat = x.reshape(len(x), -1)
+    variance = means(flat**2, weights) - means(flat, weights) ** 2
+    return np.sqrt(np.maximum(variance, 0).reshape(len(variance), x.shape[1], 3).sum(-1))
+
+
+def covariance(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weighted covariance [D, D] of x [F, D] for weights [F]; divided by their sum."""
+    used = weights > 0
+    x, w = x[used], weights[used] / weights.sum()
+    x = x - w @ x
+    return (x * w[:, None]).T @ x
+
+
+def leading_modes(matrix: np.ndarray, modes: int = MODES) -> tuple[np.ndarray, np.ndarray]:
+    """Largest eigenvalues [k] (nm^2) and eigenvectors [D, k]; at most `modes`, none of rounding."""
+    eigh = require("scipy.linalg").eigh
+    size = len(matrix)
+    value, vector = eigh(matrix, subset_by_index=[max(0, size - modes), size - 1])
+    value, vector = value[::-1], vector[:, ::-1]
+    kept = value > max(1e-9 * value[0], STILL**2)
+    return value[kept], vector[:, kept]
+
+
+def rmsip(u: np.ndarray, v: np.ndarray) -> float:
+    """Root mean square inner product of modes [D, k] and [D, m].
+
+    sqrt(1/min(k, m) sum_ij (u_i . v_j)^2) (Amadei et al., Proteins 36, 419, 1999); 1 where one
+    space holds the other. NaN without modes.
+    """
+    number = min(u.shape[1], v.shape[1])
+    return float(np.sqrt(((u.T @ v) ** 2).sum() / number)) if number else float("nan")
+
+
+def gaussian_w2(mean_a, cov_a, mean_b, cov_b) -> float:
+    """2-Wasserstein distance of two Gaussians.
+
+    W2^2 = |a - b|^2 + tr(A + B - 2 (B^1/2 A B^1/2)^1/2) (Dowson & Landau, J. Multivar. Anal. 12,
+    450, 1982).
+    """
+    root = _root(cov_b)
+    cross = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ cov_a @ root), 0)).sum()
+    square = ((mean_a - mean_b) ** 2).sum() + np.trace(cov_a) + np.trace(cov_b) - 2 * cross
+    return float(np.sqrt(max(square, 0.0)))
+
+
+def _root(matrix: np.ndarray) -> np.ndarray:
+    value, vector = np.linalg.eigh(matrix)
+    return (vector * np.sqrt(np.maximum(value, 0))) @ vector.T
+
+
+def correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Pearson's r; NaN where either (nm) does not vary by more than rounding."""
+    if min(np.ptp(a), np.ptp(b)) < STILL:
+        return float("nan")
+    a, b = (x - x.mean() for x in (a, b))
+    return float((a * b).sum() / np.sqrt((a**2).sum() * (b**2).sum()))
+
+
+def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Spearman's rho: Pearson's r of ranks, ties averaged."""
+    if min(np.ptp(a), np.ptp(b)) < STILL:
+        return float("nan")
+    rank = require("scipy.stats").rankdata
+    return correlation(rank(a), rank(b))

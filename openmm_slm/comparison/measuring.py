@@ -1,0 +1,262 @@
+"""All metrics of two matched ensembles, each from features that are computed once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import StructureError
+from .backbone import backbone_metrics
+from .coverage import AT_MOST, Coverage, Scored, evenly
+from .features import (
+    STILL,
+    TOLERANCE,
+    end_to_end,
+    neighbour_distances,
+    radius_of_gyration,
+    without_clash,
+)
+from .fluctuations import (
+    MODES,
+    correlation,
+    covariance,
+    gaussian_w2,
+    leading_modes,
+    mean_structure,
+    rank_correlation,
+    rmsf,
+    rmsip,
+)
+from .histograms import js_of_features
+from .matching import Matched
+from .pairwise import pair_metrics
+from .rotation import superposed
+from .tica import distance_basis, fit_tica
+from .weights import Weights, means
+
+NAN = float("nan")
+REDUCED = 600  # dimensions; beyond, the floor of RMSIP is computed in so many leading components
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """Values by metric name (value, floor [B], reference's own), profiles, remarks."""
+
+    values: dict[str, tuple[float, np.ndarray, float]]
+    profiles: dict[str, np.ndarray]
+    notes: dict
+
+
+def measure(
+    matched: Matched,
+    weights: Weights,
+    targets: np.ndarray | None,
+    lengths,
+    tica_lag: int | None,
+    tica_components: int,
+    rng: np.random.Generator,
+) -> Measured:
+    """Compute everything; see `openmm_slm.compare`."""
+    frames = {"weights": weights.samples, "reference_weights": weights.reference}
+    out = Measured({}, {"labels": np.array(matched.labels), **frames}, {})
+    _slow(out, matched, weights, lengths, tica_lag, tica_components)
+    _pairs(out, matched, weights)
+    _sizes(out, matched, weights)
+    _motion(out, matched, weights)
+    _cover(out, matched, weights, targets, rng)
+    _backbone(out, matched, weights)
+    return out
+
+
+def _put(out: Measured, name: str, found: np.ndarray, reference: float = NAN) -> None:
+    """A metric of which found [1 + B] holds the value and the floor."""
+    found = np.asarray(found, float)
+    out.values[name] = (float(found[0]), found[1:], reference)
+
+
+def _slow(out, matched, weights, lengths, lag, components) -> None:
+    basis = distance_basis(matched.reference, components)
+    scores = [basis.project(ca) for ca in (matched.samples, matched.reference)]
+    out.notes["variance in the TICA components"] = round(basis.explained, 4)
+    if lag is None:
+        out.profiles["pc"], out.profiles["reference_pc"] = (s[:, :2] for s in scores)
+        return
+    model = fit_tica(scores[1], lag, lengths)
+    tics = [np.atleast_2d(model.transform(s)) for s in scores]
+    js, floor = js_of_features(*tics, weights)
+    _put(out, "JS-TIC", np.append(js.mean(), floor.mean(0)))
+    out.profiles["tic"], out.profiles["reference_tic"] = tics
+    out.profiles["js_of_tic"] = js
+    value = model.singular_values[:2]
+    out.notes["TICA autocorrelations at the lag"] = [round(float(v), 4) for v in value]
+
+
+def _pairs(out, matched, weights) -> None:
+    found = pair_metrics(matched, weights)
+    _put(out, "JS-PwD", found.js)
+    _put(out, "MAE-PwD", found.distance_error)
+    _put(out, "MAE-contact", found.log_contact_error)
+    _put(out, "contact difference", found.contact_error)
+    out.profiles["contacts"] = found.contacts
+    out.profiles["reference_contacts"] = found.reference_contacts
+    out.profiles["js_of_pair"] = found.js_of_pair
+
+
+def _sizes(out, matched, weights) -> None:
+    sides = (matched.samples, matched.reference)
+    _width(out, weights, [radius_of_gyration(ca) for ca in sides], "Rg", "rg")
+    _width(out, weights, [end_to_end(ca, matched.chain) for ca in sides], "end-to-end", "end")
+    value, floor, reference = out.values["Rg"]
+    off = np.abs(np.append(value, floor) - reference)
+    _put(out, "MAE-Rg", off)
+    clash = [without_clash(ca) for ca in sides]
+    _share(out, weights, "val-clash", clash)
+    steps = [neighbour_distances(ca, matched.position) for ca in sides]
+    if steps[1].size:
+        longest = steps[1].max() + TOLERANCE
+        _share(out, weights, "val-bond", [(s < longest).all(1) for s in steps])
+
+
+def _width(out, weights, features, name, key) -> None:
+    """A length's distribution: JS distance and mean."""
+    samples, reference = (f.reshape(len(f), -1) for f in features)
+    if (np.ptp(reference, axis=0) < STILL).any():
+        raise StructureError(
+            f"{name} is {10 * reference[0, 0]:.2f} Angstrom in every frame of the reference: a "
+            "distribution without width; give frames that differ"
+        )
+    js, floor = js_of_features(samples, reference, weights)
+    _put(out, f"JS-{name}", np.append(js.mean(), floor.mean(0)))
+    _share(out, weights, name, (samples.mean(1), reference.mean(1)))
+    out.profiles[key], out.profiles[f"reference_{key}"] = features
+
+
+def _share(out, weights, name, values) -> None:
+    """A mean over frames."""
+    ours, theirs = (np.asarray(v, float)[:, None] for v in values)
+    reference = float(means(theirs, weights.reference[:, None])[0, 0])
+    value = means(ours, weights.samples[:, None])[:, 0]
+    _put(out, name, np.append(value, means(theirs, weights.draws)[:, 0]), reference)
+
+
+def _motion(out, matched, weights) -> None:
+    sides = (matched.samples, matched.reference)
+    of_sides = (weights.samples, weights.reference)
+    structures = [mean_structure(ca, w) for ca, w in zip(sides, of_sides, strict=True)]
+    on_own = [superposed(ca, mean) for ca, mean in zip(sides, structures, strict=True)]
+    own = rmsf(on_own[0], weights.samples[:, None])[0]
+    truth = rmsf(on_own[1], weights.reference[:, None])[0]
+    drawn = rmsf(on_own[1], weights.draws)
+    _put(out, "RMSF r", [correlation(x, truth) for x in (own, *drawn)])
+    _put(out, "RMSF difference", [np.abs(x - truth).mean() for x in (own, *drawn)])
+    out.profiles["rmsf"], out.profiles["reference_rmsf"] = own, truth
+
+    samples = superposed(matched.samples, structures[1]).reshape(len(matched.samples), -1)
+    reference = on_own[1].reshape(len(on_own[1]), -1)
+    centre = structures[1].ravel()
+    samples, reference = samples - centre, reference - centre
+    spread = covariance(reference, weights.reference)
+    modes = leading_modes(spread)[1]
+    overlap = rmsip(leading_modes(covariance(samples, weights.samples))[1], modes)
+    reduced, modes_reduced = reference, modes
+    if reference.shape[1] > REDUCED:
+        basis = leading_modes(spread, REDUCED)[1]
+        reduced, modes_reduced = reference @ basis, basis.T @ modes
+    floor = [
+        rmsip(leading_modes(covariance(reduced, draw))[1], modes_reduced)
+        for draw in weights.draws.T
+    ]
+    _put(out, "RMSIP", [overlap, *floor])
+
+    x, y = samples @ modes, reference @ modes
+    size = np.sqrt(len(matched.sequence))
+    truth = _gaussian(y, weights.reference)
+    drawn = [_gaussian(y, draw) for draw in weights.draws.T]
+    found = [gaussian_w2(*g, *truth) / size for g in (_gaussian(x, weights.samples), *drawn)]
+    _put(out, "PCA-W2", found)
+    out.notes["principal components of RMSIP and PCA-W2"] = min(MODES, modes.shape[1])
+
+
+def _gaussian(x: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return means(x, weights[:, None])[0], covariance(x, weights)
+
+
+def _cover(out, matched, weights, targets, rng) -> None:
+    n = len(matched.samples)
+    rows = np.sort(rng.choice(n, AT_MOST, replace=False)) if n > AT_MOST else np.arange(n)
+    own = evenly(len(matched.reference))
+    reference, reference_weights = matched.reference[own], weights.reference[own]
+    target_weights = reference_weights if targets is None else np.ones(len(targets))
+    if not target_weights.any():
+        target_weights = np.ones_like(target_weights)
+    targets = reference if targets is None else targets
+
+    scored = Scored.of(matched.samples[rows], targets)
+    found = scored.coverage(np.arange(len(rows)), weights.samples[rows], target_weights)
+    truth = Scored.of(reference, targets[:1])
+    truth = truth.coverage(np.arange(len(own)), reference_weights, np.ones(1))
+    floor: list[Coverage] = []
+    size = max(2, min(AT_MOST, weights.n_drawn, len(rows)))
+    n_draws = weights.draws.shape[1]
+    if n_draws:
+        # Halves of a pool of independent draws: sets of independent draws, too.
+        pool = rng.choice(
+            len(weights.reference), 2 * size, p=weights.reference / len(weights.reference)
+        )
+        distinct, place = np.unique(pool, return_inverse=True)
+        of_pool = Scored.of(matched.reference[distinct], targets)
+        for _ in range(n_draws):
+            drawn = place[rng.choice(len(pool), size, replace=False)]
+            floor.append(of_pool.coverage(drawn, np.ones(size), target_weights))
+
+    def put(name, of_one, own=NAN):
+        drawn = np.array([of_one(c) for c in floor])
+        _put(out, name, [of_one(found), *_widened(drawn)], own)
+
+    put("TM-ens", lambda c: c.tm_ens)
+    put("RMSD-ens", lambda c: c.rmsd_ens)
+    put("TM-div", lambda c: c.tm_div, truth.tm_div)
+    put("ResFlex r", lambda c: correlation(c.flexibility, truth.flexibility))
+    put("ResFlex rho", lambda c: rank_correlation(c.flexibility, truth.flexibility))
+    out.profiles["flexibility"] = found.flexibility
+    out.profiles["reference_flexibility"] = truth.flexibility
+    out.profiles["best_rmsd_of_target"] = found.best_rmsd
+    out.notes["frames in TM-score, RMSD-ens and ResFlex"] = [len(rows), len(own)]
+    out.notes["target conformations"] = len(targets)
+
+
+def _widened(halves: np.ndarray) -> np.ndarray:
+    """Statistics of halves of one pool with the spread of independent sets.
+
+    The variance of a mean over n of N values drawn without replacement is that over n independent
+    ones times 1 - n/N (Cochran, Sampling Techniques, 1977, section 2.6): here a half.
+    """
+    if not len(halves):
+        return halves
+    middle = np.median(halves)
+    return middle + np.sqrt(2) * (halves - middle)
+
+
+def _backbone(out, matched, weights) -> None:
+    found = backbone_metrics(matched, weights)
+    if found is None:
+        return
+    _put(out, "DSSP difference", found.dssp_error)
+    if len(found.js_rows):
+        _put(out, "JS-phi/psi", found.js)
+    names = {"HN_HA": "3J(HN,HA)", "HN_C": "3J(HN,C)", "HN_CB": "3J(HN,CB)"}
+    for name, (error, rows, ours, theirs) in found.couplings.items():
+        _put(out, names[name], error)
+        key = f"j_{name.lower()}"
+        out.profiles[f"{key}_rows"] = matched.backbone_rows[rows]
+        out.profiles[key], out.profiles[f"reference_{key}"] = ours, theirs
+    out.profiles.update(
+        backbone_rows=matched.backbone_rows,
+        dssp=found.dssp,
+        reference_dssp=found.reference_dssp,
+        torsions=found.torsions,
+        reference_torsions=found.reference_torsions,
+        torsion_rows=matched.backbone_rows[found.js_rows],
+        js_of_residue=found.js_of_residue,
+    )

@@ -1,0 +1,128 @@
+"""Slow coordinates of the reference: TICA of CA-CA distances on a PCA basis.
+
+All distances are projected on their leading principal components (of at most `PCA_FRAMES` evenly
+spaced frames), each divided by its standard deviation; components with less than `CUTOFF` of the
+first one's variance are left out. TICA (Perez-Hernandez et al., J. Chem. Phys. 139, 015102, 2013)
+of these solves C(lag) v = lambda C(0) v with covariances that are symmetrised, mean-free and from
+pairs of frames within one trajectory; eigenvalues of C(0) up to `CUTOFF` are cut off. It is fitted
+on all reference frames alike (weights do not enter).
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import StructureError, require
+from .features import pair_blocks, pair_distances
+
+logger = logging.getLogger(__name__)
+CUTOFF = 1e-6
+PCA_FRAMES = 2000
+COMPONENTS = 2
+
+
+@dataclass(frozen=True, eq=False)
+class DistanceBasis:
+    """Leading principal components of all CA-CA distances of the reference.
+
+    Attributes
+    ----------
+    mean : ndarray [P]
+        nm; pairs in the order of ``numpy.triu_indices(L, 1)``.
+    vectors : ndarray [P, D]
+        Orthogonal; projections have unit variance over the frames of the fit.
+    explained : float
+        Share of the variance.
+    """
+
+    mean: np.ndarray
+    vectors: np.ndarray
+    explained: float
+
+    def project(self, ca: np.ndarray) -> np.ndarray:
+        """[F, D] of CA [F, L, 3] (nm)."""
+        i, j = np.triu_indices(ca.shape[1], 1)
+        out = np.zeros((len(ca), self.vectors.shape[1]))
+        for part in pair_blocks(len(ca), len(i)):
+            d = pair_distances(ca, i[part], j[part]) - self.mean[part]
+            out += d @ self.vectors[part]
+        return out
+
+
+def distance_basis(ca: np.ndarray, components: int) -> DistanceBasis:
+    """Principal components of all CA-CA distances of CA [F, L, 3] (nm)."""
+    scipy_linalg = require("scipy.linalg")
+    rows = np.arange(len(ca))
+    if len(ca) > PCA_FRAMES:
+        rows = np.linspace(0, len(ca) - 1, PCA_FRAMES).round().astype(int)
+    few = ca[rows]
+    i, j = np.triu_indices(ca.shape[1], 1)
+    blocks = pair_blocks(len(few), len(i))
+    means = np.concatenate([pair_distances(few, i[b], j[b]).mean(0) for b in blocks])
+    gram = np.zeros((len(few),) * 2)
+    for b in blocks:
+        d = pair_distances(few, i[b], j[b]) - means[b]
+        gram += d @ d.T
+    total = np.trace(gram)
+    wanted = min(components, len(few) - 1, len(i))
+    value, left = scipy_linalg.eigh(gram, subset_by_index=[len(few) - wanted, len(few) - 1])
+    value, left = value[::-1], left[:, ::-1]
+    if value[0] / len(few) < 1e-12:
+        raise StructureError(
+            "all distances are the same in every frame of the reference; give frames that differ"
+        )
+    kept = value > CUTOFF * value[0]
+    value, left = value[kept], left[:, kept]
+    vectors = np.empty((len(i), len(value)))
+    for b in blocks:
+        d = pair_distances(few, i[b], j[b]) - means[b]
+        vectors[b] = d.T @ left / value * np.sqrt(len(few))
+    return DistanceBasis(means, vectors, float(value.sum() / total))
+
+
+def split(frames: int, lengths: list[int] | np.ndarray | None) -> list[slice]:
+    """Slices of the trajectories of a concatenated one."""
+    lengths = [frames] if lengths is None else [int(n) for n in lengths]
+    if sum(lengths) != frames or min(lengths, default=0) < 1:
+        raise StructureError(
+            f"lengths add up to {sum(lengths)}, the reference has {frames} frames; give the number "
+            "of frames of each trajectory, in order"
+        )
+    ends = np.cumsum(lengths)
+    return [slice(end - n, end) for end, n in zip(ends, lengths, strict=True)]
+
+
+def fit_tica(scores: np.ndarray, lag: int, lengths=None, components: int = COMPONENTS):
+    """deeptime's TICA model of scores [F, D], as one that has ``transform``.
+
+    Raises
+    ------
+    StructureError
+        `lag` is no whole number from 1, or too few pairs of frames are that far apart.
+    """
+    decomposition = require("deeptime.decomposition", "compare")
+    if lag != int(lag) or lag < 1:
+        raise StructureError(f"tica_lag is {lag}; give a number of frames from 1, or None")
+    parts = [scores[part] for part in split(len(scores), lengths)]
+    pieces = [part for part in parts if len(part) > lag]
+    n_pairs = sum(len(part) - lag for part in pieces)
+    longest = max(map(len, parts))
+    if n_pairs <= scores.shape[1]:
+        raise StructureError(
+            f"tica_lag is {lag} frames and the longest trajectory of the reference has {longest}: "
+            f"{n_pairs} pairs of frames for {scores.shape[1]} components; give a shorter tica_lag "
+            "(or fewer tica_components; tica_lag=None where frames are not in order of time)"
+        )
+    if len(pieces) < len(parts):
+        logger.warning(
+            "%d trajectories are not longer than the TICA lag of %d frames and are left out of it",
+            len(parts) - len(pieces), lag,
+        )  # fmt: skip
+    estimator = decomposition.TICA(lagtime=int(lag), epsilon=CUTOFF, dim=components, scaling=None)
+    covariances = decomposition.TICA.covariance_estimator(int(lag))
+    for piece in pieces:
+        covariances.partial_fit((piece[:-lag], piece[lag:]))
+    return estimator.fit_from_covariances(covariances.fetch_model()).fetch_model()

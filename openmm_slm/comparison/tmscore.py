@@ -1,0 +1,162 @@
+"""TM-score at fixed residue correspondence (Zhang & Skolnick, Proteins 57, 702, 2004).
+
+TM = max over superpositions of 1/L_norm sum_i 1 / (1 + (d_i / d0)^2), with
+d0 = 1.24 (L_norm - 15)^(1/3) - 1.8 Angstrom, at least 0.5.
+
+The maximum is searched as by Zhang & Skolnick: superpositions of contiguous fragments of L, L/2,
+L/4, ... down to 4 residues are starting points. Each is refined by superposing with weights
+w_i = (1 + (d_i/d0)^2)^-2: 1/(1 + u) is convex in u = (d/d0)^2, so that its tangent lies below it,
+and the superposition that is best for the tangent never lowers the score (a minorise-maximise
+iteration; no cut-off distances are needed). Poor starts are dropped on the way. Pairs that score
+under 0.5, whose maximum is harder to find, are searched again from more starts.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .rotation import best_rotations
+
+# (starts that are kept, how often they are refined before the next choice among them)
+QUICK = ((16, 2), (8, 4), (4, 0))
+# By the longest chain they are for: how fragments overlap, and stages. d0 is small against a
+# short chain, whose score has many narrow maxima.
+THOROUGH = {
+    32: (8, ((1000, 8), (60, 8), (16, 0))),
+    64: (8, ((1000, 2), (60, 3), (20, 5), (8, 0))),
+    10**9: (4, ((1000, 1), (40, 2), (12, 4), (6, 0))),
+}
+DIFFERENT = 0.5
+BLOCK = 1_000_000  # residues x starts x pairs held at once
+PAIRS = 1024
+
+
+def tm_d0(length: int) -> float:
+    """d0 in nm."""
+    return max(0.05, 0.124 * np.cbrt(max(length - 15, 0)) - 0.18)
+
+
+def fragments(length: int, overlap: int = 2, shortest: int = 4) -> np.ndarray:
+    """First residue and end [S, 2] of fragments that start every 1/overlap of their length."""
+    found, size = [], length
+    while True:
+        step = max(1, size // overlap)
+        starts = [*range(0, length - size, step), length - size]
+        found += [(start, start + size) for start in starts]
+        if size <= shortest:
+            return np.array(found)
+        size = max(shortest, size // 2)
+
+
+def tm_scores(mobile: np.ndarray, target: np.ndarray, norm_length: int | None = None) -> np.ndarray:
+    """TM-scores of corresponding pairs of conformations.
+
+    Parameters
+    ----------
+    mobile, target : ndarray [P, L, 3]
+        CA positions (nm), residue i of one belonging to residue i of the other; finite.
+    norm_length : int, optional
+        L_norm, for d0 and the mean; default L. More than L where residues are missing.
+
+    Returns
+    -------
+    ndarray [P]
+        In (0, 1]; 1 for congruent pairs of L_norm residues.
+    """
+    mobile, target = (np.asarray(s) for s in (mobile, target))
+    length = mobile.shape[1]
+    norm_length = norm_length or length
+    d0 = tm_d0(norm_length)
+    out = np.empty(len(mobile))
+    for start in range(0, len(mobile), PAIRS):
+        part = slice(start, start + PAIRS)
+        out[part] = _search(mobile[part], target[part], d0, fragments(length), QUICK)
+    hard = np.flatnonzero(out < DIFFERENT)
+    overlap, stages = next(value for longest, value in THOROUGH.items() if length <= longest)
+    for start in range(0, len(hard), PAIRS):
+        part = hard[start : start + PAIRS]
+        more = _search(mobile[part], target[part], d0, fragments(length, overlap), stages)
+        out[part] = np.maximum(out[part], more)
+    return out * (length / norm_length)
+
+
+def tm_matrix(mobile: np.ndarray, target: np.ndarray, norm_length: int | None = None) -> np.ndarray:
+    """TM-scores [M, T] of all pairs of CA sets [M, L, 3] and [T, L, 3] (nm)."""
+    i, j = np.divmod(np.arange(len(mobile) * len(target)), max(1, len(target)))
+    return _listed(mobile, target, i, j, norm_length).reshape(len(mobile), len(target))
+
+
+def tm_self(sets: np.ndarray) -> np.ndarray:
+    """Symmetric TM-scores [M, M] of CA sets [M, L, 3] (nm), 1 on the diagonal."""
+    i, j = np.triu_indices(len(sets), 1)
+    out = np.eye(len(sets))
+    out[i, j] = out[j, i] = _listed(sets, sets, i, j)
+    return out
+
+
+def _listed(mobile, target, i, j, norm_length=None) -> np.ndarray:
+    blocks = [slice(k, k + 4 * PAIRS) for k in range(0, len(i), 4 * PAIRS)]
+    found = [tm_scores(mobile[i[part]], target[j[part]], norm_length) for part in blocks]
+    return np.concatenate([*found, np.empty(0)])
+
+
+def _search(mobile, target, d0, starts, stages) -> np.ndarray:
+    """Mean over residues of 1 / (1 + (d/d0)^2), maximised; [P]."""
+    x, y = (np.asarray(s, np.float64) / d0 for s in (mobile, target))
+    x, y = (s - s.mean(-2, keepdims=True) for s in (x, y))
+    products = (x[..., :, None] * y[..., None, :]).reshape(*x.shape[:2], 9)
+    moments = np.concatenate([np.ones((*x.shape[:2], 1)), x, y, products], -1)  # [P, L, 16]
+    x, y = (np.swapaxes(s, -1, -2).astype(np.float32, order="C") for s in (x, y))
+    block = max(1, BLOCK // (x.shape[2] * len(starts)))
+    blocks = [slice(k, k + block) for k in range(0, len(x), block)]
+    share = np.concatenate([_chosen(x[b], y[b], moments[b], starts, stages) for b in blocks])
+    moments = moments.astype(np.float32)
+    out, active = np.zeros(len(x)), np.arange(len(x))
+    for _ in range(60):
+        sums = np.square(share) @ moments[active]
+        score, share = _evaluate(x[active], y[active], *_superposition(sums))
+        gained = score.max(1) - out[active] > 1e-5
+        out[active] = np.maximum(out[active], score.max(1))
+        active, share = active[gained], share[gained]
+        if not len(active):
+            break
+    return out
+
+
+def _chosen(x, y, moments, starts, stages) -> np.ndarray:
+    """Each residue's 1 / (1 + d^2) [P, K, L] of the best superpositions after `stages`."""
+    running = np.concatenate([np.zeros_like(moments[:, :1]), moments.cumsum(1)], 1)
+    sums = running[:, starts[:, 1]] - running[:, starts[:, 0]]
+    moments = moments.astype(np.float32)
+    score, share = _evaluate(x, y, *_superposition(sums))
+    for kept, rounds in stages:
+        if kept < score.shape[1]:
+            best = np.argpartition(-score, kept - 1, 1)[:, :kept]
+            rows = np.arange(len(x))[:, None]
+            score, share = score[rows, best], share[rows, best]
+        for _ in range(rounds):
+            score, share = _evaluate(x, y, *_superposition(np.square(share) @ moments))
+    return share
+
+
+def _superposition(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rotation [P, S, 3, 3] and shift [P, S, 3] of weighted sums of 1, x, y and x y^T."""
+    sums = sums.astype(np.float64)
+    weight = np.maximum(sums[..., :1], 1e-12)
+    centre_x, centre_y = sums[..., 1:4] / weight, sums[..., 4:7] / weight
+    h = sums[..., 7:].reshape(*sums.shape[:-1], 3, 3)
+    rotation = best_rotations(h - sums[..., 1:4, None] * centre_y[..., None, :])
+    return rotation, centre_y - (rotation @ centre_x[..., None])[..., 0]
+
+
+def _evaluate(x, y, rotation, shift) -> tuple[np.ndarray, np.ndarray]:
+    """Score [P, S] and each residue's 1 / (1 + d^2) [P, S, L] of x, y [P, 3, L] (units of d0)."""
+    pairs, starts = rotation.shape[:2]
+    flat = rotation.astype(np.float32).reshape(pairs, starts * 3, 3) @ x
+    moved = flat.reshape(pairs, starts, 3, -1)
+    moved += shift.astype(np.float32)[..., None]
+    moved -= y[:, None]
+    square = np.einsum("psdl,psdl->psl", moved, moved)
+    square += 1
+    share = np.reciprocal(square, out=square)
+    return share.mean(-1), share

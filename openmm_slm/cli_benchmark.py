@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from .cli_common import device_option, directory, prepare_cpu, report_errors, threads_option
+from .cli_common import device_option, directory, new, prepare_cpu, report_errors, threads_option
 
 
 @click.group()
@@ -81,3 +81,63 @@ def benchmark_sidechains_command(data, threads, **options):
 
     prepare_cpu(threads)
     click.echo(benchmark_sidechains(data, **options))
+
+
+references_option = click.option(
+    "--references", type=directory, required=True, help="Directory with a targets.csv."
+)
+
+
+@benchmark.command("apo-holo")
+@references_option
+@click.option("-o", "--output", type=new, required=True, help="Folder for finished targets.")
+@click.option("--model", default="default", show_default=True, help="Model name or directory.")
+@click.option("-n", type=click.IntRange(2), default=5, show_default=True, help="Samples a target.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--limit", type=click.IntRange(1), help="The first so many pairs [all].")
+@click.option("--processes", type=click.IntRange(1), default=1, show_default=True)
+@device_option
+@threads_option
+@report_errors
+def benchmark_apo_holo_command(references, output, threads, **options):
+    """Samples against pairs of conformers: flexibility, TM-scores. The same command continues."""
+    from .benchmarks.apo_holo import benchmark_apo_holo
+
+    prepare_cpu(threads)
+    click.echo(benchmark_apo_holo(references, output, **options))
+
+
+_sets = click.option("--target", "targets", multiple=True, help="Id, may be repeated [all].")
+
+
+@benchmark.command("ceiling")
+@references_option
+@click.option("--model", default="default", show_default=True, help="Model or tokenizer directory.")
+@click.option("--frames", type=click.IntRange(2), default=100, show_default=True, help="Of a set.")
+@_sets
+@device_option
+@threads_option
+@report_errors
+def benchmark_ceiling_command(references, threads, **options):
+    """Encode and decode MD and NMR frames: the best that any sampler of tokens can do."""
+    from .benchmarks.ceiling import benchmark_ceiling
+
+    prepare_cpu(threads)
+    click.echo(benchmark_ceiling(references, **options))
+
+
+@benchmark.command("md")
+@references_option
+@click.option("--model", default="default", show_default=True, help="Model name or directory.")
+@click.option("-n", type=click.IntRange(2), default=100, show_default=True, help="Frames.")
+@click.option("--seed", default=0, show_default=True)
+@_sets
+@device_option
+@threads_option
+@report_errors
+def benchmark_md_command(references, threads, **options):
+    """Samples, and baselines from the first frame, against MD at equal numbers of frames."""
+    from .benchmarks.md import benchmark_md
+
+    prepare_cpu(threads)
+    click.echo(benchmark_md(references, **options))

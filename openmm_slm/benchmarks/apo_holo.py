@@ -1,0 +1,199 @@
+"""``openmm-slm benchmark apo-holo``: do samples find both conformers of a protein?"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from ..ensemble import EnsembleGenerator
+from ..errors import SLMError, StructureError
+from ..language.interface import check_integer
+from ..models.registry import model_identity
+from ..structure import from_trajectory
+from .pairs import on_sequence, pooled_correlation, score_pair
+from .references import Reference, load_pair, read_references
+from .results import ResultTable
+from .sources import BASELINES, SAMPLERS
+
+RMSF = 0.1  # nm, of baselines: nothing but a structure is known
+#: name -> ResFlex global, per target (mean, median), TM-ens (mean); * as others report it.
+PUBLISHED = {
+    "AlphaFlow*": (0.455, 0.527, 0.527, 0.864),
+    "ESMDiff*": (0.424, 0.502, 0.517, 0.851),
+    "EigenFold (its samples)": (0.126, 0.407, 0.401, None),
+    "S-T5*": (None, 0.144, None, None),
+}
+_METHODS = (*SAMPLERS, *BASELINES)
+_HEAD = (
+    ("flexibility r", "pooled"), ("per target", "mean"), ("", "median"), ("TM-ens", "mean"),
+    ("", "median"), ("gain", "mean"), ("TM of", "samples"), ("r with", "TM pair"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What a worker needs to know; the same for all targets."""
+
+    model: str
+    device: str
+    n: int
+    seed: int
+
+
+def benchmark_apo_holo(
+    references: str | os.PathLike,
+    output: str | os.PathLike,
+    model: str | os.PathLike = "default",
+    device: str = "auto",
+    *,
+    n: int = 5,
+    seed: int = 0,
+    limit: int | None = None,
+    processes: int = 1,
+    progress: bool = True,
+) -> str:
+    """Table of samples from sequence, and of baselines from the first conformer, on pairs.
+
+    Parameters
+    ----------
+    references : path
+        See `openmm_slm.benchmarks.references`; the rows of kind "pair" are used.
+    output : path
+        Folder for ``targets.csv``, a row for each finished target, and ``run.json``. What is there
+        is not done again; the table is the same.
+    n, seed : int
+        Samples of a target, and where their random numbers come from.
+    limit : int, optional
+        The first so many pairs only.
+    processes : int
+        Targets at a time, each with one thread.
+
+    Returns
+    -------
+    str
+        See `score_pair` for the figures; published ones stand below.
+    """
+    check_integer("n", n, 2, "samples of a target: flexibility needs two")
+    check_integer("processes", processes, 1, "targets at a time")
+    if limit is not None:
+        check_integer("limit", limit, 1, "pairs (or None: all)")
+    pairs = [reference for reference in read_references(references) if reference.is_pair][:limit]
+    if not pairs:
+        raise StructureError(f"{references}: no row of kind 'pair' in targets.csv; nothing to do")
+    run = {"model": model_identity(model), "n": n, "seed": seed}
+    table = ResultTable(output, run | {"methods": list(_METHODS), "rmsf_nm": RMSF})
+    waiting = [pair for pair in pairs if pair.id not in table.rows]
+    job = _Job(os.fspath(model), device, n, seed)
+    finished = _score_all(waiting, job, processes)
+    bar = {"total": len(pairs), "initial": len(pairs) - len(waiting), "unit": "target"}
+    for name, row in tqdm(finished, disable=not progress, **bar):
+        table.add(name, row)
+    return _told([table.rows[pair.id] for pair in pairs], n)
+
+
+def _score_all(pairs: list[Reference], job: _Job, processes: int) -> Iterator[tuple[str, dict]]:
+    """(id, row) of each pair as it is done."""
+    if processes == 1 or len(pairs) < 2:
+        generator = EnsembleGenerator.from_pretrained(job.model, job.device) if pairs else None
+        for pair in pairs:
+            yield pair.id, _score(generator, pair, job)
+        return
+    context = get_context("spawn")  # threads of torch do not survive a fork
+    pool = ProcessPoolExecutor(min(processes, len(pairs)), context, _start, (job,))
+    try:
+        waiting = {pool.submit(_score_here, pair): pair for pair in pairs}
+        for done in as_completed(waiting):
+            yield waiting[done].id, done.result()
+    except BrokenProcessPool:
+        raise SLMError(
+            "a worker process died (out of memory?); run the same command again with fewer "
+            "--processes: finished targets are kept"
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start(job: _Job) -> None:
+    """Load the model once a process."""
+    import torch
+
+    torch.set_num_threads(1)
+    global _generator, _job
+    _job, _generator = job, EnsembleGenerator.from_pretrained(job.model, job.device)
+
+
+def _score_here(pair: Reference) -> dict[str, float]:
+    return _score(_generator, pair, _job)
+
+
+def _score(generator: EnsembleGenerator, pair: Reference, job: _Job) -> dict[str, float]:
+    """Row of one target: figures of each method, named ``<method> <figure>``."""
+    conformers = load_pair(pair)
+    first, second = (
+        on_sequence(each.backbone[0, :, 1].astype(np.float64), each.sequence, pair.sequence)
+        for each in conformers
+    )
+    start = conformers[0].to_trajectory("backbone")[0]
+    row = {}
+    for method in _METHODS:
+        if method in SAMPLERS:
+            made = SAMPLERS[method](generator, pair.sequence, start, job.n, job.seed)
+        else:
+            made = BASELINES[method](start, job.n, RMSF, job.seed)
+        found = from_trajectory(made)
+        ca = on_sequence(found.backbone[:, :, 1].astype(np.float64), found.sequence, pair.sequence)
+        scores = score_pair(first, second, ca)
+        row |= {f"{method} {name}": value for name, value in scores.items()}
+    return row
+
+
+def _told(rows: list[dict[str, float]], n: int) -> str:
+    """The table, published figures below."""
+    lines = [
+        f"{len(rows)} pairs, {n} samples each; baselines are made from the first conformer "
+        f"({RMSF:g} nm RMSF)",
+        *(f"{'':24}" + "".join(f" {each[k]:>13}" for each in _HEAD) for k in (0, 1)),
+    ]
+    for method in _METHODS:
+        part = [
+            {
+                key.removeprefix(f"{method} "): row[key]
+                for key in row
+                if key.startswith(f"{method} ")
+            }
+            for row in rows
+        ]
+        lines.append(_line(method, _figures(part)))
+    lines.append("published, 90 pairs (* at second hand)")
+    lines += [_line(name, values) for name, values in PUBLISHED.items()]
+    return "\n".join(lines)
+
+
+def _figures(rows: list[dict[str, float]]) -> list[float]:
+    """Figures of a method over targets, in the order of the columns."""
+    value = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    each, together = (
+        value["r"][np.isfinite(value["r"])],
+        (value["tm_first"] + value["tm_second"]) / 2,
+    )
+    diverse = np.nan
+    if min(np.ptp(value["tm_samples"]), np.ptp(value["tm_pair"])) > 1e-6:
+        diverse = np.corrcoef(value["tm_samples"], value["tm_pair"])[0, 1]
+    return [
+        pooled_correlation(rows), *((each.mean(), np.median(each)) if len(each) else (np.nan,) * 2),
+        together.mean(), np.median(together), value["gain"].mean(), value["tm_samples"].mean(),
+        diverse,
+    ]  # fmt: skip
+
+
+def _line(name: str, values: list[float | None] | tuple) -> str:
+    shown = ["-" if v is None or math.isnan(v) else f"{v:.3f}" for v in values]
+    return f"{name:24}" + "".join(f" {text:>13}" for text in shown)

@@ -1,0 +1,119 @@
+"""``openmm-slm benchmark ceiling``: the best that any sampler of tokens can do.
+
+MD and NMR frames are encoded and decoded, with the projection that samples go through. A language
+model that drew the true tokens of the true frames would give these; it cannot do better.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from ..errors import StructureError
+from ..geometry import rmsd
+from ..models.registry import load_tokenizer
+from ..projection import close_peptide_bonds
+from ..sequence import encode_sequence
+from ..structure import backbone_trajectory, from_trajectory
+from .pairs import tm_to
+from .references import Reference, load_ensemble, read_references, trajectory_lengths
+from .scores import ensemble_figures, evenly_spaced, tica_lag, told
+
+if TYPE_CHECKING:
+    import mdtraj
+
+    from ..tokenizer.interface import StructureTokenizer
+
+
+def benchmark_ceiling(
+    references: str | os.PathLike,
+    model: str | os.PathLike = "default",
+    device: str = "auto",
+    *,
+    frames: int = 100,
+    targets: tuple[str, ...] = (),
+    progress: bool = True,
+) -> str:
+    """Table of frames and of the same frames encoded and decoded, against all frames of their set.
+
+    Parameters
+    ----------
+    references : path
+        See `openmm_slm.benchmarks.references`; all rows but pairs, if they have N, CA, C and O.
+    frames : int
+        At most so many of a set, evenly spaced.
+    targets : tuple of str
+        Ids; default all.
+
+    Returns
+    -------
+    str
+        A table a set: ``frames``, those chosen as they are; ``rebuilt``, from their tokens.
+        ``RMSD`` and ``TM`` compare each rebuilt frame with its own (CA, means).
+    """
+    if frames < 2:
+        raise StructureError(f"frames is {frames}; an ensemble needs at least 2")
+    chosen = choose(read_references(references), targets, lambda each: not each.is_pair)
+    tokenizer = load_tokenizer(model, device)
+    tables, left = [], []
+    for reference in tqdm(chosen, unit="set", disable=not progress):
+        ensemble = load_ensemble(reference)
+        if not np.isfinite(from_trajectory(ensemble[0]).backbone).all():
+            left.append(f"{reference.id}: left out, N, CA, C or O is absent")
+            continue
+        tables.append(_measure(tokenizer, reference, ensemble, frames))
+    return "\n\n".join([*tables, *left])
+
+
+def choose(found: list[Reference], targets: tuple[str, ...], wanted) -> list[Reference]:
+    """References for which `wanted` is true, and which `targets` names if it names any."""
+    usable = [reference for reference in found if wanted(reference)]
+    known = [reference.id for reference in usable]
+    for name in targets:
+        if name not in known:
+            raise StructureError(f"no target {name!r} for this benchmark; use {', '.join(known)}")
+    if not usable:
+        raise StructureError("targets.csv has no rows for this benchmark; see their kind")
+    return [reference for reference in usable if not targets or reference.id in targets]
+
+
+def reconstruct(tokenizer: StructureTokenizer, trajectory: mdtraj.Trajectory) -> mdtraj.Trajectory:
+    """Encode and decode frames that have N, CA, C and O, and close their peptide bonds."""
+    structure = from_trajectory(trajectory)
+    index, letters = structure.residue_index, encode_sequence(structure.sequence)
+    tokens = tokenizer.encode_backbone(structure.backbone, structure.backbone_mask, index)
+    backbone = tokenizer.decode_tokens(tokens, letters, index)
+    backbone, _ = close_peptide_bonds(backbone, structure.sequence, structure.chain_break)
+    return backbone_trajectory(
+        backbone, structure.chain_sequences, structure.chain_ids, structure.residue_number
+    )
+
+
+def _measure(
+    tokenizer: StructureTokenizer,
+    reference: Reference,
+    ensemble: mdtraj.Trajectory,
+    frames: int,
+) -> str:
+    """The table of one set."""
+    lengths = trajectory_lengths(reference, ensemble.n_frames) if reference.is_md else None
+    lag = tica_lag(lengths) if lengths else None
+    kept = ensemble[evenly_spaced(ensemble.n_frames, frames)]
+    rebuilt = reconstruct(tokenizer, kept)
+    rows = {
+        name: ensemble_figures(made, ensemble, lengths=lengths, lag=lag)[0]
+        for name, made in (("frames", kept), ("rebuilt", rebuilt))
+    }
+    before, after = (from_trajectory(each).backbone[:, :, 1] for each in (kept, rebuilt))
+    rows["rebuilt"]["RMSD A"] = float(10 * rmsd(after, before).mean())
+    rows["rebuilt"]["TM"] = float(
+        np.mean([tm_to(x, y[None])[0] for x, y in zip(before, after, strict=True)])
+    )
+    title = (
+        f"{reference.id} ({reference.kind}): {kept.n_frames} of {ensemble.n_frames} frames, "
+        f"{ensemble.n_residues} residues" + (f", TICA lag {lag} frames" if lag else "")
+    )
+    return told(title, rows, {"RMSD A": 2, "TM": 3})

@@ -1,0 +1,79 @@
+"""``openmm-slm benchmark md``: samples, and baselines from the first frame, against MD."""
+
+from __future__ import annotations
+
+import os
+
+from tqdm.auto import tqdm
+
+from ..comparison.baselines import mean_rmsf
+from ..ensemble import EnsembleGenerator
+from ..language.interface import check_integer
+from ..structure import from_trajectory
+from .ceiling import choose
+from .references import Reference, load_ensemble, read_references, trajectory_lengths
+from .scores import Figures, ensemble_figures, tica_lag, told
+from .sources import BASELINES, SAMPLERS
+
+
+def benchmark_md(
+    references: str | os.PathLike,
+    model: str | os.PathLike = "default",
+    device: str = "auto",
+    *,
+    n: int = 100,
+    seed: int = 0,
+    targets: tuple[str, ...] = (),
+    progress: bool = True,
+) -> str:
+    """A table for each MD set: the model's samples and baselines, at equal numbers of frames.
+
+    Parameters
+    ----------
+    references : path
+        See `openmm_slm.benchmarks.references`; rows with "MD" in their kind.
+    n, seed : int
+        Frames of each ensemble, and where their random numbers come from.
+    targets : tuple of str
+        Ids; default all.
+
+    Returns
+    -------
+    str
+        ``MD`` is the noise floor: n frames drawn from the reference (median of 50 draws). Baselines
+        are made from the first frame; jitter and ANM have the reference's mean RMSF, which a
+        sampler does not know.
+    """
+    check_integer("n", n, 2, "frames of each ensemble")
+    chosen = choose(read_references(references), targets, lambda each: each.is_md)
+    generator = EnsembleGenerator.from_pretrained(model, device)
+    tables = [
+        _measure(generator, reference, n, seed)
+        for reference in tqdm(chosen, unit="set", disable=not progress)
+    ]
+    return "\n\n".join(tables)
+
+
+def _measure(generator: EnsembleGenerator, reference: Reference, n: int, seed: int) -> str:
+    """The table of one set."""
+    ensemble = load_ensemble(reference)
+    structure = from_trajectory(ensemble[0])
+    start = structure.to_trajectory("backbone")
+    lengths = trajectory_lengths(reference, ensemble.n_frames)
+    rmsf, lag = mean_rmsf(ensemble), tica_lag(lengths)
+    made = {
+        name: sample(generator, structure.chain_sequences, start, n, seed)
+        for name, sample in SAMPLERS.items()
+    }
+    made |= {name: make(start, n, rmsf, seed) for name, make in BASELINES.items()}
+    rows: dict[str, Figures] = {}
+    for name, samples in made.items():
+        figures, floor = ensemble_figures(
+            samples, ensemble, lengths=lengths, lag=lag, floor=not rows
+        )
+        rows |= ({"MD": floor} if floor else {}) | {name: figures}
+    title = (
+        f"{reference.id}: {n} frames each against {ensemble.n_frames}, {ensemble.n_residues} "
+        f"residues, mean RMSF {10 * rmsf:.2f} A, TICA lag {lag} frames"
+    )
+    return told(title, rows)

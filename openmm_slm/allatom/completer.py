@@ -116,7 +116,7 @@ class AtomCompleter:
             packed, self.structure.sequence, self.structure.chain_break,
             terminal_oxygen=oxygen, disulfides=self.disulfides,
         )  # fmt: skip
-        return md.Trajectory(xyz, self.topology.topology.copy()), report
+        return md.Trajectory(xyz, self.topology.topology), report
 
 
 def check_method(sidechains: str) -> None:

@@ -65,7 +65,6 @@ class Ensemble:
 class _Block:
     """Consecutive frames on their way through the pipeline."""
 
-    frames: np.ndarray
     drawn: TokenSamples
     trajectory: mdtraj.Trajectory
     report: Report
@@ -198,7 +197,7 @@ class EnsembleGenerator:
                     **judged,
                     "projection_moved_nm": moved,
                 }
-                yield _Block(frames, drawn, trajectory, report)
+                yield _Block(drawn, trajectory, report)
                 bar.update(len(frames))
                 first += len(frames)
 

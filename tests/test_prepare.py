@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import logging
@@ -462,6 +463,7 @@ def test_a_worker_that_dies_costs_at_most_the_file_it_read(many, uninterrupted, 
         handle, victim = until(lambda: reader(folder / "f04.pdb"), process)
         os.kill(victim, signal.SIGKILL)
         os.close(handle)
+        until(lambda v=victim: not reads(v, folder / "f04.pdb"), process)  # or it is shot twice
     if deaths == 1:
         handle, _ = until(lambda: reader(folder / "f04.pdb"), process)
         os.set_blocking(handle, True)
@@ -483,10 +485,17 @@ def reader(pipe: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     while True:
-        for link in Path("/proc").glob("[0-9]*/fd/*"):
-            try:
-                found = os.readlink(link) == str(pipe)
-            except OSError:
-                continue
-            if found and int(link.parts[2]) != os.getpid():
-                return handle, int(link.parts[2])
+        for process in Path("/proc").glob("[0-9]*"):
+            number = int(process.name)
+            if number != os.getpid() and reads(number, pipe):
+                return handle, number
+
+
+def reads(process: int, pipe: Path) -> bool:
+    """Whether a process has the pipe open."""
+    with contextlib.suppress(OSError):  # it may end at any moment
+        for handle in os.listdir(f"/proc/{process}/fd"):
+            with contextlib.suppress(OSError):
+                if os.readlink(f"/proc/{process}/fd/{handle}") == str(pipe):
+                    return True
+    return False

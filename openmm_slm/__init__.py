@@ -17,6 +17,7 @@ _HOME = {
     "compare": "comparison.comparing",
     "complete": "completion",
     "geometry_report": "validity",
+    "relax": "relaxing",
     "load_language_model": "models.registry",
     "load_packer": "models.registry",
     "load_tokenizer": "models.registry",

@@ -45,6 +45,11 @@ _atoms = stack(
 )  # fmt: skip
 
 
+_drop_invalid = click.option(
+    "--drop-invalid", is_flag=True, help="Leave out frames that are not valid."
+)
+
+
 def _pairs(text: str) -> str | list[list[int]]:
     """What `disulfides` means on the command line."""
     if text in ("auto", "none"):
@@ -75,7 +80,8 @@ def _pairs(text: str) -> str | list[list[int]]:
     help="none: N, CA, C and O alone.",
 )
 @_atoms
-@click.option("--drop-invalid", is_flag=True, help="Leave out frames that are not valid.")
+@click.option("--relax", is_flag=True, help="Minimise every frame with OpenMM.")
+@_drop_invalid
 @click.option("--resume", is_flag=True, help="Continue or extend what --output holds.")
 @click.option("--repeat", type=existing, help="Do again what this run.json describes.")
 @device_option
@@ -135,6 +141,43 @@ def complete_command(trajectory, threads, disulfides, **options):
 
     prepare_cpu(threads)
     click.echo(_ENSEMBLE.format(complete(trajectory, disulfides=_pairs(disulfides), **options)))
+
+
+@main.command("relax")
+@click.argument("trajectory", type=new)
+@click.option("-o", "--output", type=new, required=True, help="Folder to write.")
+@click.option("--top", type=existing, help="Topology of trajectories without one.")
+@click.option(
+    "--forcefield",
+    multiple=True,
+    default=["amber14-all.xml"],
+    show_default=True,
+    help="File of OpenMM, or your own; may be repeated.",
+)
+@click.option(
+    "--solvent", type=click.Choice(["vacuum", "obc2", "gbn2"]), default="vacuum", show_default=True
+)
+@click.option("--restraint", default=1000.0, show_default=True, help="Of N CA C O, kJ/mol/nm^2.")
+@click.option("--iterations", default=100, show_default=True, help="With all atoms free.")
+@click.option("--tolerance", default=10.0, show_default=True, help="RMS force, kJ/mol/nm.")
+@click.option("--anneal", default=0.0, show_default=True, help="Langevin dynamics, ps.")
+@click.option("--temperature", default=300.0, show_default=True, help="Of the dynamics, K.")
+@click.option("--seed", default=0, show_default=True, help="Of the dynamics.")
+@click.option("--repair/--no-repair", default=True, help="Try again where needed [default: yes].")
+@click.option("--platform", default="CPU", show_default=True, help="CPU, CUDA, OpenCL, ...")
+@click.option("--processes", type=click.IntRange(1), help="Worker processes [default: all CPUs].")
+@click.option("--copies", type=click.IntRange(1), default=1, help="Frames together, for GPUs.")
+@_drop_invalid
+@click.option("--resume", is_flag=True, help="Continue what --output holds.")
+@report_errors
+def relax_command(trajectory, **options):
+    """Minimise the frames of TRAJECTORY (PDB, mmCIF, XTC, DCD, ..., or a folder of `sample`).
+
+    All atoms with hydrogens are needed (`openmm-slm complete` adds what is missing).
+    """
+    from .relaxing import relax
+
+    click.echo(_ENSEMBLE.format(relax(trajectory, **options)))
 
 
 _ENSEMBLE = (

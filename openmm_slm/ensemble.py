@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from .allatom.completer import AtomCompleter
+from .errors import require
 from .language.interface import StructureLanguageModel, TokenSamples
 from .models.registry import (
     check_parts,
@@ -23,6 +25,8 @@ from .models.registry import (
 )
 from .output import EnsembleWriter, environment, read_run
 from .projection import close_peptide_bonds
+from .relaxation.relaxer import Relaxer, available_cpus
+from .relaxation.settings import RelaxationSettings
 from .sequence import sequence_layout
 from .settings import SamplingSettings
 from .structure import backbone_trajectory, from_backbone
@@ -162,8 +166,8 @@ class EnsembleGenerator:
         if resume and chosen.seed is None and (Path(output) / "run.json").exists():
             chosen = replace(chosen, seed=read_run(output)["seed"])
         chosen = self._begin(chosen)
-        device = str(self.language_model.device)
-        run = {**asdict(chosen), "model": self.model, "environment": environment(device)}
+        machine = environment(str(self.language_model.device), openmm=bool(chosen.relax))
+        run = {**asdict(chosen), "model": self.model, "environment": machine}
         with EnsembleWriter(output, run, resume) as writer:
             for block in self._blocks(chosen, writer.done, progress):
                 keep = block.report["valid"] if chosen.drop_invalid else slice(None)
@@ -175,12 +179,13 @@ class EnsembleGenerator:
         return settings.begun(self.language_model.frames_together(settings.length))
 
     def _blocks(self, settings: SamplingSettings, first: int, progress: bool) -> Iterator[_Block]:
-        """The pipeline, some frames at a time: tokens, backbones, all atoms, judgement."""
+        """The pipeline, some frames at a time: tokens, backbones, all atoms, relaxed, judged."""
         n, size = settings.n, settings.batch_size
         if first >= n:
             return
         completer = self._completer(settings)
-        with tqdm(total=n, initial=first, unit="frame", disable=not progress) as bar:
+        bar = tqdm(total=n, initial=first, unit="frame", disable=not progress)
+        with _relaxer(settings, completer) as relaxer, bar:
             while first < n:
                 # Up to the next multiple of the block size: wherever a run was stopped, its
                 # later blocks hold the same frames, and come out the same to the last bit.
@@ -191,6 +196,8 @@ class EnsembleGenerator:
                 else:
                     trajectory = backbone_trajectory(backbone, settings.sequence)
                     judged = backbone_report(backbone, *_whole_chains(settings.sequence))
+                if relaxer:
+                    trajectory.xyz, judged = relaxer.relax(trajectory.xyz, first)
                 report = {
                     "frame": frames,
                     "log_prob_nats": drawn.log_prob,
@@ -243,6 +250,22 @@ class EnsembleGenerator:
         )
 
 
+def _relaxer(
+    settings: SamplingSettings, completer: AtomCompleter | None
+) -> Relaxer | nullcontext[None]:
+    """What minimises the frames, if that is wanted; it may hold worker processes."""
+    if not settings.relax:
+        return nullcontext()
+    # The caller's limit on threads is a limit on processes too; it changes no result.
+    processes = min(available_cpus(), require("torch").get_num_threads())
+    wanted = RelaxationSettings(**settings.relax)
+    if wanted.disulfides is None:
+        wanted = replace(wanted, disulfides=completer.disulfides)
+    if wanted.anneal:
+        wanted = replace(wanted, seed=settings.seed)
+    return Relaxer(completer.topology.topology, wanted, processes=processes)
+
+
 def _whole_chains(sequence: str) -> tuple[str, np.ndarray]:
     """Letters of all chains, and bool [L]: the first residue of each."""
     _, chain_index, _ = sequence_layout(tuple(sequence.split(":")))
@@ -265,7 +288,7 @@ def generate_ensemble(
     hydrogens: bool = True,
     ph: float = 7.0,
     disulfides: str | Iterable[tuple[int, int]] | None = "auto",
-    relax: bool = False,
+    relax: bool | dict = False,
     seed: int | None = None,
     device: str = "auto",
     batch_size: int | None = None,
@@ -302,6 +325,9 @@ def generate_ensemble(
         What builds side chains (see `openmm_slm.complete`); None leaves N, CA, C and O alone.
     hydrogens, ph, disulfides
         See `openmm_slm.complete`; without side chains there are no hydrogens.
+    relax : bool or dict
+        Minimise every frame with OpenMM (see `openmm_slm.relax`; a dict has settings of it, as
+        ``{"solvent": "obc2"}``); the report then has its columns too.
     drop_invalid : bool
         Leave out frames whose geometry fails (see `openmm_slm.validity`); by default they stay in
         place and one warning counts them.
@@ -309,7 +335,7 @@ def generate_ensemble(
         Stream to this folder instead of returning a Trajectory.
     resume : bool
         With `output`: continue an interrupted run there, or extend a finished one to `n`.
-    template, resample, noise, rounds, relax
+    template, resample, noise, rounds
         Not in this version: other values than the defaults raise ValueError.
 
     Returns
@@ -335,7 +361,6 @@ def generate_ensemble(
         "resample": resample is not None,
         "noise": noise is not None,
         "rounds": rounds != 1,
-        "relax": bool(relax),
     }
     for name, asked in missing.items():
         if asked:
@@ -354,6 +379,7 @@ def generate_ensemble(
         "hydrogens": hydrogens,
         "ph": ph,
         "disulfides": disulfides,
+        "relax": relax,
         "drop_invalid": drop_invalid,
     }
     # Before any model is loaded: bad input should fail at once.

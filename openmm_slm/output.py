@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import __version__
-from .errors import SLMError
+from .errors import SLMError, require
 from .models.storage import write_json
 from .validity import Report
 
@@ -165,19 +165,24 @@ class EnsembleWriter:
         return data
 
 
-def environment(device: str) -> dict[str, object]:
-    """Versions and threads: what a run's last bits depend on besides its settings."""
-    import torch
+def environment(device: str, *, torch: bool = True, openmm: bool = False) -> dict[str, object]:
+    """Versions and threads: what a run's last bits depend on besides its settings.
 
-    return {
+    `torch` and `openmm` say which of them the run used.
+    """
+    found = {
         "openmm_slm": __version__,
         "python": platform.python_version(),
-        "torch": torch.__version__,
         "numpy": np.__version__,
         "processor": platform.machine(),
         "device": device,
-        "threads": torch.get_num_threads(),
     }
+    if torch:
+        library = require("torch")
+        found |= {"torch": library.__version__, "threads": library.get_num_threads()}
+    if openmm:
+        found["openmm"] = require("openmm").__version__
+    return found
 
 
 def read_run(directory: str | os.PathLike) -> dict:

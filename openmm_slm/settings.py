@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 
 from .allatom.completer import check_method
 from .allatom.disulfides import parse_disulfides
 from .allatom.topology import check_ph
+from .errors import SLMError
 from .language.interface import check_integer, check_sampling
+from .relaxation.settings import RelaxationSettings
 from .sequence import parse_sequence
 
 logger = logging.getLogger(__name__)
@@ -41,6 +43,7 @@ class SamplingSettings:
     hydrogens: bool = True
     ph: float = 7.0
     disulfides: str | list | None = "auto"
+    relax: bool | dict = False
     drop_invalid: bool = False
 
     def __post_init__(self) -> None:
@@ -57,6 +60,27 @@ class SamplingSettings:
         if self.disulfides != "auto":  # as lists, which JSON gives back as they were
             pairs = parse_disulfides(self.disulfides, None, self.sequence.replace(":", ""))
             object.__setattr__(self, "disulfides", [list(pair) for pair in pairs])
+        object.__setattr__(self, "relax", self._checked_relax())
+
+    def _checked_relax(self) -> bool | dict:
+        """`relax` as it goes to ``run.json``: False, or settings of the relaxation."""
+        if self.relax is False:
+            return False
+        if self.relax is not True and not isinstance(self.relax, dict):
+            raise SLMError(
+                f"relax is {self.relax!r}; give True, False, or a dict of settings of "
+                "openmm_slm.relax, as {'solvent': 'obc2'}"
+            )
+        chosen = {} if self.relax is True else self.relax
+        foreign = sorted(chosen.keys() - {field.name for field in fields(RelaxationSettings)})
+        if foreign:
+            raise SLMError(f"relax has {foreign[0]!r}, which is no setting of a relaxation")
+        if self.sidechains is None or not self.hydrogens:
+            raise SLMError(
+                "relax needs all atoms; leave sidechains and hydrogens at their defaults, or relax "
+                "at its own"
+            )
+        return asdict(RelaxationSettings(**chosen))
 
     @property
     def length(self) -> int:

@@ -35,7 +35,7 @@ C_N, N_CA, CA_C = 0.133, 0.1459, 0.1525
 CLOSEST_CA = 0.3  # nm
 CLASH = 0.25  # nm
 BLOCK = 3_000_000  # numbers in one array of a block of frames
-_OXT_NAMES = ("OXT", "OT2", "O2", "OC2")  # of the archive, CHARMM and GROMACS
+OXT_NAMES = ("OXT", "OT2", "O2", "OC2")  # of the archive, CHARMM and GROMACS
 Report = dict[str, np.ndarray]
 
 
@@ -297,7 +297,7 @@ def _read(
     atom14[good] = protein.atom14
     oxygen = np.full((len(xyz), len(row), 3), np.nan, np.float32)
     for atom in topology.atoms:
-        if atom.residue in row and atom.name in _OXT_NAMES:
+        if atom.residue in row and atom.name in OXT_NAMES:
             oxygen[good, row[atom.residue]] = xyz[good, atom.index]
     bonded = {
         tuple(sorted((row[a.residue], row[b.residue])))

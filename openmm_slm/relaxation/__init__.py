@@ -1,0 +1,1 @@
+"""Minimisation of many frames of one protein with OpenMM, and a report of each."""

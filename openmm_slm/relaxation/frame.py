@@ -1,0 +1,80 @@
+"""One frame, from its input to its row of the report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .judging import FrameJudge
+from .minimiser import FrameMinimiser, MinimisationError
+from .repair import Repairs
+from .settings import RelaxationSettings
+
+if TYPE_CHECKING:
+    import mdtraj
+
+
+@dataclass(frozen=True, eq=False)
+class RelaxedFrame:
+    """A frame after its relaxation, and what happened.
+
+    Attributes
+    ----------
+    xyz : ndarray, float32 [A, 3]
+        The input, if the minimisation failed (nm).
+    energy_before, energy_after : float
+        kJ/mol, of the force field; NaN where there is none.
+    repair : str
+        The attempt that made the frame valid; empty if the minimisation did, or nothing.
+    error : str
+        Why it was not minimised; empty if it was.
+    """
+
+    xyz: np.ndarray
+    energy_before: float
+    energy_after: float
+    repair: str = ""
+    error: str = ""
+
+
+class FrameRelaxer:
+    """Minimises, judges, and repairs frames of one topology, one at a time."""
+
+    def __init__(self, topology: mdtraj.Topology, settings: RelaxationSettings) -> None:
+        self.settings = settings
+        self.judge = FrameJudge(topology, settings.disulfides, settings.cis_allowed)
+        self.minimiser = FrameMinimiser(topology, self.judge, settings)
+        self.repairs = Repairs(self.judge, self.minimiser)
+
+    def relax(self, x: np.ndarray, number: int = 0) -> RelaxedFrame:
+        """Relax frame `number`, coordinates [A, 3] (nm)."""
+        error = self.minimiser.unusable(x)
+        if error:
+            return failed(x, float("nan"), error)
+        before = self.minimiser.energy(x)
+        found = None
+        try:
+            found = self.minimiser.minimise(x, number)
+        except MinimisationError as failure:
+            error = str(failure)
+        else:
+            if self.valid(found):
+                return self._done(found, before)
+        if self.settings.repair:
+            for name, attempt in self.repairs.attempts(x, found, number):
+                if self.valid(attempt):
+                    return self._done(attempt, before, name)
+        return failed(x, before, error) if found is None else self._done(found, before)
+
+    def valid(self, x: np.ndarray) -> bool:
+        return bool(self.judge.report(x[None])["valid"][0])
+
+    def _done(self, x: np.ndarray, before: float, repair: str = "") -> RelaxedFrame:
+        return RelaxedFrame(x, before, self.minimiser.energy(x), repair)
+
+
+def failed(x: np.ndarray, energy: float, error: str) -> RelaxedFrame:
+    """The frame as it was given, with the reason."""
+    return RelaxedFrame(np.asarray(x, np.float32), energy, energy, "", error)

@@ -1,0 +1,139 @@
+"""What atoms of an all-atom topology are, and what is wrong with a frame of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..allatom.disulfides import parse_disulfides
+from ..errors import SLMError, require
+from ..geometry import rmsd
+from ..structure import from_trajectory, protein_chains
+from ..validity import OXT_NAMES, Report, all_atom_report
+
+if TYPE_CHECKING:
+    import mdtraj
+
+_LIMITS = {"c_n_deviation_nm": ("C-N", 0.015), "bond_deviation_nm": ("N-CA or CA-C", 0.01)}
+_COUNTS = {
+    "wrong_omega": "cis or twisted peptide",
+    "d_residues": "D residue",
+    "wrong_cb": "CB of the wrong hand",
+    "clashes": "heavy-atom pair under 0.25 nm",
+    "pierced_rings": "pierced ring",
+}
+
+
+class FrameJudge:
+    """Judges frames of one topology; what is bonded is what the topology says.
+
+    Parameters
+    ----------
+    topology : mdtraj.Topology
+        With all heavy atoms and bonds.
+    disulfides : iterable of (int, int), optional
+        Rows of bonded cysteines; default, the S-S bonds of the topology.
+    cis_allowed : iterable of int
+        Rows, besides prolines, before which a peptide may be cis.
+
+    Attributes
+    ----------
+    sequence : str
+        L letters.
+    index : ndarray, int [L, 14]
+        Atom of the topology in each slot of `ATOM14`; -1 where there is none.
+    oxygen : ndarray, int [L]
+        OXT; -1 where there is none.
+    chain_break : ndarray, bool [L]
+        True where the topology has no bond from C of residue i - 1 to N.
+    cis_allowed : ndarray, bool [L]
+    disulfides : tuple of (int, int)
+
+    Raises
+    ------
+    StructureError
+        No protein, or an atom that occurs twice in a residue.
+    """
+
+    def __init__(
+        self,
+        topology: mdtraj.Topology,
+        disulfides: Iterable[tuple[int, int]] | None = None,
+        cis_allowed: Iterable[int] = (),
+    ) -> None:
+        md = require("mdtraj")
+        self.topology = topology
+        # Numbers of atoms in the place of x coordinates: they end up where the atoms do.
+        numbers = np.zeros((1, topology.n_atoms, 3), np.float32)
+        numbers[0, :, 0] = np.arange(topology.n_atoms)
+        protein = from_trajectory(md.Trajectory(numbers, topology))
+        found = protein.atom14[0, :, :, 0]
+        self.sequence = protein.sequence
+        self.index = np.where(np.isfinite(found), found, -1).astype(int)
+        self.residues = [r for _, chain in protein_chains(topology) for r in chain]
+        row = {residue: i for i, residue in enumerate(self.residues)}
+        self.oxygen = np.full(len(row), -1)
+        for residue, i in row.items():
+            for atom in residue.atoms:
+                if atom.name in OXT_NAMES and atom.index not in self.index[i]:
+                    self.oxygen[i] = atom.index
+        bonds = {tuple(sorted((a.index, b.index))) for a, b in topology.bonds}
+        joined = zip(self.index[:-1, 2].tolist(), self.index[1:, 0].tolist(), strict=True)
+        joined = [tuple(sorted(pair)) in bonds for pair in joined]
+        self.chain_break = np.append(True, ~np.array(joined, bool))
+        if disulfides is None:
+            disulfides = {
+                tuple(sorted((row[a.residue], row[b.residue])))
+                for a, b in topology.bonds
+                if a.name == b.name == "SG" and a.residue in row and b.residue in row
+            }
+        self.disulfides = parse_disulfides(sorted(disulfides), None, self.sequence)
+        self.cis_allowed = np.zeros(len(row), bool)
+        for i in cis_allowed:
+            if i >= len(row):
+                raise SLMError(f"cis_allowed has {i}; the protein has rows 0 to {len(row) - 1}")
+            self.cis_allowed[i] = True
+
+    def atom14(self, xyz: np.ndarray) -> np.ndarray:
+        """float32 [F, L, 14, 3] of frames [F, A, 3]; NaN where absent."""
+        return np.where(self.index[..., None] >= 0, xyz[:, self.index], np.float32(np.nan))
+
+    def report(self, xyz: np.ndarray) -> Report:
+        """`all_atom_report` of frames [F, A, 3] (nm); a frame with an infinite atom is all NaN."""
+        xyz = np.asarray(xyz, np.float32)
+        xyz = np.where(np.isfinite(xyz).all((1, 2), keepdims=True), xyz, np.float32(np.nan))
+        oxygen = np.where(self.oxygen[:, None] >= 0, xyz[:, self.oxygen], np.float32(np.nan))
+        return all_atom_report(
+            self.atom14(xyz), self.sequence, self.chain_break,
+            terminal_oxygen=oxygen, disulfides=self.disulfides, cis_allowed=self.cis_allowed,
+        )  # fmt: skip
+
+    def moved(self, before: np.ndarray, after: np.ndarray) -> dict[str, np.ndarray]:
+        """RMSD [F] (nm) of CA, and of heavy atoms, between frames [F, A, 3], superposed."""
+        heavy = self.index[self.index >= 0]
+        atoms = {"ca_moved_nm": self.index[:, 1], "heavy_moved_nm": heavy}
+        return {name: rmsd(before[:, i], after[:, i]) for name, i in atoms.items()}
+
+    def atom_name(self, number: int) -> str:
+        """How messages name an atom: ``CB of PHE 4``."""
+        atom = self.topology.atom(int(number))
+        return f"{atom.name} of {atom.residue.name} {atom.residue.resSeq}"
+
+
+def faults(report: Report, frame: int) -> str:
+    """Why a frame is not valid, in words; empty if it is."""
+    if report["valid"][frame]:
+        return ""
+    if not report["finite"][frame]:
+        return "coordinates are not finite"
+    found = [
+        f"{what} off by {report[column][frame]:.3f} nm"
+        for column, (what, limit) in _LIMITS.items()
+        if report[column][frame] > limit
+    ]
+    for column, what in _COUNTS.items():
+        if count := int(report[column][frame]):
+            found.append(f"{count} {what}{'s' if count > 1 and not what.startswith('CB') else ''}")
+    return "; ".join(found)

@@ -1,0 +1,185 @@
+"""One frame after another through one Context."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import SLMError, require
+from .judging import FrameJudge
+from .settings import RelaxationSettings
+from .system import BONDED, GUARDS, NONBONDED, guarded_system
+
+if TYPE_CHECKING:
+    import mdtraj
+    import openmm
+
+CLOSEST = 0.002  # nm; atoms closer than this have no direction in which to part
+STRETCHED = 0.1  # nm; a bond so far from its length is no bond of this molecule
+ROUGH = 10.0  # kJ/mol per atom; above, atoms are parted before the force field is there
+STUCK = 100.0  # kJ/mol per atom; a minimisation that ends above has failed
+_PARTING = 100  # iterations
+_FAST = 100.0  # times the restraint, while side chains and hydrogens settle
+_FREE = 0.01  # times the restraint, for frames that have to be untangled
+
+
+class MinimisationError(Exception):
+    """A frame could not be minimised; the message says why."""
+
+
+class FrameMinimiser:
+    """Minimises frames of one topology; a frame does not depend on those before it.
+
+    Parameters
+    ----------
+    topology : mdtraj.Topology
+    judge : FrameJudge
+        Of the same topology.
+    settings : RelaxationSettings
+
+    Raises
+    ------
+    SLMError
+        A force field that does not fit, or a platform that is not there.
+    """
+
+    def __init__(
+        self, topology: mdtraj.Topology, judge: FrameJudge, settings: RelaxationSettings
+    ) -> None:
+        self.settings, self.judge = settings, judge
+        self.protein = guarded_system(topology, judge, settings)
+        self._begin()
+
+    def _begin(self) -> None:
+        mm, settings = require("openmm"), self.settings
+        integrator = mm.LangevinMiddleIntegrator(settings.temperature, 1.0, 0.001)
+        platform, properties = find_platform(settings.platform)
+        self.context = mm.Context(self.protein.system, integrator, platform, properties)
+
+    def unusable(self, x: np.ndarray) -> str:
+        """Why a frame [A, 3] cannot be minimised: what its coordinates are not; or empty."""
+        finite = np.isfinite(x).all(-1)
+        if not finite.all():
+            atom = self.judge.atom_name(np.argmin(finite))
+            return f"coordinates are not finite ({(~finite).sum()} atoms, the first {atom})"
+        pairs = require("scipy.spatial").cKDTree(x).query_pairs(CLOSEST)
+        if pairs:
+            one, other = map(self.judge.atom_name, min(pairs))
+            return f"{one} and {other} are in one place"
+        i, j = self.protein.bonds.T
+        length = np.linalg.norm(x[i] - x[j], axis=-1)
+        off = np.abs(length - self.protein.lengths)
+        if len(off) and off.max() > STRETCHED:
+            worst = int(off.argmax())
+            one, other = self.judge.atom_name(i[worst]), self.judge.atom_name(j[worst])
+            return (
+                f"{(off > STRETCHED).sum()} bonds are off by more than {STRETCHED} nm, the worst "
+                f"from {one} to {other}: {length[worst]:.3f} nm"
+            )
+        return ""
+
+    def bond_deviation(self, xyz: np.ndarray) -> np.ndarray:
+        """Largest deviation [F] (nm) of a bond from the force field's length; frames [F, A, 3]."""
+        i, j = self.protein.bonds.T
+        length = np.linalg.norm(xyz[:, i] - xyz[:, j], axis=-1)
+        return np.abs(length - self.protein.lengths).max(1, initial=0.0)
+
+    def energy(self, x: np.ndarray) -> float:
+        """Of the force field (kJ/mol), without guards; NaN where there is none."""
+        try:
+            self.context.setPositions(x.astype(float))
+            return self._energy()
+        except require("openmm").OpenMMException:
+            self._begin()
+            return float("nan")
+
+    def minimise(self, x: np.ndarray, number: int = 0, untangle: bool = False) -> np.ndarray:
+        """Minimised coordinates [A, 3], float32 (nm).
+
+        Parameters
+        ----------
+        x : ndarray [A, 3]
+            Finite, no two atoms in one place.
+        number : int
+            Of the frame; with the seed it decides the velocities of an annealing.
+        untangle : bool
+            Part atoms for longer, with hardly a restraint; the springs then hold what came of it.
+
+        Raises
+        ------
+        MinimisationError
+            OpenMM failed, or the energy stayed high.
+        """
+        settings, x = self.settings, x.astype(float)
+        try:
+            if settings.anneal:  # a seed counts from the next (re)initialisation on
+                seed = np.random.SeedSequence([settings.seed, number]).generate_state(1)[0]
+                self.context.getIntegrator().setRandomNumberSeed(int(seed % 2**31) or 1)
+                self.context.reinitialize()
+            self._hold(x)
+            self.context.setPositions(x)
+            if untangle or not self._energy() < ROUGH * len(x):
+                self._part(untangle)
+            self._settle()
+            if settings.anneal:
+                self.context.setVelocitiesToTemperature(settings.temperature, int(seed % 2**31))
+                self.context.getIntegrator().step(round(settings.anneal * 1000))
+                self._descend(settings.restraint, settings.iterations)
+            found = self._positions().astype(np.float32)
+            self.context.setPositions(found.astype(float))
+            energy = self._energy()
+        except require("openmm").OpenMMException as error:
+            self._begin()  # whether the old one is usable is not worth knowing
+            raise MinimisationError(f"OpenMM: {error}") from None
+        if not (np.isfinite(found).all() and energy < STUCK * len(x)):
+            raise MinimisationError(f"the energy stayed at {energy:.3g} kJ/mol")
+        return found
+
+    # -- the stages --------------------------------------------------------------------------
+
+    def _part(self, untangle: bool) -> None:
+        """Bonds, angles, torsions and guards alone: finite forces, however atoms overlap."""
+        restraint = self.settings.restraint * (_FREE if untangle else 1.0)
+        self.context.setParameter("reach", 1.1)
+        self.context.getIntegrator().setIntegrationForceGroups({BONDED, GUARDS})
+        self._descend(restraint, (4 if untangle else 1) * _PARTING)
+        self.context.getIntegrator().setIntegrationForceGroups({BONDED, NONBONDED, GUARDS})
+        self.context.setParameter("reach", 1.0)
+        if untangle:
+            self._hold(self._positions())
+
+    def _settle(self) -> None:
+        """Side chains and hydrogens, then all atoms."""
+        settings = self.settings
+        self._descend(_FAST * max(settings.restraint, 1000.0), -(-settings.iterations // 2))
+        self._descend(settings.restraint, settings.iterations)
+
+    def _descend(self, restraint: float, iterations: int) -> None:
+        self.context.setParameter("spring", restraint)
+        minimizer = require("openmm").LocalEnergyMinimizer
+        minimizer.minimize(self.context, self.settings.tolerance, iterations)
+
+    # -- the Context -------------------------------------------------------------------------
+
+    def _hold(self, x: np.ndarray) -> None:
+        springs = self.protein.springs
+        for k, atom in enumerate(self.protein.backbone.tolist()):
+            springs.setParticleParameters(k, atom, x[atom])
+        springs.updateParametersInContext(self.context)
+
+    def _positions(self) -> np.ndarray:
+        return self.context.getState(getPositions=True).getPositions(asNumpy=True)._value
+
+    def _energy(self) -> float:
+        state = self.context.getState(getEnergy=True, groups={BONDED, NONBONDED})
+        return float(state.getPotentialEnergy()._value)
+
+
+def find_platform(name: str) -> tuple[openmm.Platform, dict[str, str]]:
+    """A platform, and one thread where it has a choice: processes share the cores."""
+    mm = require("openmm")
+    names = [mm.Platform.getPlatform(i).getName() for i in range(mm.Platform.getNumPlatforms())]
+    if name not in names:
+        raise SLMError(f"platform is {name!r}; this OpenMM has {', '.join(names)}")
+    return mm.Platform.getPlatformByName(name), {"Threads": "1"} if name == "CPU" else {}

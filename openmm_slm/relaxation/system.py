@@ -1,0 +1,218 @@
+"""The System of a protein: the user's force field, and what keeps a minimisation on its way.
+
+Three groups of forces: `BONDED` and `NONBONDED` are the force field, and their sum is the energy
+that reports have; `GUARDS` are restraints that no report counts:
+
+- springs on N, CA, C and O (parameter ``spring``, kJ/mol/nm^2);
+- omega towards 180 degrees (before proline, towards the nearer of 0 and 180):
+  k (1 - cos(omega - 180))^2, flat at the bottom: 0.1 kJ/mol at 10 degrees, 7 at 30;
+- CA, and CB of isoleucine and threonine, towards the hand of L residues, by the same function of
+  the torsions (CA, N, C, CB) and (CA, N, C, HA) about 34 and -32 degrees: nothing for L residues,
+  but a way back for D residues, which no force field has;
+- 0.5 k (d - r)^2 for atoms more than three bonds apart closer than d, which is 0.26 nm for two
+  heavy atoms: without it salt bridges in vacuum end under 0.25 nm. Atoms that lie on each other
+  part by it in finite steps before the force field, whose forces would be infinite, is there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import SLMError, require
+from .judging import FrameJudge
+from .settings import RelaxationSettings
+
+if TYPE_CHECKING:
+    import mdtraj
+    import openmm
+
+BONDED, NONBONDED, GUARDS = range(3)
+_RADII = {"heavy": 0.13, "H": 0.085, "polar H": 0.03}  # nm; an H of O-H..O may come to 0.16
+_REPULSION = 1e5  # kJ/mol/nm^2
+_PLANAR, _HANDED = 400.0, 1000.0  # kJ/mol
+_AT_L, _AT_H = np.radians(34.0), np.radians(-32.0)
+
+
+@dataclass(frozen=True, eq=False)
+class ProteinSystem:
+    """A System, the springs of its backbone, and the lengths its bonds should have.
+
+    Attributes
+    ----------
+    system : openmm.System
+    springs : openmm.CustomExternalForce
+        One particle for each of `backbone`, with the parameters x0, y0, z0.
+    backbone : ndarray, int [B]
+        N, CA, C and O.
+    bonds : ndarray, int [M, 2]
+    lengths : ndarray [M]
+        Of the force field (nm).
+    """
+
+    system: openmm.System
+    springs: openmm.CustomExternalForce
+    backbone: np.ndarray
+    bonds: np.ndarray
+    lengths: np.ndarray
+
+
+def create_system(topology: openmm.app.Topology, settings: RelaxationSettings) -> openmm.System:
+    """``ForceField(...).createSystem(...)`` with the solvent; no constraints, no guards.
+
+    Raises
+    ------
+    SLMError
+        A file that cannot be read, or a residue that the force field does not have.
+    """
+    app, mm = require("openmm.app"), require("openmm")
+    files = [*settings.forcefield, *(["implicit/gbn2.xml"] if settings.solvent == "gbn2" else [])]
+    try:
+        field = app.ForceField(*files)
+    except Exception as error:  # OpenMM raises whatever its XML reader meets
+        raise SLMError(
+            f"force field {', '.join(settings.forcefield)}: {_first_line(error)}; name files that "
+            "OpenMM has, as amber14-all.xml, or paths of your own"
+        ) from None
+    try:
+        system = field.createSystem(
+            topology, nonbondedMethod=app.CutoffNonPeriodic, nonbondedCutoff=settings.cutoff,
+            constraints=None, rigidWater=False, removeCMMotion=False,
+        )  # fmt: skip
+    except (ValueError, KeyError) as error:
+        raise SLMError(
+            f"{', '.join(settings.forcefield)} does not fit: {_first_line(error)} If atoms are "
+            "missing, run openmm_slm.complete first; leave out what is not protein "
+            "(Trajectory.atom_slice), or name the file that has it"
+        ) from None
+    if settings.solvent == "obc2":
+        system.addForce(_native_obc2(mm, topology, system, settings.cutoff))
+    return system
+
+
+def _first_line(error: Exception) -> str:
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return text if text.endswith(".") else text + "."
+
+
+def _native_obc2(mm, topology, system: openmm.System, cutoff: float) -> openmm.GBSAOBCForce:
+    """What ``implicit/obc2.xml`` says, as a GBSAOBCForce: several times faster on a CPU."""
+    parameters = require("openmm.app.internal.customgbforces").GBSAOBC2Force
+    (nonbonded,) = (f for f in system.getForces() if isinstance(f, mm.NonbondedForce))
+    nonbonded.setReactionFieldDielectric(1.0)
+    force = mm.GBSAOBCForce()
+    for i, (radius, scale) in enumerate(parameters.getStandardParameters(topology)):
+        force.addParticle(nonbonded.getParticleParameters(i)[0], radius, scale)
+    force.setNonbondedMethod(mm.GBSAOBCForce.CutoffNonPeriodic)
+    force.setCutoffDistance(cutoff)
+    return force
+
+
+def guarded_system(
+    topology: mdtraj.Topology, judge: FrameJudge, settings: RelaxationSettings
+) -> ProteinSystem:
+    """`create_system`, its forces sorted into groups, and the guards."""
+    mm = require("openmm")
+    system = create_system(topology.to_openmm(), settings)
+    for force in system.getForces():
+        long_range = not isinstance(force, (mm.HarmonicBondForce, mm.HarmonicAngleForce)) and any(
+            name in type(force).__name__ for name in ("Nonbonded", "GB")
+        )
+        force.setForceGroup(NONBONDED if long_range else BONDED)
+    bonds, lengths = _bond_lengths(mm, topology, system)
+    backbone = judge.index[:, :4][judge.index[:, :4] >= 0]
+    springs = _springs(mm, backbone)
+    for force in (springs, _torsions(mm, topology, judge), _repulsion(mm, topology, system)):
+        force.setForceGroup(GUARDS)
+        system.addForce(force)
+    return ProteinSystem(system, springs, backbone, bonds, lengths)
+
+
+def _bond_lengths(mm, topology, system) -> tuple[np.ndarray, np.ndarray]:
+    """Bonds of the topology [M, 2] that the force field has, and their lengths there [M]."""
+    real = {frozenset((a.index, b.index)) for a, b in topology.bonds}
+    found = {}
+    for force in system.getForces():  # CHARMM's Urey-Bradley terms are harmonic bonds too
+        if isinstance(force, mm.HarmonicBondForce):
+            for k in range(force.getNumBonds()):
+                i, j, length, _ = force.getBondParameters(k)
+                if frozenset((i, j)) in real:
+                    found[i, j] = length._value
+    pairs = np.array(list(found), int).reshape(-1, 2)
+    return pairs, np.array(list(found.values()))
+
+
+def _springs(mm, backbone: np.ndarray) -> openmm.CustomExternalForce:
+    force = mm.CustomExternalForce("0.5*spring*((x-x0)^2+(y-y0)^2+(z-z0)^2)")
+    force.addGlobalParameter("spring", 0.0)
+    for name in ("x0", "y0", "z0"):
+        force.addPerParticleParameter(name)
+    for atom in backbone.tolist():
+        force.addParticle(atom, [0.0, 0.0, 0.0])
+    return force
+
+
+def _torsions(mm, topology, judge: FrameJudge) -> openmm.PeriodicTorsionForce:
+    """Guards of omega and of handedness, as periodic torsions: native, and fast everywhere."""
+    force = mm.PeriodicTorsionForce()
+
+    def towards(atoms, angle: float, k: float) -> None:
+        """k (1 - cos(torsion - angle))^2, but for a constant."""
+        force.addTorsion(*atoms, 1, angle + np.pi, 2 * k)
+        force.addTorsion(*atoms, 2, 2 * angle, k / 2)
+
+    def planar(atoms, k: float) -> None:
+        """k sin(torsion)^4, but for a constant."""
+        force.addTorsion(*atoms, 2, np.pi, k / 2)
+        force.addTorsion(*atoms, 4, 0.0, k / 8)
+
+    hydrogens = _hydrogens(topology)
+    for row, letter in enumerate(judge.sequence):
+        here = judge.index[row].tolist()
+        n, ca, c, _, cb = here[:5]
+        if row and not judge.chain_break[row]:
+            before = judge.index[row - 1].tolist()
+            omega = before[1], before[2], n, ca
+            if letter == "P" or judge.cis_allowed[row]:
+                planar(omega, _PLANAR)
+            else:
+                towards(omega, np.pi, _PLANAR)
+        centres = [(ca, n, c, cb)] if letter != "X" and cb >= 0 else []
+        if letter in "IT" and min(here[4:7]) >= 0:
+            centres.append((cb, ca, here[5], here[6]))
+        for centre, a, b, last in centres:
+            towards((centre, a, b, last), _AT_L, _HANDED)
+            for hydrogen in hydrogens.get(centre, ()):
+                towards((centre, a, b, hydrogen), _AT_H, _HANDED)
+    return force
+
+
+def _hydrogens(topology: mdtraj.Topology) -> dict[int, list[int]]:
+    """Hydrogens bonded to each atom."""
+    found: dict[int, list[int]] = {}
+    for pair in topology.bonds:
+        for one, other in (pair, pair[::-1]):
+            if one.element.symbol == "H":
+                found.setdefault(other.index, []).append(one.index)
+    return found
+
+
+def _repulsion(mm, topology, system) -> openmm.CustomNonbondedForce:
+    force = mm.CustomNonbondedForce(f"0.5*{_REPULSION}*max(0, reach*(r1+r2)-r)^2")
+    force.addPerParticleParameter("r")
+    force.addGlobalParameter("reach", 1.0)
+    kind = ["H" if atom.element.symbol == "H" else "heavy" for atom in topology.atoms]
+    for parent, hydrogens in _hydrogens(topology).items():
+        if topology.atom(parent).element.symbol in ("N", "O", "S"):
+            for i in hydrogens:
+                kind[i] = "polar H"
+    for name in kind:
+        force.addParticle([_RADII[name]])
+    (nonbonded,) = (f for f in system.getForces() if isinstance(f, mm.NonbondedForce))
+    for k in range(nonbonded.getNumExceptions()):  # OpenMM wants one list for all forces
+        force.addExclusion(*nonbonded.getExceptionParameters(k)[:2])
+    force.setNonbondedMethod(mm.CustomNonbondedForce.CutoffNonPeriodic)
+    force.setCutoffDistance(0.3)
+    return force

@@ -1,0 +1,87 @@
+"""Several frames at once: copies far apart in one System, for platforms that small ones idle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from ..errors import SLMError, require
+from .frame import FrameRelaxer, RelaxedFrame
+from .judging import FrameJudge
+from .minimiser import ROUGH, FrameMinimiser, MinimisationError
+
+_MORE = 2  # times the iterations: copies share the length of each step
+
+
+class TiledRelaxer:
+    """Minimises frames K at a time; those that do not come out valid are done again alone.
+
+    Parameters
+    ----------
+    alone : FrameRelaxer
+    copies : int
+        K.
+
+    Raises
+    ------
+    SLMError
+        Annealing is asked for: velocities of one frame would depend on the others.
+    """
+
+    def __init__(self, alone: FrameRelaxer, copies: int) -> None:
+        if alone.settings.anneal:
+            raise SLMError(f"copies is {copies} with anneal; frames are annealed with copies=1")
+        self.alone, self.copies = alone, copies
+        md, one = require("mdtraj"), alone.judge
+        topology, many = one.topology, md.Topology()
+        for _ in range(copies):
+            many = many.join(topology)
+        length = len(one.sequence)
+        rows = [k * length + row for k in range(copies) for row in np.flatnonzero(one.cis_allowed)]
+        settings = alone.settings
+        settings = replace(
+            settings, iterations=_MORE * settings.iterations, cis_allowed=rows, disulfides=None
+        )
+        judge = FrameJudge(many, None, rows)
+        self.minimiser = FrameMinimiser(many, judge, settings)
+
+    def relax(
+        self, xyz: np.ndarray, first: int, done: Callable[[], object] = lambda: None
+    ) -> list[RelaxedFrame]:
+        """Relax frames [F, A, 3], numbered from `first` on."""
+        energy = np.full(len(xyz), np.nan)
+        usable = [i for i, x in enumerate(xyz) if not self.alone.minimiser.unusable(x)]
+        for i in usable:
+            energy[i] = self.alone.minimiser.energy(xyz[i])
+        calm = energy < ROUGH * xyz.shape[1]
+        out: dict[int, RelaxedFrame] = {}
+        # Rough frames are parted first, calm ones are not: they do not go together.
+        for group in ([i for i in usable if calm[i]], [i for i in usable if not calm[i]]):
+            for start in range(0, len(group), self.copies):
+                frames = group[start : start + self.copies]
+                for i, x in zip(frames, self._together(xyz[frames]), strict=False):
+                    if self.alone.valid(x):
+                        after = self.alone.minimiser.energy(x)
+                        out[i] = RelaxedFrame(x, float(energy[i]), after)
+                        done()
+        for i in sorted(set(range(len(xyz))) - out.keys()):
+            out[i] = self.alone.relax(xyz[i], first + i)
+            done()
+        return [out[i] for i in range(len(xyz))]
+
+    def _together(self, xyz: np.ndarray) -> Iterable[np.ndarray]:
+        """Minimised frames of at most K; none where that failed for all together."""
+        centre = xyz.mean(1, keepdims=True)
+        apart = np.ptp(xyz, axis=1).max() + 2 * self.alone.settings.cutoff + 1.0
+        side = int(np.ceil(self.copies ** (1 / 3)))
+        sites = apart * np.stack(np.unravel_index(np.arange(self.copies), (side,) * 3), -1)
+        sites = sites[:, None] - sites.mean(0)
+        filled = np.resize(xyz - centre, (self.copies, *xyz.shape[1:]))  # repeated to fill
+        try:
+            found = self.minimiser.minimise((filled + sites).reshape(-1, 3))
+        except MinimisationError:
+            return []
+        found = found.reshape(filled.shape) - sites
+        return (found[: len(xyz)] + centre).astype(np.float32)

@@ -23,7 +23,7 @@ LEVELS = [
     ("errors",),
     ("configuration",),
     ("sequence", "geometry"),
-    ("structure", "structure_files", "overlaps", "projection"),
+    ("structure", "structure_files", "overlaps", "projection", "normal_modes"),
     ("contacts", "ramachandran", "allatom.disulfides", "allatom.rotamers"),
     ("validity",),
     ("frames",),
@@ -31,7 +31,7 @@ LEVELS = [
     ("layers", "models.storage"),
     ("tokenizer", "language", "allatom", "relaxation", "comparison"),
     ("models", "settings", "output", "plots"),
-    ("ensemble", "completion", "training", "preparation", "seeding"),
+    ("ensemble", "completion", "relaxing", "training", "preparation", "seeding"),
     ("runs", "benchmarks"),
     ("cli_common", "cli_train", "cli_benchmark"),
     ("cli",),
@@ -47,8 +47,10 @@ LIGHT = (
     "ramachandran",
     "projection",
     "overlaps",
+    "normal_modes",
     "comparison",
     "relaxation",
+    "relaxation.relaxer",
 )
 HEAVY = ("torch", "openmm", "mdtraj", "scipy", "pandas", "matplotlib", "parmed", "gemmi")
 
@@ -120,6 +122,7 @@ def test_every_public_name_can_be_called(tmp_path):
     structure = openmm_slm.load_structure(traj)
     fields = {name: getattr(structure, name) for name in structure.__dataclass_fields__}
     generator = openmm_slm.EnsembleGenerator.from_pretrained(**quiet)
+    full = openmm_slm.complete(traj, progress=False, **quiet)
     calls = {
         "generate_ensemble": lambda f: f("ACDEFG", n=1, seed=0, progress=False, **quiet),
         "EnsembleGenerator": lambda f: f(generator.tokenizer, generator.language_model),
@@ -131,6 +134,7 @@ def test_every_public_name_can_be_called(tmp_path):
         ),
         "complete": lambda f: f(traj, progress=False, **quiet),
         "geometry_report": lambda f: f(traj),
+        "relax": lambda f: f(full, iterations=5, progress=False).report,
         "compare": lambda f: f(wobbling, wobbling, tica_lag=None, n_bootstrap=2),
         "load_structure": lambda f: f(traj),
         "read_structure": lambda f: f(tmp_path / "x.pdb"),

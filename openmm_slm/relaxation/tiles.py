@@ -12,8 +12,6 @@ from .frame import FrameRelaxer, RelaxedFrame
 from .judging import FrameJudge
 from .minimiser import ROUGH, FrameMinimiser, MinimisationError
 
-_MORE = 2  # times the iterations: copies share the length of each step
-
 
 class TiledRelaxer:
     """Minimises frames K at a time; those that do not come out valid are done again alone.
@@ -40,10 +38,7 @@ class TiledRelaxer:
             many = many.join(topology)
         length = len(one.sequence)
         rows = [k * length + row for k in range(copies) for row in np.flatnonzero(one.cis_allowed)]
-        settings = alone.settings
-        settings = replace(
-            settings, iterations=_MORE * settings.iterations, cis_allowed=rows, disulfides=None
-        )
+        settings = replace(alone.settings, cis_allowed=rows, disulfides=None)
         judge = FrameJudge(many, None, rows)
         self.minimiser = FrameMinimiser(many, judge, settings)
 

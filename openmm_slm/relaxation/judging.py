@@ -9,7 +9,7 @@ import numpy as np
 
 from ..allatom.disulfides import parse_disulfides
 from ..errors import SLMError, require
-from ..geometry import rmsd
+from ..geometry import chirality, rmsd
 from ..structure import from_trajectory, protein_chains
 from ..validity import OXT_NAMES, Report, all_atom_report
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 _LIMITS = {"c_n_deviation_nm": ("C-N", 0.015), "bond_deviation_nm": ("N-CA or CA-C", 0.01)}
 _COUNTS = {
-    "wrong_omega": "cis or twisted peptide",
-    "d_residues": "D residue",
+    "wrong_omega": "cis or twisted peptides",
+    "d_residues": "D residues",
     "wrong_cb": "CB of the wrong hand",
-    "clashes": "heavy-atom pair under 0.25 nm",
-    "pierced_rings": "pierced ring",
+    "clashes": "heavy-atom pairs under 0.25 nm",
+    "pierced_rings": "pierced rings",
 }
 
 
@@ -110,6 +110,16 @@ class FrameJudge:
             terminal_oxygen=oxygen, disulfides=self.disulfides, cis_allowed=self.cis_allowed,
         )  # fmt: skip
 
+    def wrong_hands(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """bool [L], twice: residues of a frame [A, 3] whose CA is D, or whose CB is wrong."""
+        atoms = self.atom14(x[None])[0].astype(np.float64)
+        letters = np.array(list(self.sequence), "<U1")
+        n, ca, c, _, cb, one, two = (atoms[:, slot] for slot in range(7))
+        with np.errstate(invalid="ignore"):
+            at_ca = (chirality(n, ca, c, cb) <= 0) & (letters != "X")
+            at_cb = (chirality(ca, cb, one, two) <= 0) & np.isin(letters, ("I", "T"))
+        return at_ca, at_cb
+
     def moved(self, before: np.ndarray, after: np.ndarray) -> dict[str, np.ndarray]:
         """RMSD [F] (nm) of CA, and of heavy atoms, between frames [F, A, 3], superposed."""
         heavy = self.index[self.index >= 0]
@@ -135,5 +145,5 @@ def faults(report: Report, frame: int) -> str:
     ]
     for column, what in _COUNTS.items():
         if count := int(report[column][frame]):
-            found.append(f"{count} {what}{'s' if count > 1 and not what.startswith('CB') else ''}")
+            found.append(f"{what}: {count}")
     return "; ".join(found)

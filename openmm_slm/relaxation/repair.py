@@ -14,11 +14,12 @@ import numpy as np
 
 from ..contacts import OXT, SLOTS, bonding, pierced_rings
 from ..errors import require
-from ..geometry import superpose
+from ..geometry import _unit, superpose
 from ..projection import close_peptide_bonds
 from ..validity import CLASH
 from .judging import FrameJudge
 from .minimiser import FrameMinimiser, MinimisationError
+from .system import hydrogens
 
 DRAWN_IN = 0.2  # of the distance from CB (CA) at which side chains start to grow again
 
@@ -32,6 +33,7 @@ class Repairs:
         self._owner = np.full(judge.topology.n_atoms, -1)  # row of each atom of the protein
         for row, residue in enumerate(judge.residues):
             self._owner[[atom.index for atom in residue.atoms]] = row
+        self._hydrogens = hydrogens(judge.topology)
 
     def attempts(
         self, x: np.ndarray, found: np.ndarray | None, number: int
@@ -48,19 +50,48 @@ class Repairs:
             Of the frame.
         """
         starts = {
-            "minimised again": lambda: (found, False),
-            "side chains regrown": lambda: (self._drawn_in(x if found is None else found), False),
-            "untangled": lambda: (x, True),
-            "projected": lambda: (self._projected(x), True),
+            "turned to L": lambda last: (self._turned(last), False),
+            "minimised again": lambda last: (last, False),
+            "side chains regrown": lambda last: (self._drawn_in(last), False),
+            "untangled": lambda _: (x, True),
+            "projected": lambda _: (self._turned(self._projected(x), always=True), True),
         }
+        last = x if found is None else found
         for name, start in starts.items():
-            begin, untangle = start()
-            if begin is None:
+            begin, untangle = start(last)
+            if begin is None or (found is None and begin is x and not untangle):
                 continue
             try:
-                yield name, self.minimiser.minimise(begin, number, untangle)
+                last = self.minimiser.minimise(begin, number, untangle)
             except MinimisationError:
                 continue
+            yield name, last
+
+    def _turned(self, x: np.ndarray, always: bool = False) -> np.ndarray | None:
+        """Side chains of D residues on the other side of CA, branches of a wrong CB exchanged.
+
+        A side chain and HA change places by half a turn about the axis between them, which keeps
+        the hand of CB; where that is wrong too, and in proline, by reflection in the plane of N,
+        CA and C. None if there is nothing to turn, unless `always`.
+        """
+        at_ca, at_cb = self.judge.wrong_hands(x)
+        if not (at_ca.any() or at_cb.any()):
+            return x if always else None
+        x = x.copy()
+        for row in np.flatnonzero(at_ca | at_cb).tolist():
+            n, ca, c, _, cb = self.judge.index[row, :5].tolist()
+            side = self._side_chain(row)
+            if at_ca[row]:
+                beside = [*side, cb, *self._hydrogens_of(ca)]
+                if at_cb[row] or self.judge.sequence[row] == "P":
+                    x[beside] = _reflected(x[beside], x[ca], x[n] - x[ca], x[c] - x[ca])
+                else:
+                    axis = _unit(_unit(x[n] - x[ca]) + _unit(x[c] - x[ca]))
+                    away = x[beside] - x[ca]
+                    x[beside] = x[ca] + 2 * (away @ axis)[:, None] * axis - away
+            else:
+                x[side] = _reflected(x[side], x[cb], x[ca] - x[cb], x[n] - x[cb])
+        return x
 
     def _drawn_in(self, x: np.ndarray) -> np.ndarray | None:
         """Side chains in or near a pierced ring, a clash or a wrong hand, drawn in to CB."""
@@ -71,15 +102,18 @@ class Repairs:
         for row in rows.tolist():
             slots = self.judge.index[row]
             centre = slots[4] if slots[4] >= 0 else slots[1]
-            main = slots[[0, 1, 2, 3, 4]]
-            atoms = np.flatnonzero(self._owner == row)
-            side = [i for i in atoms.tolist() if i not in main and self._in_side_chain(i)]
+            side = self._side_chain(row)
             x[side] = x[centre] + DRAWN_IN * (x[side] - x[centre])
         return x
 
-    def _in_side_chain(self, atom: int) -> bool:
-        name = self.judge.topology.atom(atom).name
-        return name not in ("H", "HN", "HA", "HA2", "HA3", "H1", "H2", "H3", "OXT")
+    def _side_chain(self, row: int) -> list[int]:
+        """Atoms of a residue beyond CB, hydrogens of CB included."""
+        main = {*self.judge.index[row, :5].tolist(), int(self.judge.oxygen[row])}
+        main |= {h for i in (0, 1) for h in self._hydrogens_of(int(self.judge.index[row, i]))}
+        return [i for i in np.flatnonzero(self._owner == row).tolist() if i not in main]
+
+    def _hydrogens_of(self, atom: int) -> list[int]:
+        return self._hydrogens.get(atom, [])
 
     def _faulty(self, x: np.ndarray) -> np.ndarray:
         """Rows whose side chains have to do with a pierced ring or a clash."""
@@ -113,3 +147,9 @@ class Repairs:
         out[own] = np.einsum("aij,aj->ai", rotation[row], x[own]) + shift[row]
         out[judge.index[:, :4]] = closed[0]
         return out
+
+
+def _reflected(x: np.ndarray, origin: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Points [P, 3] mirrored in the plane through `origin` along a and b."""
+    normal = _unit(np.cross(a, b))
+    return x - 2 * ((x - origin) @ normal)[:, None] * normal

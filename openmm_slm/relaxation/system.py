@@ -78,7 +78,8 @@ def create_system(topology: openmm.app.Topology, settings: RelaxationSettings) -
         ) from None
     try:
         system = field.createSystem(
-            topology, nonbondedMethod=app.CutoffNonPeriodic, nonbondedCutoff=settings.cutoff,
+            topology, nonbondedMethod=app.CutoffNonPeriodic,
+            nonbondedCutoff=settings.cutoff * require("openmm.unit").nanometer,
             constraints=None, rigidWater=False, removeCMMotion=False,
         )  # fmt: skip
     except (ValueError, KeyError) as error:
@@ -103,6 +104,7 @@ def _native_obc2(mm, topology, system: openmm.System, cutoff: float) -> openmm.G
     (nonbonded,) = (f for f in system.getForces() if isinstance(f, mm.NonbondedForce))
     nonbonded.setReactionFieldDielectric(1.0)
     force = mm.GBSAOBCForce()
+    force.setSolventDielectric(78.5)  # as the file; the default of the class is 78.3
     for i, (radius, scale) in enumerate(parameters.getStandardParameters(topology)):
         force.addParticle(nonbonded.getParticleParameters(i)[0], radius, scale)
     force.setNonbondedMethod(mm.GBSAOBCForce.CutoffNonPeriodic)
@@ -168,7 +170,7 @@ def _torsions(mm, topology, judge: FrameJudge) -> openmm.PeriodicTorsionForce:
         force.addTorsion(*atoms, 2, np.pi, k / 2)
         force.addTorsion(*atoms, 4, 0.0, k / 8)
 
-    hydrogens = _hydrogens(topology)
+    bonded = hydrogens(topology)
     for row, letter in enumerate(judge.sequence):
         here = judge.index[row].tolist()
         n, ca, c, _, cb = here[:5]
@@ -184,12 +186,12 @@ def _torsions(mm, topology, judge: FrameJudge) -> openmm.PeriodicTorsionForce:
             centres.append((cb, ca, here[5], here[6]))
         for centre, a, b, last in centres:
             towards((centre, a, b, last), _AT_L, _HANDED)
-            for hydrogen in hydrogens.get(centre, ()):
+            for hydrogen in bonded.get(centre, ()):
                 towards((centre, a, b, hydrogen), _AT_H, _HANDED)
     return force
 
 
-def _hydrogens(topology: mdtraj.Topology) -> dict[int, list[int]]:
+def hydrogens(topology: mdtraj.Topology) -> dict[int, list[int]]:
     """Hydrogens bonded to each atom."""
     found: dict[int, list[int]] = {}
     for pair in topology.bonds:
@@ -204,9 +206,9 @@ def _repulsion(mm, topology, system) -> openmm.CustomNonbondedForce:
     force.addPerParticleParameter("r")
     force.addGlobalParameter("reach", 1.0)
     kind = ["H" if atom.element.symbol == "H" else "heavy" for atom in topology.atoms]
-    for parent, hydrogens in _hydrogens(topology).items():
+    for parent, around in hydrogens(topology).items():
         if topology.atom(parent).element.symbol in ("N", "O", "S"):
-            for i in hydrogens:
+            for i in around:
                 kind[i] = "polar H"
     for name in kind:
         force.addParticle([_RADII[name]])

@@ -173,7 +173,7 @@ def test_one_seed_is_logged_and_one_warning_for_long_chains(caplog):
     [
         ({"sidechains": "scwrl"}, "packer, pdbfixer"), ({"ph": 15}, "0 to 14"),
         ({"disulfides": [(0, 4)]}, "not CYS"), ({"disulfides": "all"}, "'auto', 'none' or pairs"),
-        ({"relax": True}, "relax"), ({"template": "x.pdb"}, "template"),
+        ({"relax": "all"}, "relax is .all."), ({"template": "x.pdb"}, "template"),
         ({"noise": 0.3}, "noise"), ({"resample": "1-3"}, "resample"), ({"rounds": 2}, "rounds"),
         ({"n": 0}, "n is 0"), ({"n": -3}, "n is -3"), ({"n": 1.5}, "n is 1.5"),
         ({"temperature": 0}, "temperature is 0"), ({"top_p": 2}, "top_p is 2"),

@@ -217,7 +217,7 @@ def solvents() -> None:
     """Seconds a frame on one thread."""
     import openmm_slm
 
-    for solvent, n in (("vacuum", 9), ("obc2", 9), ("gbn2", 3)):
+    for solvent, n in (("vacuum", 9), ("obc2", 5), ("gbn2", 1)):
         seconds = []
         for i in range(n):
             start = time.perf_counter()

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import openmm
 
 CLOSEST = 0.002  # nm; atoms closer than this have no direction in which to part
-STRETCHED = 0.1  # nm; a bond so far from its length is no bond of this molecule
+STRETCHED = 0.3  # nm; a bond so far from its length is no bond of this molecule
+DISTORTED = 0.05  # nm; nor are these coordinates its own where half of the bonds are so far off
 ROUGH = 10.0  # kJ/mol per atom; above, atoms are parted before the force field is there
 STUCK = 100.0  # kJ/mol per atom; a minimisation that ends above has failed
 _PARTING = 100  # iterations
@@ -76,6 +77,11 @@ class FrameMinimiser:
             return (
                 f"{(off > STRETCHED).sum()} bonds are off by more than {STRETCHED} nm, the worst "
                 f"from {one} to {other}: {length[worst]:.3f} nm"
+            )
+        if len(off) and (off > DISTORTED).mean() > 0.5:
+            return (
+                f"{(off > DISTORTED).sum()} of {len(off)} bonds are off by more than {DISTORTED} "
+                "nm (another scale?)"
             )
         return ""
 

@@ -85,7 +85,7 @@ class _Worker:
         try:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                env={**os.environ, **threads},
+                env={**os.environ, **threads}, start_new_session=True,
             )  # fmt: skip
         except OSError as error:
             raise SLMError(f"no worker process ({error}); use processes=1") from None
@@ -116,7 +116,7 @@ class _Worker:
 
 def serve() -> None:
     """What a worker does: topology and settings, then frame after frame, until the pipe ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer, everywhere
     # Whatever a library prints must not get between the results.
     results = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

@@ -143,7 +143,7 @@ def repair() -> None:
     """Frames spoiled on purpose, and samples whose peptides were not closed."""
     import openmm_slm
 
-    n = 40
+    n = 20
     for name in ("BPTI", "ubiquitin"):
         cases = {
             kind: spoiled(sample(name, n), kind)

@@ -5,7 +5,7 @@ that reports have; `GUARDS` are restraints that no report counts:
 
 - springs on N, CA, C and O (parameter ``spring``, kJ/mol/nm^2);
 - omega towards 180 degrees (before proline, towards the nearer of 0 and 180):
-  k (1 - cos(omega - 180))^2, flat at the bottom: 0.1 kJ/mol at 10 degrees, 7 at 30;
+  k (1 - cos(omega - 180))^2, flat at the bottom: 0.3 kJ/mol at 10 degrees, 27 at 30;
 - CA, and CB of isoleucine and threonine, towards the hand of L residues, by the same function of
   the torsions (CA, N, C, CB) and (CA, N, C, HA) about 34 and -32 degrees: nothing for L residues,
   but a way back for D residues, which no force field has;
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 BONDED, NONBONDED, GUARDS = range(3)
 _RADII = {"heavy": 0.13, "H": 0.085, "polar H": 0.03}  # nm; an H of O-H..O may come to 0.16
 _REPULSION = 1e5  # kJ/mol/nm^2
-_PLANAR, _HANDED = 400.0, 1000.0  # kJ/mol
+_PLANAR, _HANDED = 1500.0, 1000.0  # kJ/mol
 _AT_L, _AT_H = np.radians(34.0), np.radians(-32.0)
 
 

@@ -37,6 +37,18 @@ def sample(name: str, n: int, **options):
     return openmm_slm.generate_ensemble(PROTEINS[name], n, seed=1, device="cpu", **QUIET, **options)
 
 
+@lru_cache(maxsize=20)
+def relaxed(name: str, n: int):
+    import openmm_slm
+
+    return openmm_slm.relax(sample(name, n), **QUIET)
+
+
+def frames(name: str) -> int:
+    """Samples of which the share of valid ones is stated."""
+    return 20 if name in ("lysozyme", "myoglobin") else 40
+
+
 def speed() -> None:
     """Worker processes, as the user calls it: report and start of the processes included."""
     import openmm_slm
@@ -55,7 +67,7 @@ def tiles() -> None:
     """Eight copies in one System against one by one, one thread each."""
     import openmm_slm
 
-    for name, n in (("BPTI", 40), ("myoglobin", 16)):
+    for name, n in (("BPTI", 16), ("myoglobin", 8)):
         traj = sample(name, n)
         seconds, results = [], []
         for options in ({"processes": 1}, {"copies": 8}):
@@ -64,12 +76,12 @@ def tiles() -> None:
             seconds.append((time.perf_counter() - start) / n)
         one, many = results
         off = np.linalg.norm(one.trajectory.xyz - many.trajectory.xyz, axis=-1)
-        frames = 10 * np.sqrt((off**2).mean(1))
+        apart = 10 * np.sqrt((off**2).mean(1))
         same = (one.report["valid"] == many.report["valid"]).sum()
         print(
             f"tiles: {name}: one by one {seconds[0]:.2f} s a frame, 8 copies {seconds[1]:.2f} s; "
             f"same verdict {same} of {n}; RMSD between them (all atoms) median "
-            f"{np.median(frames):.3f} A, largest {frames.max():.2f} A",
+            f"{np.median(apart):.3f} A, largest {apart.max():.2f} A",
             flush=True,
         )
 
@@ -88,12 +100,9 @@ def summary(report: dict, n: int) -> str:
 
 def valid() -> None:
     """Default samples, before and after."""
-    import openmm_slm
-
     for name in PROTEINS:
-        n = 40 if name in ("lysozyme", "myoglobin") else 100
-        result = openmm_slm.relax(sample(name, n), **QUIET)
-        report = result.report
+        n = frames(name)
+        report = relaxed(name, n).report
         good = report["valid"]
         closest = 10 * report["closest_heavy_nm"][good].min()
         print(
@@ -144,7 +153,7 @@ def repair() -> None:
     import openmm_slm
 
     n = 20
-    for name in ("BPTI", "ubiquitin"):
+    for name in ("BPTI", "villin"):
         cases = {
             kind: spoiled(sample(name, n), kind)
             for kind in ("a D residue", "a twisted peptide", "noise of 0.6 A on N, CA, C and O")
@@ -180,15 +189,13 @@ def energy() -> None:
         print(f"energy: {field}: largest relative difference {max(off):.1e} of 10 frames")
 
 
-def md() -> None:
+def md(names=("chignolin", "villin", "GB1", "BPTI", "ubiquitin")) -> None:
     """1,000 steps of 2 fs from 20 valid frames of five proteins."""
     from openmm import LangevinMiddleIntegrator, Platform, app, unit
 
-    import openmm_slm
-
     rng = np.random.default_rng(0)
-    for name in ("chignolin", "villin", "GB1", "BPTI", "ubiquitin"):
-        result = openmm_slm.relax(sample(name, 100), **QUIET)
+    for name in names:
+        result = relaxed(name, frames(name))
         chosen = rng.choice(np.flatnonzero(result.report["valid"]), 20, replace=False)
         topology = result.trajectory.topology.to_openmm()
         for field in FIELDS:
@@ -198,7 +205,7 @@ def md() -> None:
             )  # fmt: skip
             integrator = LangevinMiddleIntegrator(300, 1, 0.002)
             platform = Platform.getPlatformByName("CPU")
-            simulation = app.Simulation(topology, system, integrator, platform, {"Threads": "2"})
+            simulation = app.Simulation(topology, system, integrator, platform, {"Threads": "1"})
             sound = 0
             for x in result.trajectory.xyz[chosen]:
                 simulation.context.setPositions(x)
@@ -215,13 +222,16 @@ def md() -> None:
 
 def solvents() -> None:
     """Seconds a frame on one thread."""
-    import openmm_slm
+    from openmm_slm.relaxation.relaxer import Relaxer
+    from openmm_slm.relaxation.settings import RelaxationSettings
 
-    for solvent, n in (("vacuum", 9), ("obc2", 5), ("gbn2", 1)):
+    traj = sample("BPTI", 40)
+    for solvent, n in (("vacuum", 9), ("obc2", 5), ("gbn2", 3)):
+        relaxer = Relaxer(traj.topology, RelaxationSettings(solvent=solvent), processes=1)
         seconds = []
-        for i in range(n):
+        for x in traj.xyz[:n]:
             start = time.perf_counter()
-            openmm_slm.relax(sample("BPTI", 40)[i], solvent=solvent, processes=1, **QUIET)
+            relaxer.relax(x[None])
             seconds.append(time.perf_counter() - start)
         print(f"solvents: BPTI, {solvent}: {statistics.median(seconds):.2f} s a frame (median)")
 

@@ -27,8 +27,8 @@ class RelaxationSettings:
         Files of OpenMM (``"amber14-all.xml"``, ``"amber19-all.xml"``, ``"charmm36.xml"``; the
         ending may be left out) or of your own.
     solvent : "vacuum", "obc2" or "gbn2"
-        obc2: OpenMM's native GBSAOBCForce (Onufriev, Bashford & Case, 2004), about 8 times slower
-        than vacuum on a CPU; gbn2: OpenMM's ``implicit/gbn2.xml``, much slower again.
+        obc2: OpenMM's native GBSAOBCForce (Onufriev, Bashford & Case, 2004); gbn2: OpenMM's
+        ``implicit/gbn2.xml``. Both are several times slower than vacuum on a CPU.
     cutoff : nm
         Of nonbonded forces, without periodicity.
     restraint : kJ/mol/nm^2

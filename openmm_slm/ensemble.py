@@ -14,8 +14,10 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from .allatom.completer import AtomCompleter
+from .allatom.disulfides import find_disulfides
+from .backbones import Backbones, BackboneSampler
 from .errors import require
-from .language.interface import StructureLanguageModel, TokenSamples
+from .language.interface import StructureLanguageModel
 from .models.registry import (
     check_parts,
     load_language_model,
@@ -24,14 +26,12 @@ from .models.registry import (
     model_identity,
 )
 from .output import EnsembleWriter, environment, read_run
-from .projection import close_peptide_bonds
 from .relaxation.relaxer import Relaxer, available_cpus
 from .relaxation.settings import RelaxationSettings
-from .sequence import sequence_layout
 from .settings import SamplingSettings
-from .structure import backbone_trajectory, from_backbone
+from .templates import Template, check_settings
 from .tokenizer.interface import StructureTokenizer
-from .validity import Report, backbone_report
+from .validity import Report
 
 if TYPE_CHECKING:
     import mdtraj
@@ -69,7 +69,7 @@ class Ensemble:
 class _Block:
     """Consecutive frames on their way through the pipeline."""
 
-    drawn: TokenSamples
+    drawn: Backbones
     trajectory: mdtraj.Trajectory
     report: Report
 
@@ -127,10 +127,10 @@ class EnsembleGenerator:
     ) -> Ensemble:
         """Sample n conformations of a sequence, in memory.
 
-        `settings` are those of `generate_ensemble` from `temperature` to `drop_invalid`.
+        `settings` are those of `generate_ensemble` from `template` to `drop_invalid`.
         """
-        chosen = self._begin(SamplingSettings(sequence, n, **settings))
-        blocks = list(self._blocks(chosen, 0, progress))
+        chosen, template = self._begin(sequence, n, settings)
+        blocks = list(self._blocks(chosen, template, 0, progress))
         report = {key: np.concatenate([b.report[key] for b in blocks]) for key in blocks[0].report}
         valid = report["valid"]
         _warn(int((~valid).sum()), n, "EnsembleGenerator.sample(...).report says why")
@@ -162,91 +162,77 @@ class EnsembleGenerator:
         and returns it as a Path. With `resume`, what an interrupted run of the same settings left
         there is continued, and equals an uninterrupted one; a finished one is extended to `n`.
         """
-        chosen = SamplingSettings(sequence, n, **settings)
-        if resume and chosen.seed is None and (Path(output) / "run.json").exists():
-            chosen = replace(chosen, seed=read_run(output)["seed"])
-        chosen = self._begin(chosen)
+        if resume and settings.get("seed") is None and (Path(output) / "run.json").exists():
+            settings["seed"] = read_run(output)["seed"]
+        chosen, template = self._begin(sequence, n, settings)
         machine = environment(str(self.language_model.device), openmm=bool(chosen.relax))
         run = {**asdict(chosen), "model": self.model, "environment": machine}
         with EnsembleWriter(output, run, resume) as writer:
-            for block in self._blocks(chosen, writer.done, progress):
+            for block in self._blocks(chosen, template, writer.done, progress):
                 keep = block.report["valid"] if chosen.drop_invalid else slice(None)
                 writer.add(block.trajectory, block.report, keep)
         _warn(writer.invalid, n, f"see {Path(output) / 'report.csv'}")
         return Path(output)
 
-    def _begin(self, settings: SamplingSettings) -> SamplingSettings:
-        return settings.begun(self.language_model.frames_together(settings.length))
+    def _begin(
+        self, sequence: str, n: int, settings: dict
+    ) -> tuple[SamplingSettings, Template | None]:
+        """Settings, checked, with a seed; and the template, laid on the sequence."""
+        checked, template = check_settings(sequence, n, **settings)
+        return checked.begun(self.language_model.frames_together(checked.length)), template
 
-    def _blocks(self, settings: SamplingSettings, first: int, progress: bool) -> Iterator[_Block]:
+    def _blocks(
+        self, settings: SamplingSettings, template: Template | None, first: int, progress: bool
+    ) -> Iterator[_Block]:
         """The pipeline, some frames at a time: tokens, backbones, all atoms, relaxed, judged."""
         n, size = settings.n, settings.batch_size
         if first >= n:
             return
-        completer = self._completer(settings)
+        sampler = BackboneSampler(self.tokenizer, self.language_model, settings, template)
+        completer = self._completer(settings, template, sampler)
         bar = tqdm(total=n, initial=first, unit="frame", disable=not progress)
         with _relaxer(settings, completer) as relaxer, bar:
             while first < n:
                 # Up to the next multiple of the block size: wherever a run was stopped, its
                 # later blocks hold the same frames, and come out the same to the last bit.
                 frames = np.arange(first, min(first - first % size + size, n))
-                drawn, backbone, moved = self._backbones(settings, frames)
+                drawn = sampler.draw(frames)
                 if completer:
-                    trajectory, judged = completer.complete(backbone)
+                    trajectory, judged = completer.complete(drawn.atom14)
                 else:
-                    trajectory = backbone_trajectory(backbone, settings.sequence)
-                    judged = backbone_report(backbone, *_whole_chains(settings.sequence))
+                    trajectory, judged = sampler.judged(drawn)
                 if relaxer:
                     trajectory.xyz, judged = relaxer.relax(trajectory.xyz, first)
-                report = {
-                    "frame": frames,
-                    "log_prob_nats": drawn.log_prob,
-                    **judged,
-                    "projection_moved_nm": moved,
-                }
-                yield _Block(drawn, trajectory, report)
+                known = {"frame": frames, "log_prob_nats": drawn.log_prob}
+                yield _Block(drawn, trajectory, {**known, **judged, **drawn.report})
                 bar.update(len(frames))
                 first += len(frames)
 
-    def _backbones(
-        self, settings: SamplingSettings, frames: np.ndarray
-    ) -> tuple[TokenSamples, np.ndarray, np.ndarray]:
-        """Tokens, backbones [F, L, 4, 3], and how far the projection moved an atom [F] (nm)."""
-        amino_acids, _, index = sequence_layout(tuple(settings.sequence.split(":")))
-        drawn = self.language_model.sample(
-            settings.sequence,
-            frames,
-            seed=settings.seed,
-            temperature=settings.temperature,
-            top_p=settings.top_p,
-            steps=settings.steps,
-        )
-        backbone = self.tokenizer.decode_tokens(drawn.tokens, amino_acids, index)
-        moved = np.zeros(len(frames), np.float32)
-        if settings.project:
-            backbone, shift = close_peptide_bonds(backbone, *_whole_chains(settings.sequence))
-            moved = shift.max(1)
-        return drawn, backbone, moved
-
-    def _completer(self, settings: SamplingSettings) -> AtomCompleter | None:
+    def _completer(
+        self, settings: SamplingSettings, template: Template | None, sampler: BackboneSampler
+    ) -> AtomCompleter | None:
         """What adds the other atoms; its topology depends on the sequence and the seed alone.
 
-        Disulfides are decided on the first 8 frames, sampled for this whatever n is: frame i of
-        n = 1 has the topology that it has of n = 500.
+        Disulfides are the template's, or decided on the first 8 frames, sampled for this whatever
+        n is: frame i of n = 1 has the topology that it has of n = 500.
         """
         if settings.sidechains is None:
             return None
-        several = settings.disulfides == "auto" and settings.sequence.count("C") > 1
-        _, backbone, _ = self._backbones(settings, np.arange(8 if several else 1))
+        disulfides = settings.disulfides
+        if disulfides == "auto" and template is not None:
+            disulfides = find_disulfides(template.atom14, sampler.sequence)
+        several = disulfides == "auto" and settings.sequence.count("C") > 1
+        drawn = sampler.draw(np.arange(8 if several else 1))
         if settings.sidechains == "packer" and self.packer is None:
             self.packer = load_packer(device=str(self.language_model.device))
         return AtomCompleter(
-            from_backbone(backbone, settings.sequence),
+            sampler.structure(drawn.atom14),
             self.packer,
             sidechains=settings.sidechains,
             hydrogens=settings.hydrogens,
             ph=settings.ph,
-            disulfides=settings.disulfides,
+            disulfides=disulfides,
+            cis_allowed=sampler.cis_allowed,
         )
 
 
@@ -261,15 +247,11 @@ def _relaxer(
     wanted = RelaxationSettings(**settings.relax)
     if wanted.disulfides is None:
         wanted = replace(wanted, disulfides=completer.disulfides)
+    if completer.cis_allowed is not None and not wanted.cis_allowed:
+        wanted = replace(wanted, cis_allowed=np.flatnonzero(completer.cis_allowed).tolist())
     if wanted.anneal:
         wanted = replace(wanted, seed=settings.seed)
     return Relaxer(completer.topology.topology, wanted, processes=processes)
-
-
-def _whole_chains(sequence: str) -> tuple[str, np.ndarray]:
-    """Letters of all chains, and bool [L]: the first residue of each."""
-    _, chain_index, _ = sequence_layout(tuple(sequence.split(":")))
-    return sequence.replace(":", ""), np.diff(chain_index, prepend=-1) != 0
 
 
 def generate_ensemble(
@@ -308,6 +290,16 @@ def generate_ensemble(
         Number of conformations.
     model : str or path
         Shipped name, registered name, or model directory.
+    template : Trajectory or path, optional
+        Known structure(s) of the sequence, one frame or many (used in turn); residues that it
+        lacks are sampled. Without `noise` and `resample`, ``noise=0.3``. Samples lie where it does.
+    noise : float
+        Share of residues whose tokens are sampled anew, 0 to 1; all move, softly held.
+    rounds : int
+        How often, each time from where the last ended.
+    resample : str or iterable of int
+        Sample just these residues and leave all other atoms where they are: ``"H:95-102"``, an
+        MDTraj selection, or rows of the sequence.
     temperature, top_p : float
         Sampling of the tokens: below 1, less diverse.
     steps : int, optional
@@ -335,8 +327,6 @@ def generate_ensemble(
         Stream to this folder instead of returning a Trajectory.
     resume : bool
         With `output`: continue an interrupted run there, or extend a finished one to `n`.
-    template, resample, noise, rounds
-        Not in this version: other values than the defaults raise ValueError.
 
     Returns
     -------
@@ -356,19 +346,11 @@ def generate_ensemble(
     >>> traj.n_residues
     10
     """
-    missing = {
-        "template": template is not None,
-        "resample": resample is not None,
-        "noise": noise is not None,
-        "rounds": rounds != 1,
-    }
-    for name, asked in missing.items():
-        if asked:
-            raise ValueError(
-                f"{name} is not available in this version, which samples from sequence alone; "
-                f"leave {name} at its default"
-            )
     settings = {
+        "template": template,
+        "resample": resample,
+        "noise": noise,
+        "rounds": rounds,
         "temperature": temperature,
         "top_p": top_p,
         "steps": steps,
@@ -383,7 +365,7 @@ def generate_ensemble(
         "drop_invalid": drop_invalid,
     }
     # Before any model is loaded: bad input should fail at once.
-    SamplingSettings(sequence, n, **settings)
+    check_settings(sequence, n, **settings)
     if resume and output is None:
         raise ValueError("resume is set without output; give the folder to continue")
     generator = EnsembleGenerator.from_pretrained(model, device)

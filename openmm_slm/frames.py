@@ -74,6 +74,13 @@ def compose(outer: Frames, inner: Frames) -> Frames:
     return rotation, (r1 * t2.unsqueeze(-2)).sum(-1) + t1
 
 
+def invert(frames: Frames) -> Frames:
+    """The frames from which `frames` lead back."""
+    rotation, origin = frames
+    back = rotation.transpose(-1, -2)
+    return back, -(back * origin.unsqueeze(-2)).sum(-1)
+
+
 def chain_frames(relative: Frames) -> Frames:
     """Inclusive prefix composition of relative frames along dim 1, in log2(L) steps."""
     rotation, origin = relative

@@ -55,7 +55,7 @@ class FeedForward(nn.Sequential):
         super().__init__(
             nn.LayerNorm(width),
             nn.Linear(width, factor * width),
-            nn.GELU(approximate="tanh"),
+            nn.GELU(),
             nn.Linear(factor * width, width),
         )
         nn.init.zeros_(self[-1].weight)

@@ -17,6 +17,7 @@ from .models.registry import model_identity
 from .output import read_run
 from .sequence import read_fasta
 from .settings import SamplingSettings
+from .templates import Template, check_settings
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ def sample_fasta(
     records = read_fasta(fasta)
     folders = _folders(records, fasta)
     for sequence in records.values():
-        SamplingSettings(sequence, n, **settings)
+        check_settings(sequence, n, **settings)
     generator = EnsembleGenerator.from_pretrained(model, device)
     options = {**settings, "resume": resume, "progress": False}
     return [
@@ -125,6 +126,8 @@ def repeat_run(
     if missing:
         raise SLMError(f"{run}: has no {missing[0]}; it was written by another version")
     settings = {name: values[name] for name in names}
+    if settings["template"]:
+        settings["template"] = _same_template(settings["template"], settings["sequence"], run)
     generator = EnsembleGenerator.from_pretrained(before["name"], device)
     options = {"resume": resume, "progress": progress}
     where = generator.write(settings.pop("sequence"), output, **settings, **options)
@@ -132,6 +135,20 @@ def repeat_run(
     if changed:
         logger.warning("last digits may differ from %s: %s", run, changed)
     return where
+
+
+def _same_template(before: dict, sequence: str, run: str | os.PathLike) -> str:
+    """Path of the template of a run.json, if it is still what it was."""
+    path = before.get("path")
+    if not path:
+        raise SLMError(f"{run}: made from a template in memory; sample from that again")
+    now = Template.of(path, sequence).identity(path)
+    if now["sha256"] != before.get("sha256"):
+        raise SLMError(
+            f"{run}: made from {path} when its checksum was {before.get('sha256')}; it is "
+            f"{now['sha256']} now"
+        )
+    return path
 
 
 def _changed(before: dict, now: dict) -> str:

@@ -17,13 +17,15 @@ from .sequence import parse_sequence
 logger = logging.getLogger(__name__)
 
 TRAINED_LENGTH = 512  # residues; longer chains get a warning
+NOISE = 0.3  # of a template for which nothing was said
 
 
 @dataclass(frozen=True)
 class SamplingSettings:
     """What decides an ensemble; each setting is checked when the object is made.
 
-    The names are those of `generate_ensemble`, and of ``run.json``.
+    The names are those of `generate_ensemble`, and of ``run.json``. Of a template it keeps where it
+    was read and a checksum (`Template.identity`), and `resample` as rows of the sequence.
 
     Raises
     ------
@@ -36,6 +38,10 @@ class SamplingSettings:
     temperature: float = 1.0
     top_p: float = 1.0
     steps: int | None = None
+    template: dict | None = None
+    noise: float | None = None
+    resample: list | None = None
+    rounds: int = 1
     seed: int | None = None
     batch_size: int | None = None
     project: bool = True
@@ -54,6 +60,7 @@ class SamplingSettings:
         if self.seed is not None:
             check_integer("seed", self.seed, 0, "it repeats a run (or None)")
         check_sampling(self.temperature, self.top_p, self.steps)
+        self._check_template()
         if self.sidechains is not None:
             check_method(self.sidechains)
         check_ph(self.ph)
@@ -61,6 +68,25 @@ class SamplingSettings:
             pairs = parse_disulfides(self.disulfides, None, self.sequence.replace(":", ""))
             object.__setattr__(self, "disulfides", [list(pair) for pair in pairs])
         object.__setattr__(self, "relax", self._checked_relax())
+
+    def _check_template(self) -> None:
+        given = [name for name in ("noise", "resample") if getattr(self, name) is not None]
+        if given and self.template is None:
+            raise SLMError(f"{given[0]} says what to change of a template; give template too")
+        if len(given) == 2:
+            raise SLMError(
+                "noise and resample exclude each other: noise changes some of all residues, "
+                "resample those it names; give one"
+            )
+        if self.template is not None and not given:
+            object.__setattr__(self, "noise", NOISE)
+        if self.noise is not None and not 0 < self.noise <= 1:
+            raise SLMError(f"noise is {self.noise!r}, a share of the residues: 0 < noise <= 1")
+        check_integer("rounds", self.rounds, 1, "how often residues are masked and sampled")
+        if self.rounds > 1 and self.noise is None:
+            raise SLMError(
+                f"rounds is {self.rounds}, which goes with noise; give template and noise"
+            )
 
     def _checked_relax(self) -> bool | dict:
         """`relax` as it goes to ``run.json``: False, or settings of the relaxation."""

@@ -11,12 +11,15 @@ from openmm_slm.comparison.baselines import (
     elastic_network,
     jitter,
     mean_rmsf,
-    network_hessian,
-    network_modes,
     repeated,
-    rigid_motions,
 )
 from openmm_slm.geometry import superpose
+from openmm_slm.normal_modes import (
+    network_hessian,
+    network_modes,
+    rigid_motions,
+    soft_displacement,
+)
 from openmm_slm.structure import backbone_trajectory
 
 RMSF = 0.05  # nm
@@ -193,3 +196,15 @@ def test_frames_lie_on_the_template_as_superposition_would_put_them(template, ma
     moved, rotation, _ = superpose(drawn, ca(template)[0])
     np.testing.assert_allclose(rotation, np.broadcast_to(np.eye(3), rotation.shape), atol=1e-5)
     np.testing.assert_allclose(moved, drawn, atol=1e-5)
+
+
+def test_soft_displacements_have_the_covariance_of_the_modes():
+    """Two routes to one distribution: eigenvectors, and the Cholesky factor training uses."""
+    ca = hairpin()[:, 1].astype(np.float64)
+    stiffness, modes = network_modes(ca)
+    expected = (modes / stiffness) @ modes.T
+    rng = np.random.default_rng(0)
+    drawn = np.stack([soft_displacement(ca, rng).ravel() for _ in range(3000)])
+    assert np.abs(drawn @ rigid_motions(ca)).max() < 1e-2 * drawn.std()
+    found = drawn.T @ drawn / len(drawn)
+    assert np.linalg.norm(found - expected) < 0.15 * np.linalg.norm(expected)

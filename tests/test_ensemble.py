@@ -173,8 +173,9 @@ def test_one_seed_is_logged_and_one_warning_for_long_chains(caplog):
     [
         ({"sidechains": "scwrl"}, "packer, pdbfixer"), ({"ph": 15}, "0 to 14"),
         ({"disulfides": [(0, 4)]}, "not CYS"), ({"disulfides": "all"}, "'auto', 'none' or pairs"),
-        ({"relax": "all"}, "relax is .all."), ({"template": "x.pdb"}, "template"),
-        ({"noise": 0.3}, "noise"), ({"resample": "1-3"}, "resample"), ({"rounds": 2}, "rounds"),
+        ({"relax": "all"}, "relax is .all."), ({"template": "x.pdb"}, "x.pdb: no such"),
+        ({"noise": 0.3}, "give template"), ({"resample": "A:1"}, "give template"),
+        ({"rounds": 2}, "rounds is 2"), ({"rounds": 0}, "rounds is 0"),
         ({"n": 0}, "n is 0"), ({"n": -3}, "n is -3"), ({"n": 1.5}, "n is 1.5"),
         ({"temperature": 0}, "temperature is 0"), ({"top_p": 2}, "top_p is 2"),
         ({"steps": 0}, "steps is 0"), ({"batch_size": 0}, "batch_size is 0"),

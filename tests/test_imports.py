@@ -31,6 +31,7 @@ LEVELS = [
     ("layers", "models.storage"),
     ("tokenizer", "language", "allatom", "relaxation", "comparison"),
     ("models", "settings", "output", "plots"),
+    ("templates", "backbones"),
     ("ensemble", "completion", "relaxing", "training", "preparation", "seeding"),
     ("runs", "benchmarks"),
     ("cli_common", "cli_train", "cli_benchmark"),

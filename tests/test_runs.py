@@ -48,7 +48,7 @@ class Stop(Exception):
 
 def interrupted(generator, directory, blocks: int, rubbish: bytes = b"") -> None:
     """A run that fails after some blocks, leaving the beginning of another one behind."""
-    decode = generator.tokenizer.decode_tokens
+    decode = generator.tokenizer.decode_with_confidence
     left = iter(range(1 + blocks))  # the first is the frame that the topology is decided on
 
     def fail(*arguments):
@@ -56,12 +56,12 @@ def interrupted(generator, directory, blocks: int, rubbish: bytes = b"") -> None
             raise Stop
         return decode(*arguments)
 
-    generator.tokenizer.decode_tokens = fail
+    generator.tokenizer.decode_with_confidence = fail
     try:
         with pytest.raises(Stop):
             generator.write(PEPTIDE, directory, 44, **SETTINGS)
     finally:
-        del generator.tokenizer.decode_tokens
+        del generator.tokenizer.decode_with_confidence
     for name in ("samples.xtc.part", "report.csv.part"):
         if rubbish:
             with open(directory / name, "ab") as handle:

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.integrate import trapezoid
 from scipy.spatial.transform import Rotation
 
 import openmm_slm
@@ -171,6 +172,51 @@ def test_posterior_samples_have_the_posterior_frequencies():
     drawn = quantizer.tokens(x, torch.rand(4000, 3))
     mean = torch.stack([(drawn // r) % 8 for r in (1, 8, 64)], -1).double().mean(0)
     assert (mean - level).abs().max() < 5 * 0.5 / math.sqrt(4000)
+
+
+def test_a_sharp_posterior_is_still_one():
+    """Its KL is that of its sampling frequencies, and its mode is the nearest code."""
+    soft, sharp = (StochasticFSQ((8, 8, 8), sharpness=k).eval() for k in (1.0, 3.0))
+    x = torch.randn(1, 3).expand(20000, 3)
+    drawn = sharp.tokens(x, torch.rand(20000, 3))
+    p = torch.bincount(drawn, minlength=512).double() / len(drawn)
+    kl = (p[p > 0] * (p[p > 0] * 512).log()).sum()
+    assert abs(float(sharp(x[:1]).kl) - float(kl)) < 0.02
+    x = torch.randn(500, 3)
+    assert torch.equal(sharp.tokens(x), soft.tokens(x))
+    assert (sharp(x).kl >= soft(x).kl - 1e-5).all()
+
+
+def test_the_likelihood_is_a_density():
+    """exp(-r / b) / (8 pi b^3) over all of space is 1, and the loss is its logarithm."""
+    from openmm_slm.training.tokenizer_loss import negative_log_likelihood
+
+    r = np.linspace(0, 3, 300001)  # nm
+    density = np.exp(-negative_log_likelihood(torch.as_tensor(r), 0.05).numpy() / 4)
+    assert abs(trapezoid(4 * np.pi * r**2 * density, r) - 1) < 1e-5
+
+
+def test_lddt_is_that_of_numpy():
+    from openmm_slm.tokenizer.losses import lddt_per_residue
+
+    rng = np.random.default_rng(0)
+    true = rng.normal(0, 1.0, (2, 30, 3))
+    predicted = true + rng.normal(0, 0.1, true.shape)
+    mask = rng.random((2, 30)) < 0.9
+    ours = lddt_per_residue(*(torch.as_tensor(x) for x in (predicted, true, mask))).numpy()
+    expected = geometry.lddt_ca(predicted, true, mask=mask)[0]
+    np.testing.assert_allclose(ours[mask], np.nan_to_num(expected)[mask], atol=1e-6)
+
+
+def test_the_outer_product_of_pairs_is_what_it_says():
+    from openmm_slm.tokenizer.decoder import PairUpdate
+
+    update = PairUpdate(16, 4)
+    x, pair = torch.randn(2, 5, 16), torch.randn(2, 5, 5, 4)
+    y = update.norm(x)
+    product = update.left(y).unsqueeze(2) * update.right(y).unsqueeze(1)
+    expected = pair + update.out(product)
+    torch.testing.assert_close(update(x, pair), expected + update.transition(expected))
 
 
 def test_tokens_and_codes_round_trip():

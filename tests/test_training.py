@@ -76,9 +76,11 @@ def test_a_batch_is_a_function_of_seed_and_step(shards):
     assert a["backbone"].shape != c["backbone"].shape or not np.array_equal(
         a["backbone"], c["backbone"]
     )
-    ends = a["crop_start"] + 32
-    assert (a["crop_start"] >= 0).all() and len(a["crop_start"]) == 4
-    assert (ends <= np.maximum(32, a["mask"].shape[1])).all()
+    assert a["crop_rows"].shape == (4, 32)
+    for chain, rows in zip(a["crop_chain"], a["crop_rows"], strict=True):
+        rows = rows[rows >= 0]
+        assert len(rows) and (np.diff(rows) == 1).all()  # a stretch of the chain
+        assert rows[-1] < a["mask"].shape[1] and chain < len(a["mask"])
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +107,23 @@ def test_a_resumed_run_equals_an_uninterrupted_one(trained):
     whole, parts = (load_network(trained / name / "model")[1] for name in ("whole", "parts"))
     assert whole.keys() == parts.keys()
     assert all(torch.equal(whole[key], parts[key]) for key in whole)
+
+
+@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch before 2.9 has no Muon")
+def test_muon_moves_the_matrices_and_is_resumed(shards, tmp_path, one_thread):
+    settings = {**TINY["training"], "optimizer": "muon"}
+    config = {**TINY, "starts": {"exact": 0.3, "deformed": 0.4}}
+    for name, steps in (("whole", (8,)), ("parts", (5, 8))):
+        for number in steps:
+            config["training"] = {**settings, "steps": number}
+            train_tokenizer(
+                config, shards, tmp_path / name, resume=number != steps[0], progress=False
+            )
+    whole, parts = (load_network(tmp_path / name / "model")[1] for name in ("whole", "parts"))
+    assert all(torch.equal(whole[key], parts[key]) for key in whole)
+    with pytest.raises(ModelError, match="'sgd'; choose"):
+        config["training"] = {**settings, "optimizer": "sgd"}
+        train_tokenizer(config, shards, tmp_path / "none", progress=False)
 
 
 def test_the_log_has_every_step_and_the_elbo_terms(trained):

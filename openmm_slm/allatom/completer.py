@@ -42,6 +42,8 @@ class AtomCompleter:
     sidechains : "packer" or "pdbfixer"
     hydrogens, ph, disulfides
         See `openmm_slm.complete`.
+    cis_allowed : ndarray, bool [L], optional
+        See `openmm_slm.validity`.
 
     Attributes
     ----------
@@ -62,10 +64,12 @@ class AtomCompleter:
         hydrogens: bool = True,
         ph: float = 7.0,
         disulfides: str | Iterable[tuple[int, int]] | None = "auto",
+        cis_allowed: np.ndarray | None = None,
     ) -> None:
         check_method(sidechains)
         check_backbone(structure)
         self.structure, self.packer, self.sidechains = structure, packer, sidechains
+        self.cis_allowed = cis_allowed
         self.disulfides = parse_disulfides(disulfides, structure.atom14, structure.sequence)
         first = structure.atom14[:CANDIDATES] if sidechains == "packer" else structure.atom14[:1]
         packed = self.heavy_atoms(first)
@@ -114,7 +118,7 @@ class AtomCompleter:
             oxygen[:, row] = xyz[:, index]
         report = all_atom_report(
             packed, self.structure.sequence, self.structure.chain_break,
-            terminal_oxygen=oxygen, disulfides=self.disulfides,
+            terminal_oxygen=oxygen, disulfides=self.disulfides, cis_allowed=self.cis_allowed,
         )  # fmt: skip
         return md.Trajectory(xyz, self.topology.topology), report
 

@@ -1,7 +1,8 @@
 """``openmm-slm benchmark ceiling``: the best that any sampler of tokens can do.
 
 MD and NMR frames are encoded and decoded, with the projection that samples go through. A language
-model that drew the true tokens of the true frames would give these; it cannot do better.
+model that drew the true tokens of the true frames would give these; it cannot do better. Once more
+with the first frame as starting frames, softly held: what is left to a sampler from a template.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from ..structure import backbone_trajectory, from_trajectory
 from .pairs import tm_to
 from .references import Reference, load_ensemble, read_references, trajectory_lengths
 from .scores import ensemble_figures, evenly_spaced, tica_lag, told
+
+LEVEL = 0.15  # nm, at which the first frame is held
 
 if TYPE_CHECKING:
     import mdtraj
@@ -51,8 +54,11 @@ def benchmark_ceiling(
     Returns
     -------
     str
-        A table a set: ``frames``, those chosen as they are; ``rebuilt``, from their tokens.
-        ``RMSD`` and ``TM`` compare each rebuilt frame with its own (CA, means).
+        A table a set: ``frames``, those chosen as they are; ``rebuilt``, from their tokens;
+        ``from first``, from their tokens and the first frame at level 0.15 nm; ``shuffled``, the
+        same with the tokens of each frame permuted: what the first frame alone gives. ``first`` is
+        the first frame again and again. ``RMSD`` and ``TM`` compare each with its own frame (CA,
+        means).
     """
     if frames < 2:
         raise StructureError(f"frames is {frames}; an ensemble needs at least 2")
@@ -80,12 +86,23 @@ def choose(found: list[Reference], targets: tuple[str, ...], wanted) -> list[Ref
     return [reference for reference in usable if not targets or reference.id in targets]
 
 
-def reconstruct(tokenizer: StructureTokenizer, trajectory: mdtraj.Trajectory) -> mdtraj.Trajectory:
-    """Encode and decode frames that have N, CA, C and O, and close their peptide bonds."""
+def reconstruct(
+    tokenizer: StructureTokenizer,
+    trajectory: mdtraj.Trajectory,
+    start: bool = False,
+    shuffle: bool = False,
+) -> mdtraj.Trajectory:
+    """Encode and decode frames that have N, CA, C and O, and close their peptide bonds.
+
+    With `start`, from the first frame at level `LEVEL`; with `shuffle`, from permuted tokens.
+    """
     structure = from_trajectory(trajectory)
     index, letters = structure.residue_index, encode_sequence(structure.sequence)
     tokens = tokenizer.encode_backbone(structure.backbone, structure.backbone_mask, index)
-    backbone = tokenizer.decode_tokens(tokens, letters, index)
+    if shuffle:
+        tokens = np.random.default_rng(0).permuted(tokens, axis=1)
+    begun = (structure.backbone[:1], np.full((1, len(index)), LEVEL)) if start else ()
+    backbone = tokenizer.decode_tokens(tokens, letters, index, *begun)
     backbone, _ = close_peptide_bonds(backbone, structure.sequence, structure.chain_break)
     return backbone_trajectory(
         backbone, structure.chain_sequences, structure.chain_ids, structure.residue_number
@@ -102,16 +119,22 @@ def _measure(
     lengths = trajectory_lengths(reference, ensemble.n_frames) if reference.is_md else None
     lag = tica_lag(lengths) if lengths else None
     kept = ensemble[evenly_spaced(ensemble.n_frames, frames)]
-    rebuilt = reconstruct(tokenizer, kept)
-    rows = {
-        name: ensemble_figures(made, ensemble, lengths=lengths, lag=lag)[0]
-        for name, made in (("frames", kept), ("rebuilt", rebuilt))
+    made = {
+        "frames": kept,
+        "rebuilt": reconstruct(tokenizer, kept),
+        "from first": reconstruct(tokenizer, kept, start=True),
+        "shuffled": reconstruct(tokenizer, kept, start=True, shuffle=True),
+        "first": kept[np.zeros(kept.n_frames, int)],
     }
-    before, after = (from_trajectory(each).backbone[:, :, 1] for each in (kept, rebuilt))
-    rows["rebuilt"]["RMSD A"] = float(10 * rmsd(after, before).mean())
-    rows["rebuilt"]["TM"] = float(
-        np.mean([tm_to(x, y[None])[0] for x, y in zip(before, after, strict=True)])
-    )
+    rows = {}
+    true = from_trajectory(kept).backbone[:, :, 1]
+    for name, each in made.items():
+        rows[name] = ensemble_figures(each, ensemble, lengths=lengths, lag=lag)[0]
+        if name != "frames":
+            ca = from_trajectory(each).backbone[:, :, 1]
+            rows[name]["RMSD A"] = float(10 * rmsd(ca, true).mean())
+            pairs = zip(true, ca, strict=True)
+            rows[name]["TM"] = float(np.mean([tm_to(x, y[None])[0] for x, y in pairs]))
     title = (
         f"{reference.id} ({reference.kind}): {kept.n_frames} of {ensemble.n_frames} frames, "
         f"{ensemble.n_residues} residues" + (f", TICA lag {lag} frames" if lag else "")

@@ -2,7 +2,8 @@
 
 A transformer trunk with a small pair tensor predicts each residue's frame relative to the one
 before; these are chained (prefix composition) into a first fold, which weight-shared point
-attention then refines with the pair tensor's help.
+attention then refines with the pair tensor's help. Where starting frames are known (`starts`), the
+trunk is told, and refinement begins at them.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ from ..frames import (
     rotation_from_vector,
 )
 from ..layers import Block, FeedForward, PointBlock, rotary_angles
+from .starts import Start, StartFeatures, first_frames, hold
 
 OFFSET = 32
 DISTOGRAM_BINS = 40  # 0.1 nm each
+LDDT_BINS = 20
 
 
 @dataclass
@@ -39,14 +42,21 @@ class Decoded:
         After the chain, then after each refinement; nm. The last is the answer.
     frames : list of (rotation, origin)
     end_torsion : Tensor [B, L, 2]
-    distogram : Tensor [B, L, L, 40]
-        Logits of CA-CA distance bins.
+    pair : Tensor [B, L, L, P]
+    lddt : Tensor [B, L, 20]
+        Logits of bins of the lDDT (CA) of the answer.
     """
 
     backbones: list[torch.Tensor]
     frames: list[Frames]
     end_torsion: torch.Tensor
-    distogram: torch.Tensor
+    pair: torch.Tensor
+    lddt: torch.Tensor
+
+    def predicted_lddt(self) -> torch.Tensor:
+        """Expected lDDT (CA) of each residue [B, L], 0 to 1."""
+        centres = (torch.arange(LDDT_BINS, device=self.lddt.device) + 0.5) / LDDT_BINS
+        return self.lddt.float().softmax(-1) @ centres
 
 
 class PairUpdate(nn.Module):
@@ -62,7 +72,12 @@ class PairUpdate(nn.Module):
 
     def forward(self, x: torch.Tensor, pair: torch.Tensor) -> torch.Tensor:
         y = self.norm(x)
-        pair = pair + self.out(self.left(y).unsqueeze(2) * self.right(y).unsqueeze(1))
+        left, right = self.left(y), self.right(y)
+        # out(left_i * right_j) as one product: the factor's weights go with j, so that no tensor
+        # of L x L x 2 pair channels is made.
+        weighted = right.unsqueeze(2) * self.out.weight.to(right.dtype)
+        outer = left @ weighted.flatten(1, 2).transpose(1, 2)
+        pair = pair + outer.view(pair.shape) + self.out.bias.to(pair.dtype)
         return pair + self.transition(pair)
 
 
@@ -93,9 +108,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.heads, self.refinements = heads, refinements
         self.register_buffer("frequency", 2.0 ** torch.arange(3) * math.pi / 2, persistent=False)
-        self.code = nn.Sequential(
-            nn.Linear(code * 7, width), nn.GELU(approximate="tanh"), nn.Linear(width, width)
-        )
+        self.code = nn.Sequential(nn.Linear(code * 7, width), nn.GELU(), nn.Linear(width, width))
         self.amino_acid = nn.Embedding(21, width)
         self.relative = nn.Embedding(2 * OFFSET + 3, pair)
         self.trunk = nn.ModuleList(Block(width, heads) for _ in range(layers))
@@ -107,6 +120,10 @@ class Decoder(nn.Module):
         self.refine = PointBlock(width, heads, pair)
         self.update = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 6))
         self.end_torsion = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2))
+        self.start = StartFeatures(width, pair)
+        self.lddt = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, LDDT_BINS)
+        )
         with torch.no_grad():  # start near a helix-like step, and with small refinements
             self.head[1].weight.mul_(0.3)
             step = [0, 1, 0, -0.5, 0, 1, 2.5 / 15, 1 / 15, 2.5 / 15]
@@ -120,12 +137,21 @@ class Decoder(nn.Module):
         amino_acids: torch.Tensor,
         mask: torch.Tensor,
         index: torch.Tensor,
+        start: Start | None = None,
     ) -> Decoded:
-        """Codes [B, L, n], amino acids, mask and residue index [B, L] -> `Decoded`."""
+        """Codes [B, L, n], amino acids, mask and residue index [B, L] -> `Decoded`.
+
+        With `start` the answer lies in its coordinates; residues of level 0 are where it has them.
+        """
         waves = [f(codes * w) for w in self.frequency for f in (torch.sin, torch.cos)]
         x = self.code(torch.cat([codes, *waves], -1)) + self.amino_acid(amino_acids)
         offset = index.unsqueeze(2) - index.unsqueeze(1)
         pair = self.relative(offset.clamp(-OFFSET - 1, OFFSET + 1) + OFFSET + 1)
+        if torch.is_autocast_enabled(x.device.type):  # the largest tensor: half the traffic
+            pair = pair.to(torch.get_autocast_dtype(x.device.type))
+        if start is not None:
+            node, of_pair = self.start(start)
+            x, pair = x + node, pair + of_pair
         padding = torch.zeros_like(mask, dtype=torch.float32).masked_fill(~mask, -1e4)
         padding = padding[:, None, None]
         angles = rotary_angles(index, x.shape[-1] // self.heads)
@@ -136,13 +162,16 @@ class Decoder(nn.Module):
             x = block(x, angles, bias)
 
         end_torsion = self.end_torsion(x).float()
-        bonded = (index[:, 1:] - index[:, :-1] == 1) & mask[:, 1:]
-        bonded = F.pad(bonded, (0, 1))
         frames = [self._chain(self.head(x).float(), mask)]
         bias = self.refine.bias(pair).permute(0, 3, 1, 2) + padding
         # The global losses of later frames must not flow back through the chain: their gradients
         # grow with its length and swamp the local signal.
         current = tuple(part.detach() for part in frames[0])
+        with full_precision(x):
+            if start is not None:  # attention over points wants the molecule at the origin
+                centre = start.centre()
+                start = Start(start.rotation, start.origin - centre, start.level)
+                current = first_frames(current, start)
         for _ in range(self.refinements):
             current = (current[0].detach(), current[1])
             x = self.refine(x, mask, bias, current)
@@ -150,10 +179,16 @@ class Decoder(nn.Module):
             with full_precision(x):
                 step = (rotation_from_vector(update[..., :3]), update[..., 3:])
                 current = compose(current, step)
+                if start is not None:
+                    current = hold(current, start)
             frames.append(current)
+        bonded = (index[:, 1:] - index[:, :-1] == 1) & mask[:, 1:]
+        bonded = F.pad(bonded, (0, 1))
         with full_precision(x):
+            if start is not None:
+                frames = [frames[0], *((turn, at + centre) for turn, at in frames[1:])]
             backbones = [place_backbone(frame, end_torsion, bonded) for frame in frames]
-        return Decoded(backbones, frames, end_torsion, self.distogram(pair))
+        return Decoded(backbones, frames, end_torsion, pair, self.lddt(x.detach()))
 
     def _chain(self, head: torch.Tensor, mask: torch.Tensor) -> Frames:
         with full_precision(head):

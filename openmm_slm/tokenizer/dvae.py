@@ -7,14 +7,21 @@ from dataclasses import dataclass
 import torch
 import torch.nn as nn
 
+from ..errors import ModelError
+from .codebooks import GumbelQuantizer, VectorQuantizer
 from .decoder import Decoded, Decoder
 from .encoder import Encoder
-from .quantizer import StochasticFSQ
+from .quantizer import Quantizer, StochasticFSQ
+from .starts import Start
 
 
 @dataclass(frozen=True)
 class DVAEConfig:
-    """Sizes of a `DVAE`; everything its `config.json` needs to rebuild it."""
+    """Sizes of a `DVAE`; everything its `config.json` needs to rebuild it.
+
+    `quantizer` is ``"fsq"`` (of `levels`), ``"gumbel"`` or ``"vq"`` (of `codes` vectors of
+    `code_width` numbers).
+    """
 
     levels: tuple[int, ...] = (8, 8, 8)
     encoder_width: int = 128
@@ -25,6 +32,21 @@ class DVAEConfig:
     decoder_layers: int = 6
     pair: int = 32
     refinements: int = 4
+    sharpness: float = 1.0
+    quantizer: str = "fsq"
+    codes: int = 512
+    code_width: int = 16
+
+
+def make_quantizer(config: DVAEConfig) -> Quantizer:
+    """The quantizer that a config names."""
+    if config.quantizer == "fsq":
+        return StochasticFSQ(config.levels, config.sharpness)
+    if config.quantizer == "gumbel":
+        return GumbelQuantizer(config.codes, config.code_width, config.sharpness)
+    if config.quantizer == "vq":
+        return VectorQuantizer(config.codes, config.code_width, config.sharpness)
+    raise ModelError(f'model.quantizer is {config.quantizer!r}; choose "fsq", "gumbel" or "vq"')
 
 
 class DVAE(nn.Module):
@@ -41,11 +63,12 @@ class DVAE(nn.Module):
     def __init__(self, config: DVAEConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or DVAEConfig()
-        dimensions = len(config.levels)
+        quantizer = make_quantizer(config)
+        dimensions = quantizer.dimensions
         self.encoder = Encoder(
             config.encoder_width, config.encoder_layers, config.neighbours, dimensions
         )
-        self.quantizer = StochasticFSQ(config.levels)
+        self.quantizer = quantizer
         self.decoder = Decoder(
             dimensions,
             config.decoder_width,
@@ -64,7 +87,7 @@ class DVAE(nn.Module):
     ) -> torch.Tensor:
         """Tokens int64 [B, L] of backbones [B, L, 4, 3]; -1 where `mask` [B, L] is False.
 
-        The posterior's mode, or its sample at `uniform` [R, dimensions] (R = mask.sum()).
+        The posterior's mode, or its sample at `uniform` [R, draws] (R = mask.sum()).
         """
         tokens = torch.full(mask.shape, -1, dtype=torch.long, device=mask.device)
         tokens[mask] = self.quantizer.tokens(self.encoder(backbone, mask, index), uniform)
@@ -76,7 +99,8 @@ class DVAE(nn.Module):
         amino_acids: torch.Tensor,
         mask: torch.Tensor,
         index: torch.Tensor,
+        start: Start | None = None,
     ) -> Decoded:
-        """Decode tokens [B, L] (ignored where `mask` is False)."""
+        """Decode tokens [B, L] (ignored where `mask` is False), from starting frames if given."""
         codes = self.quantizer.codes(tokens.clamp(min=0))
-        return self.decoder(codes, amino_acids, mask, index)
+        return self.decoder(codes, amino_acids, mask, index, start)

@@ -10,6 +10,7 @@ import torch
 from ..models.storage import load_module
 from .dvae import DVAE
 from .interface import StructureTokenizer
+from .starts import Start
 
 
 class DVAETokenizer(StructureTokenizer):
@@ -56,7 +57,7 @@ class DVAETokenizer(StructureTokenizer):
             atoms = np.where(here[..., None, None], atoms - centre, 0).astype(np.float32)
             uniform = None
             if sample:
-                draws = rng.random((int(here.sum()), len(self.model.config.levels)))
+                draws = rng.random((int(here.sum()), self.model.quantizer.draws))
                 uniform = torch.as_tensor(draws, dtype=torch.float32, device=self.device)
             tokens[part] = (
                 self.model.tokenize(
@@ -71,11 +72,17 @@ class DVAETokenizer(StructureTokenizer):
         return tokens
 
     @torch.inference_mode()
-    def decode_tokens(
-        self, tokens: np.ndarray, amino_acids: np.ndarray, index: np.ndarray
-    ) -> np.ndarray:
+    def decode_with_confidence(
+        self,
+        tokens: np.ndarray,
+        amino_acids: np.ndarray,
+        index: np.ndarray,
+        start: np.ndarray | None = None,
+        level: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
         frames, length = tokens.shape
-        out = np.empty((frames, length, 4, 3), np.float32)
+        backbone = np.empty((frames, length, 4, 3), np.float32)
+        confidence = np.empty((frames, length), np.float32)
         # The pair tensor is what fills memory: B x L x L x channels.
         size = min(64, max(1, 2**18 // length**2))
 
@@ -84,15 +91,43 @@ class DVAETokenizer(StructureTokenizer):
 
         mask = row(np.ones(length, bool))
         letters, positions = (row(np.asarray(v, np.int64)) for v in (amino_acids, index))
-        for start in range(0, frames, size):
-            part = slice(start, min(start + size, frames))
+        if start is not None:
+            start = np.broadcast_to(np.asarray(start, np.float32), (frames, length, 4, 3))
+            level = np.broadcast_to(np.asarray(level, np.float32), (frames, length))
+        for first in range(0, frames, size):
+            part = slice(first, min(first + size, frames))
             batch = np.asarray(tokens[part], np.int64)
             b = len(batch)
+            begun = None
+            if start is not None:
+                begun = Start.from_backbone(
+                    torch.as_tensor(np.array(start[part]), device=self.device),
+                    torch.as_tensor(np.array(level[part]), device=self.device),
+                )
             decoded = self.model.reconstruct(
                 torch.as_tensor(batch, device=self.device),
                 letters.expand(b, -1),
                 mask.expand(b, -1),
                 positions.expand(b, -1),
+                begun,
             )
-            out[part] = decoded.backbones[-1].cpu().numpy()
-        return out
+            backbone[part] = decoded.backbones[-1].cpu().numpy()
+            confidence[part] = decoded.predicted_lddt().cpu().numpy()
+        if start is not None:
+            _keep_atoms(backbone, start, level, np.asarray(index))
+        return backbone, confidence
+
+
+def _keep_atoms(
+    backbone: np.ndarray, start: np.ndarray, level: np.ndarray, index: np.ndarray
+) -> None:
+    """Put the atoms of fixed residues back as they were, in place.
+
+    N, CA and C were idealised. O too, but for that of a residue before one that moves: it lies in
+    a peptide plane that is new.
+    """
+    fixed = level == 0
+    after = np.append(fixed[:, 1:] | (np.diff(index) != 1), np.ones((len(fixed), 1), bool), 1)
+    for atoms, which in ((slice(3), fixed), (3, fixed & after)):
+        known = which & np.isfinite(start[:, :, atoms]).reshape(*which.shape, -1).all(-1)
+        backbone[:, :, atoms][known] = start[:, :, atoms][known]

@@ -85,15 +85,13 @@ class Encoder(nn.Module):
     def __init__(self, width: int = 128, layers: int = 2, neighbours: int = 16, out: int = 3):
         super().__init__()
         self.neighbours = neighbours
-        self.edge = nn.Sequential(
-            nn.Linear(12 + 9 + 64, width), nn.GELU(approximate="tanh"), nn.Linear(width, width)
-        )
+        self.edge = nn.Sequential(nn.Linear(12 + 9 + 64, width), nn.GELU(), nn.Linear(width, width))
         self.offset = nn.Embedding(2 * OFFSET + 3, width)
         self.layers = nn.ModuleList(_Message(width) for _ in range(layers))
         self.out = nn.Sequential(
             nn.LayerNorm(width),
             nn.Linear(width, width),
-            nn.GELU(approximate="tanh"),
+            nn.GELU(),
             nn.Linear(width, out),
         )
 
@@ -124,14 +122,12 @@ class _Message(nn.Module):
         self.out = nn.Linear(width, width)
         self.norms = nn.ModuleList([nn.LayerNorm(width), nn.LayerNorm(width)])
         self.feed_forward = nn.Sequential(
-            nn.Linear(width, 2 * width), nn.GELU(approximate="tanh"), nn.Linear(2 * width, width)
+            nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
         )
 
     def forward(self, state, edges, neighbours, mean):
         # Project before gathering: R rows instead of R x k. index_select has a flat gradient.
         other = self.to_other(state).index_select(0, neighbours.flatten()).view(edges.shape)
-        message = F.gelu(
-            self.to_self(state).unsqueeze(1) + other + self.to_edge(edges), approximate="tanh"
-        )
+        message = F.gelu(self.to_self(state).unsqueeze(1) + other + self.to_edge(edges))
         state = self.norms[0](state + self.out(mean(message)))
         return self.norms[1](state + self.feed_forward(state))

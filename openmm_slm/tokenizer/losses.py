@@ -55,12 +55,14 @@ def frame_aligned_error(
     true: torch.Tensor,
     true_frames: Frames,
     mask: torch.Tensor,
+    counted: torch.Tensor,
     chosen: torch.Tensor,
     clamp: torch.Tensor,
 ) -> torch.Tensor:
-    """Mean distance (nm) of all atoms in the frames of `chosen` residues.
+    """Mean distance (nm) of the atoms of `counted` residues in the frames of `chosen` residues.
 
-    chosen int64 [B, n]; clamp [B] is the largest distance counted in each entry.
+    mask, counted bool [B, L]; chosen int64 [B, n]; clamp [B] is the largest distance counted in
+    each entry.
     """
 
     def pick(values: torch.Tensor) -> torch.Tensor:
@@ -76,16 +78,50 @@ def frame_aligned_error(
         error = _distance(local(predicted_frames, predicted) - local(true_frames, true))
         error = torch.minimum(error, clamp.view(-1, 1, 1))
         weight = pick(mask.float()).unsqueeze(-1)
-        weight = weight * mask.float().repeat_interleave(predicted.shape[2], 1).unsqueeze(1)
+        weight = weight * counted.float().repeat_interleave(predicted.shape[2], 1).unsqueeze(1)
         return (error * weight).sum() / weight.sum().clamp(min=1)
 
 
-def distogram_loss(logits: torch.Tensor, ca: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Cross entropy (nats) of CA-CA distance bins of 0.1 nm; logits [B, L, L, bins]."""
+def distogram_loss(
+    logits: torch.Tensor, ca: torch.Tensor, mask: torch.Tensor, rows: torch.Tensor
+) -> torch.Tensor:
+    """Cross entropy (nats) of CA-CA distance bins of 0.1 nm.
+
+    logits [B, n, L, bins] of residues `rows` int64 [B, n] with all others.
+    """
     with full_precision(ca):
-        bins = (torch.cdist(ca, ca) * 10).long().clamp(0, logits.shape[-1] - 1)
-        both = mask.unsqueeze(1) & mask.unsqueeze(2)
-        return F.cross_entropy(logits[both].float(), bins[both])
+        entry = torch.arange(len(ca), device=ca.device).unsqueeze(1)
+        bins = (torch.cdist(ca[entry, rows], ca) * 10).long().clamp(0, logits.shape[-1] - 1)
+        both = mask[entry, rows].unsqueeze(2) & mask.unsqueeze(1)
+        bins = bins.masked_fill(~both, -100)  # not counted
+        return F.cross_entropy(logits.flatten(0, 2).float(), bins.flatten())
+
+
+@torch.no_grad()
+def lddt_per_residue(
+    predicted: torch.Tensor, true: torch.Tensor, mask: torch.Tensor
+) -> torch.Tensor:
+    """lDDT of CA [B, L, 3] (Mariani et al., 2013): pairs within 1.5 nm; [B, L], 0 to 1.
+
+    A residue without such pairs has 0.
+    """
+    apart = torch.cdist(true, true)
+    pair = mask.unsqueeze(1) & mask.unsqueeze(2) & (apart < 1.5)
+    pair &= ~torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
+    off = (torch.cdist(predicted, predicted) - apart).abs()
+    kept = sum((off < limit).float() for limit in (0.05, 0.1, 0.2, 0.4)) / 4
+    return (kept * pair).sum(-1) / pair.sum(-1).clamp(min=1)
+
+
+def lddt_loss(
+    logits: torch.Tensor, predicted: torch.Tensor, true: torch.Tensor, mask: torch.Tensor
+) -> torch.Tensor:
+    """Cross entropy (nats) of the bins [B, L, n] of each residue's lDDT."""
+    with full_precision(true):
+        bins = logits.shape[-1]
+        which = (lddt_per_residue(predicted, true, mask) * bins).long().clamp(max=bins - 1)
+        which = which.masked_fill(~mask, -100)
+        return F.cross_entropy(logits.flatten(0, 1).float(), which.flatten())
 
 
 def peptide_bond_error(backbone: torch.Tensor, bonded: torch.Tensor) -> torch.Tensor:

@@ -1,8 +1,8 @@
 """q(z|x), second half: finite scalar quantization with stochastic rounding.
 
 Finite scalar quantization (Mentzer et al., 2023) rounds each of a few bounded numbers to one of
-its levels; the token is their mixed-radix number. Rounding up with probability equal to the
-fraction makes q(z|x) a product of Bernoullis, so that the posterior is a real categorical and
+its levels; the token is their mixed-radix number. Rounding up with a probability that grows with
+the fraction makes q(z|x) a product of Bernoullis, so that the posterior is a real categorical and
 
     KL(q(z|x) || uniform) = log |V| - sum of the binary entropies
 
@@ -26,38 +26,48 @@ from ..frames import full_precision
 
 @dataclass
 class Quantized:
-    """Codes [R, n] in [-1, 1], tokens [R], KL to the uniform prior [R] and that of the batch's
-    mean posterior (nats)."""
+    """Codes [R, n], tokens [R], KL to the uniform prior [R] and that of the batch's mean posterior
+    (nats), and what the quantizer adds to the training loss."""
 
     codes: torch.Tensor
     tokens: torch.Tensor
     kl: torch.Tensor
     usage_kl: torch.Tensor
+    auxiliary: torch.Tensor | float = 0.0
 
 
-class StochasticFSQ(nn.Module):
-    """Quantizer of ``prod(levels)`` codes.
+class Quantizer(nn.Module):
+    """What the dVAE asks of a quantizer, and the whitening that all of them begin with.
+
+    Subclasses have ``forward(x)``, ``tokens(x, uniform)`` and ``codes(tokens)`` as `StochasticFSQ`.
 
     Parameters
     ----------
-    levels : tuple of int
-        Levels of each dimension; (8, 8, 8) gives 512 codes.
+    dimensions : int
+        Numbers per residue, of the encoder's output and of a code.
+    size : int
+        Codes.
+    draws : int
+        Uniform numbers per residue that a sample of the posterior takes.
+    sharpness : float
     """
 
-    def __init__(self, levels: tuple[int, ...] = (8, 8, 8)) -> None:
+    def __init__(self, dimensions: int, size: int, draws: int, sharpness: float) -> None:
         super().__init__()
-        n = len(levels)
-        self.size = math.prod(levels)
-        radix = [math.prod(levels[:i]) for i in range(n)]
-        self.register_buffer("levels", torch.tensor(levels, dtype=torch.float32), persistent=False)
-        self.register_buffer("radix", torch.tensor(radix), persistent=False)
-        self.register_buffer("mean", torch.zeros(n))
-        self.register_buffer("whiten", torch.eye(n))
-        self.soft = False  # additive noise instead of rounding, for the first steps of training
+        self.dimensions, self.size, self.draws = dimensions, size, draws
+        self.sharpness = sharpness
+        self.register_buffer("mean", torch.zeros(dimensions))
+        self.register_buffer("whiten", torch.eye(dimensions))
+        self.soft = False  # something continuous instead of codes, for the first steps of training
         self.momentum = 0.05
 
+    @property
+    def _learning(self) -> bool:
+        """Statistics of batches are taken: in training, not when a batch is looked at."""
+        return self.training and torch.is_grad_enabled()
+
     def _whitened(self, x: torch.Tensor) -> torch.Tensor:
-        if not (self.training and torch.is_grad_enabled()):
+        if not self._learning:
             return (x - self.mean) @ self.whiten.T
         centred = x - x.mean(0)
         covariance = centred.T @ centred / len(centred)
@@ -79,19 +89,43 @@ class StochasticFSQ(nn.Module):
         )
         self.whiten.copy_(torch.linalg.inv(torch.linalg.cholesky(covariance)).float())
 
+
+class StochasticFSQ(Quantizer):
+    """Quantizer of ``prod(levels)`` codes.
+
+    Parameters
+    ----------
+    levels : tuple of int
+        Levels of each dimension; (8, 8, 8) gives 512 codes.
+    sharpness : float
+        How steeply the probability of rounding up grows with the fraction f:
+        0.5 + sharpness (f - 0.5), within 0 and 1. At 1 it is f; the larger, the less noise.
+    """
+
+    def __init__(self, levels: tuple[int, ...] = (8, 8, 8), sharpness: float = 1.0) -> None:
+        n = len(levels)
+        super().__init__(n, math.prod(levels), n, sharpness)
+        radix = [math.prod(levels[:i]) for i in range(n)]
+        self.register_buffer("levels", torch.tensor(levels, dtype=torch.float32), persistent=False)
+        self.register_buffer("radix", torch.tensor(radix), persistent=False)
+
     def _levels(self, x: torch.Tensor) -> torch.Tensor:
         """Encoder output [R, n] to real-valued levels in [0, levels - 1]."""
         scaled = torch.sigmoid(1.6 * self._whitened(x)) * self.levels - 0.5
         return torch.minimum(scaled.clamp(min=0), self.levels - 1)
+
+    def _up(self, fraction: torch.Tensor) -> torch.Tensor:
+        """Probability of rounding up."""
+        return (0.5 + self.sharpness * (fraction - 0.5)).clamp(0, 1)
 
     def forward(self, x: torch.Tensor) -> Quantized:
         """Training: quantize encoder output [R, n] by posterior samples."""
         with full_precision(x):  # the covariance of a batch is no matter for bfloat16
             level = self._levels(x.float())
         low = level.floor()
-        fraction = level - low
+        fraction = self._up(level - low)
         hard = low + (torch.rand_like(fraction) < fraction).float()
-        if self.soft:
+        if self.soft:  # additive noise instead of rounding
             value = level + torch.rand_like(level) - 0.5
         else:
             value = level + (hard - level).detach()
@@ -121,7 +155,8 @@ class StochasticFSQ(nn.Module):
         if uniform is None:
             hard = (level + 0.5).floor()
         else:
-            hard = level.floor() + (uniform < level - level.floor()).float()
+            low = level.floor()
+            hard = low + (uniform < self._up(level - low)).float()
         return (hard.long() * self.radix).sum(-1)
 
     def codes(self, tokens: torch.Tensor) -> torch.Tensor:

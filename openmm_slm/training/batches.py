@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from queue import Full, Queue
 from typing import TYPE_CHECKING
 
@@ -16,24 +17,56 @@ import numpy as np
 
 from ..sequence import encode_sequence
 from .shards import Entry, ShardDataset
+from .starts import StartConfig, draw_start
 
 if TYPE_CHECKING:
     from .tokens import TokenStore
 
 
 class ClusterSampler:
-    """Draw entries uniformly over clusters, then uniformly within the cluster."""
+    """Draw entries uniformly over clusters, then uniformly within the cluster.
 
-    def __init__(self, dataset: ShardDataset, min_length: int = 20, max_length: int = 512) -> None:
+    Parameters
+    ----------
+    dataset : ShardDataset
+    min_length, max_length : int
+        Residues of the entries that are drawn.
+    complexes : float
+        Share of draws that are entries of several chains, where there are any.
+    """
+
+    def __init__(
+        self,
+        dataset: ShardDataset,
+        min_length: int = 20,
+        max_length: int = 512,
+        complexes: float = 0.0,
+    ) -> None:
         kept = (dataset.lengths >= min_length) & (dataset.lengths <= max_length)
-        self.dataset = dataset
-        groups = [group[kept[group]] for group in dataset.clusters()]
-        self.groups = [group for group in groups if len(group)]
+        several = np.array([":" in row["sequence"] for row in dataset.rows])
+        self.dataset, self.complexes = dataset, complexes
+
+        def within(rows: np.ndarray) -> list[np.ndarray]:
+            groups = [group[rows[group]] for group in dataset.clusters()]
+            return [group for group in groups if len(group)]
+
+        self.groups, self._complexes = within(kept & ~several), within(kept & several)
+        self._same: dict[str, list[int]] = {}
+        for number in np.flatnonzero(kept):
+            self._same.setdefault(dataset.rows[number]["sequence"], []).append(int(number))
 
     def number(self, rng: np.random.Generator) -> int:
         """Row number of one entry."""
-        group = self.groups[rng.integers(len(self.groups))]
+        groups = self.groups
+        if self._complexes and self.complexes and rng.random() < self.complexes:
+            groups = self._complexes
+        group = groups[rng.integers(len(groups))]
         return int(group[rng.integers(len(group))])
+
+    def alternative(self, number: int, rng: np.random.Generator) -> Entry | None:
+        """Another entry of the same sequence, if there is one."""
+        others = [n for n in self._same[self.dataset.rows[number]["sequence"]] if n != number]
+        return self.dataset[others[rng.integers(len(others))]] if others else None
 
 
 def pad_entries(entries: list[Entry], multiple: int = 8) -> dict[str, np.ndarray]:
@@ -66,12 +99,14 @@ def tokenizer_batch(
     seed: int,
     step: int,
     store: TokenStore | None = None,
+    starts: StartConfig | None = None,
 ) -> dict[str, np.ndarray]:
-    """Whole chains and crops of them, about `residues` residues in crops.
+    """Whole entries and crops of them, about `residues` residues in crops.
 
-    A chain longer than `crop` gives about L / crop crops: all of it is encoded, so all of it is
-    decoded. With tokens from a `store` nothing is encoded and each chain gives one crop.
-    ``crop_chain``, ``crop_start`` int64 [C] say which.
+    An entry longer than `crop` gives about L / crop crops: all of it is encoded, so all of it is
+    decoded. With tokens from a `store` nothing is encoded and each entry gives one crop.
+    ``crop_chain`` int64 [C] and ``crop_rows`` int64 [C, crop] (-1: padding) say which;
+    ``start`` float32 [C, crop, 4, 3] and ``level`` [C, crop] are their starting frames.
     """
     rng = np.random.default_rng([seed, step])
     numbers, crops = [], []
@@ -80,17 +115,65 @@ def tokenizer_batch(
         numbers.append(sampler.number(rng))
         length = int(sampler.dataset.lengths[numbers[-1]])
         share = 1 if store else min(max(1, round(length / crop)), 6)
-        for _ in range(min(share, wanted - len(crops))):
-            crops.append((len(numbers) - 1, int(rng.integers(max(1, length - crop + 1)))))
+        crops += [len(numbers) - 1] * min(share, wanted - len(crops))
     entries = [sampler.dataset[number] for number in numbers]
     batch = pad_entries(entries)
     if store:
         rows = [store.read(sampler.dataset.rows[number]) for number in numbers]
         batch["tokens"] = pad_tokens(rows, batch["mask"].shape[1])
-    batch["crop_chain"], batch["crop_start"] = (
-        np.array([pair[i] for pair in crops], np.int64) for i in (0, 1)
-    )
+    batch["crop_chain"] = np.array(crops, np.int64)
+    batch["crop_rows"] = np.stack([crop_rows(rng, entries[chain], crop) for chain in crops])
+    if starts:
+        batch["start"] = np.zeros((len(crops), crop, 4, 3), np.float32)
+        batch["level"] = np.full((len(crops), crop), np.inf, np.float32)
+        for number, (chain, rows) in enumerate(zip(crops, batch["crop_rows"], strict=True)):
+            rows = rows[rows >= 0]
+            start, level = draw_start(
+                rng,
+                batch["backbone"][chain, rows],
+                batch["mask"][chain, rows],
+                starts,
+                partial(_alternative, sampler, numbers[chain], rows, rng),
+            )
+            batch["start"][number, : len(rows)] = start
+            batch["level"][number, : len(rows)] = level
     return batch
+
+
+def _alternative(
+    sampler: ClusterSampler, number: int, rows: np.ndarray, rng: np.random.Generator
+) -> np.ndarray | None:
+    found = sampler.alternative(number, rng)
+    return None if found is None else found.backbone[rows]
+
+
+def crop_rows(rng: np.random.Generator, entry: Entry, crop: int) -> np.ndarray:
+    """Rows int64 [crop] of a crop, -1 where the entry is shorter.
+
+    A stretch of the chain; of several chains, two stretches that touch.
+    """
+    length = len(entry.sequence)
+    rows = np.arange(length)
+    if length > crop:
+        ca, chain = entry.backbone[:, 1], entry.chain_index
+        first = int(rng.integers(length - crop + 1))
+        rows = rows[first : first + crop]
+        if chain[-1] != chain[0]:
+            here = int(rng.integers(length))
+            apart = np.linalg.norm(ca - ca[here], axis=-1)
+            apart[(chain == chain[here]) | ~np.isfinite(apart)] = np.inf
+            if np.isfinite(apart).any():
+                there = int(apart.argmin())
+                parts = [_around(center, chain, crop // 2) for center in (here, there)]
+                rows = np.unique(np.concatenate(parts))
+    return np.concatenate([rows, np.full(crop - len(rows), -1)]).astype(np.int64)
+
+
+def _around(row: int, chain: np.ndarray, size: int) -> np.ndarray:
+    """At most `size` rows of a chain about `row`."""
+    mine = np.flatnonzero(chain == chain[row])
+    first = min(max(mine[0], row - size // 2), max(mine[0], mine[-1] + 1 - size))
+    return np.arange(first, min(first + size, mine[-1] + 1))
 
 
 def pad_tokens(rows: list[np.ndarray], length: int) -> np.ndarray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -18,22 +19,23 @@ from ..errors import ModelError
 
 logger = logging.getLogger(__name__)
 
-_OPTIMIZER = ("step", "exp_avg", "exp_avg_sq")
+_OPTIMIZER = ("step", "exp_avg", "exp_avg_sq", "momentum_buffer")
 
 
 def write_checkpoint(
     path: Path,
     model: torch.nn.Module,
     ema: dict[str, torch.Tensor],
-    optimizer: torch.optim.Optimizer,
+    optimizers: Sequence[torch.optim.Optimizer],
     meta: dict,
 ) -> None:
     """Write the whole state; a reader sees the old file or the new one, never half of one."""
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"ema.{name}": value for name, value in ema.items()}
     for name, parameter in model.named_parameters():
-        for key, value in optimizer.state.get(parameter, {}).items():
-            tensors[f"optimizer.{key}.{name}"] = value
+        for optimizer in optimizers:
+            for key, value in optimizer.state.get(parameter, {}).items():
+                tensors[f"optimizer.{key}.{name}"] = value
     tensors = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
     temporary = path.with_suffix(".tmp")
     save_file(tensors, temporary, {"meta": json.dumps(meta)})
@@ -61,7 +63,7 @@ def read_checkpoint(
     path: Path,
     model: torch.nn.Module,
     ema: dict[str, torch.Tensor],
-    optimizer: torch.optim.Optimizer,
+    optimizers: Sequence[torch.optim.Optimizer],
 ) -> dict:
     """Put a checkpoint's state into `model`, `ema` and `optimizer`; returns its metadata.
 
@@ -86,9 +88,18 @@ def read_checkpoint(
         ) from None
     ema.update(part("ema."))
     parameters = dict(model.named_parameters())
+    mine = {
+        parameter: optimizer
+        for optimizer in optimizers
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
     for key in _OPTIMIZER:
         for name, value in part(f"optimizer.{key}.").items():
-            optimizer.state[parameters[name]][key] = value.cpu() if key == "step" else value
+            parameter = parameters[name]
+            if parameter in mine:
+                state = mine[parameter].state[parameter]
+                state[key] = value.cpu() if key == "step" else value
     return meta
 
 

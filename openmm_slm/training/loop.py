@@ -25,6 +25,7 @@ from ..errors import SLMError
 from .batches import prefetch
 from .checkpoint import compare_settings, read_checkpoint, read_meta, write_checkpoint
 from .journal import Journal
+from .optimizers import make_optimizers
 from .stopping import stop_signals
 from .throughput import Throughput, count_flops
 
@@ -40,6 +41,7 @@ class LoopConfig:
     """Settings of the loop; the same names in a training config's ``"training"`` section."""
 
     steps: int = 1_000_000
+    optimizer: str = "adamw"
     learning_rate: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.98)
     weight_decay: float = 0.01
@@ -93,11 +95,12 @@ class Trainer:
         self.directory, self.device = Path(directory), torch.device(device)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.trained = {k: p for k, p in model.named_parameters() if p.requires_grad}
-        self.optimizer = torch.optim.AdamW(
-            self.trained.values(),
-            lr=config.learning_rate,
-            betas=config.betas,
-            weight_decay=config.weight_decay,
+        self.optimizers = make_optimizers(
+            self.trained,
+            config.optimizer,
+            config.learning_rate,
+            config.betas,
+            config.weight_decay,
         )
         self.step = self.residues = 0
         self.seconds = 0.0
@@ -111,12 +114,12 @@ class Trainer:
         """Write weights, EMA, optimizer, position and settings."""
         meta = {"step": self.step, "residues": self.residues, "seconds": self.seconds, **extra}
         meta["settings"] = self.settings
-        write_checkpoint(self.directory / name, self.model, self.ema, self.optimizer, meta)
+        write_checkpoint(self.directory / name, self.model, self.ema, self.optimizers, meta)
 
     def load_checkpoint(self, name: str = STABLE) -> dict:
         """Continue from a checkpoint; returns its metadata."""
         path = self.directory / name
-        meta = read_checkpoint(path, self.model, self.ema, self.optimizer)
+        meta = read_checkpoint(path, self.model, self.ema, self.optimizers)
         self.step, self.residues, self.seconds = (
             meta[key] for key in ("step", "residues", "seconds")
         )
@@ -236,14 +239,16 @@ class Trainer:
 
     def _train_step(self, batch: dict, rate: float) -> dict:
         """One step; returns the row of the log."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * rate
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.config.learning_rate * rate
         loss, metrics = self._loss(self.model, batch, self.step)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.trained.values(), self.config.clip)
         if torch.isfinite(norm):  # one bad batch must not poison the weights
-            self.optimizer.step()
+            for optimizer in self.optimizers:
+                optimizer.step()
             self._update_ema()
         else:
             logger.warning("step %d: gradient is not finite, step skipped", self.step)

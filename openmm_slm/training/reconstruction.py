@@ -6,6 +6,7 @@ Training validates with it, ``openmm-slm benchmark reconstruction`` reports with
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -13,12 +14,16 @@ import torch
 
 from .. import geometry
 from ..frames import frames_from_backbone
+from ..projection import close_peptide_bonds
 from ..tokenizer.dvae import DVAE
 from ..tokenizer.losses import local_error
+from ..tokenizer.starts import Start
 from .batches import pad_entries
 from .shards import Entry, ShardDataset
+from .starts import deformed
 
 LENGTHS = (64, 128, 256, 512)
+SOFT = 0.1  # nm, of displaced starting frames
 
 
 def _batches(dataset: ShardDataset, rows: Sequence[int], residues: int) -> Iterator[list[Entry]]:
@@ -76,7 +81,10 @@ def reconstruct_chains(
     dataset: ShardDataset,
     rows: Sequence[int],
     residues: int = 4096,
+    *,
     shuffle: bool = False,
+    start: float | None = None,
+    project: bool = False,
 ) -> tuple[list[dict], np.ndarray]:
     """Encode and decode entries of a dataset.
 
@@ -89,35 +97,83 @@ def reconstruct_chains(
         Padded residues per batch.
     shuffle : bool
         Permute each chain's tokens before decoding: what sequence and length alone give.
+    start : float, optional
+        Decode from the chain displaced by so much along soft modes (nm, CA rms), at this level.
+    project : bool
+        Also close peptide bonds and part overlaps, as sampling does.
 
     Returns
     -------
     table : list of dict
-        ``id``, ``cluster``, ``length`` and `chain_metrics` of each chain.
+        ``id``, ``cluster``, ``length`` and `chain_metrics` of each entry, with ``projected_``
+        before their names those after projection; ``chain_rmsd``, the mean over its chains, each
+        superposed alone; ``predicted_lddt`` and ``observed_lddt``, arrays over its residues.
     counts : ndarray, int64 [V]
         How often each code was used.
     """
     model.eval()
     device = next(model.parameters()).device
-    rng = np.random.default_rng(0)
     table, counts = [], np.zeros(model.quantizer.size, np.int64)
     for entries in _batches(dataset, rows, residues):
         batch = pad_entries(entries)
         tensors = {k: torch.as_tensor(v).to(device) for k, v in batch.items()}
-        tokens = model.tokenize(tensors["backbone"], tensors["mask"], tensors["index"])
-        counts += np.bincount(tokens[tensors["mask"]].cpu().numpy(), minlength=len(counts))
+        mask = tensors["mask"]
+        tokens = model.tokenize(tensors["backbone"], mask, tensors["index"])
+        counts += np.bincount(tokens[mask].cpu().numpy(), minlength=len(counts))
+        begun = None if start is None else _displaced(batch, entries, start, device)
         if shuffle:
-            for row, mask in enumerate(batch["mask"]):
-                present = np.flatnonzero(mask)
-                tokens[row, present] = tokens[row, rng.permutation(present)]
-        out = model.reconstruct(tokens, tensors["amino_acids"], tensors["mask"], tensors["index"])
+            for row, here in enumerate(batch["mask"]):
+                present = np.flatnonzero(here)
+                order = _random(entries[row]).permutation(present)
+                tokens[row, present] = tokens[row, order]
+        out = model.reconstruct(tokens, tensors["amino_acids"], mask, tensors["index"], begun)
         backbones = out.backbones[-1].float().cpu().numpy()
+        predicted = out.predicted_lddt().cpu().numpy()
         for row, entry in enumerate(entries):
             n = len(entry.sequence)
-            mask = batch["mask"][row, :n]
-            metrics = chain_metrics(backbones[row, :n], entry.backbone, mask, entry.chain_break)
-            table.append({"id": entry.id, "cluster": entry.cluster, "length": n, **metrics})
+            here, decoded = batch["mask"][row, :n], backbones[row, :n]
+            known = here, entry.chain_break
+            ca = decoded[here, 1], entry.backbone[here, 1]
+            figures = chain_metrics(decoded, entry.backbone, *known)
+            figures["chain_rmsd"] = _chain_rmsd(*ca, entry.chain_index[here])
+            if project:
+                arguments = entry.sequence, entry.chain_break
+                decoded = close_peptide_bonds(decoded[None], *arguments)[0][0]
+                projected = chain_metrics(decoded, entry.backbone, *known)
+                figures |= {f"projected_{name}": value for name, value in projected.items()}
+            table.append(
+                {
+                    "id": entry.id,
+                    "cluster": entry.cluster,
+                    "length": n,
+                    **figures,
+                    "predicted_lddt": predicted[row, :n][here],
+                    "observed_lddt": geometry.lddt_ca(*ca)[0],
+                }
+            )
     return table, counts
+
+
+def _displaced(batch: dict, entries: list[Entry], rms: float, device: torch.device) -> Start:
+    """Every entry `rms` nm away along soft modes of its elastic network."""
+    moved = batch["backbone"].copy()
+    for row, (entry, here) in enumerate(zip(entries, batch["mask"], strict=True)):
+        moved[row, here] = deformed(_random(entry), moved[row, here], rms, turn=False)
+    level = np.where(batch["mask"], np.float32(rms), np.float32(np.inf))
+    return Start.from_backbone(
+        *(torch.as_tensor(values, device=device) for values in (moved, level))
+    )
+
+
+def _chain_rmsd(predicted: np.ndarray, true: np.ndarray, chain_index: np.ndarray) -> float:
+    """Mean over chains (nm), each superposed alone."""
+    chains = (chain_index == k for k in np.unique(chain_index))
+    return float(np.mean([geometry.rmsd(predicted[c], true[c]) for c in chains]))
+
+
+def _random(entry: Entry) -> np.random.Generator:
+    """The same for an entry wherever it comes."""
+    return np.random.default_rng(zlib.crc32(entry.id.encode()))
 
 
 def by_cluster(table: list[dict], name: str, longest: int | None = None) -> np.ndarray:
@@ -135,16 +191,23 @@ def perplexity(counts: np.ndarray) -> float:
     return float(np.exp(-(share * np.log(share)).sum()))
 
 
-def summarize(table: list[dict], counts: np.ndarray) -> dict[str, float]:
-    """One row of figures: medians over clusters (Å for distances), means for rates."""
+def summarize(table: list[dict], counts: np.ndarray, prefix: str = "") -> dict[str, float]:
+    """One row of figures: medians over clusters (Å for distances), means for rates.
+
+    With `prefix` ``"projected_"``, those after projection.
+    """
+
+    def values(name: str, longest: int | None = None) -> np.ndarray:
+        return by_cluster(table, prefix + name, longest)
+
     summary = {}
     for longest in LENGTHS:
-        values = by_cluster(table, "rmsd", longest)
-        summary[f"rmsd_{longest}"] = 10 * float(np.median(values)) if len(values) else float("nan")
-    summary["local"] = 10 * float(np.median(by_cluster(table, "local")))
-    summary["lddt"] = float(np.median(by_cluster(table, "lddt")))
+        found = values("rmsd", longest)
+        summary[f"rmsd_{longest}"] = 10 * float(np.median(found)) if len(found) else float("nan")
+    summary["local"] = 10 * float(np.median(values("local")))
+    summary["lddt"] = float(np.median(values("lddt")))
     for name in ("broken", "wrong_omega", "clashing"):
-        summary[name] = float(by_cluster(table, name).mean())
+        summary[name] = float(values(name).mean())
     summary["codes"] = int((counts > 0).sum())
     summary["perplexity"] = perplexity(counts)
     return summary
@@ -160,4 +223,10 @@ def validation_metrics(
         return lambda model: {}
     groups = [g[dataset.lengths[g] <= max_length] for g in dataset.clusters()]
     rows = [int(g[0]) for g in groups if len(g)][:chains]
-    return lambda model: summarize(*reconstruct_chains(model, dataset, rows))
+
+    def validate(model: DVAE) -> dict[str, float]:
+        figures = summarize(*reconstruct_chains(model, dataset, rows))
+        soft, _ = reconstruct_chains(model, dataset, rows, start=SOFT)
+        return {**figures, "soft_rmsd": 10 * float(np.median(by_cluster(soft, "rmsd")))}
+
+    return validate

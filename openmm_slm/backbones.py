@@ -1,0 +1,173 @@
+"""Tokens to backbones, some frames at a time: from sequence alone, or from a template."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .language.interface import StructureLanguageModel
+from .projection import close_peptide_bonds
+from .sequence import sequence_layout
+from .settings import SamplingSettings
+from .structure import ProteinStructure, backbone_trajectory, from_backbone
+from .templates import Template, masked_residues
+from .tokenizer.interface import StructureTokenizer
+from .validity import Report, backbone_report
+
+if TYPE_CHECKING:
+    import mdtraj
+
+# How far CA may be from where the template has it (nm), where tokens are kept; those sampled anew
+# are placed from their tokens alone. See docs/templates.md for how it was chosen.
+HELD = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Backbones:
+    """Frames on their way through the pipeline.
+
+    Attributes
+    ----------
+    tokens : ndarray, int64 [F, L]
+    log_prob : ndarray, float64 [F]
+        Nats, of what was sampled.
+    atom14 : ndarray, float32 [F, L, 14, 3]
+        N, CA, C, O, and the side chains of residues that stay as the template has them; nm.
+    report : dict of ndarray [F]
+    """
+
+    tokens: np.ndarray
+    log_prob: np.ndarray
+    atom14: np.ndarray
+    report: Report
+
+
+class BackboneSampler:
+    """Draws frames of one run.
+
+    Parameters
+    ----------
+    tokenizer : StructureTokenizer
+    language_model : StructureLanguageModel
+    settings : SamplingSettings
+        With a seed.
+    template : Template, optional
+        What `settings.noise` or `settings.resample` speaks of.
+    """
+
+    def __init__(
+        self,
+        tokenizer: StructureTokenizer,
+        language_model: StructureLanguageModel,
+        settings: SamplingSettings,
+        template: Template | None = None,
+    ) -> None:
+        self.tokenizer, self.language_model = tokenizer, language_model
+        self.settings, self.template = settings, template
+        self.letters, self.chain, self.index = sequence_layout(tuple(settings.sequence.split(":")))
+        self.sequence = settings.sequence.replace(":", "")
+        self.chain_break = np.diff(self.chain, prepend=-1) != 0
+        #: Residues before which the template has a cis peptide (bool [L]), or None.
+        self.cis_allowed = None if template is None else template.cis_peptides()
+        if template is not None:
+            self.tokens = tokenizer.encode_backbone(template.backbone, template.known, self.index)
+        if template is not None and settings.resample is not None:
+            named = np.isin(np.arange(len(self.chain)), settings.resample)
+            #: bool [T, L]: sampled, with frames and atoms of all others held.
+            self.sampled = named | ~template.known
+
+    def draw(self, frames: np.ndarray) -> Backbones:
+        """Frames of these numbers; each depends on the seed and its own number alone."""
+        if self.template is None:
+            drawn = self._sample(frames)
+            backbone, lddt = self._decode(drawn.tokens)
+        elif self.settings.resample is not None:
+            return self._resampled(frames)
+        else:
+            drawn, backbone, lddt = self._noised(frames)
+        return self._finished(drawn.tokens, drawn.log_prob, backbone, lddt)
+
+    def structure(self, atom14: np.ndarray) -> ProteinStructure:
+        """Frames with the names and numbers that the trajectory will have."""
+        named = (self.template.chain_ids, self.template.residue_number) if self.template else ()
+        made = from_backbone(atom14[:, :, :4], self.settings.sequence, *named)
+        return replace(made, atom14=atom14)
+
+    def judged(self, drawn: Backbones) -> tuple[mdtraj.Trajectory, Report]:
+        """Trajectory and report of frames that stay without side chains."""
+        backbone = drawn.atom14[:, :, :4]
+        named = (self.template.chain_ids, self.template.residue_number) if self.template else ()
+        return (
+            backbone_trajectory(backbone, self.settings.sequence, *named),
+            backbone_report(
+                backbone, self.sequence, self.chain_break, cis_allowed=self.cis_allowed
+            ),
+        )
+
+    def _sample(self, frames: np.ndarray, known: np.ndarray | None = None, number: int = 0):
+        s = self.settings
+        return self.language_model.sample(
+            s.sequence,
+            frames,
+            seed=(s.seed + number * 0x9E3779B97F4A7C15) % 2**63,  # rounds have draws of their own
+            known=known,
+            temperature=s.temperature,
+            top_p=s.top_p,
+            steps=s.steps,
+        )
+
+    def _decode(self, tokens: np.ndarray, *start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self.tokenizer.decode_with_confidence(tokens, self.letters, self.index, *start)
+
+    def _noised(self, frames: np.ndarray):
+        """Rounds of masking, sampling and decoding that begin at the template."""
+        which = frames % len(self.tokens)
+        tokens, backbone = self.tokens[which], self.template.backbone[which]
+        for number in range(self.settings.rounds):
+            masked = np.stack(
+                [
+                    masked_residues(
+                        np.random.Generator(
+                            np.random.Philox(
+                                key=[self.settings.seed, frame], counter=[0, 0, 1, number]
+                            )
+                        ),
+                        ca,
+                        self.settings.noise,
+                        self.chain,
+                    )
+                    for frame, ca in zip(frames.tolist(), backbone[:, :, 1], strict=True)
+                ]
+            )
+            drawn = self._sample(frames, np.where(masked, -1, tokens), number)
+            level = np.where(masked, np.inf, HELD)
+            backbone, lddt = self._decode(drawn.tokens, backbone, level)
+            tokens = drawn.tokens
+        return drawn, backbone, lddt
+
+    def _resampled(self, frames: np.ndarray) -> Backbones:
+        """Some residues sampled, every atom of the others where the template has it."""
+        which = frames % len(self.tokens)
+        sampled, template = self.sampled[which], self.template
+        drawn = self._sample(frames, np.where(sampled, -1, self.tokens[which]))
+        level = np.where(sampled, np.inf, 0.0)
+        backbone, lddt = self._decode(drawn.tokens, template.backbone[which], level)
+        moving = self.sampled.any(0)
+        made = self._finished(drawn.tokens, drawn.log_prob, backbone, lddt, moving.astype(float))
+        kept = ~sampled
+        oxygen = made.atom14[:, :, 3].copy()  # of a residue before a sampled one, it is new
+        made.atom14[kept] = template.atom14[which][kept]
+        made.atom14[:, :, 3] = oxygen
+        return made
+
+    def _finished(self, tokens, log_prob, backbone, lddt, weight=None) -> Backbones:
+        moved = np.zeros(len(tokens), np.float32)
+        if self.settings.project:
+            backbone, shift = close_peptide_bonds(backbone, self.sequence, self.chain_break, weight)
+            moved = shift.max(1)
+        atom14 = np.full((*tokens.shape, 14, 3), np.nan, np.float32)
+        atom14[:, :, :4] = backbone
+        report = {"predicted_lddt": lddt.mean(1), "projection_moved_nm": moved}
+        return Backbones(tokens, log_prob, atom14, report)

@@ -1,0 +1,56 @@
+"""What moves the weights: AdamW, or Muon for the matrices of hidden layers."""
+
+from __future__ import annotations
+
+import torch
+
+from ..errors import ModelError
+
+
+def make_optimizers(
+    parameters: dict[str, torch.nn.Parameter],
+    name: str,
+    learning_rate: float,
+    betas: tuple[float, float],
+    weight_decay: float,
+) -> list[torch.optim.Optimizer]:
+    """Optimizers that share `parameters` (by name) among them.
+
+    ``"adamw"``: AdamW for all. ``"muon"``: matrices of hidden layers take steps with all singular
+    values alike (Jordan et al., 2024; scaled to the size of AdamW's steps, Liu et al., 2025, so
+    that one learning rate serves both), the rest AdamW. What reads inputs or writes outputs with
+    few features, embeddings and vectors are the rest.
+
+    Raises
+    ------
+    ModelError
+        Another name, or a torch without Muon.
+    """
+    adamw = dict(lr=learning_rate, betas=tuple(betas), weight_decay=weight_decay)
+    if name == "adamw":
+        return [torch.optim.AdamW(parameters.values(), **adamw)]
+    if name != "muon":
+        raise ModelError(f'training.optimizer is {name!r}; choose "adamw" or "muon"')
+    if not hasattr(torch.optim, "Muon"):
+        raise ModelError(
+            f'training.optimizer "muon" needs torch 2.9 or later, this is {torch.__version__}; '
+            'update torch, or choose "adamw"'
+        )
+    hidden = [
+        parameter
+        for key, parameter in parameters.items()
+        if parameter.dim() == 2 and min(parameter.shape) >= 32 and not _embeds(key)
+    ]
+    chosen = {id(parameter) for parameter in hidden}
+    rest = [parameter for parameter in parameters.values() if id(parameter) not in chosen]
+    muon = torch.optim.Muon(
+        hidden, lr=learning_rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
+    )
+    return [muon, torch.optim.AdamW(rest, **adamw)]
+
+
+_OUTSIDE = ("amino_acid", "offset", "relative", "token", "distogram", "head.")
+
+
+def _embeds(name: str) -> bool:
+    return any(part in name for part in _OUTSIDE)

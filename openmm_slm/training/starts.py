@@ -1,0 +1,180 @@
+"""Starting frames to train on: what templates, loops to rebuild and other conformations look like.
+
+All NumPy, nm, one crop at a time. Levels are what they are said to be: the root mean square CA
+displacement from the truth, known to the user within a factor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..geometry import superpose
+from ..normal_modes import soft_displacement
+
+ABSENT = np.inf
+
+
+@dataclass(frozen=True)
+class StartConfig:
+    """Shares of crops with each kind of start; the rest has none.
+
+    Attributes
+    ----------
+    exact : float
+        True frames at level 0, part of them absent.
+    noised : float
+        Independent and chain-smoothed displacements and turns of 0.02 to 0.3 nm; in half of them
+        a part is displaced more, and has a level of its own.
+    deformed : float
+        Along soft modes of an elastic network, 0.05 to 0.4 nm.
+    alternative : float
+        Another structure of the same sequence where there is one, else deformed.
+    absent : float
+        Share of soft starts with residues left out.
+    """
+
+    exact: float = 0.15
+    noised: float = 0.1
+    deformed: float = 0.25
+    alternative: float = 0.1
+    absent: float = 0.4
+
+
+def draw_start(
+    rng: np.random.Generator,
+    backbone: np.ndarray,
+    mask: np.ndarray,
+    config: StartConfig,
+    alternative: Callable[[], np.ndarray | None],
+) -> tuple[np.ndarray, np.ndarray]:
+    """A start for a crop.
+
+    Parameters
+    ----------
+    backbone : ndarray [L, 4, 3]
+    mask : ndarray, bool [L]
+    alternative : callable
+        Backbone [L, 4, 3] of the same residues in another structure (NaN where absent), or None.
+
+    Returns
+    -------
+    start : ndarray, float32 [L, 4, 3]
+    level : ndarray, float32 [L]
+        Infinite where absent.
+    """
+    level = np.full(len(mask), ABSENT, np.float32)
+    start = np.array(backbone, np.float32)
+    if mask.sum() < 8:
+        return start, level
+    kinds = ("exact", "noised", "deformed", "alternative")
+    shares = [getattr(config, kind) for kind in kinds]
+    kind = rng.choice([*kinds, "none"], p=[*shares, 1 - sum(shares)])
+    if kind == "none":
+        return start, level
+    kept = mask.copy()
+    if kind == "exact" or rng.random() < config.absent:
+        kept &= ~_left_out(rng, backbone[:, 1], mask)
+    if kind == "exact":
+        level[kept] = 0
+        return start, level
+    if kind == "alternative":
+        found = alternative()
+        common = None if found is None else mask & np.isfinite(found).all((1, 2))
+        if common is None or common.sum() < 8:
+            kind = "deformed"
+        else:
+            _, turn, shift = superpose(found[common, 1], backbone[common, 1])
+            start = (found @ turn.T + shift).astype(np.float32)
+            start[~common], kept = 0, kept & common
+    parts = [kept]
+    if kind == "noised":
+        start[mask] = _noised(rng, backbone[mask], _size(rng, 0.02, 0.3))
+        if rng.random() < 0.5:
+            more = kept & _left_out(rng, backbone[:, 1], mask)
+            start[mask] = np.where(
+                more[mask][:, None, None],
+                _noised(rng, backbone[mask], _size(rng, 0.1, 0.4)),
+                start[mask],
+            )
+            parts = [kept & ~more, more]
+    elif kind == "deformed":
+        start[mask] = deformed(rng, backbone[mask], _size(rng, 0.05, 0.4))
+    for part in parts:
+        if part.any():
+            off = np.sqrt(((start - backbone)[part, 1] ** 2).sum(-1).mean())
+            level[part] = max(0.01, off * np.exp(rng.normal(0, 0.25)))
+    return start, level
+
+
+def _size(rng: np.random.Generator, low: float, high: float) -> float:
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def deformed(
+    rng: np.random.Generator, backbone: np.ndarray, rms: float, turn: bool | None = None
+) -> np.ndarray:
+    """Backbone [L, 4, 3] displaced by `rms` nm (CA, root mean square) along soft modes.
+
+    Residues move as rigid bodies; with `turn` they also follow the turning of their neighbours'
+    CA (None: in half of the draws).
+    """
+    ca = backbone[:, 1].astype(np.float64)
+    move = soft_displacement(ca, rng)
+    move *= rms / np.sqrt((move**2).sum(-1).mean())
+    if turn is None:
+        turn = rng.random() < 0.5
+    if not turn:
+        return (backbone + move[:, None]).astype(np.float32)
+    before, after = _triads(ca), _triads(ca + move)
+    rotation = after @ np.swapaxes(before, -1, -2)
+    local = backbone - ca[:, None]
+    turned = local @ np.swapaxes(rotation, -1, -2)
+    return (turned + (ca + move)[:, None]).astype(np.float32)
+
+
+def _triads(ca: np.ndarray) -> np.ndarray:
+    """Frames [L, 3, 3] of three CA in a row; ends have those beside them."""
+    first = ca[2:] - ca[:-2]
+    second = 2 * ca[1:-1] - ca[2:] - ca[:-2]
+    e1 = first / np.maximum(np.linalg.norm(first, axis=-1, keepdims=True), 1e-6)
+    e2 = second - (e1 * second).sum(-1, keepdims=True) * e1
+    e2 /= np.maximum(np.linalg.norm(e2, axis=-1, keepdims=True), 1e-6)
+    frames = np.stack([e1, e2, np.cross(e1, e2)], -1)
+    return np.concatenate([frames[:1], frames, frames[-1:]])
+
+
+def _noised(rng: np.random.Generator, backbone: np.ndarray, sigma: float) -> np.ndarray:
+    """Displaced by `sigma` nm (rms) in all, part of it shared by neighbours, and turned."""
+    length, ca = len(backbone), backbone[:, 1:2]
+    width = rng.choice([1, 3, 9])
+    noise = rng.normal(size=(length + width - 1, 2, 3))
+    noise = np.stack([noise[k : k + length] for k in range(width)]).sum(0) / np.sqrt(width)
+    shift = noise[:, 0] * sigma / np.sqrt(3)
+    angle = noise[:, 1] * min(0.6, sigma / 0.3)  # a rotation vector, radians
+    size = np.linalg.norm(angle, axis=-1, keepdims=True) + 1e-9
+    axis, local = angle / size, backbone - ca
+    axis, size = axis[:, None], size[:, None]
+    turned = (
+        local * np.cos(size)
+        + np.cross(axis, local) * np.sin(size)
+        + axis * (axis * local).sum(-1, keepdims=True) * (1 - np.cos(size))
+    )
+    return (turned + ca + shift[:, None]).astype(np.float32)
+
+
+def _left_out(rng: np.random.Generator, ca: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Residues to leave out: stretches of the chain, or all around one place; bool [L]."""
+    out = np.zeros(len(mask), bool)
+    if rng.random() < 0.3:
+        centre = ca[rng.choice(np.flatnonzero(mask))]
+        near = np.argsort(np.linalg.norm(np.where(mask[:, None], ca, 1e3) - centre, axis=-1))
+        out[near[: rng.integers(6, max(7, int(0.5 * mask.sum())))]] = True
+        return out
+    for _ in range(rng.integers(1, 4)):
+        span = min(int(np.exp(rng.uniform(np.log(3), np.log(30)))), int(0.6 * mask.sum()))
+        begin = rng.integers(0, max(1, len(mask) - span + 1))
+        out[begin : begin + span] = True
+    return out

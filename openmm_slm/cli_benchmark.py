@@ -131,6 +131,8 @@ def benchmark_ceiling_command(references, threads, **options):
 @click.option("--model", default="default", show_default=True, help="Model name or directory.")
 @click.option("-n", type=click.IntRange(2), default=100, show_default=True, help="Frames.")
 @click.option("--seed", default=0, show_default=True)
+@click.option("--noise", type=float, multiple=True, help="From the first frame, at this noise.")
+@click.option("--rounds", type=int, multiple=True, default=[1], help="Of that.")
 @_sets
 @device_option
 @threads_option

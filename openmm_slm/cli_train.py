@@ -92,16 +92,18 @@ def train_packer_command(config, data, output, time_limit, threads, **options):
 @click.option("--data", type=directory, required=True, help="Shard directory.")
 @click.option("--model", default="default", show_default=True, help="Model or tokenizer directory.")
 @click.option("-o", "--output", type=new, required=True)
+@click.option("--sample", type=int, help="Draw from the posterior with this seed [its mode].")
 @device_option
 @threads_option
 @report_errors
-def tokenize(data, model, output, device, threads):
+def tokenize(data, model, output, sample, device, threads):
     """Encode every entry of a shard directory."""
     from .models.registry import find_device, find_part
     from .training.tokens import tokenize as encode
 
     prepare_cpu(threads)
-    encode(data, find_part(model, "tokenizer"), output, device=find_device(device))
+    where = find_part(model, "tokenizer")
+    encode(data, where, output, device=find_device(device), sample=sample)
 
 
 def _tell(where: Path) -> None:

@@ -61,6 +61,22 @@ def test_missing_or_empty_directories_say_what_to_do(tmp_path):
         TokenStore(tmp_path)
 
 
+def test_drawn_tokens_are_neighbours_of_the_modes(trained, shards, tmp_path):
+    """Synonyms: a level up or down in some dimensions, and no two draws alike."""
+    stores = {}
+    for name, seed in (("modes", None), ("a", 1), ("b", 2), ("again", 1)):
+        tokenize(shards, trained / "whole/model", tmp_path / name, sample=seed, progress=False)
+        stores[name] = TokenStore(tmp_path / name, shards)
+    row = ShardDataset(shards, "train").rows[0]
+    modes, a, b, again = (
+        stores[name].read(row).astype(int) for name in ("modes", "a", "b", "again")
+    )
+    np.testing.assert_array_equal(a, again)
+    assert (a != b).any() and (a != modes).any()
+    levels = np.stack([(x[:, None] // [1, 8, 64]) % 8 for x in (modes, a)])
+    assert np.abs(levels[0] - levels[1]).max() == 1
+
+
 def test_families_count_once_however_many_members(shards):
     sampler = ClusterSampler(ShardDataset(shards, "train"))
     sampler.groups = [sampler.groups[0], np.concatenate(sampler.groups[1:])]

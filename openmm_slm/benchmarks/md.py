@@ -13,7 +13,7 @@ from ..structure import from_trajectory
 from .ceiling import choose
 from .references import Reference, load_ensemble, read_references, trajectory_lengths
 from .scores import Figures, ensemble_figures, tica_lag, told
-from .sources import BASELINES, SAMPLERS
+from .sources import BASELINES, SAMPLERS, Sampler, from_template
 
 
 def benchmark_md(
@@ -24,6 +24,8 @@ def benchmark_md(
     n: int = 100,
     seed: int = 0,
     targets: tuple[str, ...] = (),
+    noise: tuple[float, ...] = (),
+    rounds: tuple[int, ...] = (1,),
     progress: bool = True,
 ) -> str:
     """A table for each MD set: the model's samples and baselines, at equal numbers of frames.
@@ -36,6 +38,8 @@ def benchmark_md(
         Frames of each ensemble, and where their random numbers come from.
     targets : tuple of str
         Ids; default all.
+    noise, rounds : tuple of numbers
+        Also samples from the first frame as template, at each of these.
 
     Returns
     -------
@@ -47,14 +51,25 @@ def benchmark_md(
     check_integer("n", n, 2, "frames of each ensemble")
     chosen = choose(read_references(references), targets, lambda each: each.is_md)
     generator = EnsembleGenerator.from_pretrained(model, device)
+    samplers = SAMPLERS | {
+        f"noise {share:g}" + f" x {times}" * (times > 1): from_template(noise=share, rounds=times)
+        for share in noise
+        for times in rounds
+    }
     tables = [
-        _measure(generator, reference, n, seed)
+        _measure(generator, samplers, reference, n, seed)
         for reference in tqdm(chosen, unit="set", disable=not progress)
     ]
     return "\n\n".join(tables)
 
 
-def _measure(generator: EnsembleGenerator, reference: Reference, n: int, seed: int) -> str:
+def _measure(
+    generator: EnsembleGenerator,
+    samplers: dict[str, Sampler],
+    reference: Reference,
+    n: int,
+    seed: int,
+) -> str:
     """The table of one set."""
     ensemble = load_ensemble(reference)
     structure = from_trajectory(ensemble[0])
@@ -63,7 +78,7 @@ def _measure(generator: EnsembleGenerator, reference: Reference, n: int, seed: i
     rmsf, lag = mean_rmsf(ensemble), tica_lag(lengths)
     made = {
         name: sample(generator, structure.chain_sequences, start, n, seed)
-        for name, sample in SAMPLERS.items()
+        for name, sample in samplers.items()
     }
     made |= {name: make(start, n, rmsf, seed) for name, make in BASELINES.items()}
     rows: dict[str, Figures] = {}

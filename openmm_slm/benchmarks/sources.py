@@ -25,9 +25,17 @@ def _sampled(
     return generator.sample(sequence, n, seed=seed, **settings).trajectory
 
 
-#: What the model does. One that starts from the structure is another line here.
+def from_template(**settings: object) -> Sampler:
+    """A sampler that starts from the structure; `settings` as ``noise`` and ``rounds``."""
+    return lambda gen, sequence, start, n, seed: _sampled(
+        gen, sequence, n, seed, template=start, **settings
+    )
+
+
+#: What the model does.
 SAMPLERS: dict[str, Sampler] = {
     "from sequence": lambda gen, sequence, start, n, seed: _sampled(gen, sequence, n, seed),
+    "from template": from_template(),
 }
 BASELINES: dict[str, Baseline] = {
     "structure": lambda start, n, rmsf, seed: repeated(start, n),

@@ -35,7 +35,7 @@ class DVAEConfig:
     sharpness: float = 1.0
     quantizer: str = "fsq"
     codes: int = 512
-    code_width: int = 16
+    code_width: int = 6
 
 
 def make_quantizer(config: DVAEConfig) -> Quantizer:

@@ -28,9 +28,10 @@ def tokenize(
     *,
     device: str = "cpu",
     residues: int = 2048,
+    sample: int | None = None,
     progress: bool = True,
 ) -> Path:
-    """Encode every entry of a shard directory (whole chains and complexes, posterior modes).
+    """Encode every entry of a shard directory (whole chains and complexes).
 
     Parameters
     ----------
@@ -41,6 +42,9 @@ def tokenize(
     output : path
     residues : int
         Padded residues per batch.
+    sample : int, optional
+        A seed: tokens are drawn from the posterior instead of being its mode, so that a language
+        model learns which tokens mean the same.
     """
     model = load_module(tokenizer, DVAE).to(device).eval()
     output = Path(output)
@@ -52,11 +56,17 @@ def tokenize(
         sizes[row["shard"]] = max(end, sizes.get(row["shard"], 0))
     arrays = {shard: np.full(size, -1, np.int16) for shard, size in sizes.items()}
 
+    rng = np.random.default_rng(sample)
+
     def encode(rows: list[int]) -> None:
         entries = [dataset[row] for row in rows]
         batch = {k: torch.as_tensor(v, device=device) for k, v in pad_entries(entries).items()}
+        uniform = None
+        if sample is not None:
+            draws = (int(batch["mask"].sum()), model.quantizer.draws)
+            uniform = torch.as_tensor(rng.random(draws, np.float32), device=device)
         with torch.inference_mode():
-            tokens = model.tokenize(batch["backbone"], batch["mask"], batch["index"])
+            tokens = model.tokenize(batch["backbone"], batch["mask"], batch["index"], uniform)
         for row, mine in zip(rows, tokens.cpu().numpy(), strict=True):
             where = dataset.rows[row]
             start, length = int(where["offset"]), int(where["length"])
@@ -78,6 +88,7 @@ def tokenize(
             "tokenizer": tokenizer_fingerprint(tokenizer),
             "vocabulary": model.quantizer.size,
             "data": index_checksum(data),
+            "sample": sample,
         },
     )
     return output

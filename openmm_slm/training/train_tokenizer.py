@@ -64,7 +64,9 @@ def train_tokenizer(
     Parameters
     ----------
     config : dict
-        Sections ``model`` (`DVAEConfig`), ``training`` (`LoopConfig`), ``data``, ``loss``.
+        Sections ``model`` (`DVAEConfig`), ``training`` (`LoopConfig`), ``data``, ``loss``,
+        ``starts`` (`StartConfig`; none without it); ``trained``, a list, freezes all weights but
+        those whose names begin so.
     data, directory : path
         Shards; where checkpoints, logs and the exported model go.
     tokens : path, optional
@@ -84,7 +86,7 @@ def train_tokenizer(
     Path
         The exported model directory.
     """
-    check_names(config, {"model", "training", "data", "loss", "starts"}, "config")
+    check_names(config, {"model", "training", "data", "loss", "starts", "trained"}, "config")
     starts = build(StartConfig, config["starts"], "starts") if "starts" in config else None
     chosen = merge(DATA, config.get("data", {}), "data")
     weights = merge(LOSS, config.get("loss", {}), "loss")
@@ -104,6 +106,9 @@ def train_tokenizer(
             )
         model.encoder.requires_grad_(False)
         model.quantizer.requires_grad_(False)  # its code vectors, where it has any
+    if "trained" in config:
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name.startswith(tuple(config["trained"])))
     prefix = tuple(chosen["prefix"] or ("backbone", "heavy", "shard", "complex"))
     sampler = ClusterSampler(
         ShardDataset(data, "train", prefix),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import mdtraj
 
 # How far CA may be from where the template has it (nm), where tokens are kept; those sampled anew
-# are placed from their tokens alone. See docs/templates.md for how it was chosen.
+# are placed from their tokens alone. Other levels have not been tried.
 HELD = 0.1
 
 

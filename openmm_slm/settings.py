@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 from dataclasses import asdict, dataclass, fields, replace
+from numbers import Real
 
 from .allatom.completer import check_method
 from .allatom.disulfides import parse_disulfides
@@ -80,7 +81,8 @@ class SamplingSettings:
             )
         if self.template is not None and not given:
             object.__setattr__(self, "noise", NOISE)
-        if self.noise is not None and not 0 < self.noise <= 1:
+        number = isinstance(self.noise, Real) and not isinstance(self.noise, bool)
+        if self.noise is not None and not (number and 0 < self.noise <= 1):
             raise SLMError(f"noise is {self.noise!r}, a share of the residues: 0 < noise <= 1")
         check_integer("rounds", self.rounds, 1, "how often residues are masked and sampled")
         if self.rounds > 1 and self.noise is None:

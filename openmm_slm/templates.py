@@ -129,6 +129,8 @@ class Template:
             An unknown chain, a number or row out of range, a bad selection, or no residue at all.
         """
         chosen = np.zeros(self.known.shape[1], bool)
+        if not isinstance(what, (str, Iterable)):
+            raise StructureError(f"resample is {what!r}; give 'H:95-102', a selection, or rows")
         if not isinstance(what, str):
             for row in what:
                 if isinstance(row, bool) or not isinstance(row, (int, np.integer)):

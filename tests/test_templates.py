@@ -155,6 +155,8 @@ def test_what_does_not_fit_is_named(template):
         ({"template": template, "resample": []}, "names no residue"),
         ({"template": template, "resample": [36]}, "row 36; the sequence has rows 0 to 35"),
         ({"template": template, "resample": [1.5]}, "1.5"),
+        ({"template": template, "resample": 5}, "resample is 5"),
+        ({"template": template, "noise": "some"}, "noise is 'some'"),
         ({"template": template, "noise": 0}, "noise is 0"),
         ({"template": template, "noise": 1.2}, "noise is 1.2"),
         ({"template": template, "noise": 0.2, "resample": [3]}, "exclude each other"),

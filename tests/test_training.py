@@ -125,6 +125,24 @@ def test_a_resumed_run_equals_an_uninterrupted_one(trained):
     assert all(torch.equal(whole[key], parts[key]) for key in whole)
 
 
+def test_what_is_not_trained_stays(shards, tmp_path, one_thread):
+    first = train_tokenizer(
+        {**TINY, "training": {**TINY["training"], "steps": 3}},
+        shards,
+        tmp_path / "a",
+        progress=False,
+    )
+    config = {**TINY, "training": {**TINY["training"], "steps": 3}, "trained": ["decoder.lddt"]}
+    second = train_tokenizer(config, shards, tmp_path / "b", init_from=first, progress=False)
+    before, after = (load_network(where)[1] for where in (first, second))
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert any(name.startswith("decoder.lddt") for name in changed)
+    assert all(name.startswith(("decoder.lddt", "quantizer.")) for name in changed)
+    config["trained"] = ["head"]
+    with pytest.raises(ModelError, match="no weights have such names"):
+        train_tokenizer(config, shards, tmp_path / "c", init_from=first, progress=False)
+
+
 @pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch before 2.9 has no Muon")
 def test_muon_moves_the_matrices_and_is_resumed(shards, tmp_path, one_thread):
     settings = {**TINY["training"], "optimizer": "muon"}

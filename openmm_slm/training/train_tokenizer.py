@@ -109,6 +109,11 @@ def train_tokenizer(
     if "trained" in config:
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name.startswith(tuple(config["trained"])))
+        if not any(parameter.requires_grad for parameter in model.parameters()):
+            raise ModelError(
+                f"trained is {config['trained']!r}: no weights have such names; begin with "
+                "'encoder.' or 'decoder.'"
+            )
     prefix = tuple(chosen["prefix"] or ("backbone", "heavy", "shard", "complex"))
     sampler = ClusterSampler(
         ShardDataset(data, "train", prefix),

@@ -1,0 +1,45 @@
+"""Training batches of stage 2: tokens of whole chains with their sequences."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .batches import ClusterSampler, pad_entries, pad_tokens
+from .shards import ShardDataset
+from .tokens import TokenStore
+
+
+def language_model_batch(
+    sampler: ClusterSampler, store: TokenStore, residues: int, seed: int, step: int
+) -> dict[str, np.ndarray]:
+    """Whole chains of similar length, about `residues` padded residues.
+
+    A pool of chains is cut by length into batches and one of them is taken: every chain of the
+    pool is equally likely.
+    """
+    rng = np.random.default_rng([seed, step])
+    pool = [sampler.number(rng) for _ in range(64)]
+    lengths = sampler.dataset.lengths
+    pool.sort(key=lambda number: lengths[number])
+    batches: list[list[int]] = [[]]
+    for number in pool:
+        if batches[-1] and (len(batches[-1]) + 1) * lengths[number] > residues:
+            batches.append([])
+        batches[-1].append(number)
+    numbers = batches[rng.integers(len(batches))]
+    return read_tokens(sampler.dataset, store, numbers)
+
+
+def read_tokens(
+    dataset: ShardDataset, store: TokenStore, numbers: list[int]
+) -> dict[str, np.ndarray]:
+    """Padded batch of the entries `numbers`: tokens (-1 absent), mask, index, amino_acids."""
+    batch = pad_entries([dataset[number] for number in numbers])
+    del batch["backbone"]
+    batch["tokens"] = pad_tokens(
+        [store.read(dataset.rows[number]) for number in numbers], batch["mask"].shape[1]
+    )
+    # Residues without coordinates are in the sequence all the same.
+    for row, number in enumerate(numbers):
+        batch["mask"][row, : dataset.lengths[number]] = True
+    return batch

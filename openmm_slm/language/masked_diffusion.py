@@ -18,27 +18,18 @@ import torch
 import torch.nn as nn
 
 from ..layers import Block, rotary_angles
-from ..sequence import parse_sequence, sequence_layout
 from .bound import negative_bound
+from .frame_batches import frame_batches, known_tokens
 from .interface import StructureLanguageModel, TokenSamples, check_sampling
-from .sampling import ancestral_sample, frame_uniforms
+from .sampling import ancestral_sample
+from .trunk import SequenceTrunk, TrunkConfig, padding_bias, sequence_tensors
 
 DEFAULT_STEPS = 25
 
 
 @dataclass(frozen=True)
-class MaskedDiffusionConfig:
+class MaskedDiffusionConfig(TrunkConfig):
     """Sizes of a `MaskedDiffusion` network."""
-
-    vocabulary: int = 512
-    trunk_width: int = 256
-    trunk_layers: int = 6
-    trunk_heads: int = 8
-    width: int = 160
-    layers: int = 3
-    heads: int = 5
-    pair: int = 16
-    use_sequence: bool = True
 
 
 @dataclass
@@ -76,7 +67,7 @@ class Condition:
         )
 
 
-class MaskedDiffusion(nn.Module):
+class MaskedDiffusion(SequenceTrunk):
     """Sequence trunk and token denoiser.
 
     Parameters
@@ -88,37 +79,22 @@ class MaskedDiffusion(nn.Module):
     config_class = MaskedDiffusionConfig
 
     def __init__(self, config: MaskedDiffusionConfig | None = None) -> None:
-        super().__init__()
-        self.config = c = config or MaskedDiffusionConfig()
-        self.amino_acid = nn.Embedding(21, c.trunk_width)
-        self.trunk = nn.ModuleList(
-            Block(c.trunk_width, c.trunk_heads) for _ in range(c.trunk_layers)
-        )
-        self.trunk_norm = nn.LayerNorm(c.trunk_width)
-        self.to_state = nn.Linear(c.trunk_width, c.width)
-        self.to_pair = nn.Linear(c.trunk_width, 2 * c.layers * c.heads * c.pair, bias=False)
+        super().__init__(config or MaskedDiffusionConfig())
+        c = self.config
         self.token = nn.Embedding(c.vocabulary + 1, c.width)
         self.denoiser = nn.ModuleList(Block(c.width, c.heads) for _ in range(c.layers))
         self.head = nn.Sequential(nn.LayerNorm(c.width), nn.Linear(c.width, c.vocabulary))
         nn.init.normal_(self.token.weight, std=0.5)
-        nn.init.normal_(self.to_pair.weight, std=0.02)
 
     def condition(
         self, amino_acids: torch.Tensor, mask: torch.Tensor, index: torch.Tensor
     ) -> Condition:
         """Run the trunk: amino acids, mask and residue index [B, L]."""
         c = self.config
-        if not c.use_sequence:
-            amino_acids = torch.full_like(amino_acids, 20)
-        x = self.amino_acid(amino_acids)
-        padding = torch.zeros_like(mask, dtype=x.dtype).masked_fill(~mask, -1e4)[:, None, None]
-        angles = rotary_angles(index, c.trunk_width // c.trunk_heads)
-        for block in self.trunk:
-            x = block(x, angles, padding)
-        x = self.trunk_norm(x)
-        b, length, _ = x.shape
-        q, k = self.to_pair(x).view(b, length, 2, c.layers * c.heads, c.pair).permute(2, 0, 3, 1, 4)
-        bias = (q @ k.transpose(-1, -2)) * c.pair**-0.5 + padding
+        padding = padding_bias(mask)
+        x = self.read_sequence(amino_acids, padding, index)
+        q, k = self.pair_factors(x)
+        bias = q @ k.transpose(-1, -2) + padding
         return Condition(
             self.to_state(x),
             list(bias.chunk(c.layers, 1)),
@@ -179,37 +155,23 @@ class MaskedDiffusionModel(StructureLanguageModel):
         check_sampling(temperature, top_p, steps)
         condition, length = self._condition(sequence)
         size = self.frames_together(length)
-        condition = condition.expand(size)
+        denoise = functools.partial(self.network.denoise, condition=condition.expand(size))
         frames = np.asarray(frames, dtype=np.int64)
-        known = np.full(length, -1) if known is None else np.asarray(known)
-        self._check_known(known, len(frames), length)
-
-        denoise = functools.partial(self.network.denoise, condition=condition)
+        known = known_tokens(known, len(frames), length, self.vocabulary)
         out = np.empty((len(frames), length), np.int64)
         log_prob = np.empty(len(frames))
-        # A frame is always computed in the same place of the same batch, whatever was asked for:
-        # matrix kernels may round differently for other shapes.
-        for group in np.unique(frames // size):
-            rows = np.flatnonzero(frames // size == group)
-            slots = frames[rows] % size
-            given = np.zeros((size, length), np.int64)
-            given[:] = -1 if known.ndim == 2 else known
-            if known.ndim == 2:
-                given[slots] = known[rows]
-            uniforms = np.empty((2, size, length))
-            for slot in range(size):
-                uniforms[:, slot] = frame_uniforms(seed, int(group) * size + slot, length)
+        for batch in frame_batches(frames, known, size, seed):
             tokens, total = ancestral_sample(
                 denoise,
-                torch.as_tensor(given, device=self.device),
-                torch.as_tensor(uniforms, device=self.device),
+                torch.as_tensor(batch.given, device=self.device),
+                torch.as_tensor(batch.uniforms, device=self.device),
                 self.vocabulary,
                 steps or DEFAULT_STEPS,
                 temperature,
                 top_p,
             )
-            out[rows] = tokens[slots].cpu().numpy()
-            log_prob[rows] = total[slots].cpu().numpy()
+            out[batch.rows] = tokens[batch.slots].cpu().numpy()
+            log_prob[batch.rows] = total[batch.slots].cpu().numpy()
         return TokenSamples(out, log_prob)
 
     def frames_together(self, length: int) -> int:
@@ -235,20 +197,5 @@ class MaskedDiffusionModel(StructureLanguageModel):
         return total
 
     def _condition(self, sequence: str) -> tuple[Condition, int]:
-        amino_acids, _, index = (
-            torch.as_tensor(values, device=self.device).unsqueeze(0)
-            for values in sequence_layout(parse_sequence(sequence))
-        )
-        mask = torch.ones_like(index, dtype=torch.bool)
-        return self.network.condition(amino_acids, mask, index), index.shape[1]
-
-    def _check_known(self, known: np.ndarray, frames: int, length: int) -> None:
-        if known.shape not in ((length,), (frames, length)):
-            raise ValueError(
-                f"known has shape {known.shape}, expected {(length,)} or {(frames, length)}"
-            )
-        if known.size and (known.min() < -1 or known.max() >= self.vocabulary):
-            raise ValueError(
-                f"known tokens run from {known.min()} to {known.max()}, expected -1 (sample) or "
-                f"0..{self.vocabulary - 1}"
-            )
+        tensors = sequence_tensors(sequence, self.device)
+        return self.network.condition(*tensors), tensors[0].shape[1]

@@ -57,9 +57,14 @@ def train_tokenizer_command(config, data, output, time_limit, threads, **options
 @train.command("lm")
 @_training
 @click.option("--tokens", type=directory, required=True, help="Made by `openmm-slm tokenize`.")
+@click.option(
+    "--family",
+    type=click.Choice(["diffusion", "t5", "gpt"]),
+    help="[that of CONFIG, else of --init-from, else diffusion]",
+)
 @report_errors
 def train_lm_command(config, data, tokens, output, time_limit, threads, **options):
-    """Stage 2: masked diffusion over tokens, with the settings of CONFIG (JSON)."""
+    """Stage 2: a language model of tokens, with the settings of CONFIG (JSON)."""
     from .models.registry import find_device
     from .training.train_language_model import train_language_model
 

@@ -28,7 +28,7 @@ def rotary_angles(position: torch.Tensor, width: int, longest: float = 2000.0) -
 def attention(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bias: torch.Tensor | None
 ) -> torch.Tensor:
-    """Scaled dot-product attention of q, k, v [B, H, L, C] with an additive bias.
+    """Scaled dot-product attention of q [B, H, L, C] to k, v [B, H, M, C], with an additive bias.
 
     In training the plain products are written out where they are faster: with a learned bias, for
     which torch has no fused kernel and its fallback takes twice the time, and on CPUs, where the
@@ -40,12 +40,12 @@ def attention(
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
     b, heads, length, width = q.shape
     logits = torch.baddbmm(
-        bias.to(q.dtype).expand(b, heads, length, length).reshape(b * heads, length, length),
-        q.reshape(b * heads, length, width),
-        k.reshape(b * heads, length, width).transpose(1, 2),
+        bias.to(q.dtype).expand(b, heads, length, k.shape[2]).flatten(0, 1),
+        q.flatten(0, 1),
+        k.flatten(0, 1).transpose(1, 2),
         alpha=width**-0.5,
     )
-    return (logits.softmax(-1).to(v.dtype) @ v.reshape(b * heads, length, width)).view(q.shape)
+    return (logits.softmax(-1).to(v.dtype) @ v.flatten(0, 1)).view(q.shape)
 
 
 class FeedForward(nn.Sequential):
@@ -86,13 +86,22 @@ class Block(nn.Module):
         self, x: torch.Tensor, angles: torch.Tensor, bias: torch.Tensor | None
     ) -> torch.Tensor:
         """x [B, L, D], angles [B, L, C/2], additive bias [B or 1, H or 1, L or 1, L] -> x."""
+        return self.update(x, attention(*self.project(x, angles), bias))
+
+    def project(
+        self, x: torch.Tensor, angles: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Queries, keys (both turned) and values [B, H, L, C]."""
         b, length, width = x.shape
         q, k, v = (
             self.qkv(self.norm(x))
             .view(b, length, 3, self.heads, width // self.heads)
             .permute(2, 0, 3, 1, 4)
         )
-        y = attention(rotary(q, angles), rotary(k, angles), v, bias)
+        return rotary(q, angles), rotary(k, angles), v
+
+    def update(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """x [B, L, D] after the attended values y [B, H, L, C] and the feed-forward."""
         x = x + self.out(y.transpose(1, 2).flatten(2))
         return x + self.feed_forward(x)
 

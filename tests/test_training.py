@@ -23,7 +23,7 @@ from openmm_slm.models.storage import (
 from openmm_slm.training.batches import ClusterSampler, tokenizer_batch
 from openmm_slm.training.shards import ShardDataset, ShardWriter
 from openmm_slm.training.tokens import TokenStore, tokenize
-from openmm_slm.training.train_language_model import bound_of_split, train_language_model
+from openmm_slm.training.train_language_model import nats_of_split, train_language_model
 from openmm_slm.training.train_tokenizer import train_tokenizer
 
 
@@ -215,7 +215,7 @@ def test_language_model_trains_on_the_tokens(trained, shards, tmp_path):
     assert np.mean(nats[-5:]) < np.mean(nats[:5]) - 0.3
     from openmm_slm.models.registry import load_language_model
 
-    result = bound_of_split(shards, tokens, "val")(load_language_model(where, "cpu").network)
+    result = nats_of_split(shards, tokens, "val")(load_language_model(where, "cpu").network)
     assert 0 < result["nats_per_token"] < np.log(512) + 0.5 and result["clusters"] == 2
 
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 
 from ..models.registry import find_device, load_language_model
-from ..training.train_language_model import bound_of_split
+from ..training.train_language_model import nats_of_split
 
 
 def benchmark_likelihood(
@@ -17,7 +17,7 @@ def benchmark_likelihood(
     device: str = "auto",
 ) -> str:
     """Table of nats per token (negative bound, mean over clusters) of each model on a split."""
-    evaluate = bound_of_split(data, tokens, split)
+    evaluate = nats_of_split(data, tokens, split)
     device = find_device(device)
     lines = [f"{'model':40} {'sequence':>8} {'nats/token':>10} {'+-':>6} {'clusters':>8}"]
     for name in models:

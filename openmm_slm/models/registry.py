@@ -127,10 +127,16 @@ def load_language_model(
     model: str | os.PathLike = "default", device: str = "auto"
 ) -> StructureLanguageModel:
     """Structure language model of a model (see `load_tokenizer`)."""
-    from ..language.masked_diffusion import MaskedDiffusion, MaskedDiffusionModel
+    from ..language.families import FAMILIES, family_of
 
-    network = load_module(find_part(model, "language_model"), MaskedDiffusion)
-    return MaskedDiffusionModel(network, find_device(device))
+    directory = find_part(model, "language_model")
+    kind = read_config(directory).get("kind")
+    name = family_of(kind)
+    if name is None:
+        kinds = ", ".join(family.network.kind for family in FAMILIES.values())
+        raise ModelError(f"{directory}: holds {kind!r}, expected a language model ({kinds})")
+    family = FAMILIES[name]
+    return family.model(load_module(directory, family.network), find_device(device))
 
 
 def load_packer(model: str | os.PathLike = "default", device: str = "auto") -> SideChainPacker:

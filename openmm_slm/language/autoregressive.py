@@ -1,0 +1,161 @@
+"""Models that draw tokens from left to right, with exact probabilities.
+
+p(z|c) = prod_l p(z_l | z_<l, c, k), where k are the tokens that are known beforehand (none, when
+sampling from sequence alone). A network reads (c, k) once into a memory (`read`) and then goes
+through the positions: all at once where the tokens are given (`hidden`, then `head`), one by one
+with a cache where they are to be drawn (`begin`, `step`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from .causal import sum_of_nats
+from .frame_batches import frame_batches, known_tokens
+from .interface import StructureLanguageModel, TokenSamples, check_sampling
+from .sampling import draw, token_probabilities
+from .trunk import sequence_tensors
+
+if TYPE_CHECKING:
+    from . import gpt, t5
+
+
+def token_nats(
+    network: t5.T5 | gpt.GPT,
+    memory: t5.Memory | gpt.Memory,
+    tokens: torch.Tensor,
+    counted: torch.Tensor,
+) -> torch.Tensor:
+    """-log p of the tokens int64 [B, L] (-1: none) where `counted` [B, L], summed: [B]."""
+    logits = network.head(network.hidden(memory, tokens)[counted])
+    return sum_of_nats(logits, tokens, counted)
+
+
+def draw_tokens(
+    network: t5.T5 | gpt.GPT,
+    memory: t5.Memory | gpt.Memory,
+    known: torch.Tensor,
+    uniforms: torch.Tensor,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Fill in the unknown tokens of a batch, from left to right.
+
+    Parameters
+    ----------
+    network, memory
+        A network and what it has read.
+    known : Tensor, int64 [B, L]
+        Given tokens, -1 where to sample.
+    uniforms : Tensor, float64 [B, L]
+        What is drawn at each position.
+
+    Returns
+    -------
+    tokens : Tensor, int64 [B, L]
+    log_prob : Tensor, float64 [B]
+        Sum over the sampled positions of the log-probability (temperature 1) of their token.
+    """
+    rows, length = known.shape
+    tokens = known.clone()
+    log_prob = torch.zeros(rows, dtype=torch.float64, device=known.device)
+    cache = network.begin(memory, rows)
+    previous = torch.full_like(known[:, 0], network.config.vocabulary)
+    for position in range(length):
+        logits = network.step(memory, cache, position, previous).double()
+        sampled = known[:, position] < 0
+        drawn = draw(token_probabilities(logits, temperature, top_p), uniforms[:, position])
+        previous = torch.where(sampled, drawn, known[:, position])
+        own = logits.log_softmax(-1).gather(-1, previous.unsqueeze(-1)).squeeze(-1)
+        log_prob += torch.where(sampled, own, 0.0)
+        tokens[:, position] = previous
+    return tokens, log_prob
+
+
+class AutoregressiveModel(StructureLanguageModel):
+    """A `T5` or `GPT` network behind the `StructureLanguageModel` interface.
+
+    Parameters
+    ----------
+    network : T5 or GPT
+    device : str
+    """
+
+    def __init__(self, network: t5.T5 | gpt.GPT, device: str = "cpu") -> None:
+        self.network = network.to(device).eval()
+        self.device = torch.device(device)
+        self.vocabulary = network.config.vocabulary
+
+    @torch.inference_mode()
+    def sample(
+        self,
+        sequence: str,
+        frames: Sequence[int],
+        *,
+        seed: int,
+        known: np.ndarray | None = None,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        steps: int | None = None,
+    ) -> TokenSamples:
+        check_sampling(temperature, top_p, steps)
+        if steps is not None:
+            raise ValueError(
+                f"steps is {steps}, but a {self.network.kind} model draws the tokens one by one: "
+                "leave steps out"
+            )
+        inputs = sequence_tensors(sequence, self.device)
+        length = inputs[0].shape[1]
+        frames = np.asarray(frames, dtype=np.int64)
+        known = known_tokens(known, len(frames), length, self.vocabulary)
+        shared = None if known.ndim == 2 else self._read(inputs, known[None])
+        out = np.empty((len(frames), length), np.int64)
+        log_prob = np.empty(len(frames))
+        for batch in frame_batches(frames, known, self.frames_together(length), seed):
+            tokens, total = draw_tokens(
+                self.network,
+                shared or self._read(inputs, batch.given),
+                torch.as_tensor(batch.given, device=self.device),
+                torch.as_tensor(batch.uniforms[1], device=self.device),
+                temperature,
+                top_p,
+            )
+            out[batch.rows] = tokens[batch.slots].cpu().numpy()
+            log_prob[batch.rows] = total[batch.slots].cpu().numpy()
+        return TokenSamples(out, log_prob)
+
+    def frames_together(self, length: int) -> int:
+        """A function of the length alone (about 4,096 positions)."""
+        return int(min(64, max(1, 4096 // length)))
+
+    @torch.inference_mode()
+    def log_prob(
+        self, tokens: np.ndarray, sequence: str, known: np.ndarray | None = None
+    ) -> np.ndarray:
+        """log p(z|c) (nats, exact) of tokens int [n, L]: float64 [n].
+
+        With `known` [L] or [n, L] (-1: unknown), of the unknown tokens given c and the known ones.
+        """
+        inputs = sequence_tensors(sequence, self.device)
+        tokens, length = np.atleast_2d(tokens), inputs[0].shape[1]
+        known = known_tokens(known, len(tokens), length, self.vocabulary)
+        size = self.frames_together(length)
+        shared = None if known.ndim == 2 else self._read(inputs, known[None])
+        out = np.empty(len(tokens))
+        for start in range(0, len(tokens), size):
+            rows = slice(start, start + size)
+            given = np.broadcast_to(known, tokens.shape)[rows]
+            values = torch.as_tensor(tokens[rows], dtype=torch.long, device=self.device)
+            counted = torch.as_tensor(given < 0, device=self.device)
+            memory = shared or self._read(inputs, given)
+            out[rows] = -token_nats(self.network, memory, values, counted).double().cpu().numpy()
+        return out
+
+    def _read(self, inputs: tuple[torch.Tensor, ...], known: np.ndarray) -> t5.Memory | gpt.Memory:
+        """The memory of a sequence with known tokens [B, L]."""
+        known = torch.tensor(known, dtype=torch.long, device=self.device)
+        return self.network.read(*(x.expand(len(known), -1) for x in inputs), known)

@@ -1,0 +1,200 @@
+"""Decoder-only over sequence and structure tokens (the S-GPT family).
+
+p([c, z]) = prod_l p(c_l | c_<l) prod_l p(z_l | z_<l, c, k) over 2L + 1 slots [c, SEP, z] of one
+causal network: slot 0 (a start) to L - 1 predict the amino acids, slots L + 1 (SEP) to 2L the
+tokens. A slot of the second half also receives its own amino acid, which is known by then, and has
+the rotary position of its residue, so that the halves are aligned. For infilling the first half
+carries the known tokens k_l, or MASK; it predicts amino acids only where no token is known.
+
+The halves are run one after the other: the second attends to the keys and values of the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn as nn
+
+from ..layers import Block, attention, rotary_angles
+from .causal import Cache, attend, causal_bias, previous_tokens, sum_of_nats
+from .trunk import padding_bias
+
+
+@dataclass(frozen=True)
+class GPTConfig:
+    """Sizes of a `GPT` network."""
+
+    vocabulary: int = 512
+    width: int = 192
+    layers: int = 8
+    heads: int = 6
+    use_sequence: bool = True
+
+
+@dataclass
+class Memory:
+    """What the second half needs of the first, of B sequences.
+
+    Attributes
+    ----------
+    amino_acid : Tensor [B, L, D]
+        Embedded amino acids, added to the second half position by position.
+    keys, values : list of Tensor [B, H, L + 1, C]
+        Of each layer.
+    padding : Tensor [B, 1, 1, L + 1]
+        Attention bias that hides the padding of the first half.
+    angles : Tensor [B, L, C/2]
+    states : Tensor [B, L, D]
+        Those that predict the amino acids (`amino_acid_head` turns them into logits).
+    """
+
+    amino_acid: torch.Tensor
+    keys: list[torch.Tensor]
+    values: list[torch.Tensor]
+    padding: torch.Tensor
+    angles: torch.Tensor
+    states: torch.Tensor
+
+
+class GPT(nn.Module):
+    """One causal stack of blocks over [c, SEP, z].
+
+    Parameters
+    ----------
+    config : GPTConfig
+    """
+
+    kind = "gpt"
+    config_class = GPTConfig
+
+    def __init__(self, config: GPTConfig | None = None) -> None:
+        super().__init__()
+        self.config = c = config or GPTConfig()
+        self.start = nn.Parameter(torch.zeros(c.width))
+        self.amino_acid = nn.Embedding(21, c.width)
+        self.known_token = nn.Embedding(c.vocabulary + 1, c.width)
+        self.token = nn.Embedding(c.vocabulary + 1, c.width)
+        # Named as the trunk of the other families, whose weights can be a start.
+        self.trunk = nn.ModuleList(Block(c.width, c.heads) for _ in range(c.layers))
+        self.amino_acid_head = nn.Sequential(nn.LayerNorm(c.width), nn.Linear(c.width, 20))
+        self.head = nn.Sequential(nn.LayerNorm(c.width), nn.Linear(c.width, c.vocabulary))
+        nn.init.normal_(self.token.weight, std=0.5)
+        nn.init.zeros_(self.known_token.weight)
+
+    def embed(self, amino_acids: torch.Tensor) -> torch.Tensor:
+        """Amino acids [B, L] -> [B, L, D], all alike for a network without sequence."""
+        if not self.config.use_sequence:
+            amino_acids = torch.full_like(amino_acids, 20)
+        return self.amino_acid(amino_acids)
+
+    def first_half(self, embedded: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+        """Input [B, L + 1, D] of embedded amino acids [B, L, D] and known tokens (-1: none)."""
+        x = embedded + self.known_token(torch.where(known < 0, self.config.vocabulary, known))
+        return torch.cat([self.start.expand(len(x), 1, -1), x], 1)
+
+    def first_angles(self, index: torch.Tensor) -> torch.Tensor:
+        """Rotary angles [B, L + 1, C/2] of the first half: the start stands before residue 0."""
+        position = torch.cat([index[:, :1] - 1, index], 1)
+        return rotary_angles(position, self.config.width // self.config.heads)
+
+    def read(
+        self,
+        amino_acids: torch.Tensor,
+        mask: torch.Tensor,
+        index: torch.Tensor,
+        known: torch.Tensor,
+    ) -> Memory:
+        """Run the first half: amino acids, mask, residue index, known tokens (-1: none) [B, L]."""
+        embedded = self.embed(amino_acids)
+        x, angles = self.first_half(embedded, known), self.first_angles(index)
+        later = causal_bias(x.shape[1], x.device)
+        keys, values = [], []
+        for block in self.trunk:
+            q, k, v = block.project(x, angles)
+            keys.append(k)
+            values.append(v)
+            x = block.update(x, attention(q, k, v, later))
+        padding = padding_bias(torch.cat([mask[:, :1], mask], 1))
+        return Memory(embedded, keys, values, padding, angles[:, 1:], x[:, :-1])
+
+    def hidden(self, memory: Memory, tokens: torch.Tensor) -> torch.Tensor:
+        """States [B, L, D] of the second half, each from the tokens before it; see `head`.
+
+        tokens int64 [B, L], -1 where there is none; a memory of one sequence serves all rows.
+        """
+        x = self.token(previous_tokens(tokens, self.config.vocabulary)) + memory.amino_acid
+        rows, length, _ = x.shape
+        later = causal_bias(length, x.device)
+        bias = torch.cat(
+            [
+                memory.padding.expand(rows, -1, length, -1),
+                later.expand(rows, -1, -1, -1),
+            ],
+            -1,
+        )
+        for block, first_k, first_v in zip(self.trunk, memory.keys, memory.values, strict=True):
+            q, k, v = block.project(x, memory.angles)
+            k = torch.cat([first_k.expand(rows, -1, -1, -1), k], 2)
+            v = torch.cat([first_v.expand(rows, -1, -1, -1), v], 2)
+            x = block.update(x, attention(q, k, v, bias))
+        return x
+
+    def amino_acid_nats(
+        self, memory: Memory, amino_acids: torch.Tensor, counted: torch.Tensor
+    ) -> torch.Tensor:
+        """-log p of the amino acids [B, L] where `counted` [B, L], summed: float32 [B]."""
+        return sum_of_nats(self.amino_acid_head(memory.states[counted]), amino_acids, counted)
+
+    def begin(self, memory: Memory, rows: int) -> Cache:
+        """Room for the keys and values of the second half of `rows` sequences."""
+        return self._cache(rows, memory.amino_acid.shape[1])
+
+    def _cache(self, rows: int, slots: int) -> Cache:
+        c = self.config
+        return Cache(c.layers, (rows, c.heads, slots, c.width // c.heads), self.start.device)
+
+    def step(
+        self, memory: Memory, cache: Cache, position: int, previous: torch.Tensor
+    ) -> torch.Tensor:
+        """Logits [B, V] of a position from the tokens int64 [B] before it (V: none)."""
+        here = slice(position, position + 1)
+        x = self.token(previous).unsqueeze(1) + memory.amino_acid[:, here]
+        for layer, block in enumerate(self.trunk):
+            q, k, v = block.project(x, memory.angles[:, here])
+            first = memory.keys[layer], memory.values[layer]
+            x = block.update(x, attend(q, first, cache.extend(layer, position, k, v)))
+        return self.head(x[:, 0])
+
+    def draw_sequence(
+        self, index: torch.Tensor, choose: Callable[[int, torch.Tensor], torch.Tensor]
+    ) -> Memory:
+        """Run the first half amino acid by amino acid, without known tokens.
+
+        index : residue index [B, L]; choose(l, logits [B, 20]) -> amino acids int64 [B].
+        """
+        rows, length = index.shape
+        cache, angles = self._cache(rows, length + 1), self.first_angles(index)
+        none = torch.full_like(index, -1)
+        embedded, states = [], []
+        for slot in range(length + 1):
+            if slot == 0:
+                x = self.start.expand(rows, 1, -1)
+            else:
+                amino_acid = choose(slot - 1, self.amino_acid_head(states[-1])[:, 0])
+                embedded.append(self.embed(amino_acid.unsqueeze(1)))
+                x = self.first_half(embedded[-1], none[:, :1])[:, 1:]
+            for layer, block in enumerate(self.trunk):
+                q, k, v = block.project(x, angles[:, slot : slot + 1])
+                x = block.update(x, attend(q, cache.extend(layer, slot, k, v)))
+            states.append(x)
+        padding = torch.zeros(rows, 1, 1, length + 1, device=index.device)
+        return Memory(
+            torch.cat(embedded, 1),
+            cache.keys,
+            cache.values,
+            padding,
+            angles[:, 1:],
+            torch.cat(states[:-1], 1),
+        )

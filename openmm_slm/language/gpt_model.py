@@ -1,0 +1,82 @@
+"""The decoder-only model's other half: probabilities and samples of sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from ..sequence import AMINO_ACIDS, MAX_LENGTH
+from .autoregressive import AutoregressiveModel, draw_tokens
+from .frame_batches import frame_batches
+from .interface import TokenSamples, check_integer, check_sampling
+from .sampling import draw, token_probabilities
+from .trunk import sequence_tensors
+
+
+class GPTModel(AutoregressiveModel):
+    """A `GPT` network: p(z|c) as every structure language model, and p(c)."""
+
+    @torch.inference_mode()
+    def log_prob_sequence(self, sequence: str) -> float:
+        """log p(c) (nats, exact) of a sequence, given its length and chain ends."""
+        self._check_sequence()
+        amino_acids, mask, index = inputs = sequence_tensors(sequence, self.device)
+        memory = self._read(inputs, np.full((1, index.shape[1]), -1))
+        return -float(self.network.amino_acid_nats(memory, amino_acids, mask).double())
+
+    @torch.inference_mode()
+    def sample_pairs(
+        self,
+        length: int,
+        frames: Sequence[int],
+        *,
+        seed: int,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+    ) -> tuple[list[str], TokenSamples]:
+        """Sample sequences of `length` residues (one chain) and their tokens: (c, z) ~ p(c, z).
+
+        Returns
+        -------
+        sequences : list of str, n
+        samples : TokenSamples
+            Their `log_prob` is log p(c, z).
+        """
+        self._check_sequence()
+        check_sampling(temperature, top_p, None)
+        check_integer("length", length, 2, f"residues, at most {MAX_LENGTH}")
+        if length > MAX_LENGTH:
+            raise ValueError(f"length is {length}, at most {MAX_LENGTH} residues are supported")
+        frames = np.asarray(frames, dtype=np.int64)
+        letters, tokens = (np.empty((len(frames), length), np.int64) for _ in range(2))
+        log_prob = np.empty(len(frames))
+        size = self.frames_together(length)
+        index = torch.arange(length, device=self.device).expand(size, -1)
+        known = np.full(length, -1)
+        for batch in frame_batches(frames, known, size, seed):
+            uniforms = torch.as_tensor(batch.uniforms, device=self.device)
+            drawn = torch.empty((size, length), dtype=torch.long, device=self.device)
+            total = torch.zeros(size, dtype=torch.float64, device=self.device)
+
+            def choose(position, logits, uniforms=uniforms, drawn=drawn, total=total):
+                """An amino acid of each row."""
+                probability = token_probabilities(logits, temperature, top_p)
+                chosen = drawn[:, position] = draw(probability, uniforms[0, :, position])
+                own = logits.double().log_softmax(-1).gather(-1, chosen.unsqueeze(-1))
+                total.add_(own.squeeze(-1))
+                return chosen
+
+            memory = self.network.draw_sequence(index, choose)
+            given = torch.as_tensor(batch.given, device=self.device)
+            z, of_tokens = draw_tokens(self.network, memory, given, uniforms[1], temperature, top_p)
+            letters[batch.rows] = drawn[batch.slots].cpu().numpy()
+            tokens[batch.rows] = z[batch.slots].cpu().numpy()
+            log_prob[batch.rows] = (total + of_tokens)[batch.slots].cpu().numpy()
+        sequences = ["".join(AMINO_ACIDS[i] for i in row) for row in letters]
+        return sequences, TokenSamples(tokens, log_prob)
+
+    def _check_sequence(self) -> None:
+        if not self.network.config.use_sequence:
+            raise ValueError("this model was trained without sequences: it has no p(c)")

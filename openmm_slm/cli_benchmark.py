@@ -29,18 +29,40 @@ def reconstruction(data, model, split, device, threads):
 
 @benchmark.command("lm")
 @click.option("--data", type=directory, required=True, help="Shard directory.")
-@click.option("--tokens", type=directory, required=True, help="Made by `openmm-slm tokenize`.")
-@click.option("--model", "models", multiple=True, default=["default"], show_default=True)
-@click.option("--split", default="test", show_default=True)
+@click.option("--tokens", type=directory, help="Made by `openmm-slm tokenize` [encode the splits].")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    default=["default"],
+    show_default=True,
+    help="Name or directory, may be repeated.",
+)
+@click.option(
+    "--no-sequence",
+    multiple=True,
+    type=directory,
+    help="A model trained without sequences, one a family: what the sequence gains.",
+)
+@click.option(
+    "--split",
+    "splits",
+    multiple=True,
+    default=["test", "test_related"],
+    show_default=True,
+    help="Nats of each, samples of the first.",
+)
+@click.option("--chains", type=click.IntRange(1), default=20, show_default=True)
+@click.option("-n", type=click.IntRange(1), default=100, show_default=True, help="Samples a chain.")
 @device_option
 @threads_option
 @report_errors
-def benchmark_lm(data, tokens, models, split, device, threads):
-    """Nats per token on a split (a bound, for diffusion); several --model are put side by side."""
-    from .benchmarks.likelihood import benchmark_likelihood
+def benchmark_lm_command(data, threads, **options):
+    """Language models side by side: nats per token, time, validity, secondary structure."""
+    from .benchmarks.language import benchmark_language
 
     prepare_cpu(threads)
-    click.echo(benchmark_likelihood(data, tokens, models, split, device))
+    click.echo(benchmark_language(data, **options))
 
 
 @benchmark.command("samples")

@@ -216,7 +216,7 @@ def test_language_model_trains_on_the_tokens(trained, shards, tmp_path):
     from openmm_slm.models.registry import load_language_model
 
     result = nats_of_split(shards, tokens, "val")(load_language_model(where, "cpu").network)
-    assert 0 < result["nats_per_token"] < np.log(512) + 0.5 and result["clusters"] == 2
+    assert 0 < result["nats_per_token"] < np.log(512) + 0.5
 
 
 def command(*arguments: object) -> str:
@@ -244,8 +244,9 @@ def test_own_model_from_training_to_sampling(shards, tmp_path, one_thread):
     assert (tmp_path / "out" / "samples.xtc").exists()
     table = command("benchmark", "reconstruction", *data, "--model", mine, "--split", "val")
     assert "CA RMSD, L <= 64" in table and "codes used" in table
-    table = command("benchmark", "lm", *data, *tokens, "--model", mine, "--split", "val")
-    assert "nats/token" in table
+    few = ("--split", "val", "--chains", "1", "-n", "4")
+    table = command("benchmark", "lm", *data, *tokens, "--model", mine, *few)
+    assert "nats per token, val" in table
 
 
 def test_a_language_model_of_other_tokens_is_not_assembled(trained, shards, tmp_path):

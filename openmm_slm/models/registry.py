@@ -77,16 +77,18 @@ def find_device(device: str = "auto") -> str:
 def find_part(model: str | os.PathLike, part: str) -> Path:
     """Directory of one part (``"tokenizer"``, ``"language_model"``, ``"packer"``) of a model.
 
-    The directory of a single network, as the trainers export it, is taken as it is. Side chains
-    do not depend on the tokens: a model without a packer uses the default model's.
+    The directory of a single network, as the trainers export it, is taken as it is. What a
+    language model comes without is the default model's: side chains do not depend on the tokens,
+    and `check_parts` tells whether the tokens are those of the tokenizer.
     """
     directory = find_model(model)
     if (directory / part).is_dir():
         return directory / part
-    if read_config(directory).get("kind") == "model":
-        if part == "packer":
-            return shipped_models()["default"] / part
+    kind = read_config(directory).get("kind")
+    if kind == "model" and part == "language_model":
         raise ModelError(f"{directory}: no {part} in this model directory")
+    if part != "language_model" and kind not in ("dvae", "packer"):
+        return shipped_models()["default"] / part
     return directory
 
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn as nn
 
@@ -18,9 +17,10 @@ from ..language.families import FAMILIES, family_of
 from ..models.storage import load_module, load_network, read_config, save_module
 from .batches import ClusterSampler
 from .language_losses import TERMS
+from .language_nats import entries_of_clusters, mean_and_error, nats_of_entries
 from .loop import LoopConfig, Trainer
 from .shards import ShardDataset
-from .token_batches import language_model_batch, read_tokens
+from .token_batches import language_model_batch
 from .tokens import TokenStore
 
 DATA = {
@@ -39,45 +39,18 @@ def nats_of_split(
     data: str | os.PathLike,
     tokens: str | os.PathLike,
     split: str,
-    chains: int | None = None,
-    maskings: int = 8,
-    max_length: int = 512,
+    clusters: int | None = None,
 ) -> Callable[[nn.Module], dict[str, float]]:
-    """Evaluation: nats per token of a split from sequence alone, weighted by cluster.
-
-    One figure and one seed: exact for t5 and gpt, the bound for masked diffusion; gpt's nats per
-    amino acid as well.
-    """
+    """Evaluation of a network: nats per token of a split, weighted by cluster (one seed)."""
     dataset = ShardDataset(data, split, ("backbone", "heavy", "shard"))
     store = TokenStore(tokens, data)
-    groups = [g[dataset.lengths[g] <= max_length] for g in dataset.clusters()]
-    groups = [g for g in groups if len(g)][:chains]
-    numbers = [int(n) for g in groups for n in (g[:1] if chains else g)]
-    numbers.sort(key=lambda n: dataset.lengths[n])
+    numbers = entries_of_clusters(dataset, clusters)
 
     def evaluate(network: nn.Module) -> dict[str, float]:
-        per_cluster: dict[str, dict[str, list[float]]] = {}
-        device = next(network.parameters()).device
-        with torch.random.fork_rng(), torch.no_grad():
-            torch.manual_seed(0)
-            for start in range(0, len(numbers), 8):
-                chosen = numbers[start : start + 8]
-                batch = read_tokens(dataset, store, chosen)
-                batch = {k: torch.as_tensor(v, device=device) for k, v in batch.items()}
-                terms = TERMS[network.kind](network, batch, maskings, 0.0)
-                for name, (nats, count) in terms.items():
-                    of_clusters = per_cluster.setdefault(name, {})
-                    for number, value in zip(chosen, (nats / count).tolist(), strict=True):
-                        cluster = dataset.rows[number]["cluster"]
-                        of_clusters.setdefault(cluster, []).append(value)
-        figures = {}
-        for name, of_clusters in per_cluster.items():
-            means = np.array([np.mean(values) for values in of_clusters.values()])
-            figures[f"nats_per_{name}"] = float(means.mean())
-            if name == "token":
-                figures["standard_error"] = float(means.std() / np.sqrt(len(means)))
-                figures["clusters"] = len(means)
-        return figures
+        nats = nats_of_entries(network, dataset, store, numbers)
+        mean, error = mean_and_error(nats.pop("token"))
+        others = {f"nats_per_{name}": mean_and_error(values)[0] for name, values in nats.items()}
+        return {"nats_per_token": mean, "standard_error": error, **others}
 
     return evaluate
 
@@ -179,7 +152,7 @@ def train_language_model(
         return value, {"residues": (batch["tokens"] >= 0).sum(), **logged}
 
     try:
-        validate = nats_of_split(data, tokens, "val", chains=64)
+        validate = nats_of_split(data, tokens, "val", clusters=64)
     except ValueError:  # a user's own data may have no validation split
         validate = None
 

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .language.interface import StructureLanguageModel
+from .masking import masked_residues
+from .normal_modes import ElasticNetwork, displace
 from .projection import close_peptide_bonds
 from .sequence import sequence_layout
 from .settings import SamplingSettings
 from .structure import ProteinStructure, backbone_trajectory, from_backbone
-from .templates import Template, masked_residues
+from .templates import Template
 from .tokenizer.interface import StructureTokenizer
 from .validity import Report, backbone_report
 
 if TYPE_CHECKING:
     import mdtraj
 
-# How far CA may be from where the template has it (nm), where tokens are kept; those sampled anew
-# are placed from their tokens alone. Other levels have not been tried.
-HELD = 0.1
+# How far CA may be from its starting frame (nm) where tokens are kept, and where they are sampled.
+# Twice and half of these change little; without starting frames sampled residues fly apart.
+KEPT, SAMPLED = 0.05, 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,30 +125,45 @@ class BackboneSampler:
         return self.tokenizer.decode_with_confidence(tokens, self.letters, self.index, *start)
 
     def _noised(self, frames: np.ndarray):
-        """Rounds of masking, sampling and decoding that begin at the template."""
+        """Rounds of displacing, masking, sampling and decoding that begin at the template."""
         which = frames % len(self.tokens)
         tokens, backbone = self.tokens[which], self.template.backbone[which]
         for number in range(self.settings.rounds):
-            masked = np.stack(
-                [
-                    masked_residues(
-                        np.random.Generator(
-                            np.random.Philox(
-                                key=[self.settings.seed, frame], counter=[0, 0, 1, number]
-                            )
-                        ),
-                        ca,
-                        self.settings.noise,
-                        self.chain,
-                    )
-                    for frame, ca in zip(frames.tolist(), backbone[:, :, 1], strict=True)
-                ]
-            )
+            begun = [
+                self._begun(int(frame), number, x)
+                for frame, x in zip(frames, backbone, strict=True)
+            ]
+            start, masked = (np.stack(part) for part in zip(*begun, strict=True))
             drawn = self._sample(frames, np.where(masked, -1, tokens), number)
-            level = np.where(masked, np.inf, HELD)
-            backbone, lddt = self._decode(drawn.tokens, backbone, level)
+            backbone, lddt = self._decode(drawn.tokens, start, np.where(masked, SAMPLED, KEPT))
             tokens = drawn.tokens
         return drawn, backbone, lddt
+
+    def _begun(self, frame: int, number: int, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Starting frames [L, 4, 3] of a round, moved along soft modes, and what is sampled [L]."""
+        key, counter = [self.settings.seed, frame], [0, 0, 1, number]
+        rng = np.random.Generator(np.random.Philox(key=key, counter=counter))
+        known = np.isfinite(x[:, :3]).all((-1, -2))
+        if number == 0:
+            network, mean_square = self._network(frame % len(self.tokens))
+        else:
+            network = ElasticNetwork(x[:, 1])
+            mean_square = network.mean_square()
+        weight = np.zeros(len(x))
+        weight[known] = mean_square
+        masked = masked_residues(
+            rng, np.where(known[:, None], x[:, 1], np.nan), self.settings.noise, self.chain, weight
+        )
+        start = x.copy()
+        if self.settings.deform:
+            start[known] = displace(x[known], network.displacement(rng, self.settings.deform))
+        return start, masked
+
+    @lru_cache(maxsize=2)  # noqa: B019  (a sampler lives as long as its run)
+    def _network(self, which: int) -> tuple[ElasticNetwork, np.ndarray]:
+        """Of a frame of the template: its network and what that says of each residue."""
+        network = ElasticNetwork(self.template.backbone[which, self.template.known[which], 1])
+        return network, network.mean_square()
 
     def _resampled(self, frames: np.ndarray) -> Backbones:
         """Some residues sampled, every atom of the others where the template has it."""

@@ -19,6 +19,7 @@ from .cli_common import (
     stack,
     threads_option,
 )
+from .cli_seed import seed
 from .cli_train import tokenize, train
 
 
@@ -32,7 +33,7 @@ def main(verbose: bool) -> None:
     )
 
 
-for command in (train, tokenize, benchmark):
+for command in (train, tokenize, benchmark, seed):
     main.add_command(command)
 
 _atoms = stack(
@@ -67,8 +68,9 @@ def _pairs(text: str) -> str | list[list[int]]:
 @click.option("-n", default=500, show_default=True, help="Number of conformations.")
 @click.option("--model", default="default", show_default=True, help="Model name or directory.")
 @click.option("--template", type=existing, help="PDB or mmCIF file to start from.")
-@click.option("--noise", type=float, help="Share of residues sampled anew [with a template: 0.3].")
+@click.option("--noise", type=float, help="Share of residues sampled anew [with a template: 0.1].")
 @click.option("--rounds", default=1, show_default=True, help="How often.")
+@click.option("--deform", type=float, help="Displaced along soft modes, nm [with noise: 0.1].")
 @click.option("--resample", help="Sample these alone: H:95-102, or an MDTraj selection.")
 @click.option("--temperature", default=1.0, show_default=True)
 @click.option("--top-p", default=1.0, show_default=True)

@@ -263,6 +263,7 @@ def generate_ensemble(
     resample: object = None,
     noise: float | None = None,
     rounds: int = 1,
+    deform: object = None,
     temperature: float = 1.0,
     top_p: float = 1.0,
     steps: int | None = None,
@@ -292,11 +293,14 @@ def generate_ensemble(
         Shipped name, registered name, or model directory.
     template : Trajectory or path, optional
         Known structure(s) of the sequence, one frame or many (used in turn); residues that it
-        lacks are sampled. Without `noise` and `resample`, ``noise=0.3``. Samples lie where it does.
+        lacks are sampled. Without `noise` and `resample`, ``noise=0.1``. Samples lie where it does.
     noise : float
         Share of residues whose tokens are sampled anew, 0 to 1; all move, softly held.
     rounds : int
         How often, each time from where the last ended.
+    deform : Quantity or float
+        Root mean square displacement of CA along soft modes of the template's elastic network
+        from which decoding starts (nm; default 0.1, 0: none).
     resample : str or iterable of int
         Sample just these residues and leave all other atoms where they are: ``"H:95-102"``, an
         MDTraj selection, or rows of the sequence.
@@ -351,6 +355,7 @@ def generate_ensemble(
         "resample": resample,
         "noise": noise,
         "rounds": rounds,
+        "deform": deform,
         "temperature": temperature,
         "top_p": top_p,
         "steps": steps,

@@ -78,17 +78,57 @@ def rigid_motions(ca: np.ndarray) -> np.ndarray:
     return np.linalg.qr(np.stack([v.ravel() for v in (*shifts, *turns)], 1))[0]
 
 
-def soft_displacement(
-    ca: np.ndarray, rng: np.random.Generator, cutoff: float = CUTOFF
-) -> np.ndarray:
-    """One draw [L, 3] of the network's thermal motion, of any amplitude: scale it.
+class ElasticNetwork:
+    """Thermal motion of a network, drawn with a Cholesky factor: no eigenvectors are needed.
 
-    A Cholesky factor instead of eigenvectors: a hundred residues take milliseconds, for training.
-    Rigid motions are made stiff, and motions that cost nothing nearly so soft as the softest.
+    Rigid motions are made stiff, and motions that cost nothing nearly so soft as the softest, so
+    that loose ends and parts that do not touch are no error. Amplitudes mean nothing: scale them.
+
+    Parameters
+    ----------
+    ca : ndarray [L, 3]
+        nm.
+    cutoff : float
+        Springs join CA atoms closer than this (nm).
     """
-    hessian = network_hessian(ca, cutoff)
-    stiffest = np.trace(hessian) / len(hessian)
-    rigid = rigid_motions(ca)
-    hessian += stiffest * (1e6 * rigid @ rigid.T + 1e-4 * np.eye(len(hessian)))
-    lower = np.linalg.cholesky(hessian)
-    return np.linalg.solve(lower.T, rng.standard_normal(len(hessian))).reshape(-1, 3)
+
+    def __init__(self, ca: np.ndarray, cutoff: float = CUTOFF) -> None:
+        ca = np.asarray(ca, np.float64)
+        hessian = network_hessian(ca, cutoff)
+        stiffest = np.trace(hessian) / len(hessian)
+        rigid = rigid_motions(ca)
+        hessian += stiffest * (1e6 * rigid @ rigid.T + 1e-4 * np.eye(len(hessian)))
+        self._lower = np.linalg.cholesky(hessian)
+
+    def displacement(self, rng: np.random.Generator, rms: float | None = None) -> np.ndarray:
+        """One draw [L, 3], scaled to `rms` nm over all residues (None: as the network has it)."""
+        move = np.linalg.solve(self._lower.T, rng.standard_normal(len(self._lower))).reshape(-1, 3)
+        return move if rms is None else move * (rms / np.sqrt((move**2).sum(1).mean()))
+
+    def mean_square(self) -> np.ndarray:
+        """Mean square displacement of each residue, up to a common factor: [L]."""
+        return (np.linalg.inv(self._lower) ** 2).sum(0).reshape(-1, 3).sum(1)
+
+
+def displace(backbone: np.ndarray, move: np.ndarray, turn: bool = True) -> np.ndarray:
+    """Residues [L, 4, 3] moved as rigid bodies with their CA, by `move` [L, 3].
+
+    With `turn` they also follow the turning of the CA beside them.
+    """
+    ca = backbone[:, 1].astype(np.float64)
+    local = backbone - ca[:, None]
+    if turn:
+        rotation = _triads(ca + move) @ np.swapaxes(_triads(ca), -1, -2)
+        local = local @ np.swapaxes(rotation, -1, -2)
+    return (local + (ca + move)[:, None]).astype(np.float32)
+
+
+def _triads(ca: np.ndarray) -> np.ndarray:
+    """Frames [L, 3, 3] of three CA in a row; ends have those beside them."""
+    first = ca[2:] - ca[:-2]
+    second = 2 * ca[1:-1] - ca[2:] - ca[:-2]
+    e1 = first / np.maximum(np.linalg.norm(first, axis=-1, keepdims=True), 1e-6)
+    e2 = second - (e1 * second).sum(-1, keepdims=True) * e1
+    e2 /= np.maximum(np.linalg.norm(e2, axis=-1, keepdims=True), 1e-6)
+    frames = np.stack([e1, e2, np.cross(e1, e2)], -1)
+    return np.concatenate([frames[:1], frames, frames[-1:]])

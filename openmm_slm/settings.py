@@ -18,7 +18,7 @@ from .sequence import parse_sequence
 logger = logging.getLogger(__name__)
 
 TRAINED_LENGTH = 512  # residues; longer chains get a warning
-NOISE = 0.3  # of a template for which nothing was said
+NOISE, DEFORM = 0.1, 0.1  # share of tokens, nm: of a template for which nothing was said
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class SamplingSettings:
     noise: float | None = None
     resample: list | None = None
     rounds: int = 1
+    deform: float | None = None
     seed: int | None = None
     batch_size: int | None = None
     project: bool = True
@@ -89,6 +90,26 @@ class SamplingSettings:
             raise SLMError(
                 f"rounds is {self.rounds}, which goes with noise; give template and noise"
             )
+        object.__setattr__(self, "deform", self._checked_deform())
+
+    def _checked_deform(self) -> float | None:
+        """In nm; the default where a template is moved, None elsewhere."""
+        value = self.deform
+        if value is None:
+            return None if self.noise is None else DEFORM
+        if self.noise is None:
+            raise SLMError(
+                f"deform is {value!r}, which moves a template; give template (without resample, "
+                "which moves what it names alone)"
+            )
+        if hasattr(value, "value_in_unit"):
+            from openmm import unit
+
+            value = value.value_in_unit(unit.nanometer)
+        number = isinstance(value, Real) and not isinstance(value, bool)
+        if not (number and 0 <= value <= 1):
+            raise SLMError(f"deform is {self.deform!r}; give 0 to 1 nm (0: as the template is)")
+        return float(value)
 
     def _checked_relax(self) -> bool | dict:
         """`relax` as it goes to ``run.json``: False, or settings of the relaxation."""

@@ -222,36 +222,6 @@ def _numbers(numbers: np.ndarray, rows: np.ndarray, lengths: list[int]) -> np.nd
     return np.array(out, np.int32)
 
 
-def masked_residues(
-    rng: np.random.Generator, ca: np.ndarray, share: float, chains: np.ndarray
-) -> np.ndarray:
-    """Residues whose tokens are sampled anew: stretches and patches, not lone ones; bool [L].
-
-    Parameters
-    ----------
-    ca : ndarray [L, 3]
-        NaN where unknown; those are always among them.
-    share : float
-        Of the known residues, in (0, 1].
-    chains : ndarray, int [L]
-    """
-    known = np.isfinite(ca).all(-1)
-    out, wanted = ~known, round(share * known.sum())
-    if share >= 1:
-        return np.ones(len(ca), bool)
-    wanted = max(1, wanted)
-    while (missing := wanted - int((out & known).sum())) > 0:
-        centre = int(rng.choice(np.flatnonzero(known & ~out)))
-        size = min(missing, int(rng.integers(4, 16)))
-        if rng.random() < 0.5:  # a stretch of its chain
-            away = np.where(chains == chains[centre], np.abs(np.arange(len(ca)) - centre), 10**6)
-        else:  # all around it
-            away = np.linalg.norm(ca - ca[centre], axis=-1)
-        away = np.where(known & ~out, away, np.inf)
-        out[np.argsort(away, kind="stable")[:size]] = True
-    return out
-
-
 def check_settings(
     sequence: str,
     n: int,

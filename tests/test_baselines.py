@@ -15,10 +15,10 @@ from openmm_slm.comparison.baselines import (
 )
 from openmm_slm.geometry import superpose
 from openmm_slm.normal_modes import (
+    ElasticNetwork,
     network_hessian,
     network_modes,
     rigid_motions,
-    soft_displacement,
 )
 from openmm_slm.structure import backbone_trajectory
 
@@ -204,7 +204,10 @@ def test_soft_displacements_have_the_covariance_of_the_modes():
     stiffness, modes = network_modes(ca)
     expected = (modes / stiffness) @ modes.T
     rng = np.random.default_rng(0)
-    drawn = np.stack([soft_displacement(ca, rng).ravel() for _ in range(3000)])
+    network = ElasticNetwork(ca)
+    drawn = np.stack([network.displacement(rng).ravel() for _ in range(3000)])
     assert np.abs(drawn @ rigid_motions(ca)).max() < 1e-2 * drawn.std()
     found = drawn.T @ drawn / len(drawn)
     assert np.linalg.norm(found - expected) < 0.15 * np.linalg.norm(expected)
+    each = np.diag(expected).reshape(-1, 3).sum(1)
+    np.testing.assert_allclose(network.mean_square(), each, rtol=0.02)

@@ -23,7 +23,7 @@ LEVELS = [
     ("errors",),
     ("configuration",),
     ("sequence", "geometry"),
-    ("structure", "structure_files", "overlaps", "projection", "normal_modes"),
+    ("structure", "structure_files", "overlaps", "projection", "normal_modes", "masking"),
     ("contacts", "ramachandran", "allatom.disulfides", "allatom.rotamers"),
     ("validity",),
     ("frames",),
@@ -34,7 +34,7 @@ LEVELS = [
     ("templates", "backbones"),
     ("ensemble", "completion", "relaxing", "training", "preparation", "seeding"),
     ("runs", "benchmarks"),
-    ("cli_common", "cli_train", "cli_benchmark"),
+    ("cli_common", "cli_train", "cli_benchmark", "cli_seed"),
     ("cli",),
     ("__main__",),
 ]
@@ -52,6 +52,8 @@ LIGHT = (
     "comparison",
     "relaxation",
     "relaxation.relaxer",
+    "seeding",
+    "seeding.writing",
 )
 HEAVY = ("torch", "openmm", "mdtraj", "scipy", "pandas", "matplotlib", "parmed", "gemmi")
 
@@ -136,6 +138,19 @@ def test_every_public_name_can_be_called(tmp_path):
         "complete": lambda f: f(traj, progress=False, **quiet),
         "geometry_report": lambda f: f(traj),
         "relax": lambda f: f(full, iterations=5, progress=False).report,
+        "select_seeds": lambda f: f(full, n=1, report=np.ones(1, bool)),
+        "seed_simulations": lambda f: f(
+            full, 1, "vacuum", report=np.ones(1, bool), equilibration=0
+        ),
+        "write_seeds": lambda f: f(
+            full,
+            tmp_path / "seeds",
+            1,
+            solvent="vacuum",
+            report=np.ones(1, bool),
+            equilibration=0,
+            progress=False,
+        ),
         "compare": lambda f: f(wobbling, wobbling, tica_lag=None, n_bootstrap=2),
         "load_structure": lambda f: f(traj),
         "read_structure": lambda f: f(tmp_path / "x.pdb"),

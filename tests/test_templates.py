@@ -13,8 +13,9 @@ import openmm_slm
 from openmm_slm.cli import main
 from openmm_slm.errors import StructureError
 from openmm_slm.geometry import rmsd
+from openmm_slm.masking import masked_residues
 from openmm_slm.structure import from_backbone, from_trajectory, load_structure
-from openmm_slm.templates import Template, check_settings, masked_residues
+from openmm_slm.templates import Template, check_settings
 
 SEQUENCE = "MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGI"
 QUIET = {"progress": False, "seed": 3, "steps": 5}
@@ -161,6 +162,9 @@ def test_what_does_not_fit_is_named(template):
         ({"template": template, "noise": 1.2}, "noise is 1.2"),
         ({"template": template, "noise": 0.2, "resample": [3]}, "exclude each other"),
         ({"template": template, "resample": [3], "rounds": 3}, "rounds is 3"),
+        ({"template": template, "resample": [3], "deform": 0.1}, "deform is 0.1"),
+        ({"template": template, "deform": -1}, "deform is -1"),
+        ({"deform": 0.1}, "deform is 0.1"),
     ]
     for options, text in cases:
         with pytest.raises(ValueError, match=text):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..geometry import superpose
-from ..normal_modes import soft_displacement
+from ..normal_modes import ElasticNetwork, displace
 
 ABSENT = np.inf
 
@@ -121,29 +121,10 @@ def deformed(
     Residues move as rigid bodies; with `turn` they also follow the turning of their neighbours'
     CA (None: in half of the draws).
     """
-    ca = backbone[:, 1].astype(np.float64)
-    move = soft_displacement(ca, rng)
-    move *= rms / np.sqrt((move**2).sum(-1).mean())
+    move = ElasticNetwork(backbone[:, 1]).displacement(rng, rms)
     if turn is None:
         turn = rng.random() < 0.5
-    if not turn:
-        return (backbone + move[:, None]).astype(np.float32)
-    before, after = _triads(ca), _triads(ca + move)
-    rotation = after @ np.swapaxes(before, -1, -2)
-    local = backbone - ca[:, None]
-    turned = local @ np.swapaxes(rotation, -1, -2)
-    return (turned + (ca + move)[:, None]).astype(np.float32)
-
-
-def _triads(ca: np.ndarray) -> np.ndarray:
-    """Frames [L, 3, 3] of three CA in a row; ends have those beside them."""
-    first = ca[2:] - ca[:-2]
-    second = 2 * ca[1:-1] - ca[2:] - ca[:-2]
-    e1 = first / np.maximum(np.linalg.norm(first, axis=-1, keepdims=True), 1e-6)
-    e2 = second - (e1 * second).sum(-1, keepdims=True) * e1
-    e2 /= np.maximum(np.linalg.norm(e2, axis=-1, keepdims=True), 1e-6)
-    frames = np.stack([e1, e2, np.cross(e1, e2)], -1)
-    return np.concatenate([frames[:1], frames, frames[-1:]])
+    return displace(backbone, move, turn)
 
 
 def _noised(rng: np.random.Generator, backbone: np.ndarray, sigma: float) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn as nn
 import torch.nn.functional as F
 
 
@@ -61,6 +62,17 @@ def previous_tokens(tokens: torch.Tensor, start: int) -> torch.Tensor:
     """Tokens [B, L] moved one to the right; `start` at the first position and where absent."""
     moved = F.pad(tokens, (1, 0), value=start)[:, :-1]
     return torch.where(moved < 0, start, moved)
+
+
+@torch.no_grad()
+def init_known(embedding: nn.Embedding) -> None:
+    """Known tokens differ from the start, and MASK, the last, adds nothing.
+
+    A trunk that has learned without known tokens starts as it was. Were all zero, no gradient
+    would tell them apart while the branches that carry them are zero as well.
+    """
+    nn.init.normal_(embedding.weight, std=0.5)
+    embedding.weight[-1] = 0
 
 
 def sum_of_nats(logits: torch.Tensor, targets: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:

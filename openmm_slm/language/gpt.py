@@ -18,7 +18,7 @@ import torch
 import torch.nn as nn
 
 from ..layers import Block, attention, rotary_angles
-from .causal import Cache, attend, causal_bias, previous_tokens, sum_of_nats
+from .causal import Cache, attend, causal_bias, init_known, previous_tokens, sum_of_nats
 from .trunk import padding_bias
 
 
@@ -81,7 +81,7 @@ class GPT(nn.Module):
         self.amino_acid_head = nn.Sequential(nn.LayerNorm(c.width), nn.Linear(c.width, 20))
         self.head = nn.Sequential(nn.LayerNorm(c.width), nn.Linear(c.width, c.vocabulary))
         nn.init.normal_(self.token.weight, std=0.5)
-        nn.init.zeros_(self.known_token.weight)
+        init_known(self.known_token)
 
     def embed(self, amino_acids: torch.Tensor) -> torch.Tensor:
         """Amino acids [B, L] -> [B, L, D], all alike for a network without sequence."""

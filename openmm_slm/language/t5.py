@@ -15,7 +15,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from ..layers import Block, attention, rotary, rotary_angles
-from .causal import Cache, attend, causal_bias, previous_tokens
+from .causal import Cache, attend, causal_bias, init_known, previous_tokens
 from .trunk import SequenceTrunk, TrunkConfig, padding_bias
 
 
@@ -106,7 +106,7 @@ class T5(SequenceTrunk):
         self.decoder = nn.ModuleList(Block(c.width, c.heads) for _ in range(c.layers))
         self.head = nn.Sequential(nn.LayerNorm(c.width), nn.Linear(c.width, c.vocabulary))
         nn.init.normal_(self.token.weight, std=0.5)
-        nn.init.zeros_(self.known_token.weight)  # a trunk of masked diffusion starts as it was
+        init_known(self.known_token)
 
     def read(
         self,

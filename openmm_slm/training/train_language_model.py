@@ -66,7 +66,7 @@ def starting_network(
     Raises
     ------
     SLMError
-        None agree.
+        None of the trunk agree.
     """
     network = FAMILIES[family].network
     if init_from is not None and read_config(init_from).get("kind") == network.kind:
@@ -76,9 +76,9 @@ def starting_network(
         own = model.state_dict()
         _, state = load_network(init_from)
         state = {k: v for k, v in state.items() if k in own and v.shape == own[k].shape}
-        if not state:
+        if not any(name.startswith("trunk.") for name in state):
             raise SLMError(
-                f"{init_from}: no weight has the name and shape of one of this {family} model; "
+                f"{init_from}: no weight of its trunk has the shape of this {family} model's; "
                 "give the model section the sizes of that model, or leave --init-from out"
             )
         model.load_state_dict(state, strict=False)

@@ -11,13 +11,16 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _HOME = {
-    "Ensemble": "ensemble",
+    "Ensemble": "sampled",
     "EnsembleGenerator": "ensemble",
     "generate_ensemble": "ensemble",
     "compare": "comparison.comparing",
     "complete": "completion",
     "geometry_report": "validity",
     "relax": "relaxing",
+    "seed_simulations": "seeding.simulating",
+    "select_seeds": "seeding.selecting",
+    "write_seeds": "seeding.writing",
     "load_language_model": "models.registry",
     "load_packer": "models.registry",
     "load_tokenizer": "models.registry",

@@ -1,0 +1,1 @@
+"""From frames of a protein to simulations: chosen, solvated, equilibrated, written, exported."""

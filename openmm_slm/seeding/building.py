@@ -1,0 +1,156 @@
+"""One frame after another made into a Simulation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import SLMError, StructureError
+from ..validity import geometry_report
+from .equilibrating import SeedError, Start, add_barostat, equilibrate
+from .judging import SeedJudge
+from .settings import SeedSettings
+from .solvating import Counts, box_width, smallest, solvate
+from .systems import create_system, load_forcefield
+
+if TYPE_CHECKING:
+    import mdtraj
+    import openmm
+    from openmm import app
+
+
+@dataclass(frozen=True, eq=False)
+class Seed:
+    """A Simulation, ready to run, and what is known about it.
+
+    Attributes
+    ----------
+    frame : int
+        Of the ensemble.
+    simulation : openmm.app.Simulation
+        Its attribute ``frame`` is the same number.
+    xyz : ndarray [N, 3]
+        nm, double precision; molecules are whole.
+    box : ndarray [3, 3], optional
+        Vectors (nm).
+    counts : Counts, optional
+        Of solvent molecules.
+    energy : float
+        kJ/mol.
+    ca_moved : float
+        RMSD from the frame, superposed (nm).
+    """
+
+    frame: int
+    simulation: app.Simulation
+    xyz: np.ndarray
+    box: np.ndarray | None
+    counts: Counts | None
+    energy: float
+    ca_moved: float
+
+
+class SeedBuilder:
+    """Makes Simulations of frames of one protein.
+
+    Parameters
+    ----------
+    trajectory : mdtraj.Trajectory
+        Of the protein alone, all atoms.
+    frames : ndarray, int [n]
+        That will be built: with ``same_box`` they decide its size.
+    settings : SeedSettings
+
+    Raises
+    ------
+    SLMError
+        Missing atoms, or what the force field does not have.
+    """
+
+    def __init__(
+        self, trajectory: mdtraj.Trajectory, frames: np.ndarray, settings: SeedSettings
+    ) -> None:
+        self.trajectory, self.settings = trajectory, settings
+        self.field = load_forcefield(settings)
+        self.topology = trajectory.topology.to_openmm()
+        _check_atoms(trajectory, frames)
+        self.judge = SeedJudge(trajectory.topology)
+        # Without a box: that the protein fits the force field should be known before water is.
+        dry = replace(settings, solvent="vacuum", water=None) if settings.explicit else settings
+        self._system = create_system(self.topology, self.field, dry)
+        atoms = list(trajectory.topology.atoms)
+        self._heavy = np.array([a.index for a in atoms if a.element.symbol != "H"])
+        self._width, self._counts = None, None
+        if settings.explicit and settings.same_box:
+            self._width = max(box_width(trajectory.xyz[i], settings) for i in frames)
+            self._counts = smallest([self._solvated(int(i)).counts for i in frames])
+
+    def build(self, frame: int) -> Seed:
+        """Solvate, equilibrate and judge a frame.
+
+        Raises
+        ------
+        SeedError
+            It failed: the message says why.
+        """
+        settings, seed = self.settings, self._seed(frame)
+        xyz = self.trajectory.xyz[frame]
+        topology, positions, counts = self.topology, xyz.astype(float), None
+        system = self._system
+        if settings.explicit:
+            wet = self._solvated(frame)
+            topology, positions, counts = wet.topology, wet.xyz, wet.counts
+            system = create_system(topology, self.field, settings)
+            add_barostat(system, settings, seed)
+        start = Start(topology, system, positions, self._heavy)
+        simulation = equilibrate(start, settings, seed)
+        simulation.frame = frame
+        return self._judged(frame, simulation, counts)
+
+    def flexible(self, topology: app.Topology) -> openmm.System:
+        """The System without constraints and barostat, for files of other programs."""
+        return create_system(topology, self.field, self.settings, flexible=True)
+
+    # -- the parts ---------------------------------------------------------------------------
+
+    def _seed(self, frame: int) -> int:
+        """Of (seed, frame) alone; not 0, which OpenMM takes for "any"."""
+        state = np.random.SeedSequence([self.settings.seed, frame]).generate_state(1)[0]
+        return int(state % (2**31 - 1)) + 1
+
+    def _solvated(self, frame: int):
+        xyz = self.trajectory.xyz[frame]
+        width = self._width or box_width(xyz, self.settings)
+        return solvate(
+            self.topology, xyz, self.field, self.settings, width, self._seed(frame), self._counts
+        )
+
+    def _judged(self, frame: int, simulation: app.Simulation, counts: Counts | None) -> Seed:
+        state = simulation.context.getState(getPositions=True, getEnergy=True)
+        xyz = state.getPositions(asNumpy=True)._value
+        before = self.trajectory.xyz[frame][None]
+        after = xyz[: len(before[0])][None].astype(np.float32)
+        (fault,) = self.judge.faults(after, self.judge.cis(before)[0])
+        if fault:
+            raise SeedError(fault)
+        moved = self.judge.judge.moved(before, after)["ca_moved_nm"]
+        box = state.getPeriodicBoxVectors(asNumpy=True)._value if counts else None
+        energy = float(state.getPotentialEnergy()._value)
+        return Seed(frame, simulation, xyz, box, counts, energy, float(moved[0]))
+
+
+def _check_atoms(trajectory: mdtraj.Trajectory, frames: np.ndarray) -> None:
+    if trajectory.topology.n_bonds == 0 and trajectory.n_residues > 1:
+        raise StructureError(
+            "the topology has no bonds; read it from a PDB file or call "
+            "traj.topology.create_standard_bonds()"
+        )
+    missing = geometry_report(trajectory[frames]).get("missing_heavy_atoms")
+    if missing is None or missing.any():
+        what = "side chains" if missing is None else f"{missing.max()} heavy atoms"
+        raise SLMError(
+            f"frame {int(frames[0 if missing is None else missing.argmax()])} lacks {what}; "
+            "openmm_slm.complete adds what is missing"
+        )

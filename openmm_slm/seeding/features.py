@@ -1,0 +1,108 @@
+"""How far apart frames are: distances and coordinates for clustering."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..comparison.fluctuations import mean_structure
+from ..comparison.rotation import rmsd_matrix, superposed
+from ..comparison.tica import distance_basis, fit_tica
+from ..errors import SLMError, StructureError
+from ..geometry import backbone_torsions
+from ..structure import from_trajectory
+
+if TYPE_CHECKING:
+    import mdtraj
+
+FEATURES = ("ca-rmsd", "dihedrals", "pca", "tica")
+COMPONENTS = 10  # of PCA, and of the basis of TICA
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """F frames as points.
+
+    Attributes
+    ----------
+    points : ndarray [F, D]
+    distances : callable
+        Of all frames from frame i [F]: Euclidean in `points`, or RMSD after superposition.
+    """
+
+    points: np.ndarray
+    distances: Callable[[int], np.ndarray]
+
+
+def feature_space(
+    trajectory: mdtraj.Trajectory,
+    features: str,
+    lag: int = 20,
+    lengths: Sequence[int] | None = None,
+    kept: np.ndarray | None = None,
+) -> Space:
+    """Frames in one of `FEATURES`.
+
+    - ca-rmsd: distances are RMSDs of CA, pairwise superposed; points are CA superposed on their
+      iterated mean, over sqrt(L), whose distances are upper bounds of these.
+    - dihedrals: sine and cosine of phi and psi.
+    - pca: the first `COMPONENTS` principal components of CA-CA distances (nm).
+    - tica: two TICA components of these; all frames count, in their order in time.
+
+    Parameters
+    ----------
+    trajectory : mdtraj.Trajectory
+    features : str
+    lag : int
+        Frames, of TICA.
+    lengths : sequence of int, optional
+        Numbers of frames of the trajectories that are joined, for TICA.
+    kept : ndarray, int, optional
+        Frames that are wanted; default all.
+
+    Raises
+    ------
+    SLMError
+        Unknown features, or frames in which nothing varies.
+    """
+    if features not in FEATURES:
+        raise SLMError(f"features is {features!r}; give one of {', '.join(FEATURES)}")
+    kept = np.arange(trajectory.n_frames) if kept is None else kept
+    if features == "dihedrals":
+        protein = from_trajectory(trajectory[kept])
+        phi, psi, _ = backbone_torsions(protein.backbone.astype(float), protein.chain_break)
+        angles = np.concatenate([phi, psi], 1)
+        angles = angles[:, np.isfinite(angles).all(0)]
+        return _euclidean(np.concatenate([np.sin(angles), np.cos(angles)], 1))
+    ca = _ca(trajectory)
+    if features == "ca-rmsd":
+        return _superposed(ca[kept])
+    try:
+        basis = distance_basis(ca if features == "tica" else ca[kept], COMPONENTS)
+    except StructureError:  # nothing varies: any choice is as good
+        return _euclidean(np.zeros((len(kept), 1)))
+    if features == "pca":
+        return _euclidean(basis.project(ca[kept]) / np.linalg.norm(basis.vectors, axis=0))
+    scores = basis.project(ca)
+    return _euclidean(fit_tica(scores, lag, lengths).transform(scores)[kept])
+
+
+def _ca(trajectory: mdtraj.Trajectory) -> np.ndarray:
+    atoms = [a.index for a in trajectory.topology.atoms if a.name == "CA" and a.residue.n_atoms > 1]
+    atoms = atoms or [a.index for a in trajectory.topology.atoms if a.name == "CA"]
+    if len(atoms) < 3:
+        raise StructureError(f"{len(atoms)} CA atoms; features need at least 3")
+    return trajectory.xyz[:, atoms]
+
+
+def _superposed(ca: np.ndarray) -> Space:
+    mean = mean_structure(ca, np.ones(len(ca)))
+    points = superposed(ca, mean).reshape(len(ca), -1) / np.sqrt(ca.shape[1])
+    return Space(points, lambda i: rmsd_matrix(ca, ca[i : i + 1])[:, 0])
+
+
+def _euclidean(points: np.ndarray) -> Space:
+    return Space(points, lambda i: np.linalg.norm(points - points[i], axis=1))

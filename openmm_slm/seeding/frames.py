@@ -1,0 +1,134 @@
+"""What is chosen from: frames of a protein, and which of them are valid."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..comparison.loading import load_frames
+from ..errors import SLMError, StructureError
+from ..structure import protein_chains
+from ..validity import Report, geometry_report
+from .judging import judge_md
+
+if TYPE_CHECKING:
+    import mdtraj
+    from mdtraj.core.topology import Residue
+
+logger = logging.getLogger(__name__)
+
+_CAPS = ("ACE", "NME", "NMA", "NHE", "NH2")
+_BULK_IONS = {"LI", "NA", "K", "RB", "CS", "F", "CL", "BR", "I", "SOD", "CLA", "POT"}
+
+
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """F frames and what is known about them.
+
+    Attributes
+    ----------
+    trajectory : mdtraj.Trajectory
+    valid : ndarray, bool [F]
+    """
+
+    trajectory: mdtraj.Trajectory
+    valid: np.ndarray
+
+    @classmethod
+    def of(
+        cls,
+        source: object,
+        report: Report | np.ndarray | str | None = None,
+        top: str | os.PathLike | None = None,
+    ) -> Frames:
+        """Frames of an Ensemble, a Trajectory or files.
+
+        Parameters
+        ----------
+        source : Ensemble, mdtraj.Trajectory, or path
+            Of a trajectory, or of a folder of `openmm-slm sample`.
+        report : dict, array of bool [F], or "md", optional
+            Anything with a column ``valid``. Default: an Ensemble's own, or computed by
+            `openmm_slm.geometry_report`. "md": judged as frames of a simulation are, whose bonds
+            and peptides vibrate (`openmm_slm.seeding.judging`).
+        top : path, optional
+            Topology of a file that has none.
+
+        Raises
+        ------
+        StructureError
+            No frames, or a report of another number of frames.
+        """
+        if isinstance(source, (str, os.PathLike)):
+            source = load_frames(source, top)
+        trajectory = getattr(source, "trajectory", source)
+        if report is None:
+            report = getattr(source, "report", None)
+        if not (hasattr(trajectory, "topology") and hasattr(trajectory, "xyz")):
+            raise StructureError(
+                f"{type(source).__name__} is no ensemble; give an Ensemble, an mdtraj.Trajectory "
+                "or a path"
+            )
+        if trajectory.topology is None or not trajectory.n_frames:
+            raise StructureError(f"{trajectory}: no frames, or no topology; give both")
+        valid = _valid(trajectory, report)
+        return cls(trajectory, valid & np.isfinite(trajectory.xyz).all((1, 2)))
+
+
+def _valid(trajectory: mdtraj.Trajectory, report: object) -> np.ndarray:
+    if report is None:
+        report = geometry_report(trajectory)
+    elif isinstance(report, str):
+        if report != "md":
+            raise StructureError(f"report is {report!r}; give a report, an array of bool, or 'md'")
+        report = judge_md(trajectory)
+    try:
+        valid = np.asarray(report if isinstance(report, np.ndarray) else report["valid"], bool)
+    except (KeyError, TypeError, IndexError):
+        raise StructureError(
+            "the report has no column 'valid'; give that of EnsembleGenerator.sample, "
+            "openmm_slm.relax or openmm_slm.geometry_report, or an array of bool"
+        ) from None
+    if valid.shape != (trajectory.n_frames,):
+        raise StructureError(
+            f"the report is of {len(valid)} frames, the trajectory has {trajectory.n_frames}; "
+            "give the report of these frames"
+        )
+    return valid
+
+
+def protein_only(trajectory: mdtraj.Trajectory) -> mdtraj.Trajectory:
+    """The protein; waters and single ions of a former simulation are left out.
+
+    Raises
+    ------
+    SLMError
+        Anything else: ligands, lipids, nucleic acids, bound metal ions.
+    """
+    protein = {r for _, chain in protein_chains(trajectory.topology) for r in chain}
+    kept, dropped = [], 0
+    for residue in trajectory.topology.residues:
+        if residue in protein or residue.name in _CAPS:
+            kept += [atom.index for atom in residue.atoms]
+        elif residue.is_water or _is_bulk_ion(residue):
+            dropped += 1
+        else:
+            raise SLMError(
+                f"residue {residue.name} {residue.resSeq} is neither protein nor water nor a "
+                "monovalent ion; ligands, membranes and metals are not built here: leave it out "
+                "(Trajectory.atom_slice), or set up its System yourself"
+            )
+    if not protein:
+        raise StructureError(f"no protein residue in {trajectory.n_residues} residues")
+    if not dropped:
+        return trajectory
+    logger.info("%d waters and ions are left out; seeds get their own", dropped)
+    return trajectory.atom_slice(kept)
+
+
+def _is_bulk_ion(residue: Residue) -> bool:
+    return residue.n_atoms == 1 and residue.name.upper().rstrip("+-") in _BULK_IONS

@@ -1,0 +1,164 @@
+"""`select_seeds`: a few frames that stand for an ensemble."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from numbers import Integral
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import SLMError, require
+from .features import FEATURES, Space, feature_space
+from .frames import Frames
+
+if TYPE_CHECKING:
+    import mdtraj
+
+    from ..sampled import Ensemble
+    from ..validity import Report
+
+METHODS = ("kcenters", "kmeans", "least-populated")
+CLUSTERS = 5  # times the seeds, for least-populated
+
+
+def select_seeds(
+    ens_or_traj: Ensemble | mdtraj.Trajectory | str | os.PathLike,
+    n: int = 10,
+    method: str = "kcenters",
+    features: str = "ca-rmsd",
+    report: Report | np.ndarray | str | None = None,
+    *,
+    clusters: int | None = None,
+    lag: int = 20,
+    lengths: Sequence[int] | None = None,
+    seed: int = 0,
+    top: str | os.PathLike | None = None,
+) -> np.ndarray:
+    """Choose frames to start simulations from; frames that are not valid are skipped.
+
+    Parameters
+    ----------
+    ens_or_traj : Ensemble, mdtraj.Trajectory, or path
+        A path of a trajectory, or of a folder written by `openmm-slm sample`.
+    n : int
+    method : "kcenters", "kmeans" or "least-populated"
+        kcenters: the most central frame, then always the frame farthest from all chosen
+        (Gonzalez, Theor. Comput. Sci. 38, 293, 1985): spread evenly, outliers included. kmeans:
+        the frame nearest to each of n means, of the largest cluster first: where most frames are.
+        least-populated: `clusters` clusters about k-centers, and of each of the n smallest the
+        frame with the least mean distance to the others: where few frames are.
+    features : "ca-rmsd", "dihedrals", "pca" or "tica"
+        See `openmm_slm.seeding.features`. tica needs frames in order of time, and the extra
+        ``compare``.
+    report : dict, array of bool, or "md", optional
+        Which frames are valid: a column ``valid``. Default: an Ensemble's report, or computed.
+        "md": for frames of a simulation, see `openmm_slm.seeding.judging`.
+    clusters : int, optional
+        For least-populated. Default: 5 n, or as many as there are valid frames.
+    lag, lengths
+        Of TICA: frames, and numbers of frames of the trajectories joined.
+    seed : int
+        Of k-means.
+    top : path, optional
+        Topology of a file that has none.
+
+    Returns
+    -------
+    ndarray, int [n]
+        Different frames; the same for the same input, wherever frames lie in space.
+
+    Raises
+    ------
+    ValueError
+        An unknown method or features, or fewer valid frames than n.
+
+    Examples
+    --------
+    >>> import openmm_slm
+    >>> traj = openmm_slm.generate_ensemble("GYDPETGTWG", n=8, seed=1, relax=True)
+    >>> len(openmm_slm.select_seeds(traj, n=3))
+    3
+    """
+    return choose(
+        Frames.of(ens_or_traj, report, top), n, method, features, clusters, lag, lengths, seed
+    )
+
+
+def choose(
+    frames: Frames,
+    n: int,
+    method: str = "kcenters",
+    features: str = "ca-rmsd",
+    clusters: int | None = None,
+    lag: int = 20,
+    lengths: Sequence[int] | None = None,
+    seed: int = 0,
+) -> np.ndarray:
+    """`select_seeds` of frames that have been judged."""
+    for name, value, allowed in (("method", method, METHODS), ("features", features, FEATURES)):
+        if value not in allowed:
+            raise SLMError(f"{name} is {value!r}; give one of {', '.join(allowed)}")
+    if isinstance(n, bool) or not isinstance(n, Integral) or n < 1:
+        raise SLMError(f"n is {n!r}; give a number of seeds from 1")
+    kept = np.flatnonzero(frames.valid)
+    if n > len(kept):
+        raise SLMError(
+            f"{n} seeds of {len(kept)} valid frames ({len(frames.valid)} in all); sample more, "
+            "relax them (openmm_slm.relax), or ask for fewer seeds; report='md' judges frames of "
+            "a simulation"
+        )
+    if clusters is not None and not n <= clusters <= len(kept):
+        raise SLMError(f"clusters is {clusters}; give {n} (seeds) to {len(kept)} (valid frames)")
+    space = feature_space(frames.trajectory, features, lag, lengths, kept)
+    if method == "kcenters":
+        return kept[k_centers(space, n)[0]]
+    if method == "kmeans":
+        return kept[_k_means(space, n, seed)]
+    return kept[_least_populated(space, n, clusters or min(CLUSTERS * n, len(kept)))]
+
+
+def k_centers(space: Space, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Centers [n], the most central frame first, and the center (0 to n - 1) of each frame [F]."""
+    away = np.linalg.norm(space.points - space.points.mean(0), axis=1)
+    centers = [int(away.argmin())]
+    nearest = space.distances(centers[0])
+    owner = np.zeros(len(nearest), int)
+    while len(centers) < n:
+        free = nearest.copy()
+        free[centers] = -1.0  # frames may be equal, seeds not
+        centers.append(int(free.argmax()))
+        distance = space.distances(centers[-1])
+        closer = distance < nearest
+        owner[closer], nearest = len(centers) - 1, np.minimum(nearest, distance)
+    owner[centers] = np.arange(n)
+    return np.array(centers), owner
+
+
+def _k_means(space: Space, n: int, seed: int) -> np.ndarray:
+    with warnings.catch_warnings(), np.errstate(invalid="ignore"):
+        warnings.simplefilter("ignore")  # of empty clusters: they get a frame all the same
+        means, owner = require("scipy.cluster.vq").kmeans2(
+            space.points, n, minit="++", seed=np.random.default_rng(seed)
+        )
+    size = np.bincount(owner, minlength=n)
+    free = np.ones(len(space.points), bool)
+    chosen = []
+    for k in np.argsort(-size, kind="stable"):
+        away = np.linalg.norm(space.points - means[k], axis=1)
+        chosen.append(int(np.where(free, away, np.inf).argmin()))
+        free[chosen[-1]] = False
+    return np.array(chosen)
+
+
+def _least_populated(space: Space, n: int, clusters: int) -> np.ndarray:
+    _, owner = k_centers(space, clusters)
+    size = np.bincount(owner, minlength=clusters)
+    return np.array([_medoid(space, owner == k) for k in np.argsort(size, kind="stable")[:n]])
+
+
+def _medoid(space: Space, members: np.ndarray) -> int:
+    rows = np.flatnonzero(members)
+    return int(rows[np.argmin([space.distances(i)[rows].mean() for i in rows])])

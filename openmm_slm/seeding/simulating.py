@@ -1,0 +1,141 @@
+"""`seed_simulations`: frames in, running `openmm.app.Simulation`s out, one after the other."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import SLMError
+from ..validity import Report
+from .building import Seed, SeedBuilder
+from .equilibrating import SeedError
+from .frames import Frames, protein_only
+from .selecting import choose
+from .settings import SeedSettings
+
+if TYPE_CHECKING:
+    import mdtraj
+    from openmm import app
+
+    from ..sampled import Ensemble
+
+logger = logging.getLogger(__name__)
+
+
+def seed_simulations(
+    ens_or_traj: Ensemble | mdtraj.Trajectory | str | os.PathLike,
+    n: int = 10,
+    solvent: str = "explicit",
+    report: Report | np.ndarray | str | None = None,
+    *,
+    frames: Iterable[int] | None = None,
+    method: str = "kcenters",
+    features: str = "ca-rmsd",
+    top: str | os.PathLike | None = None,
+    **settings: object,
+) -> Iterator[app.Simulation]:
+    """Simulations that start from frames of an ensemble, equilibrated, ready for ``step``.
+
+    Each is made when it is asked for, as solvated systems are large; keep those you need.
+
+    Parameters
+    ----------
+    ens_or_traj : Ensemble, mdtraj.Trajectory, or path
+        All atoms with hydrogens. Waters and monovalent ions are left out and put in anew.
+    n : int
+        Number of seeds.
+    solvent : "explicit", "implicit", "obc2", "gbn2" or "vacuum"
+    report, method, features, top
+        How frames are chosen: see `select_seeds`.
+    frames : iterable of int, optional
+        These frames instead of a choice of n; they have to be valid.
+    **settings
+        `openmm_slm.seeding.settings.SeedSettings`: forcefield, water, padding, box_shape,
+        ionic_strength, same_box, cutoff, constraints, hydrogen_mass, temperature, friction,
+        timestep, pressure, restraint, equilibration, seed, platform; `openmm.unit` quantities or
+        numbers in nm, molar, dalton, K, 1/ps, fs, bar, kJ/mol/nm^2 and ps.
+
+    Yields
+    ------
+    openmm.app.Simulation
+        Its attribute ``frame`` is the frame's number. One that fails, or comes out of its
+        equilibration with a D residue, a turned peptide or a pierced ring, is left out and named
+        in a warning.
+
+    Raises
+    ------
+    ValueError
+        At once, before the first simulation: fewer valid frames than n, an unknown force field or
+        water, missing atoms, a ligand or membrane, a setting out of range.
+
+    Examples
+    --------
+    >>> import openmm_slm
+    >>> traj = openmm_slm.generate_ensemble("GYDPETGTWG", n=4, seed=1, relax=True)
+    >>> for simulation in openmm_slm.seed_simulations(traj, n=2, solvent="implicit"):
+    ...     simulation.step(100)
+    """
+    _, chosen, builder = prepare(
+        ens_or_traj, n, report, frames, method, features, top,
+        SeedSettings(solvent=solvent, **known(settings)),
+    )  # fmt: skip
+    return (seed.simulation for _, seed, _ in built(builder, chosen) if seed is not None)
+
+
+def known(settings: dict[str, object]) -> dict[str, object]:
+    """Settings whose names `SeedSettings` has."""
+    for name in settings:
+        if name not in SeedSettings.__dataclass_fields__:
+            names = ", ".join(SeedSettings.__dataclass_fields__)
+            raise SLMError(f"{name} is no setting of seeds; they are {names}")
+    return settings
+
+
+def prepare(
+    source: object,
+    n: int,
+    report: object,
+    frames: Iterable[int] | None,
+    method: str,
+    features: str,
+    top: str | os.PathLike | None,
+    settings: SeedSettings,
+) -> tuple[Frames, np.ndarray, SeedBuilder]:
+    """The ensemble, the frames chosen, and what builds them: all that can fail at once."""
+    ensemble = Frames.of(source, report, top)
+    protein = protein_only(ensemble.trajectory)
+    ensemble = Frames(protein, ensemble.valid)
+    if frames is None:
+        chosen = choose(ensemble, n, method, features)
+    else:
+        chosen = _given(ensemble, list(frames))
+    return ensemble, chosen, SeedBuilder(protein, chosen, settings)
+
+
+def _given(ensemble: Frames, frames: list) -> np.ndarray:
+    for frame in frames:
+        if not 0 <= frame < len(ensemble.valid):
+            raise SLMError(f"frames has {frame}; the ensemble has 0 to {len(ensemble.valid) - 1}")
+        if not ensemble.valid[frame]:
+            raise SLMError(
+                f"frame {frame} is not valid (openmm_slm.geometry_report says why); relax it "
+                "(openmm_slm.relax), or report='md' if it comes from a simulation"
+            )
+    if not frames:
+        raise SLMError("frames is empty; name at least one")
+    return np.array(frames, int)
+
+
+def built(builder: SeedBuilder, chosen: np.ndarray) -> Iterator[tuple[int, Seed | None, str]]:
+    """Frame, Seed and error of each; no Seed where there is an error, which is logged."""
+    for frame in chosen.tolist():
+        try:
+            seed, error = builder.build(frame), ""
+        except SeedError as failure:
+            seed, error = None, str(failure)
+            logger.warning("frame %d gave no simulation: %s", frame, error)
+        yield frame, seed, error

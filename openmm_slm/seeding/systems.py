@@ -1,0 +1,93 @@
+"""Force field and System of a seed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..errors import SLMError, require
+from ..relaxation.system import first_line, native_obc2
+from .plain import fast_system
+from .settings import SeedSettings
+
+if TYPE_CHECKING:
+    import openmm
+    from openmm import app
+
+_PME_CUTOFF, _CHARMM_CUTOFF, _CHARMM_SWITCH = 1.0, 1.2, 1.0  # nm
+
+
+def load_forcefield(settings: SeedSettings) -> app.ForceField:
+    """The force field of the protein, its water and its GBn2.
+
+    Raises
+    ------
+    SLMError
+        This OpenMM lacks a file.
+    """
+    files = [*settings.files, *(["implicit/gbn2.xml"] if settings.solvent == "gbn2" else [])]
+    try:
+        return require("openmm.app").ForceField(*files)
+    except ValueError as error:
+        raise SLMError(
+            f"{settings.forcefield}: {first_line(error)} This OpenMM "
+            f"({require('openmm').__version__}) does not have it; choose another force field"
+        ) from None
+
+
+def cutoffs(settings: SeedSettings) -> tuple[float | None, float | None]:
+    """Cutoff and start of the switch (nm); None where there is none."""
+    if not settings.explicit:
+        return settings.cutoff, None
+    charmm = settings.forcefield == "charmm36"
+    cutoff = settings.cutoff or (_CHARMM_CUTOFF if charmm else _PME_CUTOFF)
+    return cutoff, cutoff * _CHARMM_SWITCH / _CHARMM_CUTOFF if charmm else None
+
+
+def nonbonded_arguments(settings: SeedSettings) -> dict[str, object]:
+    """How ``createSystem`` of force fields and of readers is to treat nonbonded forces."""
+    app, nm = require("openmm.app"), require("openmm.unit").nanometer
+    cutoff, switch = cutoffs(settings)
+    if cutoff is None:
+        return {"nonbondedMethod": app.NoCutoff}
+    method = app.PME if settings.explicit else app.CutoffNonPeriodic
+    found = {"nonbondedMethod": method, "nonbondedCutoff": cutoff * nm}
+    return found if switch is None else {**found, "switchDistance": switch * nm}
+
+
+def create_system(
+    topology: app.Topology,
+    field: app.ForceField,
+    settings: SeedSettings,
+    *,
+    flexible: bool = False,
+) -> openmm.System:
+    """The System of a topology.
+
+    CHARMM36 in the form of `fast_system`. `flexible`: without constraints and just as OpenMM makes
+    it, for files of other programs.
+
+    Raises
+    ------
+    SLMError
+        Atoms are missing, or a residue is not in the force field: the message names it.
+    """
+    app, u = require("openmm.app"), require("openmm.unit")
+    constraints = {
+        "hbonds": app.HBonds, "allbonds": app.AllBonds, "hangles": app.HAngles, None: None
+    }[None if flexible else settings.constraints]  # fmt: skip
+    mass = settings.hydrogen_mass
+    try:
+        system = field.createSystem(
+            topology, **nonbonded_arguments(settings), constraints=constraints,
+            rigidWater=not flexible, hydrogenMass=None if mass is None else mass * u.dalton,
+        )  # fmt: skip
+    except (ValueError, KeyError) as error:
+        raise SLMError(
+            f"{settings.forcefield} does not fit: {first_line(error)} If atoms are missing, run "
+            "openmm_slm.complete first; residues that are no amino acids cannot be had here"
+        ) from None
+    if settings.forcefield == "charmm36" and not flexible:
+        system = fast_system(topology, system)
+    if settings.solvent == "obc2":
+        system.addForce(native_obc2(topology, system, settings.cutoff))
+    return system

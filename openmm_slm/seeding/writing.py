@@ -1,0 +1,185 @@
+"""`write_seeds`: a folder of simulations that run without this package."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from ..errors import SLMError, require
+from ..models.storage import write_json
+from ..output import environment
+from ..validity import Report
+from .building import Seed, SeedBuilder
+from .exporting import check_formats, to_parmed, write_amber, write_gromacs
+from .reading_back import compare_energies, energies, read_back
+from .script import run_script
+from .settings import SeedSettings
+from .simulating import built, known, prepare
+
+if TYPE_CHECKING:
+    import mdtraj
+
+    from ..sampled import Ensemble
+
+_COLUMNS = (
+    "seed", "frame", "written", "atoms", "waters", "positive_ions", "negative_ions", "volume_nm3",
+    "energy_kj_mol", "ca_moved_nm", "error",
+)  # fmt: skip
+
+
+def write_seeds(
+    ens_or_traj: Ensemble | mdtraj.Trajectory | str | os.PathLike,
+    output: str | os.PathLike,
+    n: int = 10,
+    formats: str | Iterable[str] = ("openmm",),
+    *,
+    solvent: str = "explicit",
+    report: Report | np.ndarray | str | None = None,
+    frames: Iterable[int] | None = None,
+    method: str = "kcenters",
+    features: str = "ca-rmsd",
+    top: str | os.PathLike | None = None,
+    progress: bool = True,
+    **settings: object,
+) -> Path:
+    """Write simulations that start from frames of an ensemble, one folder each.
+
+    ``seed_000/`` has ``system.xml``, ``state.xml``, ``integrator.xml``, ``topology.cif`` and
+    ``run.py``, which needs OpenMM alone; with the format amber ``system.prmtop`` and
+    ``system.inpcrd``; with gromacs ``system.top`` and ``system.gro``. Both are read back, and their
+    energies compared with OpenMM's term by term (``energies.csv``), before the call returns.
+    ``seeds.csv`` has one row a seed, ``run.json`` all settings.
+
+    Parameters
+    ----------
+    ens_or_traj, n, solvent, report, frames, method, features, top, **settings
+        See `seed_simulations`.
+    output : path
+        A folder that is not there, or is empty.
+    formats : iterable of "openmm", "amber", "gromacs"
+        The files of OpenMM are always written.
+
+    Returns
+    -------
+    Path
+        `output`. A seed that fails has no folder, but a row in ``seeds.csv`` that says why.
+
+    Raises
+    ------
+    ValueError
+        What `seed_simulations` raises; a folder that is not empty; a format that cannot hold what
+        is asked for (the message says why); energies that do not agree; no seed that worked.
+    """
+    chosen_settings = SeedSettings(solvent=solvent, **known(settings))
+    formats = check_formats(formats, chosen_settings)
+    output = Path(output)
+    _check_free(output)
+    ensemble, chosen, builder = prepare(
+        ens_or_traj, n, report, frames, method, features, top, chosen_settings
+    )
+    output.mkdir(parents=True, exist_ok=True)
+    is_path = isinstance(ens_or_traj, (str, os.PathLike))
+    run = {
+        "task": "seed", "input": str(ens_or_traj) if is_path else repr(ensemble.trajectory),
+        "frames": chosen.tolist(), "method": None if frames is not None else method,
+        "features": None if frames is not None else features, "formats": list(formats),
+        **asdict(chosen_settings),
+        "environment": environment(
+            chosen_settings.platform or "OpenMM's choice", torch=False, openmm=True
+        ),
+    }  # fmt: skip
+    write_json(output / "run.json", run)
+    rows = []
+    bar = tqdm(total=len(chosen), unit="seed", disable=not progress)
+    with bar:
+        for number, (frame, seed, error) in enumerate(built(builder, chosen)):
+            name = f"seed_{number:03d}"
+            if seed is not None:
+                _write_seed(output, name, seed, formats, builder)
+            rows.append(_row(name, frame, seed, error))
+            _write_rows(output / "seeds.csv", _COLUMNS, rows)
+            bar.update()
+    if not any(row[2] for row in rows):
+        raise SLMError(f"none of {len(rows)} seeds could be written; the first: {rows[0][-1]}")
+    return output
+
+
+def _check_free(output: Path) -> None:
+    if output.exists() and not output.is_dir():
+        raise SLMError(f"{output} is a file; choose another output folder")
+    if output.is_dir() and any(output.iterdir()):
+        raise SLMError(f"{output} is not empty; choose another output folder")
+
+
+def _write_seed(
+    output: Path, name: str, seed: Seed, formats: tuple[str, ...], builder: SeedBuilder
+) -> None:
+    part = output / f".{name}.part"
+    part.mkdir()
+    try:
+        _write_openmm(part, name, seed, builder.settings)
+        if len({*formats} - {"openmm"}):
+            _export(part, seed, formats, builder)
+        part.replace(output / name)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+
+
+def _write_openmm(folder: Path, name: str, seed: Seed, settings: SeedSettings) -> None:
+    mm, app = require("openmm"), require("openmm.app")
+    nm = require("openmm.unit").nanometer
+    simulation = seed.simulation
+    (folder / "system.xml").write_text(mm.XmlSerializer.serialize(simulation.system))
+    (folder / "integrator.xml").write_text(mm.XmlSerializer.serialize(simulation.integrator))
+    simulation.saveState(str(folder / "state.xml"))
+    if seed.box is not None:
+        simulation.topology.setPeriodicBoxVectors([mm.Vec3(*v) for v in seed.box.tolist()] * nm)
+    with open(folder / "topology.cif", "w") as handle:
+        app.PDBxFile.writeFile(simulation.topology, seed.xyz * nm, handle, keepIds=True)
+    (folder / "run.py").write_text(run_script(name, seed.frame, settings))
+
+
+def _export(folder: Path, seed: Seed, formats: tuple[str, ...], builder: SeedBuilder) -> None:
+    topology, settings = seed.simulation.topology, builder.settings
+    system = builder.flexible(topology)
+    ours = energies(system, seed.xyz, seed.box)
+    made = to_parmed(topology, system, seed.xyz, seed.box)
+    rows = []
+    if "amber" in formats:
+        write_amber(made, topology, folder, settings)
+        rows += compare_energies("amber", ours, read_back("amber", folder, settings, system))
+    if "gromacs" in formats:
+        write_gromacs(made, folder)
+        rows += compare_energies("gromacs", ours, read_back("gromacs", folder, settings, system))
+    columns = ("format", "term", "openmm_kj_mol", "read_back_kj_mol", "relative_deviation")
+    _write_rows(folder / "energies.csv", columns, rows)
+
+
+def _row(name: str, frame: int, seed: Seed | None, error: str) -> tuple:
+    if seed is None:
+        return (name, frame, 0, *[""] * 7, error)
+    counts = seed.counts
+    molecules = (0, 0, 0) if counts is None else (counts.waters, counts.positive, counts.negative)
+    volume = "" if seed.box is None else f"{abs(np.linalg.det(seed.box)):.6g}"
+    return (
+        name, frame, 1, len(seed.xyz), *molecules, volume, f"{seed.energy:.8g}",
+        f"{seed.ca_moved:.4g}", "",
+    )  # fmt: skip
+
+
+def _write_rows(path: Path, columns: tuple[str, ...], rows: list) -> None:
+    part = path.with_name(f".{path.name}.part")
+    with open(part, "w", newline="") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(columns)
+        writer.writerows(rows)
+    part.replace(path)

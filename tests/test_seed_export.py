@@ -1,0 +1,140 @@
+"""AMBER and GROMACS files say what OpenMM's System says, term by term, or are refused."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import mdtraj as md
+import numpy as np
+import openmm
+import pytest
+from openmm import app, unit
+
+import openmm_slm
+from openmm_slm.errors import SLMError
+from openmm_slm.seeding.exporting import check_formats
+from openmm_slm.seeding.reading_back import ExportError, compare_energies
+from openmm_slm.seeding.settings import SeedSettings
+
+PEPTIDE = "AFKPISTWD"  # Pro has a CMAP of its own, Ile and Thr a hand at CB
+QUICK = {"equilibration": 0.02, "platform": "CPU", "progress": False}
+WET = {"padding": 0.5, "cutoff": 0.6, "ionic_strength": 0.3}
+FIELDS = ("amber14", "amber19", "charmm36")
+
+
+@pytest.fixture(scope="module")
+def peptide() -> md.Trajectory:
+    return openmm_slm.generate_ensemble(PEPTIDE, 1, seed=1, relax=True, progress=False)
+
+
+def exported(peptide: md.Trajectory, folder: Path, formats, **settings) -> tuple[Path, dict]:
+    """The folder of a seed, and its energies: (format, term) to ours and theirs."""
+    out = openmm_slm.write_seeds(
+        peptide, folder, 1, formats, report=np.ones(1, bool), **QUICK, **settings
+    )
+    with open(out / "seed_000" / "energies.csv", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    return out / "seed_000", {
+        (row["format"], row["term"]): (float(row["openmm_kj_mol"]), float(row["read_back_kj_mol"]))
+        for row in rows
+    }
+
+
+def check(found: dict, formats) -> None:
+    assert {name for name, _ in found} == set(formats)
+    for name in formats:
+        assert {"bonds", "angles", "torsions", "nonbonded", "total"} <= {
+            term for kind, term in found if kind == name
+        }
+    for ours, theirs in found.values():
+        assert theirs == pytest.approx(ours, rel=1e-3, abs=0.05)
+
+
+@pytest.mark.parametrize("field", [FIELDS[0], *(pytest.param(f, marks=pytest.mark.slow)
+                                                for f in FIELDS[1:])])  # fmt: skip
+def test_vacuum_in_both_formats_and_implicit_in_amber(peptide, tmp_path, field):
+    formats = ("amber", "gromacs")
+    folder, found = exported(peptide, tmp_path / "v", formats, solvent="vacuum", forcefield=field)
+    check(found, formats)
+    assert (("amber", "cmap") in found) == (field != "amber14")
+    gro = md.load(str(folder / "system.gro"))
+    np.testing.assert_allclose(gro.xyz, md.load(str(folder / "topology.cif")).xyz, atol=2e-5)
+    _, found = exported(peptide, tmp_path / "i", ["amber"], solvent="implicit", forcefield=field)
+    check(found, ["amber"])
+    assert found["amber", "implicit solvent"][0] < -500
+
+
+@pytest.mark.slow
+def test_gbn2_radii_reach_amber(peptide, tmp_path):
+    _, found = exported(peptide, tmp_path / "s", ["amber"], solvent="gbn2")
+    check(found, ["amber"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("field", "shape"), [("amber14", "octahedron"), ("amber19", "cube"), ("charmm36", "octahedron")]
+)
+def test_explicit_in_both_formats(peptide, tmp_path, field, shape):
+    formats = ("amber", "gromacs")
+    folder, found = exported(
+        peptide, tmp_path / "s", formats, forcefield=field, box_shape=shape, **WET
+    )
+    check(found, formats)
+    # Waters are what other programs take for rigid ones.
+    top = (folder / "system.top").read_text()
+    assert "[ settles ]" in top and "[ molecules ]" in top
+    read = app.AmberPrmtopFile(str(folder / "system.prmtop"))
+    waters = [r for r in read.topology.residues() if r.name in ("HOH", "WAT")]
+    rigid = read.createSystem(nonbondedMethod=app.NoCutoff, constraints=app.HBonds)
+    flexible = read.createSystem(nonbondedMethod=app.NoCutoff, rigidWater=False)
+    assert rigid.getNumConstraints() - flexible.getNumConstraints() >= 3 * len(waters) > 300
+
+
+def test_waters_in_amber_have_three_bonds_at_rest_and_its_octahedron(peptide, tmp_path):
+    """By hand: distances in the files are those in OpenMM, in AMBER's orientation of the box."""
+    folder, _ = exported(peptide, tmp_path / "s", ["amber"], **WET)
+    flags = (folder / "system.prmtop").read_text().split("%FLAG ")
+    pointers = next(part for part in flags if part.startswith("POINTERS")).split()[2:]
+    assert pointers[27] == "2"  # IFBOX: truncated octahedron
+    inpcrd = app.AmberInpcrdFile(str(folder / "system.inpcrd"))
+    angles = (folder / "system.inpcrd").read_text().split()[-3:]
+    assert all(abs(float(angle) - 109.4712190) < 1e-4 for angle in angles)
+    ours = md.load(str(folder / "topology.cif")).xyz[0].astype(float)
+    theirs = np.array(inpcrd.getPositions(asNumpy=True).value_in_unit(unit.nanometer))
+    pairs = np.random.default_rng(0).integers(0, len(ours), (2, 500))
+    apart = [np.linalg.norm(x[pairs[0]] - x[pairs[1]], axis=1) for x in (ours, theirs)]
+    np.testing.assert_allclose(*apart, atol=1e-3)
+    state = openmm.XmlSerializer.deserialize((folder / "state.xml").read_text())
+    volume = state.getPeriodicBoxVolume().value_in_unit(unit.nanometer**3)
+    box = np.array(inpcrd.getBoxVectors().value_in_unit(unit.nanometer))
+    assert abs(np.linalg.det(box)) == pytest.approx(volume, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("formats", "settings", "named"),
+    [
+        (("gromacs",), {"solvent": "implicit"}, "no implicit solvent.*openmm"),
+        (("amber", "gromacs"), {"solvent": "gbn2"}, r"formats=\('amber',\)"),
+        (("amber",), {"box_shape": "dodecahedron"}, "octahedron"),
+        (("gromacs",), {"water": "opc"}, "fourth site of opc"),
+        (("charmm",), {}, "openmm, amber, gromacs"), ((), {}, "empty"),
+    ],
+)  # fmt: skip
+def test_what_a_format_cannot_hold_is_refused_with_the_reason(peptide, formats, settings, named):
+    with pytest.raises(SLMError, match=named):
+        openmm_slm.write_seeds(peptide, "nowhere", 1, formats, **settings)
+    assert not Path("nowhere").exists()
+    assert check_formats("openmm", SeedSettings(**settings)) == ("openmm",)
+
+
+def test_energies_that_differ_are_an_error():
+    ours = {"bonds": 100.0, "cmap": 0.0, "total": -50.0}
+    assert len(compare_energies("amber", ours, {**ours, "bonds": 100.09})) == 3
+    for theirs in (
+        {"bonds": 100.2, "total": -50.0},
+        {**ours, "cmap": 1.0},
+        {**ours, "total": np.nan},
+    ):
+        with pytest.raises(ExportError, match="amber files read back"):
+            compare_energies("amber", ours, theirs)

@@ -39,7 +39,7 @@ def compact(name: str, n: int) -> list[int]:
     return np.argsort(size)[:n].tolist()
 
 
-def run(label: str, steps: int, n: int, **options) -> None:
+def run(label: str, steps: int, wanted: int, **options) -> None:
     """Simulations of n frames: how many ran, with finite energies and L residues."""
     import openmm_slm
     from openmm_slm.seeding.judging import SeedJudge
@@ -54,9 +54,9 @@ def run(label: str, steps: int, n: int, **options) -> None:
         energies.append(state.getPotentialEnergy()._value)
         sound += bool(np.isfinite(xyz).all() and np.isfinite(energies[-1]) and not fault)
         sizes.add(len(xyz))
-    seconds = (time.perf_counter() - start) / n
+    seconds = (time.perf_counter() - start) / wanted
     print(
-        f"{label}: {sound} of {n} ran {steps} steps, finite and of their hand; atoms "
+        f"{label}: {sound} of {wanted} ran {steps} steps, finite and of their hand; atoms "
         f"{min(sizes)} to {max(sizes)}; energies {min(energies):.0f} to {max(energies):.0f} "
         f"kJ/mol; {seconds:.0f} s a seed",
         flush=True,

@@ -11,7 +11,7 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _HOME = {
-    "Ensemble": "ensemble",
+    "Ensemble": "sampled",
     "EnsembleGenerator": "ensemble",
     "generate_ensemble": "ensemble",
     "compare": "comparison.comparing",

@@ -119,6 +119,7 @@ class BackboneSampler:
             temperature=s.temperature,
             top_p=s.top_p,
             steps=s.steps,
+            order=s.order,
         )
 
     def _decode(self, tokens: np.ndarray, *start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -188,4 +189,7 @@ class BackboneSampler:
         atom14 = np.full((*tokens.shape, 14, 3), np.nan, np.float32)
         atom14[:, :, :4] = backbone
         report = {"predicted_lddt": lddt.mean(1), "projection_moved_nm": moved}
+        if self.settings.log_prob == "bound":
+            log_prob, error = self.language_model.log_prob_and_error(tokens, self.settings.sequence)
+            report = {"log_prob_error_nats": error, **report}
         return Backbones(tokens, log_prob, atom14, report)

@@ -75,6 +75,16 @@ def _pairs(text: str) -> str | list[list[int]]:
 @click.option("--temperature", default=1.0, show_default=True)
 @click.option("--top-p", default=1.0, show_default=True)
 @click.option("--steps", type=int, help="Denoising steps [default: 25].")
+@click.option(
+    "--order", type=click.Choice(["ancestral", "confidence"]), help="Of unmasking [ancestral]."
+)
+@click.option(
+    "--log-prob",
+    type=click.Choice(["path", "bound"]),
+    default="path",
+    show_default=True,
+    help="Reported: of the choices made, or of the tokens.",
+)
 @click.option("--seed", type=int, help="Repeats a run [default: drawn].")
 @click.option("--batch-size", type=int, help="Frames in memory at once.")
 @click.option("--project/--no-project", default=True, help="Close peptide bonds [default: yes].")

@@ -28,6 +28,7 @@ from .models.registry import (
 from .output import EnsembleWriter, environment, read_run
 from .relaxation.relaxer import Relaxer, available_cpus
 from .relaxation.settings import RelaxationSettings
+from .sampled import Ensemble
 from .settings import SamplingSettings
 from .templates import Template, check_settings
 from .tokenizer.interface import StructureTokenizer
@@ -39,30 +40,6 @@ if TYPE_CHECKING:
     from .allatom.packer import SideChainPacker
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, eq=False)
-class Ensemble:
-    """Sampled conformations and what is known about each.
-
-    Attributes
-    ----------
-    trajectory : mdtraj.Trajectory
-        F frames, one topology.
-    tokens : ndarray, int64 [F, L]
-    log_prob : ndarray, float64 [F]
-        Nats; see `TokenSamples`.
-    report : dict of ndarray
-        One value per frame; ``pandas.DataFrame(ens.report)`` makes a table.
-    seed : int
-        Repeats the ensemble.
-    """
-
-    trajectory: mdtraj.Trajectory
-    tokens: np.ndarray
-    log_prob: np.ndarray
-    report: Report
-    seed: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -267,6 +244,8 @@ def generate_ensemble(
     temperature: float = 1.0,
     top_p: float = 1.0,
     steps: int | None = None,
+    order: str | None = None,
+    log_prob: str = "path",
     sidechains: str | None = "packer",
     hydrogens: bool = True,
     ph: float = 7.0,
@@ -308,6 +287,11 @@ def generate_ensemble(
         Sampling of the tokens: below 1, less diverse.
     steps : int, optional
         Denoising steps (default 25).
+    order : str, optional
+        ``"ancestral"`` (default) or ``"confidence"``: likely tokens first, sharper.
+    log_prob : str
+        What the report has: ``"path"``, of the choices made, or ``"bound"``, a lower bound of that
+        of the tokens and its standard error.
     seed : int, optional
         Frame i depends on (seed, i) alone; without one, a seed is drawn and logged.
     device : str
@@ -359,6 +343,8 @@ def generate_ensemble(
         "temperature": temperature,
         "top_p": top_p,
         "steps": steps,
+        "order": order,
+        "log_prob": log_prob,
         "seed": seed,
         "batch_size": batch_size,
         "project": project,

@@ -39,6 +39,8 @@ class SamplingSettings:
     temperature: float = 1.0
     top_p: float = 1.0
     steps: int | None = None
+    order: str | None = None
+    log_prob: str = "path"
     template: dict | None = None
     noise: float | None = None
     resample: list | None = None
@@ -62,6 +64,11 @@ class SamplingSettings:
         if self.seed is not None:
             check_integer("seed", self.seed, 0, "it repeats a run (or None)")
         check_sampling(self.temperature, self.top_p, self.steps)
+        if self.log_prob not in ("path", "bound"):
+            raise SLMError(
+                f"log_prob is {self.log_prob!r}; give 'path' (of the choices made) or 'bound' (of "
+                "the tokens, with its error)"
+            )
         self._check_template()
         if self.sidechains is not None:
             check_method(self.sidechains)

@@ -10,13 +10,16 @@ import torch
 from scipy.stats import chisquare
 from toys import exact_denoiser, joint
 
+from openmm_slm.errors import SLMError
 from openmm_slm.language.interface import check_sampling
 from openmm_slm.language.sampling import (
     ancestral_sample,
+    confidence_sample,
     draw,
     frame_uniforms,
     token_probabilities,
 )
+from openmm_slm.memory import in_halves
 
 V, L = 3, 3
 
@@ -106,3 +109,59 @@ def test_streams_differ_between_frames_and_seeds():
 def test_settings_out_of_range_are_named(settings, named):
     with pytest.raises(ValueError, match=named):
         check_sampling(*settings)
+
+
+def test_confidence_keeps_the_likeliest_and_follows_the_cosine():
+    """Position 2 is nearly certain: it comes first; one step a token reads what is there."""
+    p = np.full((2, 2, 2), 1e-9)
+    p[0, 0, 1], p[1, 1, 1] = 0.5, 0.5  # tokens 0 and 1 are equal, token 2 is 1
+    calls, exact = [], exact_denoiser(p / p.sum())
+
+    def denoise(tokens, where):
+        calls.append(where.sum(1))
+        return exact(tokens, where)
+
+    n = 400
+    uniforms = np.stack([frame_uniforms(5, i, 3) for i in range(n)], 1)
+    given, uniforms = torch.full((n, 3), -1), torch.as_tensor(uniforms)
+    tokens, log_prob = confidence_sample(denoise, given, uniforms, 2, 3)
+    # floor(3 cos(pi k / 6)) are left: 2, 1, 0.
+    assert [int(c[0]) for c in calls] == [3, 2, 1] and all((c == c[0]).all() for c in calls)
+    assert (tokens[:, 2] == 1).all() and (tokens[:, 0] == tokens[:, 1]).all()
+    assert abs(tokens[:, 0].double().mean() - 0.5) < 0.1
+    assert torch.allclose(log_prob, torch.full((n,), np.log(0.5)).double(), atol=1e-6)
+    known = torch.tensor([[-1, 1, -1]]).expand(n, 3)
+    tokens, _ = confidence_sample(exact, known, uniforms, 2, 25)
+    assert (tokens == 1).all()
+
+
+def test_confidence_is_sharper_than_the_model():
+    p, n = joint(V, L, 3), 2000
+    uniforms = torch.as_tensor(np.stack([frame_uniforms(1, i, L) for i in range(n)], 1))
+    given = torch.full((n, L), -1)
+    nats = [
+        -np.log(p[tuple(make(exact_denoiser(p), given, uniforms, V, 3)[0].numpy().T)]).mean()
+        for make in (ancestral_sample, confidence_sample)
+    ]
+    assert nats[1] < nats[0]
+
+
+def test_out_of_memory_halves_the_rows():
+    calls = []
+
+    def compute(rows):
+        calls.append(rows.stop - rows.start)
+        if calls[-1] > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return list(range(rows.start, rows.stop))
+
+    assert sum(in_halves(compute, 10, 5), []) == list(range(5, 15))
+    assert calls == [10, 5, 2, 3, 5, 2, 3]
+
+    def huge(rows):
+        return torch.empty(2**60)
+
+    with pytest.raises(SLMError, match="memory does not hold one frame"):
+        in_halves(huge, 2)
+    with pytest.raises(RuntimeError, match="shape"):
+        in_halves(lambda rows: torch.ones(2).view(3), 4)

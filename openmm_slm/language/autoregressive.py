@@ -101,13 +101,15 @@ class AutoregressiveModel(StructureLanguageModel):
         temperature: float = 1.0,
         top_p: float = 1.0,
         steps: int | None = None,
+        order: str | None = None,
     ) -> TokenSamples:
         check_sampling(temperature, top_p, steps)
-        if steps is not None:
-            raise ValueError(
-                f"steps is {steps}, but a {self.network.kind} model draws the tokens one by one: "
-                "leave steps out"
-            )
+        for name, value in (("steps", steps), ("order", order)):
+            if value is not None:
+                raise ValueError(
+                    f"{name} is {value!r}, but a {self.network.kind} model draws the tokens one by "
+                    f"one from the left: leave {name} out"
+                )
         inputs = sequence_tensors(sequence, self.device)
         length = inputs[0].shape[1]
         frames = np.asarray(frames, dtype=np.int64)

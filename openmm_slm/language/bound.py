@@ -49,6 +49,7 @@ def negative_bound(
     present: torch.Tensor,
     share: torch.Tensor,
     mask_token: int,
+    masked: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """One draw of the negative bound (nats) of each row.
 
@@ -62,13 +63,20 @@ def negative_bound(
     share : Tensor [B]
         Says how many are masked (see `mask_by_count`).
     mask_token : int
+    masked : Tensor, bool [B, L], optional
+        Rows with any are masked there instead.
 
     Returns
     -------
     Tensor, float32 [B]
         Its mean over uniform `share` and maskings bounds -log p(z|c) from above.
     """
-    masked, weight = mask_by_count(present, share)
+    drawn, weight = mask_by_count(present, share)
+    if masked is not None:
+        given = masked.sum(1)
+        weight = torch.where(given > 0, present.sum(1) / given.clamp(min=1), weight)
+        drawn = torch.where(given.unsqueeze(1) > 0, masked, drawn)
+    masked = drawn
     logits = denoise(torch.where(masked | ~present, mask_token, tokens), masked).float()
     each = F.cross_entropy(logits, tokens[masked], reduction="none")
     total = torch.zeros(len(tokens), device=tokens.device)

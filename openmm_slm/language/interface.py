@@ -49,6 +49,7 @@ class StructureLanguageModel(ABC):
         temperature: float = 1.0,
         top_p: float = 1.0,
         steps: int | None = None,
+        order: str | None = None,
     ) -> TokenSamples:
         """Sample tokens.
 
@@ -66,6 +67,8 @@ class StructureLanguageModel(ABC):
             hold `top_p` of the probability.
         steps : int, optional
             Denoising steps (families that have them).
+        order : str, optional
+            Which tokens are unmasked first (families that can choose).
 
         Raises
         ------
@@ -80,6 +83,13 @@ class StructureLanguageModel(ABC):
     @abstractmethod
     def log_prob(self, tokens: np.ndarray, sequence: str) -> np.ndarray:
         """log p(z|c) (nats) of tokens int [n, L], or its lower bound; float64 [n]."""
+
+    def log_prob_and_error(
+        self, tokens: np.ndarray, sequence: str
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """`log_prob` and its Monte Carlo standard error: 0 where it is exact."""
+        log_prob = self.log_prob(tokens, sequence)
+        return log_prob, np.zeros_like(log_prob)
 
 
 def check_sampling(temperature: float, top_p: float, steps: int | None) -> None:

@@ -18,10 +18,11 @@ import torch
 import torch.nn as nn
 
 from ..layers import Block, rotary_angles
+from ..memory import in_halves
 from .bound import negative_bound
-from .frame_batches import frame_batches, known_tokens
-from .interface import StructureLanguageModel, TokenSamples, check_sampling
-from .sampling import ancestral_sample
+from .frame_batches import FrameBatch, frame_batches, known_tokens
+from .interface import StructureLanguageModel, TokenSamples, check_integer, check_sampling
+from .sampling import ORDERS
 from .trunk import SequenceTrunk, TrunkConfig, padding_bias, sequence_tensors
 
 DEFAULT_STEPS = 25
@@ -115,15 +116,20 @@ class MaskedDiffusion(SequenceTrunk):
         return self.head(self.hidden(tokens, condition)[where])
 
     def loss(
-        self, tokens: torch.Tensor, condition: Condition, present: torch.Tensor, share: torch.Tensor
+        self,
+        tokens: torch.Tensor,
+        condition: Condition,
+        present: torch.Tensor,
+        share: torch.Tensor,
+        masked: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """One draw of the negative bound (nats) of each row: float32 [B].
 
         tokens int64 [B, L]; `present` [B, L] is False where there is no token to learn; `share`
-        [B] says how many are masked (see `bound.negative_bound`).
+        [B] says how many are masked, `masked` [B, L] which (see `bound.negative_bound`).
         """
         denoise = functools.partial(self.denoise, condition=condition)
-        return negative_bound(denoise, tokens, present, share, self.config.vocabulary)
+        return negative_bound(denoise, tokens, present, share, self.config.vocabulary, masked)
 
 
 class MaskedDiffusionModel(StructureLanguageModel):
@@ -151,25 +157,33 @@ class MaskedDiffusionModel(StructureLanguageModel):
         temperature: float = 1.0,
         top_p: float = 1.0,
         steps: int | None = None,
+        order: str | None = None,
     ) -> TokenSamples:
+        """See `StructureLanguageModel.sample`; `order` is one of `sampling.ORDERS`."""
         check_sampling(temperature, top_p, steps)
+        order = order or "ancestral"
+        if order not in ORDERS:
+            raise ValueError(f"order is {order!r}; choose one of {', '.join(ORDERS)}")
         condition, length = self._condition(sequence)
         size = self.frames_together(length)
-        denoise = functools.partial(self.network.denoise, condition=condition.expand(size))
         frames = np.asarray(frames, dtype=np.int64)
         known = known_tokens(known, len(frames), length, self.vocabulary)
         out = np.empty((len(frames), length), np.int64)
         log_prob = np.empty(len(frames))
         for batch in frame_batches(frames, known, size, seed):
-            tokens, total = ancestral_sample(
-                denoise,
-                torch.as_tensor(batch.given, device=self.device),
-                torch.as_tensor(batch.uniforms, device=self.device),
-                self.vocabulary,
-                steps or DEFAULT_STEPS,
-                temperature,
-                top_p,
-            )
+
+            def some(rows: slice, batch: FrameBatch = batch) -> tuple[torch.Tensor, torch.Tensor]:
+                given = torch.as_tensor(batch.given[rows], device=self.device)
+                uniforms = torch.as_tensor(batch.uniforms[:, rows], device=self.device)
+                denoise = functools.partial(
+                    self.network.denoise, condition=condition.expand(len(given))
+                )
+                return ORDERS[order](
+                    denoise, given, uniforms, self.vocabulary, steps or DEFAULT_STEPS,
+                    temperature, top_p,
+                )  # fmt: skip
+
+            tokens, total = (torch.cat(part) for part in zip(*in_halves(some, size), strict=True))
             out[batch.rows] = tokens[batch.slots].cpu().numpy()
             log_prob[batch.rows] = total[batch.slots].cpu().numpy()
         return TokenSamples(out, log_prob)
@@ -178,23 +192,37 @@ class MaskedDiffusionModel(StructureLanguageModel):
         """A function of the length alone (about 2,048 positions)."""
         return int(min(32, max(1, 2048 // length)))
 
-    @torch.inference_mode()
     def log_prob(
         self, tokens: np.ndarray, sequence: str, draws: int = 16, seed: int = 0
     ) -> np.ndarray:
         """Lower bound of log p(z|c), a Monte Carlo mean over `draws` stratified masked counts."""
+        return self.log_prob_and_error(tokens, sequence, draws, seed)[0]
+
+    @torch.inference_mode()
+    def log_prob_and_error(
+        self, tokens: np.ndarray, sequence: str, draws: int = 16, seed: int = 0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The bound and its standard error, from the differences of neighbouring strata.
+
+        Strata differ in their means, which a plain standard deviation would count as noise.
+        """
+        check_integer("draws", draws, 2, "maskings of the bound")
         condition, length = self._condition(sequence)
         tokens = np.atleast_2d(tokens)
-        given = torch.as_tensor(tokens, dtype=torch.long, device=self.device)
-        present = torch.ones_like(given, dtype=torch.bool)
-        condition, total = condition.expand(len(tokens)), 0.0
+        size = self.frames_together(length)
+        bounds = np.empty((draws, len(tokens)))
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            for number in range(draws):
-                share = (number + torch.rand(len(tokens), device=self.device)) / draws
-                loss = self.network.loss(given, condition, present, share)
-                total = total - loss.double().cpu().numpy() / draws
-        return total
+            for start in range(0, len(tokens), size):
+                rows = slice(start, start + size)
+                given = torch.as_tensor(tokens[rows], dtype=torch.long, device=self.device)
+                present = torch.ones_like(given, dtype=torch.bool)
+                for number in range(draws):
+                    share = (number + torch.rand(len(given), device=self.device)) / draws
+                    loss = self.network.loss(given, condition.expand(len(given)), present, share)
+                    bounds[number, rows] = -loss.double().cpu().numpy()
+        variance = (np.diff(bounds, axis=0) ** 2).mean(0) / 2
+        return bounds.mean(0), np.sqrt(variance / draws)
 
     def _condition(self, sequence: str) -> tuple[Condition, int]:
         tensors = sequence_tensors(sequence, self.device)

@@ -7,6 +7,7 @@ import os
 import numpy as np
 import torch
 
+from ..memory import in_halves
 from ..models.storage import load_module
 from .dvae import DVAE
 from .interface import StructureTokenizer
@@ -94,8 +95,8 @@ class DVAETokenizer(StructureTokenizer):
         if start is not None:
             start = np.broadcast_to(np.asarray(start, np.float32), (frames, length, 4, 3))
             level = np.broadcast_to(np.asarray(level, np.float32), (frames, length))
-        for first in range(0, frames, size):
-            part = slice(first, min(first + size, frames))
+
+        def some(part: slice) -> None:
             batch = np.asarray(tokens[part], np.int64)
             b = len(batch)
             begun = None
@@ -113,6 +114,9 @@ class DVAETokenizer(StructureTokenizer):
             )
             backbone[part] = decoded.backbones[-1].cpu().numpy()
             confidence[part] = decoded.predicted_lddt().cpu().numpy()
+
+        for first in range(0, frames, size):
+            in_halves(some, min(size, frames - first), first)
         if start is not None:
             _keep_atoms(backbone, start, level, np.asarray(index))
         return backbone, confidence

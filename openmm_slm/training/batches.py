@@ -31,8 +31,9 @@ class ClusterSampler:
     dataset : ShardDataset
     min_length, max_length : int
         Residues of the entries that are drawn.
-    complexes : float
-        Share of draws that are entries of several chains, where there are any.
+    complexes, conformers : float
+        Shares of draws that are entries of several chains, and of a sequence that has other
+        entries as well, where there are any.
     """
 
     def __init__(
@@ -41,10 +42,11 @@ class ClusterSampler:
         min_length: int = 20,
         max_length: int = 512,
         complexes: float = 0.0,
+        conformers: float = 0.0,
     ) -> None:
         kept = (dataset.lengths >= min_length) & (dataset.lengths <= max_length)
         several = np.array([":" in row["sequence"] for row in dataset.rows])
-        self.dataset, self.complexes = dataset, complexes
+        self.dataset, self.complexes, self.conformers = dataset, complexes, conformers
 
         def within(rows: np.ndarray) -> list[np.ndarray]:
             groups = [group[rows[group]] for group in dataset.clusters()]
@@ -54,12 +56,16 @@ class ClusterSampler:
         self._same: dict[str, list[int]] = {}
         for number in np.flatnonzero(kept):
             self._same.setdefault(dataset.rows[number]["sequence"], []).append(int(number))
+        again = np.array([len(self._same.get(row["sequence"], ())) > 1 for row in dataset.rows])
+        self._conformers = within(kept & ~several & again)
 
     def number(self, rng: np.random.Generator) -> int:
         """Row number of one entry."""
         groups = self.groups
         if self._complexes and self.complexes and rng.random() < self.complexes:
             groups = self._complexes
+        elif self._conformers and self.conformers and rng.random() < self.conformers:
+            groups = self._conformers
         group = groups[rng.integers(len(groups))]
         return int(group[rng.integers(len(group))])
 

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from ..masking import masked_residues
 from .batches import ClusterSampler, pad_entries, pad_tokens
 from .shards import ShardDataset
 from .tokens import TokenStore
 
 
 def language_model_batch(
-    sampler: ClusterSampler, store: TokenStore, residues: int, seed: int, step: int
+    sampler: ClusterSampler,
+    stores: Sequence[TokenStore],
+    residues: int,
+    seed: int,
+    step: int,
+    no_sequence: float = 0.0,
 ) -> dict[str, np.ndarray]:
     """Whole chains of similar length, about `residues` padded residues.
 
     A pool of chains is cut by length into batches and one of them is taken: every chain of the
-    pool is equally likely.
+    pool is equally likely. Tokens come from any of the `stores` (the mode of the posterior, draws
+    from it), and a share `no_sequence` of the chains has its sequence hidden. ``spans`` bool
+    [B, L] are residues that a template would have sampled.
     """
     rng = np.random.default_rng([seed, step])
     pool = [sampler.number(rng) for _ in range(64)]
@@ -27,7 +37,15 @@ def language_model_batch(
             batches.append([])
         batches[-1].append(number)
     numbers = batches[rng.integers(len(batches))]
-    return read_tokens(sampler.dataset, store, numbers)
+    batch = read_tokens(sampler.dataset, stores[rng.integers(len(stores))], numbers)
+    batch["amino_acids"][rng.random(len(numbers)) < no_sequence] = 20
+    batch["spans"] = np.zeros_like(batch["mask"])
+    for row, number in enumerate(numbers):
+        entry = sampler.dataset[number]
+        share = np.exp(rng.uniform(np.log(0.05), 0))
+        masked = masked_residues(rng, entry.backbone[:, 1], share, entry.chain_index)
+        batch["spans"][row, : len(masked)] = masked
+    return batch
 
 
 def read_tokens(

@@ -27,8 +27,11 @@ DATA = {
     "residues": 2048,
     "max_length": 512,
     "prefix": None,
+    "posterior": [],  # directories of more tokens of the same data, drawn from the posterior
+    "conformers": 0.0,  # share of draws of sequences that have several entries
+    "no_sequence": 0.0,  # share of chains with their sequence hidden, for guidance
     "maskings": 4,  # of each chain, for masked diffusion
-    "infilling": 0.25,  # share of rows with known tokens, for t5 and gpt
+    "infilling": 0.25,  # share of rows whose unknown tokens are spans, as from templates
     "sequence_weight": 1.0,  # of the nats per amino acid beside those per token, for gpt
 }
 
@@ -141,7 +144,15 @@ def train_language_model(
             f"{store.vocabulary}; they must agree"
         )
     prefix = tuple(options["prefix"]) if options["prefix"] else ("backbone", "heavy", "shard")
-    sampler = ClusterSampler(ShardDataset(data, "train", prefix), max_length=options["max_length"])
+    sampler = ClusterSampler(
+        ShardDataset(data, "train", prefix),
+        max_length=options["max_length"],
+        conformers=options["conformers"],
+    )
+    stores = [store, *(TokenStore(each, data) for each in options["posterior"])]
+    for each in stores:
+        if each.tokenizer != store.tokenizer:
+            raise SLMError(f"{each.directory} holds tokens of another tokenizer than {tokens}")
     weights = {"token": 1.0, "amino_acid": options["sequence_weight"]}
 
     def loss(network: nn.Module, batch: dict, step: int):
@@ -162,7 +173,9 @@ def train_language_model(
     trainer = Trainer(
         model,
         loss,
-        lambda step: language_model_batch(sampler, store, options["residues"], loop.seed, step),
+        lambda step: language_model_batch(
+            sampler, stores, options["residues"], loop.seed, step, options["no_sequence"]
+        ),
         validate,
         export,
         directory,

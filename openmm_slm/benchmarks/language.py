@@ -33,6 +33,7 @@ from .samples import STATES, choose_chains, secondary_structure
 BPTI = "RPDFCLEPPYTGPCKARIIRYFYNAKAGLCQTFVYGGCRAKRNNFKSAEDCMRTCGGA"
 TIMED = 500  # samples of BPTI
 PAIRED = 20  # samples of a chain whose TM-scores with each other are averaged
+ABSENT = "-"
 PREFIXES = ("backbone", "heavy", "shard")
 
 
@@ -175,16 +176,19 @@ def _likelihood(model, base, dataset: ShardDataset, store, split: str) -> dict[s
     """Nats of a split, and what the sequence gains (paired by cluster)."""
     numbers = entries_of_clusters(dataset)
     nats = nats_of_entries(model.network, dataset, store, numbers)
-    column = {f"nats per token, {split}": _pair(nats["token"])}
+    gained = None
     if base is not None:
-        alone = nats_of_entries(base.network, dataset, store, numbers)["token"]
-        column[f"  gained by the sequence, {split}"] = _pair(alone - nats["token"])
-    if "amino_acid" in nats:
-        column[f"nats per amino acid, {split}"] = _pair(nats["amino_acid"])
-    return column
+        gained = nats_of_entries(base.network, dataset, store, numbers)["token"] - nats["token"]
+    return {
+        f"nats per token, {split}": _pair(nats["token"]),
+        f"  gained by the sequence, {split}": _pair(gained),
+        f"nats per amino acid, {split}": _pair(nats.get("amino_acid")),
+    }
 
 
-def _pair(values: np.ndarray) -> str:
+def _pair(values: np.ndarray | None) -> str:
+    if values is None:
+        return ABSENT
     mean, error = mean_and_error(values)
     return f"{mean:.3f} +- {error:.3f}"
 
@@ -242,16 +246,13 @@ def sample_figures(
 
 
 def _table(columns: list[dict[str, str]]) -> list[str]:
-    """Lines of a table with a row for each name that occurs and a column for each model."""
-    names = list(dict.fromkeys(name for column in columns for name in column))
+    """Lines of a table: a column for each model, a row for each name that any has a value of."""
+    names = [name for name in columns[0] if any(c[name] != ABSENT for c in columns)]
     widths = [max(map(len, column.values())) for column in columns]
     label = max(map(len, names))
     return [
         "  ".join(
-            [
-                f"{name:{label}}",
-                *(f"{c.get(name, '-'):>{w}}" for c, w in zip(columns, widths, strict=True)),
-            ]
+            [f"{name:{label}}", *(f"{c[name]:>{w}}" for c, w in zip(columns, widths, strict=True))]
         )
         for name in names
     ]

@@ -1,11 +1,12 @@
 # make demo    20 conformations of BPTI in demo/
 # make test    lint and tests
+# make examples    the scripts in examples/ with small settings, in build/examples
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 BPTI := RPDFCLEPPYTGPCKARIIRYFYNAKAGLCQTFVYGGCRAKRNNFKSAEDCMRTCGGA
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint examples clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -24,6 +25,12 @@ test: $(VENV)/installed lint
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+examples: $(VENV)/installed
+	$(BIN)/python tools/make_notebooks.py --check
+	mkdir -p build/examples
+	cd build/examples && for script in $(CURDIR)/examples/*.py; do \
+	  OMP_NUM_THREADS=1 $(CURDIR)/$(BIN)/python $$script --quick || exit 1; done
 
 clean:
 	rm -rf $(VENV) demo build dist *.egg-info

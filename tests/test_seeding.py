@@ -255,6 +255,32 @@ def test_run_py_needs_openmm_alone(peptide, tmp_path):
     assert (folder / "last.xml").exists()
 
 
+def test_rounds(peptide, tmp_path):
+    """Sample, simulate, find the least populated, start there again; as docs/seeding.md has it."""
+    pool, judge, method = peptide, None, "kcenters"
+    for number in range(2):
+        runs = []
+        for simulation in openmm_slm.seed_simulations(
+            pool, 2, "vacuum", judge, method=method, seed=number, **QUICK
+        ):
+            name = str(tmp_path / f"round{number}_{simulation.frame}.dcd")
+            reporter = md.reporters.DCDReporter(name, 10)
+            simulation.reporters.append(reporter)
+            simulation.step(60)
+            reporter.close()
+            runs.append(md.load(name, top=peptide.topology))
+        pool, judge, method = md.join(runs), "md", "least-populated"
+    assert pool.n_frames == 12 and judge_md(pool)["valid"].all()
+    pool.save_xtc(str(tmp_path / "md.xtc"))
+    peptide[0].save_pdb(str(tmp_path / "md.pdb"))
+    arguments = [str(tmp_path / "md.xtc"), "--top", str(tmp_path / "md.pdb"), "--md", "-n", "1"]
+    options = ["--method", "least-populated", "--solvent", "vacuum", "--equilibration", "0"]
+    result = CliRunner().invoke(
+        main, ["seed", *arguments, *options, "--platform", "CPU", "-o", str(tmp_path / "s")]
+    )
+    assert result.exit_code == 0, result.output
+
+
 # -- explicit solvent ------------------------------------------------------------------------
 
 WET = {"padding": 0.5, "cutoff": 0.6, "ionic_strength": 0.3}

@@ -1,8 +1,8 @@
-"""Seeds that run, and files that say the same: python tools/measure_seeding.py [PART ...].
+"""Seeds that run, and files that say the same: python tools/measure_seeding.py [PART [NAME ...]].
 
-Parts: implicit, explicit, export (default: all; half an hour on a free core). Frames are relaxed
-samples of the default model, seed 1; for explicit solvent the most compact of 40, as boxes of
-extended chains are large.
+Parts: implicit and explicit (names: proteins), export (names: force fields); default: all. Frames
+are relaxed samples of the default model, seed 1; for explicit solvent the most compact of 40, as
+boxes of extended chains are large.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def run(label: str, steps: int, wanted: int, **options) -> None:
 
 
 def implicit() -> None:
-    for name in PROTEINS:
+    for name in sys.argv[2:] or PROTEINS:
         run(
             f"implicit: {name}, amber14, OBC2", 2000, 10, ens_or_traj=samples(name), n=10,
             solvent="implicit", equilibration=2,
@@ -72,7 +72,7 @@ def implicit() -> None:
 
 
 def explicit() -> None:
-    for name in PROTEINS:
+    for name in sys.argv[2:] or PROTEINS:
         run(
             f"explicit: {name}, amber14, TIP3P", 1000, 3, ens_or_traj=samples(name),
             frames=compact(name, 3), solvent="explicit", equilibration=1, **WET,
@@ -84,7 +84,7 @@ def export() -> None:
     import openmm_slm
 
     (frame,) = compact("Trp-cage", 1)
-    for field in FIELDS:
+    for field in sys.argv[2:] or FIELDS:
         for solvent in HELD["amber"]:
             formats = [name for name, held in HELD.items() if solvent in held]
             with tempfile.TemporaryDirectory() as folder:
@@ -109,7 +109,7 @@ def export() -> None:
 
 def main() -> None:
     parts = {part.__name__: part for part in (implicit, explicit, export)}
-    for name in sys.argv[1:] or parts:
+    for name in sys.argv[1:2] or parts:
         parts[name]()
 
 

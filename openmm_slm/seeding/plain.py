@@ -49,7 +49,7 @@ def plain_system(
     """The System with all Lennard-Jones terms in its NonbondedForce, but for `fixes`.
 
     None, and the System itself, where they are there already. Atoms of one name in residues of
-    one name and size are taken to be of one type.
+    one name and the same atoms are taken to be of one type.
 
     Raises
     ------
@@ -64,10 +64,7 @@ def plain_system(
     if [f.getName() for f in table + near] != ["LennardJones", "LennardJones14"]:
         names = ", ".join(f.getName() for f in table + near)
         raise SLMError(f"forces {names} cannot be exported; formats=('openmm',) holds them")
-    numbers: dict[tuple, int] = {}
-    names = [(a.residue.name, len(list(a.residue.atoms())), a.name) for a in topology.atoms()]
-    kinds = np.array([numbers.setdefault(name, len(numbers)) for name in names])
-    lj = _lennard_jones(table[0], near[0], kinds)
+    lj = _lennard_jones(table[0], near[0], _kinds(topology))
     plain = mm.XmlSerializer.clone(system)
     (nonbonded,) = (f for f in plain.getForces() if isinstance(f, mm.NonbondedForce))
     nonbonded.setUseDispersionCorrection(table[0].getUseLongRangeCorrection())
@@ -149,6 +146,17 @@ def _split_urey_bradley(topology: app.Topology, system: openmm.System) -> None:
         system.removeForce(number)
     for new in (bonds, *kept, others):
         system.addForce(new)
+
+
+def _kinds(topology: app.Topology) -> np.ndarray:
+    """A number [N] for each residue name, names of its atoms, and name of the atom."""
+    numbers: dict[tuple, int] = {}
+    kinds = []
+    for residue in topology.residues():
+        names = tuple(atom.name for atom in residue.atoms())
+        for name in names:
+            kinds.append(numbers.setdefault((residue.name, names, name), len(numbers)))
+    return np.array(kinds)
 
 
 def _lennard_jones(

@@ -119,15 +119,18 @@ def compare_energies(
 ) -> list[tuple[str, str, float, float, float]]:
     """Rows (format, term, ours, theirs, relative deviation).
 
+    The total may be small where terms cancel: its deviation is relative to the largest of them.
+
     Raises
     ------
     ExportError
-        A term that differs by more than 1e-3 of itself.
+        A term that differs by more than 1e-3 of itself (and 0.05 kJ/mol).
     """
-    rows = []
+    rows, largest = [], max(map(abs, ours.values()))
     for term in dict.fromkeys([*ours, *theirs]):
         a, b = ours.get(term, 0.0), theirs.get(term, 0.0)
-        off = abs(a - b) / max(abs(a), _SMALL / TOLERANCE)
+        size = largest if term == "total" else abs(a)
+        off = abs(a - b) / max(size, _SMALL / TOLERANCE)
         rows.append((name, term, a, b, off))
         if not off <= TOLERANCE:
             raise ExportError(

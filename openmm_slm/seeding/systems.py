@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from ..errors import SLMError, require
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     import openmm
     from openmm import app
 
+logger = logging.getLogger(__name__)
 _PME_CUTOFF, _CHARMM_CUTOFF, _CHARMM_SWITCH = 1.0, 1.2, 1.0  # nm
 
 
@@ -87,7 +89,10 @@ def create_system(
             "openmm_slm.complete first; residues that are no amino acids cannot be had here"
         ) from None
     if settings.forcefield == "charmm36" and not flexible:
-        system = fast_system(topology, system)
+        try:
+            system = fast_system(topology, system)
+        except SLMError as error:
+            logger.info("OpenMM's slower form of CHARMM36 is used: %s", error)
     if settings.solvent == "obc2":
         system.addForce(native_obc2(topology, system, settings.cutoff))
     return system

@@ -107,6 +107,7 @@ def test_explicit_in_both_formats(peptide, tmp_path, field, shape):
     assert rigid.getNumConstraints() - flexible.getNumConstraints() >= 3 * len(waters) > 300
 
 
+@pytest.mark.slow
 def test_waters_in_amber_have_three_bonds_at_rest_and_its_octahedron(peptide, tmp_path):
     """By hand: distances in the files are those in OpenMM, in AMBER's orientation of the box."""
     folder, _ = exported(peptide, tmp_path / "s", ["amber"], **WET)

@@ -337,6 +337,7 @@ def test_explicit_solvent_runs_at_its_pressure(peptide, tmp_path, water):
     assert np.isfinite([float(value) for value in list(last)[:5]]).all()
 
 
+@pytest.mark.slow
 def test_charmm_on_the_fast_force_is_charmm(peptide):
     """The energy of OpenMM's own System, an NBFIX pair (sodium, carboxylate) included."""
     ion = app.Topology()

@@ -1,8 +1,8 @@
 """Seeds that run, and files that say the same: python tools/measure_seeding.py [PART [NAME ...]].
 
-Parts: implicit and explicit (names: proteins), export (names: force fields); default: all. Frames
-are relaxed samples of the default model, seed 1; for explicit solvent the most compact of 40, as
-boxes of extended chains are large.
+Parts: implicit and explicit (names: proteins), export (names: force fields), charmm; default: all.
+Frames are relaxed samples of the default model, seed 1; for explicit solvent the most compact of
+40, as boxes of extended chains are large.
 """
 
 from __future__ import annotations
@@ -107,8 +107,44 @@ def export() -> None:
                 )
 
 
+def charmm() -> None:
+    """Energy and forces of solvated Trp-cage with OpenMM's own CHARMM36, and as seeds have it."""
+    import openmm as mm
+    from openmm import app, unit
+
+    from openmm_slm.seeding.plain import fast_system
+    from openmm_slm.seeding.settings import SeedSettings
+    from openmm_slm.seeding.systems import create_system, load_forcefield
+
+    settings = SeedSettings(forcefield="charmm36", solvent="explicit", cutoff=0.9)
+    field, (frame,) = load_forcefield(settings), compact("Trp-cage", 1)
+    traj = samples("Trp-cage")[frame]
+    modeller = app.Modeller(traj.topology.to_openmm(), traj.xyz[0] * unit.nanometer)
+    modeller.addSolvent(field, padding=0.8 * unit.nanometer, ionicStrength=0.15 * unit.molar)
+    own = create_system(modeller.topology, field, settings, flexible=True)
+    seconds, energies = [], []
+    for system in (own, fast_system(modeller.topology, own)):
+        platform = mm.Platform.getPlatformByName("CPU")
+        context = mm.Context(system, mm.VerletIntegrator(0.001), platform)
+        times = []
+        for _ in range(10):
+            context.setPositions(modeller.positions)
+            start = time.process_time()
+            state = context.getState(getEnergy=True, getForces=True)
+            times.append(time.process_time() - start)
+        seconds.append(float(np.median(times)))
+        energies.append(state.getPotentialEnergy()._value)
+    off = abs(energies[1] - energies[0]) / abs(energies[0])
+    print(
+        f"charmm: {modeller.topology.getNumAtoms()} atoms: {1000 * seconds[0]:.0f} ms of CPU in "
+        f"OpenMM's form, {1000 * seconds[1]:.0f} ms as seeds have it ({seconds[0] / seconds[1]:.1f}"
+        f" times faster); energies differ by {off:.1e}",
+        flush=True,
+    )
+
+
 def main() -> None:
-    parts = {part.__name__: part for part in (implicit, explicit, export)}
+    parts = {part.__name__: part for part in (implicit, explicit, export, charmm)}
     for name in sys.argv[1:2] or parts:
         parts[name]()
 

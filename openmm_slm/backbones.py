@@ -120,6 +120,7 @@ class BackboneSampler:
             top_p=s.top_p,
             steps=s.steps,
             order=s.order,
+            guidance=s.guidance,
         )
 
     def _decode(self, tokens: np.ndarray, *start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -74,10 +74,11 @@ def _pairs(text: str) -> str | list[list[int]]:
 @click.option("--resample", help="Sample these alone: H:95-102, or an MDTraj selection.")
 @click.option("--temperature", default=1.0, show_default=True)
 @click.option("--top-p", default=1.0, show_default=True)
-@click.option("--steps", type=int, help="Denoising steps [default: 25].")
+@click.option("--steps", type=int, help="Denoising steps, of masked diffusion [25].")
 @click.option(
     "--order", type=click.Choice(["ancestral", "confidence"]), help="Of unmasking [ancestral]."
 )
+@click.option("--guidance", default=0.0, show_default=True, help="Above 0: the sequence says more.")
 @click.option(
     "--log-prob",
     type=click.Choice(["path", "bound"]),

@@ -245,6 +245,7 @@ def generate_ensemble(
     top_p: float = 1.0,
     steps: int | None = None,
     order: str | None = None,
+    guidance: float = 0.0,
     log_prob: str = "path",
     sidechains: str | None = "packer",
     hydrogens: bool = True,
@@ -286,9 +287,11 @@ def generate_ensemble(
     temperature, top_p : float
         Sampling of the tokens: below 1, less diverse.
     steps : int, optional
-        Denoising steps (default 25).
+        Denoising steps of a masked diffusion model (default 25).
     order : str, optional
         ``"ancestral"`` (default) or ``"confidence"``: likely tokens first, sharper.
+    guidance : float
+        Above 0, what the sequence says of the tokens counts for more (twice the time).
     log_prob : str
         What the report has: ``"path"``, of the choices made, or ``"bound"``, a lower bound of that
         of the tokens and its standard error.
@@ -344,6 +347,7 @@ def generate_ensemble(
         "top_p": top_p,
         "steps": steps,
         "order": order,
+        "guidance": guidance,
         "log_prob": log_prob,
         "seed": seed,
         "batch_size": batch_size,

@@ -40,6 +40,7 @@ class SamplingSettings:
     top_p: float = 1.0
     steps: int | None = None
     order: str | None = None
+    guidance: float = 0.0
     log_prob: str = "path"
     template: dict | None = None
     noise: float | None = None
@@ -63,7 +64,7 @@ class SamplingSettings:
             check_integer("batch_size", self.batch_size, 1, "frames in memory at once (or None)")
         if self.seed is not None:
             check_integer("seed", self.seed, 0, "it repeats a run (or None)")
-        check_sampling(self.temperature, self.top_p, self.steps)
+        check_sampling(self.temperature, self.top_p, self.steps, self.guidance)
         if self.log_prob not in ("path", "bound"):
             raise SLMError(
                 f"log_prob is {self.log_prob!r}; give 'path' (of the choices made) or 'bound' (of "
@@ -153,6 +154,12 @@ class SamplingSettings:
                 "%d residues: the shipped models were trained on chains of at most %d",
                 self.length,
                 TRAINED_LENGTH,
+            )
+        if ":" in self.sequence and self.template is None:
+            logger.warning(
+                "%d chains from sequence alone: how they lie to each other is little learned; with "
+                "a template they stay where it has them",
+                self.sequence.count(":") + 1,
             )
         seed = self.seed
         if seed is None:

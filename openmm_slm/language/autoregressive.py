@@ -42,13 +42,16 @@ def draw_tokens(
     uniforms: torch.Tensor,
     temperature: float = 1.0,
     top_p: float = 1.0,
+    guidance: float = 0.0,
+    blind: t5.Memory | gpt.Memory | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Fill in the unknown tokens of a batch, from left to right.
 
     Parameters
     ----------
     network, memory
-        A network and what it has read.
+        A network and what it has read; `blind` is that without the sequence, for `guidance` (see
+        `StructureLanguageModel.sample`).
     known : Tensor, int64 [B, L]
         Given tokens, -1 where to sample.
     uniforms : Tensor, float64 [B, L]
@@ -64,11 +67,15 @@ def draw_tokens(
     tokens = known.clone()
     log_prob = torch.zeros(rows, dtype=torch.float64, device=known.device)
     cache = network.begin(memory, rows)
+    other = network.begin(blind, rows) if guidance else None
     previous = torch.full_like(known[:, 0], network.config.vocabulary)
     for position in range(length):
         logits = network.step(memory, cache, position, previous).double()
-        sampled = known[:, position] < 0
-        drawn = draw(token_probabilities(logits, temperature, top_p), uniforms[:, position])
+        sampled, sharpened = known[:, position] < 0, logits
+        if guidance:
+            away = network.step(blind, other, position, previous).double().log_softmax(-1)
+            sharpened = (1 + guidance) * logits.log_softmax(-1) - guidance * away
+        drawn = draw(token_probabilities(sharpened, temperature, top_p), uniforms[:, position])
         previous = torch.where(sampled, drawn, known[:, position])
         own = logits.log_softmax(-1).gather(-1, previous.unsqueeze(-1)).squeeze(-1)
         log_prob += torch.where(sampled, own, 0.0)
@@ -102,8 +109,10 @@ class AutoregressiveModel(StructureLanguageModel):
         top_p: float = 1.0,
         steps: int | None = None,
         order: str | None = None,
+        guidance: float = 0.0,
     ) -> TokenSamples:
-        check_sampling(temperature, top_p, steps)
+        check_sampling(temperature, top_p, steps, guidance)
+        self.check_guidance(guidance)
         for name, value in (("steps", steps), ("order", order)):
             if value is not None:
                 raise ValueError(
@@ -114,17 +123,25 @@ class AutoregressiveModel(StructureLanguageModel):
         length = inputs[0].shape[1]
         frames = np.asarray(frames, dtype=np.int64)
         known = known_tokens(known, len(frames), length, self.vocabulary)
-        shared = None if known.ndim == 2 else self._read(inputs, known[None])
+        hidden = (torch.full_like(inputs[0], 20), *inputs[1:])
+        views = [inputs, hidden] if guidance else [inputs]
+        shared = [None if known.ndim == 2 else self._read(view, known[None]) for view in views]
         out = np.empty((len(frames), length), np.int64)
         log_prob = np.empty(len(frames))
         for batch in frame_batches(frames, known, self.frames_together(length), seed):
+            seen = [
+                whole or self._read(view, batch.given)
+                for whole, view in zip(shared, views, strict=True)
+            ]
             tokens, total = draw_tokens(
                 self.network,
-                shared or self._read(inputs, batch.given),
+                seen[0],
                 torch.as_tensor(batch.given, device=self.device),
                 torch.as_tensor(batch.uniforms[1], device=self.device),
                 temperature,
                 top_p,
+                guidance,
+                seen[-1],
             )
             out[batch.rows] = tokens[batch.slots].cpu().numpy()
             log_prob[batch.rows] = total[batch.slots].cpu().numpy()

@@ -35,6 +35,8 @@ class StructureLanguageModel(ABC):
 
     #: V, the size of the tokenizer's vocabulary; V itself is the mask token.
     vocabulary: int
+    #: Trained with some sequences hidden, as `guidance` needs.
+    guided: bool = False
     #: Where it runs; written to ``run.json``.
     device: object = "cpu"
 
@@ -50,6 +52,7 @@ class StructureLanguageModel(ABC):
         top_p: float = 1.0,
         steps: int | None = None,
         order: str | None = None,
+        guidance: float = 0.0,
     ) -> TokenSamples:
         """Sample tokens.
 
@@ -69,6 +72,10 @@ class StructureLanguageModel(ABC):
             Denoising steps (families that have them).
         order : str, optional
             Which tokens are unmasked first (families that can choose).
+        guidance : float
+            w of (1 + w) log p(z_l | ..., c) - w log p(z_l | ...), from which tokens are drawn:
+            above 0, what the sequence says counts for more (classifier-free guidance: Ho and
+            Salimans, 2022). Of models trained with some sequences hidden.
 
         Raises
         ------
@@ -91,13 +98,25 @@ class StructureLanguageModel(ABC):
         log_prob = self.log_prob(tokens, sequence)
         return log_prob, np.zeros_like(log_prob)
 
+    def check_guidance(self, guidance: float) -> None:
+        """Raise ValueError for guidance that this model cannot give."""
+        if guidance and not self.guided:
+            raise ValueError(
+                f"guidance is {guidance}, but in training this model always saw the sequence; "
+                "leave guidance out, or train with no_sequence in the config's data section"
+            )
 
-def check_sampling(temperature: float, top_p: float, steps: int | None) -> None:
+
+def check_sampling(
+    temperature: float, top_p: float, steps: int | None, guidance: float = 0.0
+) -> None:
     """Raise ValueError for sampling settings out of range."""
     if not temperature > 0:
         raise ValueError(f"temperature is {temperature}, it must be positive (1: as learned)")
     if not 0 < top_p <= 1:
         raise ValueError(f"top_p is {top_p}, it must lie in (0, 1] (1 keeps every token)")
+    if not 0 <= guidance < float("inf"):
+        raise ValueError(f"guidance is {guidance}, it must be 0 (none) or positive")
     if steps is not None:
         check_integer("steps", steps, 1, "denoising steps (or None)")
 

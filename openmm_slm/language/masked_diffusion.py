@@ -10,7 +10,7 @@ biases, runs at every step.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -158,13 +158,16 @@ class MaskedDiffusionModel(StructureLanguageModel):
         top_p: float = 1.0,
         steps: int | None = None,
         order: str | None = None,
+        guidance: float = 0.0,
     ) -> TokenSamples:
         """See `StructureLanguageModel.sample`; `order` is one of `sampling.ORDERS`."""
-        check_sampling(temperature, top_p, steps)
+        check_sampling(temperature, top_p, steps, guidance)
+        self.check_guidance(guidance)
         order = order or "ancestral"
         if order not in ORDERS:
             raise ValueError(f"order is {order!r}; choose one of {', '.join(ORDERS)}")
         condition, length = self._condition(sequence)
+        blind = self._condition(sequence, hidden=True)[0] if guidance else None
         size = self.frames_together(length)
         frames = np.asarray(frames, dtype=np.int64)
         known = known_tokens(known, len(frames), length, self.vocabulary)
@@ -175,9 +178,7 @@ class MaskedDiffusionModel(StructureLanguageModel):
             def some(rows: slice, batch: FrameBatch = batch) -> tuple[torch.Tensor, torch.Tensor]:
                 given = torch.as_tensor(batch.given[rows], device=self.device)
                 uniforms = torch.as_tensor(batch.uniforms[:, rows], device=self.device)
-                denoise = functools.partial(
-                    self.network.denoise, condition=condition.expand(len(given))
-                )
+                denoise = self._denoiser(len(given), condition, blind, guidance)
                 return ORDERS[order](
                     denoise, given, uniforms, self.vocabulary, steps or DEFAULT_STEPS,
                     temperature, top_p,
@@ -224,6 +225,23 @@ class MaskedDiffusionModel(StructureLanguageModel):
         variance = (np.diff(bounds, axis=0) ** 2).mean(0) / 2
         return bounds.mean(0), np.sqrt(variance / draws)
 
-    def _condition(self, sequence: str) -> tuple[Condition, int]:
+    def _denoiser(
+        self, rows: int, condition: Condition, blind: Condition | None, guidance: float
+    ) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+        """The network on so many rows, guided away from what it says without the sequence."""
+        seeing = functools.partial(self.network.denoise, condition=condition.expand(rows))
+        if blind is None:
+            return seeing
+        other = functools.partial(self.network.denoise, condition=blind.expand(rows))
+
+        def guided(tokens: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+            with_it, without = (f(tokens, where).log_softmax(-1) for f in (seeing, other))
+            return (1 + guidance) * with_it - guidance * without
+
+        return guided
+
+    def _condition(self, sequence: str, hidden: bool = False) -> tuple[Condition, int]:
         tensors = sequence_tensors(sequence, self.device)
+        if hidden:
+            tensors = torch.full_like(tensors[0], 20), *tensors[1:]
         return self.network.condition(*tensors), tensors[0].shape[1]

@@ -132,13 +132,16 @@ def load_language_model(
     from ..language.families import FAMILIES, family_of
 
     directory = find_part(model, "language_model")
-    kind = read_config(directory).get("kind")
+    config = read_config(directory)
+    kind = config.get("kind")
     name = family_of(kind)
     if name is None:
         kinds = ", ".join(family.network.kind for family in FAMILIES.values())
         raise ModelError(f"{directory}: holds {kind!r}, expected a language model ({kinds})")
     family = FAMILIES[name]
-    return family.model(load_module(directory, family.network), find_device(device))
+    model = family.model(load_module(directory, family.network), find_device(device))
+    model.guided = bool(config.get("no_sequence"))
+    return model
 
 
 def load_packer(model: str | os.PathLike = "default", device: str = "auto") -> SideChainPacker:

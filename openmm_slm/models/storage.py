@@ -122,7 +122,7 @@ def load_network(
     return values["config"], state
 
 
-def save_module(directory: str | os.PathLike, module: torch.nn.Module, **extra: str) -> None:
+def save_module(directory: str | os.PathLike, module: torch.nn.Module, **extra: object) -> None:
     """`save_network` of a module with a ``kind`` and a ``config`` dataclass."""
     save_network(directory, module.kind, asdict(module.config), module.state_dict(), **extra)
 

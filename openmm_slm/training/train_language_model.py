@@ -168,7 +168,7 @@ def train_language_model(
         validate = None
 
     def export(trained: nn.Module, where: Path) -> None:
-        save_module(where, trained, tokenizer=store.tokenizer)
+        save_module(where, trained, tokenizer=store.tokenizer, no_sequence=options["no_sequence"])
 
     trainer = Trainer(
         model,

@@ -54,6 +54,7 @@ def reconstruction(data, model, split, device, threads):
 )
 @click.option("--chains", type=click.IntRange(1), default=20, show_default=True)
 @click.option("-n", type=click.IntRange(1), default=100, show_default=True, help="Samples a chain.")
+@click.option("--guidance", type=float, multiple=True, help="Samples at this too.")
 @device_option
 @threads_option
 @report_errors

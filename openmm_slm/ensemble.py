@@ -273,7 +273,8 @@ def generate_ensemble(
         Shipped name, registered name, or model directory.
     template : Trajectory or path, optional
         Known structure(s) of the sequence, one frame or many (used in turn); residues that it
-        lacks are sampled. Without `noise` and `resample`, ``noise=0.1``. Samples lie where it does.
+        lacks are sampled. Without `noise` and `resample`, ``noise=0.05``. Samples lie where it
+        does.
     noise : float
         Share of residues whose tokens are sampled anew, 0 to 1; all move, softly held.
     rounds : int

@@ -162,7 +162,7 @@ def test_dropped_frames_keep_their_numbers(generator, tmp_path):
 
 def test_one_seed_is_logged_and_one_warning_for_long_chains(caplog):
     with caplog.at_level(logging.INFO):
-        openmm_slm.generate_ensemble("ACDEFGHIKL" * 52, n=1, steps=1, **QUIET)
+        openmm_slm.generate_ensemble("ACDEFGHIKL" * 52, n=1, **QUIET)
     messages = [record.message for record in caplog.records]
     assert len([m for m in messages if m.startswith("seed ")]) == 1
     assert len([m for m in messages if "at most 512" in m]) == 1

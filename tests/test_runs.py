@@ -25,7 +25,7 @@ from openmm_slm.runs import repeat_run, sample_fasta
 
 PEPTIDE = "GYDPETGTWGKLACDEFGHI"
 FILES = ("topology.pdb", "samples.xtc", "report.csv", "run.json")
-SETTINGS = {"seed": 4, "batch_size": 8, "steps": 6, "progress": False}
+SETTINGS = {"seed": 4, "batch_size": 8, "progress": False}
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +227,7 @@ def test_records_that_share_a_folder_and_bad_settings_fail_before_any_work(tmp_p
 def test_memory_does_not_grow_with_n(tmp_path):
     code = (
         "import sys, openmm_slm; "
-        "openmm_slm.generate_ensemble('GYDPETGTWGKLACDE', int(sys.argv[1]), seed=0, steps=2, "
+        "openmm_slm.generate_ensemble('GYDPETGTWGKLACDE', int(sys.argv[1]), seed=0, "
         "device='cpu', output=sys.argv[2], progress=False); "
         # Not ru_maxrss, which starts with what the process that started this one had.
         "text = open('/proc/self/status').read(); "

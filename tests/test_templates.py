@@ -18,7 +18,7 @@ from openmm_slm.structure import from_backbone, from_trajectory, load_structure
 from openmm_slm.templates import Template, check_settings
 
 SEQUENCE = "MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGI"
-QUIET = {"progress": False, "seed": 3, "steps": 5}
+QUIET = {"progress": False, "seed": 3}
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +176,7 @@ def test_what_does_not_fit_is_named(template):
 
 def test_command_resamples_a_loop_and_repeats_it(template, tmp_path):
     template.save_pdb(str(tmp_path / "in.pdb"))
-    arguments = ["sample", SEQUENCE, "-n", "2", "--seed", "1", "--steps", "3"]
+    arguments = ["sample", SEQUENCE, "-n", "2", "--seed", "1"]
     loop = ["--template", str(tmp_path / "in.pdb"), "--resample", "A:10-14"]
     run = CliRunner().invoke(main, [*arguments, *loop, "-o", str(tmp_path / "a")])
     assert run.exit_code == 0, run.output

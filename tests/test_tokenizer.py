@@ -29,7 +29,7 @@ def protein(tokenizer):
     """A compact 300-residue backbone: decoded from tokens that the shipped model samples."""
     sequence = "".join(np.random.default_rng(3).choice(list("AAEELLKKVVGGSTDNIFRQPYWHMC"), 300))
     lm = openmm_slm.load_language_model("default", device="cpu")
-    tokens = lm.sample(sequence, [0], seed=0, steps=10).tokens
+    tokens = lm.sample(sequence, [0], seed=0).tokens
     return tokenizer.decode(tokens, sequence)
 
 

@@ -23,7 +23,7 @@ PEPTIDE = "GYDPETGTWGKLACDEFGHIRPDFCLEPPY"
 
 def run(n: int, output: Path, *options: str, kill_at: int | None = None) -> None:
     """One process; with `kill_at` it is killed once it has written so many frames."""
-    command = [sys.executable, "-m", "openmm_slm", "sample", PEPTIDE, "-n", str(n), "--steps", "5"]
+    command = [sys.executable, "-m", "openmm_slm", "sample", PEPTIDE, "-n", str(n)]
     command += ["--seed", "1", "--threads", "1", "--device", "cpu", "-o", str(output), *options]
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

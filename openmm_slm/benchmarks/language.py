@@ -73,6 +73,7 @@ def benchmark_language(
     chains: int = 20,
     n: int = 100,
     seed: int = 0,
+    guidance: Sequence[float] = (),
     device: str = "auto",
     progress: bool = True,
 ) -> str:
@@ -94,6 +95,8 @@ def benchmark_language(
         Nats are of all of them, samples of chains of the first.
     chains, n : int
         Chains (see `choose_chains`) and samples of each.
+    guidance : sequence of float
+        Samples at each of these too, of models that can be guided: a column more.
 
     Returns
     -------
@@ -136,8 +139,11 @@ def benchmark_language(
                 (trained_on, split), EncodedTokens(tokenizer, dataset)
             )
             column |= _likelihood(model, base, dataset, read, split)
-        column |= _samples(model, tokenizer, entries, n, seed, progress)
-        columns.append(column)
+        columns.append(column | _samples(model, tokenizer, entries, n, seed, progress))
+        for value in guidance if model.guided else ():
+            named = dict.fromkeys(column, ABSENT) | {"model": f"{column['model']}, w {value:g}"}
+            made = _samples(model, tokenizer, entries, n, seed, progress, guidance=value)
+            columns.append(named | made)
     lengths = [len(entry.sequence) for entry in entries]
     numbers = {split: len(entries_of_clusters(dataset)) for split, dataset in datasets.items()}
     head = [
@@ -200,13 +206,14 @@ def _samples(
     n: int,
     seed: int,
     progress: bool,
+    **settings: float,
 ) -> dict[str, str]:
     """Time of sampling, and figures of samples of each entry."""
     start = time.perf_counter()
-    model.sample(BPTI, range(TIMED), seed=seed)
+    model.sample(BPTI, range(TIMED), seed=seed, **settings)
     seconds = time.perf_counter() - start
     rows = [
-        sample_figures(model, tokenizer, entry, n, seed)
+        sample_figures(model, tokenizer, entry, n, seed, **settings)
         for entry in tqdm(entries, unit="chain", disable=not progress)
     ]
     mean = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
@@ -220,7 +227,12 @@ def _samples(
 
 
 def sample_figures(
-    model: StructureLanguageModel, tokenizer: StructureTokenizer, entry: Entry, n: int, seed: int
+    model: StructureLanguageModel,
+    tokenizer: StructureTokenizer,
+    entry: Entry,
+    n: int,
+    seed: int,
+    **settings: float,
 ) -> dict[str, float]:
     """Of n samples of an entry: valid share, TM-score with each other, agreement with the native.
 
@@ -229,7 +241,7 @@ def sample_figures(
     """
     sequence = entry.sequence
     amino_acids, _, index = sequence_layout((sequence,))
-    drawn = model.sample(sequence, range(n), seed=seed)
+    drawn = model.sample(sequence, range(n), seed=seed, **settings)
     frames = tokenizer.decode_tokens(drawn.tokens, amino_acids, index)
     frames, _ = close_peptide_bonds(frames, sequence, entry.chain_break)
     (native,) = secondary_structure(entry.backbone[None], sequence)

@@ -1,0 +1,90 @@
+"""Guidance: draws from (1 + w) log p(z|c) - w log p(z), for any family."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import chisquare
+
+import openmm_slm
+from openmm_slm.language.autoregressive import AutoregressiveModel
+from openmm_slm.language.masked_diffusion import (
+    MaskedDiffusion,
+    MaskedDiffusionConfig,
+    MaskedDiffusionModel,
+)
+from openmm_slm.language.t5 import T5, T5Config
+from openmm_slm.language.trunk import sequence_tensors
+
+V = 4
+SIZES = {
+    "trunk_width": 32,
+    "trunk_layers": 1,
+    "trunk_heads": 2,
+    "width": 32,
+    "layers": 1,
+    "heads": 2,
+}
+MODELS = {
+    "diffusion": (MaskedDiffusion, MaskedDiffusionConfig, MaskedDiffusionModel),
+    "t5": (T5, T5Config, AutoregressiveModel),
+}
+
+
+def made(name: str):
+    torch.manual_seed(3)
+    network, config, model = MODELS[name]
+    network = network(config(vocabulary=V, **SIZES))
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.4)
+    return model(network)
+
+
+def conditional(model, hidden: bool) -> np.ndarray:
+    """Log p(first token | the second is 2, "WA", or no sequence): [V]."""
+    letters, *where = sequence_tensors("WA", torch.device("cpu"))
+    letters = torch.full_like(letters, 20) if hidden else letters
+    network, known = model.network, torch.tensor([[-1, 2]])
+    with torch.no_grad():
+        if isinstance(network, T5):
+            memory = network.read(letters, *where, known)
+            logits = network.head(network.hidden(memory, torch.tensor([[0, 2]])))[:, 0]
+        else:
+            condition = network.condition(letters, *where)
+            asked = torch.tensor([[True, False]])
+            logits = network.denoise(torch.tensor([[V, 2]]), asked, condition)
+    return logits.log_softmax(-1)[0].numpy()
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("weight", [0.0, 1.5])
+def test_draws_follow_the_guided_distribution(name, weight):
+    """One unknown token: p ~ p(z|c)^(1+w) / p(z)^w."""
+    model, n = made(name), 4000
+    model.guided = True
+    seen, hidden = (conditional(model, hidden) for hidden in (False, True))
+    assert np.abs(seen - hidden).max() > 0.1
+    expected = np.exp((1 + weight) * seen - weight * hidden).astype(np.float64)
+    drawn = model.sample("WA", range(n), seed=1, known=np.array([-1, 2]), guidance=weight)
+    counts = np.bincount(drawn.tokens[:, 0], minlength=V)
+    assert chisquare(counts, n * expected / expected.sum()).pvalue > 1e-3
+
+
+def test_a_model_that_always_saw_the_sequence_cannot_be_guided():
+    with pytest.raises(ValueError, match="always saw the sequence"):
+        made("t5").sample("ACD", [0], seed=0, guidance=1.0)
+    with pytest.raises(ValueError, match="guidance is -1"):
+        openmm_slm.generate_ensemble("ACDEF", n=1, guidance=-1)
+    assert openmm_slm.load_language_model("default", "cpu").guided
+    assert not openmm_slm.load_language_model("diffusion", "cpu").guided
+
+
+def test_chains_from_sequence_alone_warn(caplog):
+    options = {"n": 1, "seed": 0, "sidechains": None, "progress": False, "device": "cpu"}
+    with caplog.at_level(logging.WARNING):
+        traj = openmm_slm.generate_ensemble("GYDPETGTWG:GYDPETGTWG", **options)
+    assert [chain.n_residues for chain in traj.topology.chains] == [10, 10]
+    assert any("2 chains from sequence alone" in record.message for record in caplog.records)

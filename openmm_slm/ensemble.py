@@ -301,7 +301,8 @@ def generate_ensemble(
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"``, ...
     batch_size : int, optional
-        Frames held in memory at once; changes no result.
+        Frames held in memory at once. It changes no token, and coordinates by rounding: now and
+        then a side chain in a clash is turned otherwise.
     project : bool
         Close the peptide bonds of decoded frames (see `openmm_slm.projection`); the report says
         how far atoms moved.

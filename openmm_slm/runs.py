@@ -65,10 +65,11 @@ def sample_fasta(
         check_settings(sequence, n, **settings)
     generator = EnsembleGenerator.from_pretrained(model, device)
     options = {**settings, "resume": resume, "progress": False}
-    return [
-        generator.write(records[name], Path(output) / folder, n, **options)
-        for name, folder in tqdm(folders.items(), unit="sequence", disable=not progress)
-    ]
+    # Short ones first: most are there early, and what a long one cannot do is known last.
+    order = sorted(folders, key=lambda name: len(records[name]))
+    for name in tqdm(order, unit="sequence", disable=not progress):
+        generator.write(records[name], Path(output) / folders[name], n, **options)
+    return [Path(output) / folder for folder in folders.values()]
 
 
 def _folders(names: Iterable[str], fasta: str | os.PathLike) -> dict[str, str]:

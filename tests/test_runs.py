@@ -252,13 +252,15 @@ def model(tmp_path):
 
 def test_models_are_listed_shown_and_verified(model):
     run = CliRunner()
-    assert "default" in run.invoke(main, ["models", "list"]).output
+    listed = run.invoke(main, ["models", "list"]).output
+    assert "default" in listed and "diffusion" in listed
     shown = run.invoke(main, ["models", "show", str(model)]).output
-    assert "masked_diffusion" in shown and "# default" in shown and "Licence" in shown
+    assert "language_model: t5" in shown and "# default" in shown and "Licence" in shown
     shown = run.invoke(main, ["models", "show", str(model / "tokenizer")]).output
     assert "network: dvae" in shown and "no card" in shown
     verified = run.invoke(main, ["models", "verify", str(model)])
     assert verified.exit_code == 0 and verified.output.count("checksums right") == 3
+    assert run.invoke(main, ["models", "verify", "diffusion"]).exit_code == 0
 
 
 def test_verify_finds_what_is_wrong(model):

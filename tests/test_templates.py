@@ -12,7 +12,7 @@ from click.testing import CliRunner
 import openmm_slm
 from openmm_slm.cli import main
 from openmm_slm.errors import StructureError
-from openmm_slm.geometry import rmsd
+from openmm_slm.geometry import rmsd, superpose
 from openmm_slm.masking import masked_residues
 from openmm_slm.structure import from_backbone, from_trajectory, load_structure
 from openmm_slm.templates import Template, check_settings
@@ -190,3 +190,22 @@ def test_command_resamples_a_loop_and_repeats_it(template, tmp_path):
     template.xyz -= 0.1
     changed = CliRunner().invoke(main, [*again[:-1], str(tmp_path / "c")])
     assert changed.exit_code == 2 and "checksum" in changed.output
+
+
+def test_a_peptide_stays_on_its_protein(generator, template):
+    """Two chains end to end: ends, all atoms, and the place that the template has them in."""
+    protein = from_trajectory(template).backbone[0]
+    at = protein[:9] + [0, 0, 1.2]
+    structure = from_backbone(np.concatenate([protein, at])[None], f"{SEQUENCE}:{SEQUENCE[:9]}")
+    made = generator.sample(structure.chain_sequences, 4, template=structure, **QUIET)
+    chains = list(made.trajectory.topology.chains)
+    assert [chain.n_residues for chain in chains] == [len(SEQUENCE), 9]
+    for chain in chains:
+        names = [{atom.name for atom in chain.residue(k).atoms} for k in (0, -1)]
+        assert "H3" in names[0] and "OXT" in names[1]
+    ca = heavy(made.trajectory)[:, :, 1]
+    moved = rmsd(ca[:, len(SEQUENCE) :], at[:, 1])  # superposed
+    _, turn, shift = superpose(ca[:, : len(SEQUENCE)], protein[:, 1])
+    placed = np.einsum("fij,flj->fli", turn, ca) + shift[:, None]
+    apart = np.linalg.norm(placed[:, len(SEQUENCE) :].mean(1) - at[:, 1].mean(0), axis=-1)
+    assert np.median(moved) < 0.15 and np.median(apart) < 0.3  # nm

@@ -76,6 +76,7 @@ class BackboneSampler:
         self.cis_allowed = None if template is None else template.cis_peptides()
         if template is not None:
             self.tokens = tokenizer.encode_backbone(template.backbone, template.known, self.index)
+        self._network = lru_cache(maxsize=2)(self._measure)
         if template is not None and settings.resample is not None:
             named = np.isin(np.arange(len(self.chain)), settings.resample)
             #: bool [T, L]: sampled, with frames and atoms of all others held.
@@ -161,8 +162,7 @@ class BackboneSampler:
             start[known] = displace(x[known], network.displacement(rng, self.settings.deform))
         return start, masked
 
-    @lru_cache(maxsize=2)  # noqa: B019  (a sampler lives as long as its run)
-    def _network(self, which: int) -> tuple[ElasticNetwork, np.ndarray]:
+    def _measure(self, which: int) -> tuple[ElasticNetwork, np.ndarray]:
         """Of a frame of the template: its network and what that says of each residue."""
         network = ElasticNetwork(self.template.backbone[which, self.template.known[which], 1])
         return network, network.mean_square()

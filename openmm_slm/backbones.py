@@ -147,6 +147,9 @@ class BackboneSampler:
         key, counter = [self.settings.seed, frame], [0, 0, 1, number]
         rng = np.random.Generator(np.random.Philox(key=key, counter=counter))
         known = np.isfinite(x[:, :3]).all((-1, -2))
+        ca, noise = np.where(known[:, None], x[:, 1], np.nan), self.settings.noise
+        if known.sum() < 4:  # nothing that bends
+            return x, masked_residues(rng, ca, noise, self.chain)
         if number == 0:
             network, mean_square = self._network(frame % len(self.tokens))
         else:
@@ -154,9 +157,7 @@ class BackboneSampler:
             mean_square = network.mean_square()
         weight = np.zeros(len(x))
         weight[known] = mean_square
-        masked = masked_residues(
-            rng, np.where(known[:, None], x[:, 1], np.nan), self.settings.noise, self.chain, weight
-        )
+        masked = masked_residues(rng, ca, noise, self.chain, weight)
         start = x.copy()
         if self.settings.deform:
             start[known] = displace(x[known], network.displacement(rng, self.settings.deform))

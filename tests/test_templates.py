@@ -209,3 +209,19 @@ def test_a_peptide_stays_on_its_protein(generator, template):
     placed = np.einsum("fij,flj->fli", turn, ca) + shift[:, None]
     apart = np.linalg.norm(placed[:, len(SEQUENCE) :].mean(1) - at[:, 1].mean(0), axis=-1)
     assert np.median(moved) < 0.15 and np.median(apart) < 0.3  # nm
+
+
+@pytest.mark.parametrize("residues", [2, 5])
+def test_a_template_may_be_a_few_residues(generator, template, residues):
+    atoms = [a.index for a in template.topology.atoms if 10 <= a.residue.index < 10 + residues]
+    made = generator.sample(SEQUENCE, 2, template=template.atom_slice(atoms), **QUIET)
+    assert np.isfinite(made.trajectory.xyz).all() and made.trajectory.n_residues == len(SEQUENCE)
+
+
+def test_chains_far_apart_are_no_error(generator, template):
+    protein = from_trajectory(template).backbone[0]
+    apart = np.concatenate([protein, protein + [0, 0, 30]])[None]  # nm: no spring between them
+    structure = from_backbone(apart, f"{SEQUENCE}:{SEQUENCE}")
+    made = generator.sample(structure.chain_sequences, 2, template=structure, **QUIET)
+    ca = heavy(made.trajectory)[:, :, 1]
+    assert np.median(rmsd(ca, apart[0, :, 1])) < 0.3

@@ -156,6 +156,7 @@ class EnsembleGenerator:
     ) -> tuple[SamplingSettings, Template | None]:
         """Settings, checked, with a seed; and the template, laid on the sequence."""
         checked, template = check_settings(sequence, n, **settings)
+        self.language_model.check_options(checked.steps, checked.order, checked.guidance)
         return checked.begun(self.language_model.frames_together(checked.length)), template
 
     def _blocks(

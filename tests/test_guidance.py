@@ -78,6 +78,8 @@ def test_a_model_that_always_saw_the_sequence_cannot_be_guided():
         made("t5").sample("ACD", [0], seed=0, guidance=1.0)
     with pytest.raises(ValueError, match="guidance is -1"):
         openmm_slm.generate_ensemble("ACDEF", n=1, guidance=-1)
+    with pytest.raises(ValueError, match="order is 'best'; choose one of ancestral, confidence"):
+        made("diffusion").sample("ACD", [0], seed=0, order="best")
     assert openmm_slm.load_language_model("default", "cpu").guided
     assert not openmm_slm.load_language_model("diffusion", "cpu").guided
 
@@ -88,3 +90,10 @@ def test_chains_from_sequence_alone_warn(caplog):
         traj = openmm_slm.generate_ensemble("GYDPETGTWG:GYDPETGTWG", **options)
     assert [chain.n_residues for chain in traj.topology.chains] == [10, 10]
     assert any("2 chains from sequence alone" in record.message for record in caplog.records)
+
+
+def test_what_the_model_lacks_is_said_before_anything_is_written(tmp_path):
+    for option in ({"steps": 5}, {"order": "confidence"}):
+        with pytest.raises(ValueError, match="one by one from the left"):
+            openmm_slm.generate_ensemble("GYDPETGTWG", n=1, output=tmp_path / "out", **option)
+    assert not (tmp_path / "out").exists()

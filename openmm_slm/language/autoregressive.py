@@ -112,13 +112,7 @@ class AutoregressiveModel(StructureLanguageModel):
         guidance: float = 0.0,
     ) -> TokenSamples:
         check_sampling(temperature, top_p, steps, guidance)
-        self.check_guidance(guidance)
-        for name, value in (("steps", steps), ("order", order)):
-            if value is not None:
-                raise ValueError(
-                    f"{name} is {value!r}, but a {self.network.kind} model draws the tokens one by "
-                    f"one from the left: leave {name} out"
-                )
+        self.check_options(steps, order, guidance)
         inputs = sequence_tensors(sequence, self.device)
         length = inputs[0].shape[1]
         frames = np.asarray(frames, dtype=np.int64)
@@ -146,6 +140,15 @@ class AutoregressiveModel(StructureLanguageModel):
             out[batch.rows] = tokens[batch.slots].cpu().numpy()
             log_prob[batch.rows] = total[batch.slots].cpu().numpy()
         return TokenSamples(out, log_prob)
+
+    def check_options(self, steps: int | None, order: str | None, guidance: float) -> None:
+        for name, value in (("steps", steps), ("order", order)):
+            if value is not None:
+                raise ValueError(
+                    f"{name} is {value!r}, but a {self.network.kind} model draws the tokens one by "
+                    f"one from the left: leave {name} out, or choose a masked diffusion model"
+                )
+        super().check_options(steps, order, guidance)
 
     def frames_together(self, length: int) -> int:
         """A function of the length alone (about 4,096 positions)."""

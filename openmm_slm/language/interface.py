@@ -98,8 +98,8 @@ class StructureLanguageModel(ABC):
         log_prob = self.log_prob(tokens, sequence)
         return log_prob, np.zeros_like(log_prob)
 
-    def check_guidance(self, guidance: float) -> None:
-        """Raise ValueError for guidance that this model cannot give."""
+    def check_options(self, steps: int | None, order: str | None, guidance: float) -> None:
+        """Raise ValueError for options of `sample` that this model does not have."""
         if guidance and not self.guided:
             raise ValueError(
                 f"guidance is {guidance}, but in training this model always saw the sequence; "

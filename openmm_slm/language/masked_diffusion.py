@@ -162,10 +162,8 @@ class MaskedDiffusionModel(StructureLanguageModel):
     ) -> TokenSamples:
         """See `StructureLanguageModel.sample`; `order` is one of `sampling.ORDERS`."""
         check_sampling(temperature, top_p, steps, guidance)
-        self.check_guidance(guidance)
+        self.check_options(steps, order, guidance)
         order = order or "ancestral"
-        if order not in ORDERS:
-            raise ValueError(f"order is {order!r}; choose one of {', '.join(ORDERS)}")
         condition, length = self._condition(sequence)
         blind = self._condition(sequence, hidden=True)[0] if guidance else None
         size = self.frames_together(length)
@@ -188,6 +186,11 @@ class MaskedDiffusionModel(StructureLanguageModel):
             out[batch.rows] = tokens[batch.slots].cpu().numpy()
             log_prob[batch.rows] = total[batch.slots].cpu().numpy()
         return TokenSamples(out, log_prob)
+
+    def check_options(self, steps: int | None, order: str | None, guidance: float) -> None:
+        if order is not None and order not in ORDERS:
+            raise ValueError(f"order is {order!r}; choose one of {', '.join(ORDERS)}")
+        super().check_options(steps, order, guidance)
 
     def frames_together(self, length: int) -> int:
         """A function of the length alone (about 2,048 positions)."""

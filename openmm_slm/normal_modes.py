@@ -99,15 +99,25 @@ class ElasticNetwork:
         rigid = rigid_motions(ca)
         hessian += stiffest * (1e6 * rigid @ rigid.T + 1e-4 * np.eye(len(hessian)))
         self._lower = np.linalg.cholesky(hessian)
+        self._root: np.ndarray | None = None  # of the covariance; made when it pays
 
     def displacement(self, rng: np.random.Generator, rms: float | None = None) -> np.ndarray:
         """One draw [L, 3], scaled to `rms` nm over all residues (None: as the network has it)."""
-        move = np.linalg.solve(self._lower.T, rng.standard_normal(len(self._lower))).reshape(-1, 3)
+        normal = rng.standard_normal(len(self._lower))
+        if self._root is None:
+            move = np.linalg.solve(self._lower.T, normal).reshape(-1, 3)
+        else:
+            move = (self._root @ normal).reshape(-1, 3)
         return move if rms is None else move * (rms / np.sqrt((move**2).sum(1).mean()))
 
     def mean_square(self) -> np.ndarray:
-        """Mean square displacement of each residue, up to a common factor: [L]."""
-        return (np.linalg.inv(self._lower) ** 2).sum(0).reshape(-1, 3).sum(1)
+        """Mean square displacement of each residue, up to a common factor: [L].
+
+        Later draws cost a product with a matrix that is kept, not a solution.
+        """
+        if self._root is None:
+            self._root = np.linalg.inv(self._lower).T
+        return (self._root**2).sum(1).reshape(-1, 3).sum(1)
 
 
 def displace(backbone: np.ndarray, move: np.ndarray, turn: bool = True) -> np.ndarray:

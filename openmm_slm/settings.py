@@ -113,6 +113,8 @@ class SamplingSettings:
         if hasattr(value, "value_in_unit"):
             from openmm import unit
 
+            if not value.unit.is_compatible(unit.nanometer):
+                raise SLMError(f"deform is {value}; give a length, 0 to 1 nm")
             value = value.value_in_unit(unit.nanometer)
         number = isinstance(value, Real) and not isinstance(value, bool)
         if not (number and 0 <= value <= 1):

@@ -9,6 +9,7 @@ import logging
 import mdtraj as md
 import numpy as np
 import pytest
+import scipy.stats
 from click.testing import CliRunner
 
 import openmm_slm
@@ -221,3 +222,22 @@ def test_bad_input_gives_one_line_and_exit_code_2(arguments, named, tmp_path):
     assert result.exit_code == 2
     assert named in result.output and "Traceback" not in result.output
     assert len([line for line in result.output.splitlines() if "openmm-slm:" in line]) == 1
+
+
+def test_the_report_has_the_bound_of_the_tokens_and_its_error():
+    generator = openmm_slm.EnsembleGenerator.from_pretrained("diffusion", device="cpu")
+    options = {"seed": 1, "sidechains": None, "progress": False}
+    ens = generator.sample("GYDPETGTWG", 4, log_prob="bound", **options)
+    bound, error = generator.language_model.log_prob_and_error(ens.tokens, "GYDPETGTWG")
+    np.testing.assert_allclose(ens.log_prob, bound, rtol=1e-5)
+    np.testing.assert_allclose(ens.report["log_prob_error_nats"], error, rtol=1e-4)
+    with pytest.raises(ValueError, match="log_prob is 'exact'"):
+        generator.sample("GYDPETGTWG", 1, log_prob="exact", **options)
+
+
+def test_token_entropy_is_that_of_each_residue(ensemble):
+    entropy = ensemble.token_entropy
+    assert entropy.shape == (ensemble.tokens.shape[1],) and entropy.max() <= np.log(8) + 1e-12
+    for residue in (0, 20):
+        counts = np.unique(ensemble.tokens[:, residue], return_counts=True)[1]
+        assert entropy[residue] == pytest.approx(scipy.stats.entropy(counts))

@@ -71,6 +71,8 @@ def test_draws_follow_the_guided_distribution(name, weight):
     drawn = model.sample("WA", range(n), seed=1, known=np.array([-1, 2]), guidance=weight)
     counts = np.bincount(drawn.tokens[:, 0], minlength=V)
     assert chisquare(counts, n * expected / expected.sum()).pvalue > 1e-3
+    # What is reported is the model's own log-probability.
+    np.testing.assert_allclose(drawn.log_prob, seen[drawn.tokens[:, 0]], atol=1e-5)
 
 
 def test_a_model_that_always_saw_the_sequence_cannot_be_guided():
@@ -97,3 +99,26 @@ def test_what_the_model_lacks_is_said_before_anything_is_written(tmp_path):
         with pytest.raises(ValueError, match="one by one from the left"):
             openmm_slm.generate_ensemble("GYDPETGTWG", n=1, output=tmp_path / "out", **option)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_batch_that_memory_does_not_hold_is_halved(monkeypatch):
+    """The same tokens, from any family, with room for five frames at once."""
+    for name in MODELS:
+        model = made(name)
+        whole = model.sample("ACDEFGHIKL", range(20), seed=2)
+        asked, step = [], "hidden" if name == "diffusion" else "begin"
+        run = getattr(model.network, step)
+
+        def short(*inputs, run=run, asked=asked):
+            rows = next(len(x) if isinstance(x, torch.Tensor) else x for x in inputs
+                        if isinstance(x, (torch.Tensor, int)))  # fmt: skip
+            asked.append(rows)
+            if rows > 5:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return run(*inputs)
+
+        monkeypatch.setattr(model.network, step, short)
+        parts = model.sample("ACDEFGHIKL", range(20), seed=2)
+        assert max(asked) > 5 >= min(asked)
+        np.testing.assert_array_equal(parts.tokens, whole.tokens)
+        np.testing.assert_allclose(parts.log_prob, whole.log_prob, atol=1e-4)

@@ -8,6 +8,7 @@ import mdtraj as md
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from openmm import unit
 
 import openmm_slm
 from openmm_slm.cli import main
@@ -164,6 +165,7 @@ def test_what_does_not_fit_is_named(template):
         ({"template": template, "resample": [3], "rounds": 3}, "rounds is 3"),
         ({"template": template, "resample": [3], "deform": 0.1}, "deform is 0.1"),
         ({"template": template, "deform": -1}, "deform is -1"),
+        ({"template": template, "deform": 300 * unit.kelvin}, "deform is 300 K; give a length"),
         ({"deform": 0.1}, "deform is 0.1"),
     ]
     for options, text in cases:

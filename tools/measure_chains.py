@@ -9,6 +9,7 @@ template (A), and that of the last chain where the others are superposed; contac
 from __future__ import annotations
 
 import logging
+import re
 import sys
 
 import numpy as np
@@ -24,7 +25,7 @@ SETTINGS = ({"noise": 0.05}, {"noise": 0.3}, {"noise": 0.3, "rounds": 3})
 def kind(chains: list[str]) -> str:
     if min(map(len, chains)) <= 30:
         return "peptide"
-    if any("WGQG" in chain or "WGxG" in chain for chain in chains):
+    if any(re.search("WG.G", chain) for chain in chains):
         return "antibody"
     return "homodimer" if len(set(chains)) < len(chains) else "other"
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from .causal import sum_of_nats
-from .frame_batches import frame_batches, known_tokens
+from .frame_batches import known_tokens, sample_frames
 from .interface import StructureLanguageModel, TokenSamples, check_sampling
 from .sampling import draw, token_probabilities
 from .trunk import sequence_tensors
@@ -115,31 +115,28 @@ class AutoregressiveModel(StructureLanguageModel):
         self.check_options(steps, order, guidance)
         inputs = sequence_tensors(sequence, self.device)
         length = inputs[0].shape[1]
-        frames = np.asarray(frames, dtype=np.int64)
         known = known_tokens(known, len(frames), length, self.vocabulary)
         hidden = (torch.full_like(inputs[0], 20), *inputs[1:])
         views = [inputs, hidden] if guidance else [inputs]
         shared = [None if known.ndim == 2 else self._read(view, known[None]) for view in views]
-        out = np.empty((len(frames), length), np.int64)
-        log_prob = np.empty(len(frames))
-        for batch in frame_batches(frames, known, self.frames_together(length), seed):
+
+        def compute(given: np.ndarray, uniforms: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
             seen = [
-                whole or self._read(view, batch.given)
-                for whole, view in zip(shared, views, strict=True)
+                whole or self._read(view, given) for whole, view in zip(shared, views, strict=True)
             ]
-            tokens, total = draw_tokens(
+            return draw_tokens(
                 self.network,
                 seen[0],
-                torch.as_tensor(batch.given, device=self.device),
-                torch.as_tensor(batch.uniforms[1], device=self.device),
+                torch.as_tensor(given, device=self.device),
+                torch.as_tensor(uniforms[1], device=self.device),
                 temperature,
                 top_p,
                 guidance,
                 seen[-1],
             )
-            out[batch.rows] = tokens[batch.slots].cpu().numpy()
-            log_prob[batch.rows] = total[batch.slots].cpu().numpy()
-        return TokenSamples(out, log_prob)
+
+        size = self.frames_together(length)
+        return TokenSamples(*sample_frames(compute, frames, known, size, seed))
 
     def check_options(self, steps: int | None, order: str | None, guidance: float) -> None:
         for name, value in (("steps", steps), ("order", order)):

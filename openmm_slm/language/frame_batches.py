@@ -2,43 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 
+from ..memory import in_halves
 from .sampling import frame_uniforms
 
 
-@dataclass(frozen=True, eq=False)
-class FrameBatch:
-    """One batch of `size` frames, of which some are wanted.
-
-    Attributes
-    ----------
-    rows, slots : ndarray, int64 [k]
-        Where the wanted frames stand in the request and in the batch.
-    given : ndarray, int64 [size, L]
-        Known tokens, -1 where to sample.
-    uniforms : ndarray, float64 [2, size, L]
-        `frame_uniforms` of each frame.
-    """
-
-    rows: np.ndarray
-    slots: np.ndarray
-    given: np.ndarray
-    uniforms: np.ndarray
-
-
-def frame_batches(
-    frames: np.ndarray, known: np.ndarray, size: int, seed: int
-) -> Iterator[FrameBatch]:
-    """Batches that hold `frames` (int64 [n]) with their `known` tokens [L] or [n, L].
+def sample_frames(
+    compute: Callable[[np.ndarray, np.ndarray], tuple[torch.Tensor, ...]],
+    frames: Sequence[int],
+    known: np.ndarray,
+    size: int,
+    seed: int,
+) -> tuple[np.ndarray, ...]:
+    """Frames computed in batches of `size`: arrays [n, ...] of what `compute` gives of each.
 
     A frame is always computed in the same place of the same batch, whatever was asked for: matrix
-    kernels may round differently for other shapes.
+    kernels may round differently for other shapes. Only where memory does not hold a batch is it
+    halved.
+
+    Parameters
+    ----------
+    compute : callable (given int64 [B, L], uniforms float64 [2, B, L]) -> Tensors [B, ...]
+        Of known tokens (-1 where to sample) and `frame_uniforms` of B frames.
+    frames : sequence of int, length n
+    known : ndarray, int [L] or [n, L]
+    size : int
+    seed : int
     """
-    length = known.shape[-1]
+    frames, length = np.asarray(frames, dtype=np.int64), known.shape[-1]
+    out: list[np.ndarray] = []
     for group in np.unique(frames // size):
         rows = np.flatnonzero(frames // size == group)
         slots = frames[rows] % size
@@ -46,10 +42,18 @@ def frame_batches(
         given[:] = -1 if known.ndim == 2 else known
         if known.ndim == 2:
             given[slots] = known[rows]
-        uniforms = np.empty((2, size, length))
-        for slot in range(size):
-            uniforms[:, slot] = frame_uniforms(seed, int(group) * size + slot, length)
-        yield FrameBatch(rows, slots, given, uniforms)
+        numbers = int(group) * size + np.arange(size)
+        uniforms = np.stack([frame_uniforms(seed, frame, length) for frame in numbers.tolist()], 1)
+
+        def some(part: slice, given: np.ndarray = given, uniforms: np.ndarray = uniforms):
+            return compute(given[part], uniforms[:, part])
+
+        made = [torch.cat(part) for part in zip(*in_halves(some, size), strict=True)]
+        found = [values.cpu().numpy()[slots] for values in made]
+        out = out or [np.empty((len(frames), *each.shape[1:]), each.dtype) for each in found]
+        for whole, each in zip(out, found, strict=True):
+            whole[rows] = each
+    return tuple(out)
 
 
 def known_tokens(known: np.ndarray | None, frames: int, length: int, vocabulary: int) -> np.ndarray:

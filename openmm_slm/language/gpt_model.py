@@ -9,7 +9,7 @@ import torch
 
 from ..sequence import AMINO_ACIDS, MAX_LENGTH
 from .autoregressive import AutoregressiveModel, draw_tokens
-from .frame_batches import frame_batches
+from .frame_batches import sample_frames
 from .interface import TokenSamples, check_integer, check_sampling
 from .sampling import draw, token_probabilities
 from .trunk import sequence_tensors
@@ -49,31 +49,28 @@ class GPTModel(AutoregressiveModel):
         check_integer("length", length, 2, f"residues, at most {MAX_LENGTH}")
         if length > MAX_LENGTH:
             raise ValueError(f"length is {length}, at most {MAX_LENGTH} residues are supported")
-        frames = np.asarray(frames, dtype=np.int64)
-        letters, tokens = (np.empty((len(frames), length), np.int64) for _ in range(2))
-        log_prob = np.empty(len(frames))
-        size = self.frames_together(length)
-        index = torch.arange(length, device=self.device).expand(size, -1)
-        known = np.full(length, -1)
-        for batch in frame_batches(frames, known, size, seed):
-            uniforms = torch.as_tensor(batch.uniforms, device=self.device)
-            drawn = torch.empty((size, length), dtype=torch.long, device=self.device)
-            total = torch.zeros(size, dtype=torch.float64, device=self.device)
 
-            def choose(position, logits, uniforms=uniforms, drawn=drawn, total=total):
+        def compute(given: np.ndarray, uniforms: np.ndarray) -> tuple[torch.Tensor, ...]:
+            given, when = (torch.as_tensor(x, device=self.device) for x in (given, uniforms))
+            letters, total = torch.empty_like(given), torch.zeros_like(when[0, :, 0])
+
+            def choose(position, logits):
                 """An amino acid of each row."""
                 probability = token_probabilities(logits, temperature, top_p)
-                chosen = drawn[:, position] = draw(probability, uniforms[0, :, position])
+                chosen = letters[:, position] = draw(probability, when[0, :, position])
                 own = logits.double().log_softmax(-1).gather(-1, chosen.unsqueeze(-1))
                 total.add_(own.squeeze(-1))
                 return chosen
 
+            index = torch.arange(length, device=self.device).expand(len(given), -1)
             memory = self.network.draw_sequence(index, choose)
-            given = torch.as_tensor(batch.given, device=self.device)
-            z, of_tokens = draw_tokens(self.network, memory, given, uniforms[1], temperature, top_p)
-            letters[batch.rows] = drawn[batch.slots].cpu().numpy()
-            tokens[batch.rows] = z[batch.slots].cpu().numpy()
-            log_prob[batch.rows] = (total + of_tokens)[batch.slots].cpu().numpy()
+            tokens, of_tokens = draw_tokens(
+                self.network, memory, given, when[1], temperature, top_p
+            )
+            return letters, tokens, total + of_tokens
+
+        known, size = np.full(length, -1), self.frames_together(length)
+        letters, tokens, log_prob = sample_frames(compute, frames, known, size, seed)
         sequences = ["".join(AMINO_ACIDS[i] for i in row) for row in letters]
         return sequences, TokenSamples(tokens, log_prob)
 

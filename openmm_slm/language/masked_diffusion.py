@@ -10,7 +10,7 @@ biases, runs at every step.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,11 +18,10 @@ import torch
 import torch.nn as nn
 
 from ..layers import Block, rotary_angles
-from ..memory import in_halves
 from .bound import negative_bound
-from .frame_batches import FrameBatch, frame_batches, known_tokens
+from .frame_batches import known_tokens, sample_frames
 from .interface import StructureLanguageModel, TokenSamples, check_integer, check_sampling
-from .sampling import ORDERS
+from .sampling import ORDERS, guided
 from .trunk import SequenceTrunk, TrunkConfig, padding_bias, sequence_tensors
 
 DEFAULT_STEPS = 25
@@ -163,29 +162,29 @@ class MaskedDiffusionModel(StructureLanguageModel):
         """See `StructureLanguageModel.sample`; `order` is one of `sampling.ORDERS`."""
         check_sampling(temperature, top_p, steps, guidance)
         self.check_options(steps, order, guidance)
-        order = order or "ancestral"
         condition, length = self._condition(sequence)
         blind = self._condition(sequence, hidden=True)[0] if guidance else None
-        size = self.frames_together(length)
-        frames = np.asarray(frames, dtype=np.int64)
         known = known_tokens(known, len(frames), length, self.vocabulary)
-        out = np.empty((len(frames), length), np.int64)
-        log_prob = np.empty(len(frames))
-        for batch in frame_batches(frames, known, size, seed):
 
-            def some(rows: slice, batch: FrameBatch = batch) -> tuple[torch.Tensor, torch.Tensor]:
-                given = torch.as_tensor(batch.given[rows], device=self.device)
-                uniforms = torch.as_tensor(batch.uniforms[:, rows], device=self.device)
-                denoise = self._denoiser(len(given), condition, blind, guidance)
-                return ORDERS[order](
-                    denoise, given, uniforms, self.vocabulary, steps or DEFAULT_STEPS,
-                    temperature, top_p,
-                )  # fmt: skip
+        def compute(given: np.ndarray, uniforms: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+            rows, guide = len(given), None
+            denoise = functools.partial(self.network.denoise, condition=condition.expand(rows))
+            if blind is not None:
+                away = functools.partial(self.network.denoise, condition=blind.expand(rows))
+                guide = functools.partial(guided, denoise=away, guidance=guidance)
+            return ORDERS[order or "ancestral"](
+                denoise,
+                torch.as_tensor(given, device=self.device),
+                torch.as_tensor(uniforms, device=self.device),
+                self.vocabulary,
+                steps or DEFAULT_STEPS,
+                temperature,
+                top_p,
+                guide,
+            )
 
-            tokens, total = (torch.cat(part) for part in zip(*in_halves(some, size), strict=True))
-            out[batch.rows] = tokens[batch.slots].cpu().numpy()
-            log_prob[batch.rows] = total[batch.slots].cpu().numpy()
-        return TokenSamples(out, log_prob)
+        size = self.frames_together(length)
+        return TokenSamples(*sample_frames(compute, frames, known, size, seed))
 
     def check_options(self, steps: int | None, order: str | None, guidance: float) -> None:
         if order is not None and order not in ORDERS:
@@ -227,21 +226,6 @@ class MaskedDiffusionModel(StructureLanguageModel):
                     bounds[number, rows] = -loss.double().cpu().numpy()
         variance = (np.diff(bounds, axis=0) ** 2).mean(0) / 2
         return bounds.mean(0), np.sqrt(variance / draws)
-
-    def _denoiser(
-        self, rows: int, condition: Condition, blind: Condition | None, guidance: float
-    ) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-        """The network on so many rows, guided away from what it says without the sequence."""
-        seeing = functools.partial(self.network.denoise, condition=condition.expand(rows))
-        if blind is None:
-            return seeing
-        other = functools.partial(self.network.denoise, condition=blind.expand(rows))
-
-        def guided(tokens: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
-            with_it, without = (f(tokens, where).log_softmax(-1) for f in (seeing, other))
-            return (1 + guidance) * with_it - guidance * without
-
-        return guided
 
     def _condition(self, sequence: str, hidden: bool = False) -> tuple[Condition, int]:
         tensors = sequence_tensors(sequence, self.device)

@@ -42,6 +42,18 @@ def draw(probability: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
     return drawn.squeeze(-1).clamp(max=probability.shape[-1] - 1)
 
 
+def guided(
+    tokens: torch.Tensor,
+    where: torch.Tensor,
+    logits: torch.Tensor,
+    denoise: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    guidance: float,
+) -> torch.Tensor:
+    """(1 + w) log p - w log p', p' of a network that does not see the sequence: logits [n, V]."""
+    without = denoise(tokens, where).log_softmax(-1)
+    return (1 + guidance) * logits.log_softmax(-1) - guidance * without
+
+
 def ancestral_sample(
     denoise: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     known: torch.Tensor,
@@ -50,6 +62,7 @@ def ancestral_sample(
     steps: int,
     temperature: float = 1.0,
     top_p: float = 1.0,
+    guide: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Fill in the unknown tokens of a batch.
 
@@ -65,6 +78,8 @@ def ancestral_sample(
     steps : int
         Equal steps of the share of masked positions from 1 to 0. Those that unmask nothing are
         skipped.
+    guide : callable (tokens, where, logits) -> logits, optional
+        What tokens are drawn from instead; log-probabilities stay those of `denoise`.
 
     Returns
     -------
@@ -81,7 +96,8 @@ def ancestral_sample(
         if not chosen.any():
             continue
         logits = denoise(tokens, chosen)
-        drawn = draw(token_probabilities(logits, temperature, top_p), what[chosen])
+        drawn_from = guide(tokens, chosen, logits) if guide else logits
+        drawn = draw(token_probabilities(drawn_from, temperature, top_p), what[chosen])
         own = logits.double().log_softmax(-1).gather(-1, drawn.unsqueeze(-1)).squeeze(-1)
         log_prob.index_add_(0, chosen.nonzero()[:, 0], own)
         tokens = tokens.clone()
@@ -97,6 +113,7 @@ def confidence_sample(
     steps: int,
     temperature: float = 1.0,
     top_p: float = 1.0,
+    guide: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Fill in the unknown tokens of a batch, the most confident ones first.
 
@@ -120,7 +137,8 @@ def confidence_sample(
         logits = denoise(tokens, masked)
         # The fractional parts of u + k g (g: golden ratio) are uniform, and apart for each step.
         uniform = (what[masked] + step * _G) % 1
-        drawn = draw(token_probabilities(logits, temperature, top_p), uniform)
+        drawn_from = guide(tokens, masked, logits) if guide else logits
+        drawn = draw(token_probabilities(drawn_from, temperature, top_p), uniform)
         own = logits.double().log_softmax(-1).gather(-1, drawn.unsqueeze(-1)).squeeze(-1)
         confidence = torch.full_like(what, -torch.inf)
         confidence[masked] = own

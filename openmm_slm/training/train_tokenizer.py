@@ -14,6 +14,7 @@ from ..errors import ModelError
 from ..models.storage import load_module, save_module, tokenizer_fingerprint
 from ..tokenizer.dvae import DVAE, DVAEConfig
 from .batches import ClusterSampler, pad_entries, tokenizer_batch
+from .deepening import deepened
 from .loop import LoopConfig, Trainer
 from .reconstruction import validation_metrics
 from .shards import ShardDataset
@@ -77,7 +78,8 @@ def train_tokenizer(
     resume : bool
         Continue the checkpoint in `directory`.
     init_from : path, optional
-        Model directory whose weights to start from.
+        Model directory whose weights to start from, and whose sizes are kept; but a larger
+        ``decoder_layers`` in the config's ``model`` makes its decoder deeper.
     decay : int, optional
         Anneal to zero over this many steps and export to ``decayed/``.
 
@@ -96,6 +98,9 @@ def train_tokenizer(
         model = DVAE(build(DVAEConfig, config.get("model", {}), "model"))
     else:
         model = load_module(init_from, DVAE)
+        layers = config.get("model", {}).get("decoder_layers", model.config.decoder_layers)
+        if layers > model.config.decoder_layers:
+            model = deepened(model, layers)
         weights |= {name: 0 for name in WARM_UP}  # it has learned all that
     store = None
     if tokens is not None:

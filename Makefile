@@ -1,12 +1,14 @@
-# make demo    20 conformations of BPTI in demo/
-# make test    lint and tests
-# make examples    the scripts in examples/ with small settings, in build/examples
+# make demo       20 conformations of BPTI in demo/
+# make test       lint and tests
+# make lint       ruff, and mypy on the public API
+# make examples   the scripts in examples/ with small settings, in build/examples
+# make coverage   tests, and which lines none of them runs
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 BPTI := RPDFCLEPPYTGPCKARIIRYFYNAKAGLCQTFVYGGCRAKRNNFKSAEDCMRTCGGA
 
-.PHONY: demo test lint examples clean
+.PHONY: demo test lint examples coverage clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -25,6 +27,10 @@ test: $(VENV)/installed lint
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+coverage: $(VENV)/installed
+	$(BIN)/python -m pytest --cov=openmm_slm --cov-report=term:skip-covered
 
 examples: $(VENV)/installed
 	$(BIN)/python tools/make_notebooks.py --check

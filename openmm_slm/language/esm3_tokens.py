@@ -1,0 +1,41 @@
+"""How ESM3 writes sequences and structure tokens: special tokens, and where the residues are."""
+
+from __future__ import annotations
+
+import numpy as np
+
+#: Structure tokens: codes 0..4095, and five that are none.
+CODES = 4096
+MASK, EOS, BOS, PAD, CHAIN_BREAK = range(CODES, CODES + 5)
+
+_LETTERS = "LAGVSERTIDPKQNFYMHWCX"  # from 4 on
+#: Sequence tokens by letter or name; ``_`` hides a residue.
+SEQUENCE = {"BOS": 0, "PAD": 1, "EOS": 2, "BREAK": 31, "_": 32}
+SEQUENCE.update({letter: number for number, letter in enumerate(_LETTERS, 4)})
+
+
+def esm3_layout(chains: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Sequence tokens of chains, and which of them are residues.
+
+    Returns
+    -------
+    tokens : ndarray, int64 [P]
+        BOS, residues, EOS; one chain break between two chains: P = L + 1 + number of chains.
+    positions : ndarray, int64 [L]
+        Of the residues, in the order of the sequence.
+    """
+    tokens, positions = [SEQUENCE["BOS"]], []
+    for number, chain in enumerate(chains):
+        if number:
+            tokens.append(SEQUENCE["BREAK"])
+        positions += range(len(tokens), len(tokens) + len(chain))
+        tokens += (SEQUENCE.get(letter, SEQUENCE["X"]) for letter in chain)
+    return np.array([*tokens, SEQUENCE["EOS"]], np.int64), np.array(positions, np.int64)
+
+
+def structure_row(tokens: np.ndarray, positions: np.ndarray, length: int) -> np.ndarray:
+    """Structure tokens int64 [F, P] of residues' tokens [F, L] (-1: MASK) at `positions` [L]."""
+    row = np.full((len(tokens), length), CHAIN_BREAK, np.int64)
+    row[:, 0], row[:, -1] = BOS, EOS
+    row[:, positions] = np.where(tokens < 0, MASK, tokens)
+    return row

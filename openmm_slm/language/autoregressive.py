@@ -18,7 +18,7 @@ from .causal import sum_of_nats
 from .frame_batches import known_tokens, sample_frames
 from .interface import StructureLanguageModel, TokenSamples, check_sampling
 from .sampling import draw, token_probabilities
-from .trunk import sequence_tensors
+from .trunk import condition_tensor, sequence_tensors
 
 if TYPE_CHECKING:
     from . import gpt, t5
@@ -96,6 +96,7 @@ class AutoregressiveModel(StructureLanguageModel):
         self.network = network.to(device).eval()
         self.device = torch.device(device)
         self.vocabulary = network.config.vocabulary
+        self.condition_size = network.config.condition
 
     @torch.inference_mode()
     def sample(
@@ -110,13 +111,14 @@ class AutoregressiveModel(StructureLanguageModel):
         steps: int | None = None,
         order: str | None = None,
         guidance: float = 0.0,
+        condition: object = None,
     ) -> TokenSamples:
         check_sampling(temperature, top_p, steps, guidance)
         self.check_options(steps, order, guidance)
-        inputs = sequence_tensors(sequence, self.device)
+        inputs = self._inputs(sequence, condition)
         length = inputs[0].shape[1]
         known = known_tokens(known, len(frames), length, self.vocabulary)
-        hidden = (torch.full_like(inputs[0], 20), *inputs[1:])
+        hidden = (torch.full_like(inputs[0], 20), *inputs[1:3], None)
         views = [inputs, hidden] if guidance else [inputs]
         shared = [None if known.ndim == 2 else self._read(view, known[None]) for view in views]
 
@@ -153,13 +155,17 @@ class AutoregressiveModel(StructureLanguageModel):
 
     @torch.inference_mode()
     def log_prob(
-        self, tokens: np.ndarray, sequence: str, known: np.ndarray | None = None
+        self,
+        tokens: np.ndarray,
+        sequence: str,
+        known: np.ndarray | None = None,
+        condition: object = None,
     ) -> np.ndarray:
         """log p(z|c) (nats, exact) of tokens int [n, L]: float64 [n].
 
         With `known` [L] or [n, L] (-1: unknown), of the unknown tokens given c and the known ones.
         """
-        inputs = sequence_tensors(sequence, self.device)
+        inputs = self._inputs(sequence, condition)
         tokens, length = np.atleast_2d(tokens), inputs[0].shape[1]
         known = known_tokens(known, len(tokens), length, self.vocabulary)
         size = self.frames_together(length)
@@ -174,7 +180,17 @@ class AutoregressiveModel(StructureLanguageModel):
             out[rows] = -token_nats(self.network, memory, values, counted).double().cpu().numpy()
         return out
 
-    def _read(self, inputs: tuple[torch.Tensor, ...], known: np.ndarray) -> t5.Memory | gpt.Memory:
-        """The memory of a sequence with known tokens [B, L]."""
+    def _inputs(self, sequence: str, condition: object) -> tuple[torch.Tensor | None, ...]:
+        """Amino acids, mask and index [1, L]; condition [1, L, D] or None."""
+        values = self.check_condition(condition, sequence)
+        return *sequence_tensors(sequence, self.device), condition_tensor(values, self.device)
+
+    def _read(
+        self, inputs: tuple[torch.Tensor | None, ...], known: np.ndarray
+    ) -> t5.Memory | gpt.Memory:
+        """The memory of a sequence (`_inputs`) with known tokens [B, L]."""
+        *layout, condition = inputs
         known = torch.tensor(known, dtype=torch.long, device=self.device)
-        return self.network.read(*(x.expand(len(known), -1) for x in inputs), known)
+        if condition is not None:
+            condition = condition.expand(len(known), -1, -1)
+        return self.network.read(*(x.expand(len(known), -1) for x in layout), known, condition)

@@ -6,6 +6,9 @@ tokens. A slot of the second half also receives its own amino acid, which is kno
 the rotary position of its residue, so that the halves are aligned. For infilling the first half
 carries the known tokens k_l, or MASK; it predicts amino acids only where no token is known.
 
+A condition is added to the amino acids in both halves. Embeddings of a sequence give it away, so
+that a network with a condition has no p(c).
+
 The halves are run one after the other: the second attends to the keys and values of the first.
 """
 
@@ -19,6 +22,7 @@ import torch.nn as nn
 
 from ..layers import Block, attention, rotary_angles
 from .causal import Cache, attend, causal_bias, init_known, previous_tokens, sum_of_nats
+from .condition import condition_input
 from .trunk import padding_bias
 
 
@@ -31,6 +35,7 @@ class GPTConfig:
     layers: int = 8
     heads: int = 6
     use_sequence: bool = True
+    condition: int | None = None  # numbers of each residue (see `condition`), if any
 
 
 @dataclass
@@ -74,6 +79,7 @@ class GPT(nn.Module):
         self.config = c = config or GPTConfig()
         self.start = nn.Parameter(torch.zeros(c.width))
         self.amino_acid = nn.Embedding(21, c.width)
+        self.condition_input = condition_input(c.condition, c.width)
         self.known_token = nn.Embedding(c.vocabulary + 1, c.width)
         self.token = nn.Embedding(c.vocabulary + 1, c.width)
         # Named as the trunk of the other families, whose weights can be a start.
@@ -105,9 +111,15 @@ class GPT(nn.Module):
         mask: torch.Tensor,
         index: torch.Tensor,
         known: torch.Tensor,
+        condition: torch.Tensor | None = None,
     ) -> Memory:
-        """Run the first half: amino acids, mask, residue index, known tokens (-1: none) [B, L]."""
+        """Run the first half: amino acids, mask, residue index, known tokens (-1: none) [B, L].
+
+        condition : [B, L, size]; with one, the states say nothing of the amino acids' chances.
+        """
         embedded = self.embed(amino_acids)
+        if condition is not None:
+            embedded = embedded + self.condition_input(condition)
         x, angles = self.first_half(embedded, known), self.first_angles(index)
         later = causal_bias(x.shape[1], x.device)
         keys, values = [], []

@@ -23,7 +23,7 @@ class GPTModel(AutoregressiveModel):
         """log p(c) (nats, exact) of a sequence, given its length and chain ends."""
         self._check_sequence()
         amino_acids, mask, index = inputs = sequence_tensors(sequence, self.device)
-        memory = self._read(inputs, np.full((1, index.shape[1]), -1))
+        memory = self._read((*inputs, None), np.full((1, index.shape[1]), -1))
         return -float(self.network.amino_acid_nats(memory, amino_acids, mask).double())
 
     @torch.inference_mode()
@@ -77,3 +77,5 @@ class GPTModel(AutoregressiveModel):
     def _check_sequence(self) -> None:
         if not self.network.config.use_sequence:
             raise ValueError("this model was trained without sequences: it has no p(c)")
+        if self.condition_size is not None:
+            raise ValueError("this model was trained with a condition of the sequence: no p(c)")

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .condition import fitting_condition
+
 
 @dataclass(frozen=True, eq=False)
 class TokenSamples:
@@ -37,6 +39,10 @@ class StructureLanguageModel(ABC):
     vocabulary: int
     #: Trained with some sequences hidden, as `guidance` needs.
     guided: bool = False
+    #: Numbers of each residue that it is told beside the sequence; None: it has no condition.
+    condition_size: int | None = None
+    #: What they were in training, as `SequenceCondition.embeddings`, if known.
+    embeddings: str | None = None
     #: Where it runs; written to ``run.json``.
     device: object = "cpu"
 
@@ -53,6 +59,7 @@ class StructureLanguageModel(ABC):
         steps: int | None = None,
         order: str | None = None,
         guidance: float = 0.0,
+        condition: object = None,
     ) -> TokenSamples:
         """Sample tokens.
 
@@ -76,6 +83,8 @@ class StructureLanguageModel(ABC):
             w of (1 + w) log p(z_l | ..., c) - w log p(z_l | ...), from which tokens are drawn:
             above 0, what the sequence says counts for more (classifier-free guidance: Ho and
             Salimans, 2022). Of models trained with some sequences hidden.
+        condition : array [L, D], path or SequenceCondition, optional
+            What a model trained with a condition is told of each residue (see `condition`).
 
         Raises
         ------
@@ -88,14 +97,17 @@ class StructureLanguageModel(ABC):
         return 1
 
     @abstractmethod
-    def log_prob(self, tokens: np.ndarray, sequence: str) -> np.ndarray:
-        """log p(z|c) (nats) of tokens int [n, L], or its lower bound; float64 [n]."""
+    def log_prob(self, tokens: np.ndarray, sequence: str, **condition: object) -> np.ndarray:
+        """log p(z|c) (nats) of tokens int [n, L], or its lower bound; float64 [n].
+
+        ``condition=``: as of `sample`.
+        """
 
     def log_prob_and_error(
-        self, tokens: np.ndarray, sequence: str
+        self, tokens: np.ndarray, sequence: str, **condition: object
     ) -> tuple[np.ndarray, np.ndarray]:
         """`log_prob` and its Monte Carlo standard error: 0 where it is exact."""
-        log_prob = self.log_prob(tokens, sequence)
+        log_prob = self.log_prob(tokens, sequence, **condition)
         return log_prob, np.zeros_like(log_prob)
 
     def check_options(self, steps: int | None, order: str | None, guidance: float) -> None:
@@ -105,6 +117,16 @@ class StructureLanguageModel(ABC):
                 f"guidance is {guidance}, but in training this model always saw the sequence; "
                 "leave guidance out, or train with no_sequence in the config's data section"
             )
+
+    def check_condition(self, condition: object, sequence: str) -> np.ndarray | None:
+        """The condition as numbers float32 [L, condition_size].
+
+        Raises
+        ------
+        SLMError
+            It is missing, not wanted, or of another size or other embeddings than in training.
+        """
+        return fitting_condition(condition, sequence, self.condition_size, self.embeddings)
 
 
 def check_sampling(

@@ -22,7 +22,7 @@ from .bound import negative_bound
 from .frame_batches import known_tokens, sample_frames
 from .interface import StructureLanguageModel, TokenSamples, check_integer, check_sampling
 from .sampling import ORDERS, guided
-from .trunk import SequenceTrunk, TrunkConfig, padding_bias, sequence_tensors
+from .trunk import SequenceTrunk, TrunkConfig, condition_tensor, padding_bias, sequence_tensors
 
 DEFAULT_STEPS = 25
 
@@ -87,12 +87,16 @@ class MaskedDiffusion(SequenceTrunk):
         nn.init.normal_(self.token.weight, std=0.5)
 
     def condition(
-        self, amino_acids: torch.Tensor, mask: torch.Tensor, index: torch.Tensor
+        self,
+        amino_acids: torch.Tensor,
+        mask: torch.Tensor,
+        index: torch.Tensor,
+        condition: torch.Tensor | None = None,
     ) -> Condition:
-        """Run the trunk: amino acids, mask and residue index [B, L]."""
+        """Run the trunk: amino acids, mask and residue index [B, L]; condition [B, L, size]."""
         c = self.config
         padding = padding_bias(mask)
-        x = self.read_sequence(amino_acids, padding, index)
+        x = self.read_sequence(amino_acids, padding, index, condition=condition)
         q, k = self.pair_factors(x)
         bias = q @ k.transpose(-1, -2) + padding
         return Condition(
@@ -144,6 +148,7 @@ class MaskedDiffusionModel(StructureLanguageModel):
         self.network = network.to(device).eval()
         self.device = torch.device(device)
         self.vocabulary = network.config.vocabulary
+        self.condition_size = network.config.condition
 
     @torch.inference_mode()
     def sample(
@@ -158,17 +163,18 @@ class MaskedDiffusionModel(StructureLanguageModel):
         steps: int | None = None,
         order: str | None = None,
         guidance: float = 0.0,
+        condition: object = None,
     ) -> TokenSamples:
         """See `StructureLanguageModel.sample`; `order` is one of `sampling.ORDERS`."""
         check_sampling(temperature, top_p, steps, guidance)
         self.check_options(steps, order, guidance)
-        condition, length = self._condition(sequence)
-        blind = self._condition(sequence, hidden=True)[0] if guidance else None
+        told, length = self._condition(sequence, condition)
+        blind = self._hidden(sequence) if guidance else None
         known = known_tokens(known, len(frames), length, self.vocabulary)
 
         def compute(given: np.ndarray, uniforms: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
             rows, guide = len(given), None
-            denoise = functools.partial(self.network.denoise, condition=condition.expand(rows))
+            denoise = functools.partial(self.network.denoise, condition=told.expand(rows))
             if blind is not None:
                 away = functools.partial(self.network.denoise, condition=blind.expand(rows))
                 guide = functools.partial(guided, denoise=away, guidance=guidance)
@@ -196,21 +202,31 @@ class MaskedDiffusionModel(StructureLanguageModel):
         return int(min(32, max(1, 2048 // length)))
 
     def log_prob(
-        self, tokens: np.ndarray, sequence: str, draws: int = 16, seed: int = 0
+        self,
+        tokens: np.ndarray,
+        sequence: str,
+        draws: int = 16,
+        seed: int = 0,
+        condition: object = None,
     ) -> np.ndarray:
         """Lower bound of log p(z|c), a Monte Carlo mean over `draws` stratified masked counts."""
-        return self.log_prob_and_error(tokens, sequence, draws, seed)[0]
+        return self.log_prob_and_error(tokens, sequence, draws, seed, condition)[0]
 
     @torch.inference_mode()
     def log_prob_and_error(
-        self, tokens: np.ndarray, sequence: str, draws: int = 16, seed: int = 0
+        self,
+        tokens: np.ndarray,
+        sequence: str,
+        draws: int = 16,
+        seed: int = 0,
+        condition: object = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """The bound and its standard error, from the differences of neighbouring strata.
 
         Strata differ in their means, which a plain standard deviation would count as noise.
         """
         check_integer("draws", draws, 2, "maskings of the bound")
-        condition, length = self._condition(sequence)
+        told, length = self._condition(sequence, condition)
         tokens = np.atleast_2d(tokens)
         size = self.frames_together(length)
         bounds = np.empty((draws, len(tokens)))
@@ -222,13 +238,18 @@ class MaskedDiffusionModel(StructureLanguageModel):
                 present = torch.ones_like(given, dtype=torch.bool)
                 for number in range(draws):
                     share = (number + torch.rand(len(given), device=self.device)) / draws
-                    loss = self.network.loss(given, condition.expand(len(given)), present, share)
+                    loss = self.network.loss(given, told.expand(len(given)), present, share)
                     bounds[number, rows] = -loss.double().cpu().numpy()
         variance = (np.diff(bounds, axis=0) ** 2).mean(0) / 2
         return bounds.mean(0), np.sqrt(variance / draws)
 
-    def _condition(self, sequence: str, hidden: bool = False) -> tuple[Condition, int]:
+    def _condition(self, sequence: str, condition: object) -> tuple[Condition, int]:
+        """What the trunk says, and the length."""
+        values = condition_tensor(self.check_condition(condition, sequence), self.device)
         tensors = sequence_tensors(sequence, self.device)
-        if hidden:
-            tensors = torch.full_like(tensors[0], 20), *tensors[1:]
-        return self.network.condition(*tensors), tensors[0].shape[1]
+        return self.network.condition(*tensors, values), tensors[0].shape[1]
+
+    def _hidden(self, sequence: str) -> Condition:
+        """What the trunk says of a sequence it does not see."""
+        letters, *layout = sequence_tensors(sequence, self.device)
+        return self.network.condition(torch.full_like(letters, 20), *layout)

@@ -114,12 +114,13 @@ class T5(SequenceTrunk):
         mask: torch.Tensor,
         index: torch.Tensor,
         known: torch.Tensor,
+        condition: torch.Tensor | None = None,
     ) -> Memory:
-        """Encode amino acids, mask, residue index and known tokens (-1: none) [B, L]."""
+        """Encode amino acids, mask, residue index, known tokens (-1: none) [B, L], condition."""
         c = self.config
         padding = padding_bias(mask)
         known = torch.where(known < 0, c.vocabulary, known)
-        x = self.read_sequence(amino_acids, padding, index, self.known_token(known))
+        x = self.read_sequence(amino_acids, padding, index, self.known_token(known), condition)
         angles = rotary_angles(index, c.width // c.heads)
         q, k = (y.unflatten(1, (c.layers, c.heads)).transpose(0, 1) for y in self.pair_factors(x))
         # The decoder's slot m holds the token of position m - 1 (none: no bias).

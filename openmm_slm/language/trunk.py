@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn as nn
 
 from ..layers import Block, rotary_angles
 from ..sequence import parse_sequence, sequence_layout
+from .condition import condition_input
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class TrunkConfig:
     heads: int = 5
     pair: int = 16
     use_sequence: bool = True
+    condition: int | None = None  # numbers of each residue (see `condition`), if any
 
 
 class SequenceTrunk(nn.Module):
@@ -38,6 +41,7 @@ class SequenceTrunk(nn.Module):
         super().__init__()
         self.config = c = config
         self.amino_acid = nn.Embedding(21, c.trunk_width)
+        self.condition_input = condition_input(c.condition, c.trunk_width)
         self.trunk = nn.ModuleList(
             Block(c.trunk_width, c.trunk_heads) for _ in range(c.trunk_layers)
         )
@@ -52,11 +56,12 @@ class SequenceTrunk(nn.Module):
         padding: torch.Tensor,
         index: torch.Tensor,
         extra: torch.Tensor | None = None,
+        condition: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """States [B, L, W] of amino acids and residue index [B, L].
 
         `padding` [B, 1, 1, L] is an additive attention bias (`padding_bias`); `extra` [B, L, W] is
-        added to the embedded amino acids.
+        added to the embedded amino acids, and so is what a `condition` [B, L, size] says.
         """
         c = self.config
         if not c.use_sequence:
@@ -64,6 +69,8 @@ class SequenceTrunk(nn.Module):
         x = self.amino_acid(amino_acids)
         if extra is not None:
             x = x + extra
+        if condition is not None:
+            x = x + self.condition_input(condition)
         angles = rotary_angles(index, c.trunk_width // c.trunk_heads)
         for block in self.trunk:
             x = block(x, angles, padding)
@@ -95,3 +102,8 @@ def sequence_tensors(
         for values in sequence_layout(parse_sequence(sequence))
     )
     return amino_acids, torch.ones_like(index, dtype=torch.bool), index
+
+
+def condition_tensor(values: np.ndarray | None, device: torch.device) -> torch.Tensor | None:
+    """[1, L, D] of a condition [L, D], if there is one."""
+    return None if values is None else torch.as_tensor(values, device=device).unsqueeze(0)

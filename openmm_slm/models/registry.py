@@ -141,6 +141,7 @@ def load_language_model(
     family = FAMILIES[name]
     model = family.model(load_module(directory, family.network), find_device(device))
     model.guided = bool(config.get("no_sequence"))
+    model.embeddings = config.get("embeddings")
     return model
 
 

@@ -130,7 +130,7 @@ class ProteinStructure:
         if atoms not in ("heavy", "backbone"):
             raise StructureError(f"atoms is {atoms!r}, expected 'heavy' or 'backbone'")
         md = require("mdtraj")
-        kept = self.atom_mask.all(0)
+        kept = np.asarray(self.atom_mask.all(0))
         if atoms == "backbone":
             kept = kept & (np.arange(14) < 4)
         if not kept.any():
@@ -357,9 +357,10 @@ def _topology(
     """Topology of the atoms `kept`, with backbone and peptide bonds and MDTraj's own elsewhere."""
     md = require("mdtraj")
     topology = md.Topology()
-    chain, number, last = None, None, {}
+    chain, number = None, None
+    last: dict[str, mdtraj.Atom] = {}
     for i, letter in enumerate(sequence):
-        here = {}
+        here: dict[str, mdtraj.Atom] = {}
         if not any(kept[i]):  # MDTraj and PDB know no residue without atoms
             last = here
             continue
@@ -392,5 +393,5 @@ def sidechain_bonds(letter: str) -> list[tuple[str, str]]:
     if letter == "X":
         return [("CA", "CB")]
     names, backbone = set(ATOM14[letter]), {"N", "CA", "C", "O"}
-    pairs = map(set, _standard_bonds()[THREE_LETTER[letter]])
-    return [tuple(pair) for pair in pairs if pair <= names and not pair <= backbone]
+    bonds = _standard_bonds()[THREE_LETTER[letter]]
+    return [(a, b) for a, b in bonds if {a, b} <= names and not {a, b} <= backbone]

@@ -299,11 +299,12 @@ def _read(
     for atom in topology.atoms:
         if atom.residue in row and atom.name in OXT_NAMES:
             oxygen[good, row[atom.residue]] = xyz[good, atom.index]
-    bonded = {
-        tuple(sorted((row[a.residue], row[b.residue])))
+    bridges = [
+        (row[a.residue], row[b.residue])
         for a, b in topology.bonds
         if a.name == b.name == "SG" and a.residue in row and b.residue in row
-    }
+    ]
+    bonded = {(min(pair), max(pair)) for pair in bridges}
     if len({i for pair in bonded for i in pair}) < 2 * len(bonded):
         bonded = set()  # bonds by distance, as of MDTraj's reader: one SG is in two
     return replace(protein, atom14=atom14), oxygen, sorted(bonded)

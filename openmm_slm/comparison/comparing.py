@@ -6,13 +6,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import StructureError, require
 from .catalogue import METRICS
-from .matching import match
+from .matching import Matched, match
 from .measuring import Measured, measure
 from .weights import Weights
 
@@ -150,7 +151,9 @@ def compare(
     return Comparison(_table(pandas, measured), measured.profiles, settings)
 
 
-def _targets(matched, samples, clusters) -> np.ndarray | None:
+def _targets(
+    matched: Matched, samples: mdtraj.Trajectory, clusters: mdtraj.Trajectory | None
+) -> np.ndarray | None:
     """CA [T, R, 3] of the clusters, for the matched residues."""
     if clusters is None:
         return None
@@ -165,7 +168,7 @@ def _targets(matched, samples, clusters) -> np.ndarray | None:
     return found.reference[: clusters.n_frames]
 
 
-def _table(pandas, measured: Measured) -> pandas.DataFrame:
+def _table(pandas: ModuleType, measured: Measured) -> pandas.DataFrame:
     rows = []
     for metric in METRICS:
         if metric.name not in measured.values:

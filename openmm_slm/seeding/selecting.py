@@ -156,9 +156,11 @@ def _k_means(space: Space, n: int, seed: int) -> np.ndarray:
 def _least_populated(space: Space, n: int, clusters: int) -> np.ndarray:
     _, owner = k_centers(space, clusters)
     size = np.bincount(owner, minlength=clusters)
-    return np.array([_medoid(space, owner == k) for k in np.argsort(size, kind="stable")[:n]])
+    return np.array(
+        [_medoid(space, owner == k) for k in np.argsort(size, kind="stable")[:n].tolist()]
+    )
 
 
 def _medoid(space: Space, members: np.ndarray) -> int:
     rows = np.flatnonzero(members)
-    return int(rows[np.argmin([space.distances(i)[rows].mean() for i in rows])])
+    return int(rows[np.argmin([space.distances(i)[rows].mean() for i in rows.tolist()])])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -86,7 +86,7 @@ def seed_simulations(
     return (seed.simulation for _, seed, _ in built(builder, chosen) if seed is not None)
 
 
-def known(settings: dict[str, object]) -> dict[str, object]:
+def known(settings: dict[str, Any]) -> dict[str, Any]:
     """Settings whose names `SeedSettings` has."""
     for name in settings:
         if name not in SeedSettings.__dataclass_fields__:
@@ -98,7 +98,7 @@ def known(settings: dict[str, object]) -> dict[str, object]:
 def prepare(
     source: object,
     n: int,
-    report: object,
+    report: Report | np.ndarray | str | None,
     frames: Iterable[int] | None,
     method: str,
     features: str,

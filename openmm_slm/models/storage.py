@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -18,11 +19,16 @@ if TYPE_CHECKING:
 
 N = TypeVar("N", bound="torch.nn.Module")
 SHARD_BYTES = 15 * 2**20
+LARGE_SHARD_BYTES = 2**29  # of models that no repository holds
 FORMAT = 1
 
 
 def _checksum(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def write_json(path: Path, values: dict) -> None:
@@ -37,12 +43,16 @@ def save_network(
     kind: str,
     config: dict,
     state: dict[str, torch.Tensor],
-    **extra: str,
+    *,
+    half: bool = True,
+    shard_bytes: int = SHARD_BYTES,
+    **extra: object,
 ) -> None:
     """Write one network (`kind` names its class, `config` its sizes, `extra` goes beside them).
 
     Matrices are stored as float16; vectors and small buffers (norms, quantizer statistics), whose
-    rounding would cost more than the bytes it saves, as float32.
+    rounding would cost more than the bytes it saves, as float32. Without `half` all stay as they
+    are.
     """
     import torch
     from safetensors.torch import save_file
@@ -53,10 +63,10 @@ def save_network(
     filled = 0
     for name, value in state.items():
         value = value.detach().cpu()
-        if value.is_floating_point():
+        if half and value.is_floating_point():
             value = value.to(torch.float16 if value.numel() > 4096 else torch.float32)
         size = value.numel() * value.element_size()
-        if filled and filled + size > SHARD_BYTES:
+        if filled and filled + size > shard_bytes:
             shards.append({})
             filled = 0
         shards[-1][name] = value.contiguous()
@@ -102,24 +112,38 @@ def load_network(
     ModelError
         A shard is missing or altered, or the directory holds another kind of network.
     """
-    from safetensors.torch import load_file
+    values = _network_config(directory, kind)
+    state = {}
+    for shard in _read_shards(directory, values["sha256"]):
+        state.update(shard)
+    return values["config"], state
 
-    directory = Path(directory)
+
+def _network_config(directory: str | os.PathLike, kind: str | None) -> dict:
+    """`read_config` of a single network, of a certain kind if one is given."""
     values = read_config(directory)
     if kind is not None and values.get("kind") != kind:
         raise ModelError(f"{directory}: holds {values.get('kind')!r}, expected {kind!r}")
     if not isinstance(values.get("config"), dict) or not isinstance(values.get("sha256"), dict):
         raise ModelError(f"{directory}: config.json has no config and sha256 of a network")
-    state = {}
-    for name, checksum in values["sha256"].items():
-        path = directory / name
+    return values
+
+
+def _read_shards(
+    directory: str | os.PathLike, checksums: dict[str, str], prefixes: tuple[str, ...] = ("",)
+) -> Iterator[dict[str, torch.Tensor]]:
+    """Weights whose names start with `prefixes`, in float32, a verified shard at a time."""
+    from safetensors import safe_open
+
+    for name, checksum in checksums.items():
+        path = Path(directory) / name
         if not path.is_file():
             raise ModelError(f"{path}: missing; the model directory is incomplete")
         if _checksum(path) != checksum:
             raise ModelError(f"{path}: checksum differs from config.json; fetch the model again")
-        for key, value in load_file(path).items():
-            state[key] = value.float() if value.is_floating_point() else value
-    return values["config"], state
+        with safe_open(path, "pt") as shard:
+            read = {key: shard.get_tensor(key) for key in shard.keys() if key.startswith(prefixes)}  # noqa: SIM118
+        yield {k: v.float() if v.is_floating_point() else v for k, v in read.items()}
 
 
 def save_module(directory: str | os.PathLike, module: torch.nn.Module, **extra: object) -> None:
@@ -128,33 +152,45 @@ def save_module(directory: str | os.PathLike, module: torch.nn.Module, **extra: 
 
 
 def load_module(directory: str | os.PathLike, network: type[N]) -> N:
-    """The network of a model directory, in float32.
+    """The network of a model directory, in float32; its weights are in memory once.
 
     Raises
     ------
     ModelError
         As `load_network`; or the weights do not fit the config.
     """
-    values, state = load_network(directory, network.kind)
-    module = network(build(network.config_class, values, f"{directory}: model"))
+    values = _network_config(directory, network.kind)
+    module = network(build(network.config_class, values["config"], f"{directory}: model"))
+    missing, foreign = set(module.state_dict()), set()
     try:
-        module.load_state_dict(state)
+        for shard in _read_shards(directory, values["sha256"]):
+            foreign.update(module.load_state_dict(shard, strict=False).unexpected_keys)
+            missing -= shard.keys()
     except RuntimeError as error:
         raise ModelError(f"{directory}: weights do not fit its config.json: {error}") from None
+    if missing or foreign:
+        told = [
+            f"{what} {', '.join(sorted(names)[:3])}"
+            for what, names in (("no", missing), ("unknown", foreign))
+            if names
+        ]
+        raise ModelError(f"{directory}: weights do not fit its config.json: {'; '.join(told)}")
     return module
 
 
 def fingerprint(directory: str | os.PathLike, prefixes: tuple[str, ...]) -> str:
     """Short hash of the weights whose names start with `prefixes`."""
-    _, state = load_network(directory)
+    values, state = _network_config(directory, None), {}
+    for shard in _read_shards(directory, values["sha256"], prefixes):
+        state.update(shard)
     digest = hashlib.sha256()
-    for name in sorted(name for name in state if name.startswith(prefixes)):
+    for name in sorted(state):
         digest.update(name.encode() + state[name].numpy().tobytes())
     return digest.hexdigest()[:16]
 
 
 def tokenizer_fingerprint(directory: str | os.PathLike) -> str:
-    """What decides the tokens of a dVAE: two with the same value give the same tokens."""
+    """What decides the tokens of a tokenizer: two with the same value give the same tokens."""
     return fingerprint(directory, ("encoder.", "quantizer."))
 
 

@@ -9,6 +9,7 @@ import click
 
 from . import __version__
 from .cli_benchmark import benchmark
+from .cli_check import check
 from .cli_common import (
     device_option,
     directory,
@@ -33,7 +34,7 @@ def main(verbose: bool) -> None:
     )
 
 
-for command in (train, tokenize, benchmark, seed):
+for command in (train, tokenize, benchmark, seed, check):
     main.add_command(command)
 
 _atoms = stack(

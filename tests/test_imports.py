@@ -33,10 +33,10 @@ LEVELS = [
     ("models", "settings", "output", "plots"),
     ("templates", "backbones", "sampled"),
     ("ensemble", "completion", "relaxing", "training", "preparation", "seeding"),
-    ("runs", "benchmarks"),
-    ("cli_common", "cli_train", "cli_benchmark", "cli_seed"),
+    ("runs", "benchmarks", "checking"),
+    ("cli_common", "cli_train", "cli_benchmark", "cli_seed", "cli_check"),
     ("cli",),
-    ("__main__",),
+    ("__main__", "testInstallation"),
 ]
 LIGHT = (
     "errors",

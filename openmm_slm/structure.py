@@ -92,10 +92,12 @@ class ProteinStructure:
 
     @property
     def n_frames(self) -> int:
+        """F."""
         return self.atom14.shape[0]
 
     @property
     def n_residues(self) -> int:
+        """L, of all chains."""
         return self.atom14.shape[1]
 
     @property

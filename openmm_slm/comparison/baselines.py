@@ -72,10 +72,12 @@ def elastic_network(
 
     Parameters
     ----------
-    template, n, rmsf, seed
+    template, n, rmsf
         As of `jitter`; the network knows no temperature, so `rmsf` gives the amplitude.
     cutoff : float
         Springs join CA atoms closer than this (nm).
+    seed : int
+        As of `jitter`.
 
     Returns
     -------

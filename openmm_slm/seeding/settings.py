@@ -137,6 +137,7 @@ class SeedSettings:
 
     @property
     def explicit(self) -> bool:
+        """In water with ions, not a continuum or vacuum."""
         return self.solvent == "explicit"
 
     @property

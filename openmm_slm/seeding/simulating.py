@@ -49,10 +49,12 @@ def seed_simulations(
     n : int
         Number of seeds.
     solvent : "explicit", "implicit", "obc2", "gbn2" or "vacuum"
-    report, method, features, top
-        How frames are chosen: see `select_seeds`.
+    report : dict, ndarray or "md", optional
+        Which frames are valid: see `select_seeds`.
     frames : iterable of int, optional
         These frames instead of a choice of n; they have to be valid.
+    method, features, top : str
+        How frames are chosen: see `select_seeds`.
     **settings
         `openmm_slm.seeding.settings.SeedSettings`: forcefield, water, padding, box_shape,
         ionic_strength, same_box, cutoff, constraints, hydrogen_mass, temperature, friction,

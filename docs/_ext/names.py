@@ -1,0 +1,28 @@
+"""`name` in a docstring: a link where the Python page has that name, code otherwise."""
+
+import re
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.roles import XRefRole
+
+PAGE = Path(__file__).parent.parent / "api.md"
+
+
+def documented() -> set[str]:
+    """Full names of what the Python page describes."""
+    return {f"openmm_slm.{name}" for name in re.findall(r":: openmm_slm\.(\S+)", PAGE.read_text())}
+
+
+def setup(app):
+    known, link = documented(), XRefRole()
+
+    def name(role, raw, text, line, inliner, options=None, content=()):
+        full = text if text.startswith("openmm_slm.") else f"openmm_slm.{text}"
+        if full not in known and full.rpartition(".")[0] not in known:
+            return [nodes.literal(raw, text)], []
+        target = f"{text} <{full}>"
+        return link("py:obj", f"`{target}`", target, line, inliner, options or {}, content)
+
+    app.add_role("name", name)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

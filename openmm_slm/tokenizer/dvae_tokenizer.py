@@ -10,6 +10,7 @@ import torch
 from ..memory import in_halves
 from ..models.storage import load_module
 from .dvae import DVAE
+from .holding import keep_atoms
 from .interface import StructureTokenizer
 from .starts import Start
 
@@ -118,20 +119,5 @@ class DVAETokenizer(StructureTokenizer):
         for first in range(0, frames, size):
             in_halves(some, min(size, frames - first), first)
         if start is not None:
-            _keep_atoms(backbone, start, level, np.asarray(index))
+            keep_atoms(backbone, start, level, np.asarray(index))
         return backbone, confidence
-
-
-def _keep_atoms(
-    backbone: np.ndarray, start: np.ndarray, level: np.ndarray, index: np.ndarray
-) -> None:
-    """Put the atoms of fixed residues back as they were, in place.
-
-    N, CA and C were idealised. O too, but for that of a residue before one that moves: it lies in
-    a peptide plane that is new.
-    """
-    fixed = level == 0
-    after = np.append(fixed[:, 1:] | (np.diff(index) != 1), np.ones((len(fixed), 1), bool), 1)
-    for atoms, which in ((slice(3), fixed), (3, fixed & after)):
-        known = which & np.isfinite(start[:, :, atoms]).reshape(*which.shape, -1).all(-1)
-        backbone[:, :, atoms][known] = start[:, :, atoms][known]

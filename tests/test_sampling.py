@@ -65,7 +65,7 @@ def test_one_step_draws_independent_marginals():
 def test_steps_that_unmask_nothing_are_skipped():
     calls = []
 
-    def denoise(tokens, where):
+    def denoise(tokens, where, time):
         calls.append(int(where.sum()))
         return torch.zeros(int(where.sum()), V)
 
@@ -117,7 +117,7 @@ def test_confidence_keeps_the_likeliest_and_follows_the_cosine():
     p[0, 0, 1], p[1, 1, 1] = 0.5, 0.5  # tokens 0 and 1 are equal, token 2 is 1
     calls, exact = [], exact_denoiser(p / p.sum())
 
-    def denoise(tokens, where):
+    def denoise(tokens, where, time):
         calls.append(where.sum(1))
         return exact(tokens, where)
 

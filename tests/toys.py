@@ -59,7 +59,7 @@ def exact_denoiser(p: np.ndarray):
         axes = tuple(k for k, i in enumerate(free) if i != position)
         return np.log(p[seen].sum(axis=axes) / p[seen].sum())
 
-    def denoise(tokens: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+    def denoise(tokens: torch.Tensor, where: torch.Tensor, time: object = None) -> torch.Tensor:
         rows = []
         for b, position in where.nonzero().tolist():
             key = (*tokens[b].tolist(), position)

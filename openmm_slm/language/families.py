@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch.nn as nn
 
 from .autoregressive import AutoregressiveModel
+from .esm3 import ESM3Model, ESMDiffModel
+from .esm3_network import ESM3Network, ESMDiffNetwork
 from .gpt import GPT
 from .gpt_model import GPTModel
 from .interface import StructureLanguageModel
@@ -24,10 +26,13 @@ class Family:
     network : type
         With a ``kind``, by which it is told on disk, and a ``config_class``.
     model : callable (network, device) -> StructureLanguageModel
+    tokenizer : str
+        Model that has its tokenizer, where its directory has none.
     """
 
     network: type[nn.Module]
     model: Callable[[nn.Module, str], StructureLanguageModel]
+    tokenizer: str = "default"
 
 
 #: By the name that ``openmm-slm train lm --family`` takes.
@@ -35,6 +40,8 @@ FAMILIES = {
     "diffusion": Family(MaskedDiffusion, MaskedDiffusionModel),
     "t5": Family(T5, AutoregressiveModel),
     "gpt": Family(GPT, GPTModel),
+    "esm3": Family(ESMDiffNetwork, ESMDiffModel, "esm3"),
+    "esm3-released": Family(ESM3Network, ESM3Model, "esm3"),
 }
 
 

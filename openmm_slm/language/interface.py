@@ -37,6 +37,9 @@ class StructureLanguageModel(ABC):
 
     #: V, the size of the tokenizer's vocabulary; V itself is the mask token.
     vocabulary: int
+    #: What is meant where none is given.
+    temperature: float = 1.0
+    top_p: float = 1.0
     #: Trained with some sequences hidden, as `guidance` needs.
     guided: bool = False
     #: Numbers of each residue that it is told beside the sequence; None: it has no condition.

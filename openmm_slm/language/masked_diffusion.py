@@ -10,21 +10,17 @@ biases, runs at every step.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn as nn
 
 from ..layers import Block, rotary_angles
 from .bound import negative_bound
-from .frame_batches import known_tokens, sample_frames
-from .interface import StructureLanguageModel, TokenSamples, check_integer, check_sampling
-from .sampling import ORDERS, guided
+from .masked_model import MaskedModel
+from .sampling import Denoiser
 from .trunk import SequenceTrunk, TrunkConfig, condition_tensor, padding_bias, sequence_tensors
-
-DEFAULT_STEPS = 25
 
 
 @dataclass(frozen=True)
@@ -135,7 +131,7 @@ class MaskedDiffusion(SequenceTrunk):
         return negative_bound(denoise, tokens, present, share, self.config.vocabulary, masked)
 
 
-class MaskedDiffusionModel(StructureLanguageModel):
+class MaskedDiffusionModel(MaskedModel):
     """A `MaskedDiffusion` network behind the `StructureLanguageModel` interface.
 
     Parameters
@@ -145,111 +141,22 @@ class MaskedDiffusionModel(StructureLanguageModel):
     """
 
     def __init__(self, network: MaskedDiffusion, device: str = "cpu") -> None:
-        self.network = network.to(device).eval()
-        self.device = torch.device(device)
-        self.vocabulary = network.config.vocabulary
+        super().__init__(network, device)
         self.condition_size = network.config.condition
 
-    @torch.inference_mode()
-    def sample(
-        self,
-        sequence: str,
-        frames: Sequence[int],
-        *,
-        seed: int,
-        known: np.ndarray | None = None,
-        temperature: float = 1.0,
-        top_p: float = 1.0,
-        steps: int | None = None,
-        order: str | None = None,
-        guidance: float = 0.0,
-        condition: object = None,
-    ) -> TokenSamples:
-        """See `StructureLanguageModel.sample`; `order` is one of `sampling.ORDERS`."""
-        check_sampling(temperature, top_p, steps, guidance)
-        self.check_options(steps, order, guidance)
-        told, length = self._condition(sequence, condition)
-        blind = self._hidden(sequence) if guidance else None
-        known = known_tokens(known, len(frames), length, self.vocabulary)
-
-        def compute(given: np.ndarray, uniforms: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-            rows, guide = len(given), None
-            denoise = functools.partial(self.network.denoise, condition=told.expand(rows))
-            if blind is not None:
-                away = functools.partial(self.network.denoise, condition=blind.expand(rows))
-                guide = functools.partial(guided, denoise=away, guidance=guidance)
-            return ORDERS[order or "ancestral"](
-                denoise,
-                torch.as_tensor(given, device=self.device),
-                torch.as_tensor(uniforms, device=self.device),
-                self.vocabulary,
-                steps or DEFAULT_STEPS,
-                temperature,
-                top_p,
-                guide,
-            )
-
-        size = self.frames_together(length)
-        return TokenSamples(*sample_frames(compute, frames, known, size, seed))
-
-    def check_options(self, steps: int | None, order: str | None, guidance: float) -> None:
-        if order is not None and order not in ORDERS:
-            raise ValueError(f"order is {order!r}; choose one of {', '.join(ORDERS)}")
-        super().check_options(steps, order, guidance)
-
-    def frames_together(self, length: int) -> int:
-        """A function of the length alone (about 2,048 positions)."""
-        return int(min(32, max(1, 2048 // length)))
-
-    def log_prob(
-        self,
-        tokens: np.ndarray,
-        sequence: str,
-        draws: int = 16,
-        seed: int = 0,
-        condition: object = None,
-    ) -> np.ndarray:
-        """Lower bound of log p(z|c), a Monte Carlo mean over `draws` stratified masked counts."""
-        return self.log_prob_and_error(tokens, sequence, draws, seed, condition)[0]
-
-    @torch.inference_mode()
-    def log_prob_and_error(
-        self,
-        tokens: np.ndarray,
-        sequence: str,
-        draws: int = 16,
-        seed: int = 0,
-        condition: object = None,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The bound and its standard error, from the differences of neighbouring strata.
-
-        Strata differ in their means, which a plain standard deviation would count as noise.
-        """
-        check_integer("draws", draws, 2, "maskings of the bound")
-        told, length = self._condition(sequence, condition)
-        tokens = np.atleast_2d(tokens)
-        size = self.frames_together(length)
-        bounds = np.empty((draws, len(tokens)))
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            for start in range(0, len(tokens), size):
-                rows = slice(start, start + size)
-                given = torch.as_tensor(tokens[rows], dtype=torch.long, device=self.device)
-                present = torch.ones_like(given, dtype=torch.bool)
-                for number in range(draws):
-                    share = (number + torch.rand(len(given), device=self.device)) / draws
-                    loss = self.network.loss(given, told.expand(len(given)), present, share)
-                    bounds[number, rows] = -loss.double().cpu().numpy()
-        variance = (np.diff(bounds, axis=0) ** 2).mean(0) / 2
-        return bounds.mean(0), np.sqrt(variance / draws)
-
-    def _condition(self, sequence: str, condition: object) -> tuple[Condition, int]:
-        """What the trunk says, and the length."""
-        values = condition_tensor(self.check_condition(condition, sequence), self.device)
-        tensors = sequence_tensors(sequence, self.device)
-        return self.network.condition(*tensors, values), tensors[0].shape[1]
-
-    def _hidden(self, sequence: str) -> Condition:
-        """What the trunk says of a sequence it does not see."""
+    def read(
+        self, sequence: str, condition: object = None, *, hidden: bool = False
+    ) -> Callable[[int], Denoiser]:
         letters, *layout = sequence_tensors(sequence, self.device)
-        return self.network.condition(torch.full_like(letters, 20), *layout)
+        values = None
+        if hidden:
+            letters = torch.full_like(letters, 20)
+        else:
+            values = condition_tensor(self.check_condition(condition, sequence), self.device)
+        told = self.network.condition(letters, *layout, values)
+
+        def rows(number: int) -> Denoiser:
+            each = told.expand(number)
+            return lambda tokens, where, time: self.network.denoise(tokens, where, each)
+
+        return rows

@@ -42,44 +42,55 @@ def draw(probability: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
     return drawn.squeeze(-1).clamp(max=probability.shape[-1] - 1)
 
 
+#: (tokens int64 [B, L], where bool [B, L], time float64 [B]) -> logits [where.sum(), V]: a network,
+#: evaluated where asked. The time is the share of positions that are masked, by the schedule; the
+#: state tells it too, and most networks leave it.
+Denoiser = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+#: As a denoiser, with its logits last -> logits to draw from instead.
+Guide = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+
+
 def guided(
     tokens: torch.Tensor,
     where: torch.Tensor,
+    time: torch.Tensor,
     logits: torch.Tensor,
-    denoise: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    denoise: Denoiser,
     guidance: float,
 ) -> torch.Tensor:
     """(1 + w) log p - w log p', p' of a network that does not see the sequence: logits [n, V]."""
-    without = denoise(tokens, where).log_softmax(-1)
+    without = denoise(tokens, where, time).log_softmax(-1)
     return (1 + guidance) * logits.log_softmax(-1) - guidance * without
 
 
 def ancestral_sample(
-    denoise: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    denoise: Denoiser,
     known: torch.Tensor,
     uniforms: torch.Tensor,
     mask_token: int,
     steps: int,
     temperature: float = 1.0,
     top_p: float = 1.0,
-    guide: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
+    guide: Guide | None = None,
+    end: float = 0.0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Fill in the unknown tokens of a batch.
 
     Parameters
     ----------
-    denoise : callable (tokens int64 [B, L], where bool [B, L]) -> logits [where.sum(), V]
-        The network, evaluated where asked.
+    denoise : Denoiser
     known : Tensor, int64 [B, L]
         Given tokens, -1 where to sample.
     uniforms : Tensor, float64 [2, B, L]
         When and what (`frame_uniforms`).
     mask_token : int
     steps : int
-        Equal steps of the share of masked positions from 1 to 0. Those that unmask nothing are
+        Equal steps of the share of masked positions from 1 to `end`. Those that unmask nothing are
         skipped.
-    guide : callable (tokens, where, logits) -> logits, optional
+    guide : Guide, optional
         What tokens are drawn from instead; log-probabilities stay those of `denoise`.
+    end : float
+        What is masked at the end gets its likeliest token.
 
     Returns
     -------
@@ -91,13 +102,18 @@ def ancestral_sample(
     when, what = uniforms
     tokens = torch.where(known < 0, mask_token, known)
     log_prob = torch.zeros(len(tokens), dtype=torch.float64, device=tokens.device)
-    for step in range(steps, 0, -1):
-        chosen = (tokens == mask_token) & (when >= (step - 1) / steps)
+    for step in range(steps, -1 if end else 0, -1):
+        now, then = (end + (1 - end) * k / steps for k in (step, step - 1))
+        chosen = (tokens == mask_token) & (when >= then if step else when < now)
         if not chosen.any():
             continue
-        logits = denoise(tokens, chosen)
-        drawn_from = guide(tokens, chosen, logits) if guide else logits
-        drawn = draw(token_probabilities(drawn_from, temperature, top_p), what[chosen])
+        time = torch.full_like(log_prob, now)
+        logits = denoise(tokens, chosen, time)
+        drawn_from = guide(tokens, chosen, time, logits) if guide else logits
+        if step:
+            drawn = draw(token_probabilities(drawn_from, temperature, top_p), what[chosen])
+        else:
+            drawn = drawn_from.argmax(-1)
         own = logits.double().log_softmax(-1).gather(-1, drawn.unsqueeze(-1)).squeeze(-1)
         log_prob.index_add_(0, chosen.nonzero()[:, 0], own)
         tokens = tokens.clone()
@@ -106,14 +122,14 @@ def ancestral_sample(
 
 
 def confidence_sample(
-    denoise: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    denoise: Denoiser,
     known: torch.Tensor,
     uniforms: torch.Tensor,
     mask_token: int,
     steps: int,
     temperature: float = 1.0,
     top_p: float = 1.0,
-    guide: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
+    guide: Guide | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Fill in the unknown tokens of a batch, the most confident ones first.
 
@@ -134,10 +150,11 @@ def confidence_sample(
         keep = masked.sum(1) - (number * share).floor().long() * (step + 1 < steps)
         if not (keep > 0).any():
             continue
-        logits = denoise(tokens, masked)
+        time = masked.double().mean(1)
+        logits = denoise(tokens, masked, time)
         # The fractional parts of u + k g (g: golden ratio) are uniform, and apart for each step.
         uniform = (what[masked] + step * _G) % 1
-        drawn_from = guide(tokens, masked, logits) if guide else logits
+        drawn_from = guide(tokens, masked, time, logits) if guide else logits
         drawn = draw(token_probabilities(drawn_from, temperature, top_p), uniform)
         own = logits.double().log_softmax(-1).gather(-1, drawn.unsqueeze(-1)).squeeze(-1)
         confidence = torch.full_like(what, -torch.inf)

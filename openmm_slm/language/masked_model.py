@@ -1,0 +1,150 @@
+"""Samples and scores tokens with any network that predicts the clean token of masked positions."""
+
+from __future__ import annotations
+
+import functools
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+import torch.nn as nn
+
+from ..sequence import parse_sequence
+from .bound import negative_bound
+from .frame_batches import known_tokens, sample_frames
+from .interface import StructureLanguageModel, TokenSamples, check_integer, check_sampling
+from .sampling import ORDERS, Denoiser, guided
+
+DEFAULT_STEPS = 25
+
+
+class MaskedModel(StructureLanguageModel):
+    """A denoiser behind the `StructureLanguageModel` interface; subclasses say what it reads.
+
+    Parameters
+    ----------
+    network : Module
+        With ``config.vocabulary``.
+    device : str
+    """
+
+    #: By name, the ways to fill in tokens; the first is what is meant by none.
+    orders: dict[str, Callable[..., tuple[torch.Tensor, torch.Tensor]]] = ORDERS
+
+    def __init__(self, network: nn.Module, device: str = "cpu") -> None:
+        self.network = network.to(device).eval()
+        self.device = torch.device(device)
+        self.vocabulary = network.config.vocabulary
+
+    @abstractmethod
+    def read(
+        self, sequence: str, condition: object = None, *, hidden: bool = False
+    ) -> Callable[[int], Denoiser]:
+        """The denoiser of so many rows of a sequence, whose letters it does not see if `hidden`."""
+
+    @torch.inference_mode()
+    def sample(
+        self,
+        sequence: str,
+        frames: Sequence[int],
+        *,
+        seed: int,
+        known: np.ndarray | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        steps: int | None = None,
+        order: str | None = None,
+        guidance: float = 0.0,
+        condition: object = None,
+    ) -> TokenSamples:
+        """See `StructureLanguageModel.sample`; `order` is one of `orders`."""
+        temperature = self.temperature if temperature is None else temperature
+        top_p = self.top_p if top_p is None else top_p
+        check_sampling(temperature, top_p, steps, guidance)
+        self.check_options(steps, order, guidance)
+        length = _length(sequence)
+        told = self.read(sequence, condition)
+        blind = self.read(sequence, hidden=True) if guidance else None
+        known = known_tokens(known, len(frames), length, self.vocabulary)
+        fill = self.orders[order or next(iter(self.orders))]
+
+        def compute(given: np.ndarray, uniforms: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+            guide = None
+            if blind is not None:
+                away = blind(len(given))
+                guide = functools.partial(guided, denoise=away, guidance=guidance)
+            return fill(
+                told(len(given)),
+                torch.as_tensor(given, device=self.device),
+                torch.as_tensor(uniforms, device=self.device),
+                self.vocabulary,
+                steps or DEFAULT_STEPS,
+                temperature,
+                top_p,
+                guide,
+            )
+
+        size = self.frames_together(length)
+        return TokenSamples(*sample_frames(compute, frames, known, size, seed))
+
+    def check_options(self, steps: int | None, order: str | None, guidance: float) -> None:
+        if order is not None and order not in self.orders:
+            raise ValueError(f"order is {order!r}; choose one of {', '.join(self.orders)}")
+        super().check_options(steps, order, guidance)
+
+    def frames_together(self, length: int) -> int:
+        """A function of the length alone (about 2,048 positions)."""
+        return int(min(32, max(1, 2048 // length)))
+
+    def log_prob(
+        self,
+        tokens: np.ndarray,
+        sequence: str,
+        draws: int = 16,
+        seed: int = 0,
+        condition: object = None,
+    ) -> np.ndarray:
+        """Lower bound of log p(z|c), a Monte Carlo mean over `draws` stratified masked counts."""
+        return self.log_prob_and_error(tokens, sequence, draws, seed, condition)[0]
+
+    @torch.inference_mode()
+    def log_prob_and_error(
+        self,
+        tokens: np.ndarray,
+        sequence: str,
+        draws: int = 16,
+        seed: int = 0,
+        condition: object = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The bound and its standard error, from the differences of neighbouring strata.
+
+        Strata differ in their means, which a plain standard deviation would count as noise.
+        """
+        check_integer("draws", draws, 2, "maskings of the bound")
+        length = _length(sequence)
+        told = self.read(sequence, condition)
+        tokens = np.atleast_2d(tokens)
+        size = self.frames_together(length)
+        bounds = np.empty((draws, len(tokens)))
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            for start in range(0, len(tokens), size):
+                rows = slice(start, start + size)
+                given = torch.as_tensor(tokens[rows], dtype=torch.long, device=self.device)
+                present = torch.ones_like(given, dtype=torch.bool)
+                timed = told(len(given))
+
+                def denoise(tokens: torch.Tensor, where: torch.Tensor, timed: Denoiser = timed):
+                    return timed(tokens, where, where.double().mean(1))
+
+                for number in range(draws):
+                    share = (number + torch.rand(len(given), device=self.device)) / draws
+                    loss = negative_bound(denoise, given, present, share, self.vocabulary)
+                    bounds[number, rows] = -loss.double().cpu().numpy()
+        variance = (np.diff(bounds, axis=0) ** 2).mean(0) / 2
+        return bounds.mean(0), np.sqrt(variance / draws)
+
+
+def _length(sequence: str) -> int:
+    return sum(map(len, parse_sequence(sequence)))

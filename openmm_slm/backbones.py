@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .language.condition import SequenceCondition
 from .language.interface import StructureLanguageModel
 from .masking import masked_residues
 from .normal_modes import ElasticNetwork, displace
@@ -46,6 +47,21 @@ class Backbones:
     atom14: np.ndarray
     report: Report
 
+    def rows(self, which: np.ndarray) -> Backbones:
+        """Some of the frames."""
+        report = {name: values[which] for name, values in self.report.items()}
+        return Backbones(self.tokens[which], self.log_prob[which], self.atom14[which], report)
+
+    def followed_by(self, other: Backbones) -> Backbones:
+        """These frames and then others."""
+        report = {name: np.append(each, other.report[name]) for name, each in self.report.items()}
+        return Backbones(
+            np.concatenate([self.tokens, other.tokens]),
+            np.concatenate([self.log_prob, other.log_prob]),
+            np.concatenate([self.atom14, other.atom14]),
+            report,
+        )
+
 
 class BackboneSampler:
     """Draws frames of one run.
@@ -58,6 +74,8 @@ class BackboneSampler:
         With a seed.
     template : Template, optional
         What `settings.noise` or `settings.resample` speaks of.
+    condition : SequenceCondition, optional
+        What the language model is told beside the sequence.
     """
 
     def __init__(
@@ -66,9 +84,11 @@ class BackboneSampler:
         language_model: StructureLanguageModel,
         settings: SamplingSettings,
         template: Template | None = None,
+        condition: SequenceCondition | None = None,
     ) -> None:
         self.tokenizer, self.language_model = tokenizer, language_model
         self.settings, self.template = settings, template
+        self._told = {} if condition is None else {"condition": condition}
         self.letters, self.chain, self.index = sequence_layout(tuple(settings.sequence.split(":")))
         self.sequence = settings.sequence.replace(":", "")
         self.chain_break = np.diff(self.chain, prepend=-1) != 0
@@ -77,13 +97,27 @@ class BackboneSampler:
         if template is not None:
             self.tokens = tokenizer.encode_backbone(template.backbone, template.known, self.index)
         self._network = lru_cache(maxsize=2)(self._measure)
+        self._first: Backbones | None = None
         if template is not None and settings.resample is not None:
             named = np.isin(np.arange(len(self.chain)), settings.resample)
             #: bool [T, L]: sampled, with frames and atoms of all others held.
             self.sampled = named | ~template.known
 
+    def begin(self, number: int) -> Backbones:
+        """The first so many frames, which `draw` does not draw again."""
+        self._first = self._draw(np.arange(number))
+        return self._first
+
     def draw(self, frames: np.ndarray) -> Backbones:
-        """Frames of these numbers; each depends on the seed and its own number alone."""
+        """Frames of these numbers, rising; each depends on the seed and its own number alone."""
+        there = 0 if self._first is None else len(self._first.tokens)
+        kept, fresh = frames[frames < there], frames[frames >= there]
+        if not len(kept):
+            return self._draw(fresh)
+        first = self._first.rows(kept)
+        return first.followed_by(self._draw(fresh)) if len(fresh) else first
+
+    def _draw(self, frames: np.ndarray) -> Backbones:
         if self.template is None:
             drawn = self._sample(frames)
             backbone, lddt = self._decode(drawn.tokens)
@@ -122,6 +156,7 @@ class BackboneSampler:
             steps=s.steps,
             order=s.order,
             guidance=s.guidance,
+            **self._told,
         )
 
     def _decode(self, tokens: np.ndarray, *start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -192,6 +227,8 @@ class BackboneSampler:
         atom14[:, :, :4] = backbone
         report = {"predicted_lddt": lddt.mean(1), "projection_moved_nm": moved}
         if self.settings.log_prob == "bound":
-            log_prob, error = self.language_model.log_prob_and_error(tokens, self.settings.sequence)
+            log_prob, error = self.language_model.log_prob_and_error(
+                tokens, self.settings.sequence, **self._told
+            )
             report = {"log_prob_error_nats": error, **report}
         return Backbones(tokens, log_prob, atom14, report)

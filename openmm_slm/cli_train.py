@@ -62,6 +62,7 @@ def train_tokenizer_command(config, data, output, time_limit, threads, **options
     type=click.Choice(["diffusion", "t5", "gpt"]),
     help="[that of CONFIG, else of --init-from, else diffusion]",
 )
+@click.option("--embeddings", type=directory, help="Made by `openmm-slm embed`: the condition.")
 @report_errors
 def train_lm_command(config, data, tokens, output, time_limit, threads, **options):
     """Stage 2: a language model of tokens, with the settings of CONFIG (JSON)."""
@@ -109,6 +110,31 @@ def tokenize(data, model, output, sample, device, threads):
     prepare_cpu(threads)
     where = find_part(model, "tokenizer")
     encode(data, where, output, device=find_device(device), sample=sample)
+
+
+@click.command()
+@click.option("--data", type=directory, required=True, help="Shard directory.")
+@click.option("--model", help="esmc_300m, esmc_600m, esm3, or a file or folder of weights.")
+@click.option("--arrays", type=directory, help="Your own: <entry id>.npy of shape [L, D].")
+@click.option("--name", help="What your own arrays are; goes into the models trained with them.")
+@click.option("-o", "--output", type=new, required=True)
+@device_option
+@threads_option
+@report_errors
+def embed(data, model, arrays, name, output, device, threads):
+    """Embed every entry of a shard directory, as a condition of language models."""
+    from .embedding import Embedder
+    from .models.registry import find_device
+    from .training.embeddings import embed_arrays, embed_shards
+
+    if (model is None) == (arrays is None) or (arrays is None) != (name is None):
+        raise ValueError("give either --model, or --arrays and --name")
+    if arrays is not None:
+        embed_arrays(data, output, arrays, name)
+        return
+    prepare_cpu(threads)
+    embedder = Embedder(model, find_device(device))
+    embed_shards(data, output, lambda row: embedder.embed(row["sequence"]), embedder.identity)
 
 
 def _tell(where: Path) -> None:

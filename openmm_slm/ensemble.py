@@ -17,6 +17,7 @@ from .allatom.completer import AtomCompleter
 from .allatom.disulfides import find_disulfides
 from .backbones import Backbones, BackboneSampler
 from .errors import require
+from .language.condition import SequenceCondition
 from .language.interface import StructureLanguageModel
 from .models.registry import (
     check_parts,
@@ -106,8 +107,8 @@ class EnsembleGenerator:
 
         `settings` are those of `generate_ensemble` from `template` to `drop_invalid`.
         """
-        chosen, template = self._begin(sequence, n, settings)
-        blocks = list(self._blocks(chosen, template, 0, progress))
+        run = self._begin(sequence, n, settings)
+        chosen, blocks = run[0], list(self._blocks(*run, 0, progress))
         report = {key: np.concatenate([b.report[key] for b in blocks]) for key in blocks[0].report}
         valid = report["valid"]
         _warn(int((~valid).sum()), n, "EnsembleGenerator.sample(...).report says why")
@@ -141,11 +142,12 @@ class EnsembleGenerator:
         """
         if resume and settings.get("seed") is None and (Path(output) / "run.json").exists():
             settings["seed"] = read_run(output)["seed"]
-        chosen, template = self._begin(sequence, n, settings)
+        begun = self._begin(sequence, n, settings)
+        chosen = begun[0]
         machine = environment(str(self.language_model.device), openmm=bool(chosen.relax))
         run = {**asdict(chosen), "model": self.model, "environment": machine}
         with EnsembleWriter(output, run, resume) as writer:
-            for block in self._blocks(chosen, template, writer.done, progress):
+            for block in self._blocks(*begun, writer.done, progress):
                 keep = block.report["valid"] if chosen.drop_invalid else slice(None)
                 writer.add(block.trajectory, block.report, keep)
         _warn(writer.invalid, n, f"see {Path(output) / 'report.csv'}")
@@ -153,20 +155,28 @@ class EnsembleGenerator:
 
     def _begin(
         self, sequence: str, n: int, settings: dict
-    ) -> tuple[SamplingSettings, Template | None]:
-        """Settings, checked, with a seed; and the template, laid on the sequence."""
-        checked, template = check_settings(sequence, n, **settings)
+    ) -> tuple[SamplingSettings, Template | None, SequenceCondition | None]:
+        """Settings, checked, with a seed; template and condition, laid on the sequence."""
+        checked, template, condition = check_settings(sequence, n, **settings)
         self.language_model.check_options(checked.steps, checked.order, checked.guidance)
-        return checked.begun(self.language_model.frames_together(checked.length)), template
+        self.language_model.check_condition(condition, checked.sequence)
+        begun = checked.begun(self.language_model)
+        return begun, template, condition
 
     def _blocks(
-        self, settings: SamplingSettings, template: Template | None, first: int, progress: bool
+        self,
+        settings: SamplingSettings,
+        template: Template | None,
+        condition: SequenceCondition | None,
+        first: int,
+        progress: bool,
     ) -> Iterator[_Block]:
         """The pipeline, some frames at a time: tokens, backbones, all atoms, relaxed, judged."""
         n, size = settings.n, settings.batch_size
         if first >= n:
             return
-        sampler = BackboneSampler(self.tokenizer, self.language_model, settings, template)
+        parts = self.tokenizer, self.language_model
+        sampler = BackboneSampler(*parts, settings, template, condition)
         completer = self._completer(settings, template, sampler)
         bar = tqdm(total=n, initial=first, unit="frame", disable=not progress)
         with _relaxer(settings, completer) as relaxer, bar:
@@ -200,7 +210,9 @@ class EnsembleGenerator:
         if disulfides == "auto" and template is not None:
             disulfides = find_disulfides(template.atom14, sampler.sequence)
         several = disulfides == "auto" and settings.sequence.count("C") > 1
-        drawn = sampler.draw(np.arange(8 if several else 1))
+        # Where one frame is enough, those that the language model computes with it cost little.
+        together = self.language_model.frames_together(settings.length)
+        drawn = sampler.begin(8 if several else min(8, together))
         if settings.sidechains == "packer" and self.packer is None:
             self.packer = load_packer(device=str(self.language_model.device))
         return AtomCompleter(
@@ -242,12 +254,13 @@ def generate_ensemble(
     noise: float | None = None,
     rounds: int = 1,
     deform: object = None,
-    temperature: float = 1.0,
-    top_p: float = 1.0,
+    temperature: float | None = None,
+    top_p: float | None = None,
     steps: int | None = None,
     order: str | None = None,
     guidance: float = 0.0,
     log_prob: str = "path",
+    condition: object = None,
     sidechains: str | None = "packer",
     hydrogens: bool = True,
     ph: float = 7.0,
@@ -286,17 +299,22 @@ def generate_ensemble(
     resample : str or iterable of int
         Sample just these residues and leave all other atoms where they are: ``"H:95-102"``, an
         MDTraj selection, or rows of the sequence.
-    temperature, top_p : float
-        Sampling of the tokens: below 1, less diverse.
+    temperature, top_p : float, optional
+        Sampling of the tokens: below 1, less diverse. Default: the model's own, which is 1 but for
+        ESM3 as released.
     steps : int, optional
         Denoising steps of a masked diffusion model (default 25).
     order : str, optional
-        ``"ancestral"`` (default) or ``"confidence"``: likely tokens first, sharper.
+        ``"ancestral"`` (default) or ``"confidence"``: likely tokens first, sharper. ESM3 as
+        released also has ``"iterative"`` (its default) and ``"entropy"``.
     guidance : float
         Above 0, what the sequence says of the tokens counts for more (twice the time).
     log_prob : str
         What the report has: ``"path"``, of the choices made, or ``"bound"``, a lower bound of that
         of the tokens and its standard error.
+    condition : array [L, D], path or str, optional
+        What a model trained with a condition is told of each residue: an array, a ``.npy`` file,
+        or the name of an ESM model, whose embeddings are computed once (see `embedding`).
     seed : int, optional
         Frame i depends on (seed, i) alone; without one, a seed is drawn and logged.
     device : str
@@ -352,6 +370,7 @@ def generate_ensemble(
         "order": order,
         "guidance": guidance,
         "log_prob": log_prob,
+        "condition": condition,
         "seed": seed,
         "batch_size": batch_size,
         "project": project,

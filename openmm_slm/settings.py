@@ -11,7 +11,7 @@ from .allatom.completer import check_method
 from .allatom.disulfides import parse_disulfides
 from .allatom.topology import check_ph
 from .errors import SLMError
-from .language.interface import check_integer, check_sampling
+from .language.interface import StructureLanguageModel, check_integer, check_sampling
 from .relaxation.settings import RelaxationSettings
 from .sequence import parse_sequence
 
@@ -25,8 +25,9 @@ NOISE, DEFORM = 0.05, 0.1  # share of tokens, nm: of a template for which nothin
 class SamplingSettings:
     """What decides an ensemble; each setting is checked when the object is made.
 
-    The names are those of `generate_ensemble`, and of ``run.json``. Of a template it keeps where it
-    was read and a checksum (`Template.identity`), and `resample` as rows of the sequence.
+    The names are those of `generate_ensemble`, and of ``run.json``. Of template and condition it
+    keeps where they were read and a checksum (their `identity`), and `resample` as rows of the
+    sequence.
 
     Raises
     ------
@@ -36,12 +37,13 @@ class SamplingSettings:
 
     sequence: str
     n: int
-    temperature: float = 1.0
-    top_p: float = 1.0
+    temperature: float | None = None
+    top_p: float | None = None
     steps: int | None = None
     order: str | None = None
     guidance: float = 0.0
     log_prob: str = "path"
+    condition: dict | None = None
     template: dict | None = None
     noise: float | None = None
     resample: list | None = None
@@ -146,10 +148,11 @@ class SamplingSettings:
         """Residues."""
         return len(self.sequence.replace(":", ""))
 
-    def begun(self, frames_together: int = 1) -> SamplingSettings:
-        """The same with a seed (drawn and logged if none was given) and a batch size.
+    def begun(self, model: StructureLanguageModel) -> SamplingSettings:
+        """The same with a seed (drawn and logged if none was given) and what the model decides.
 
-        The default batch size is a multiple of `frames_together`.
+        That is temperature and top_p where none is given, and a batch size, by default a multiple
+        of the frames that it computes together.
         """
         if self.length > TRAINED_LENGTH:
             logger.warning(
@@ -167,5 +170,12 @@ class SamplingSettings:
         if seed is None:
             seed = secrets.randbits(32)
             logger.info("seed %d", seed)
-        size = max(1, min(128, 16384 // self.length) // frames_together) * frames_together
-        return replace(self, seed=int(seed), batch_size=self.batch_size or size)
+        together = model.frames_together(self.length)
+        size = max(1, min(128, 16384 // self.length) // together) * together
+        return replace(
+            self,
+            seed=int(seed),
+            batch_size=self.batch_size or size,
+            temperature=model.temperature if self.temperature is None else self.temperature,
+            top_p=model.top_p if self.top_p is None else self.top_p,
+        )

@@ -6,14 +6,16 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .comparison.alignment import align
+from .embedding import condition_of
 from .errors import StructureError
 from .geometry import backbone_torsions
+from .language.condition import SequenceCondition
 from .sequence import parse_sequence
 from .settings import SamplingSettings
 from .structure import ProteinStructure, backbone_trajectory, load_structure
@@ -228,19 +230,24 @@ def check_settings(
     *,
     template: object = None,
     resample: object = None,
+    condition: object = None,
     **settings: object,
-) -> tuple[SamplingSettings, Template | None]:
-    """Settings of a run from what a user gives, with the template laid on the sequence.
+) -> tuple[SamplingSettings, Template | None, SequenceCondition | None]:
+    """Settings of a run from what a user gives, with template and condition laid on the sequence.
 
     Raises
     ------
     ValueError
-        See `SamplingSettings` and `Template`.
+        See `SamplingSettings`, `Template` and `condition_of`.
     """
-    if template is None:
-        return SamplingSettings(sequence, n, resample=resample, **settings), None
     chains = ":".join(parse_sequence(sequence))
-    laid = Template.of(template, chains)
-    rows = None if resample is None else np.flatnonzero(laid.select(resample)).tolist()
-    identity = laid.identity(template)
-    return SamplingSettings(chains, n, template=identity, resample=rows, **settings), laid
+    laid = told = None
+    if template is not None:
+        laid = Template.of(template, chains)
+        settings["template"] = laid.identity(template)
+        resample = None if resample is None else np.flatnonzero(laid.select(resample)).tolist()
+    checked = SamplingSettings(chains, n, resample=resample, **settings)
+    if condition is not None:  # last: it may take a large model's time
+        told = condition_of(condition, chains)
+        checked = replace(checked, condition=told.identity())
+    return checked, laid, told

@@ -15,10 +15,11 @@ import numpy as np
 import torch
 
 from .causal import sum_of_nats
+from .condition_input import condition_tensor
 from .frame_batches import known_tokens, sample_frames
 from .interface import StructureLanguageModel, TokenSamples, check_sampling
 from .sampling import draw, token_probabilities
-from .trunk import condition_tensor, sequence_tensors
+from .trunk import sequence_tensors
 
 if TYPE_CHECKING:
     from . import gpt, t5

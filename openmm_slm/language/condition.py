@@ -1,9 +1,8 @@
 """What a language model may be told of a sequence beside its letters: numbers per residue.
 
 The condition of a sequence of L residues is an array [L, D], whatever the user computed: embeddings
-of a large protein language model, secondary structure, chemical shifts. A network made with
-``condition: D`` adds a linear map of it, which starts at zero, to its embedded amino acids: a new
-one and one that goes on from a model without condition begin as if there were none.
+of a large protein language model, secondary structure, chemical shifts. What a network makes of it
+is in `condition_input`.
 """
 
 from __future__ import annotations
@@ -14,11 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-import torch.nn as nn
 
 from ..errors import SLMError
-from ..sequence import parse_sequence
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +66,7 @@ class SequenceCondition:
         return made
 
     def _check(self, sequence: str) -> None:
-        length = sum(map(len, parse_sequence(sequence)))
+        length = residues(sequence)
         shape, where = self.values.shape, f"condition {self.source or ''}".strip()
         if len(shape) != 2 or shape[0] != length or not shape[1]:
             raise SLMError(
@@ -91,6 +87,11 @@ class SequenceCondition:
         }
 
 
+def residues(sequence: str) -> int:
+    """How many letters, X among them, a sequence has."""
+    return len("".join(sequence.split()).replace(":", ""))
+
+
 def fitting_condition(
     given: object, sequence: str, size: int | None, trained_on: str | None
 ) -> np.ndarray | None:
@@ -108,7 +109,7 @@ def fitting_condition(
     """
     if given is None and size is None:
         return None
-    length = sum(map(len, parse_sequence(sequence)))
+    length = residues(sequence)
     named = f" of {trained_on}" if trained_on else ""
     if given is None:
         raise SLMError(
@@ -128,34 +129,3 @@ def fitting_condition(
             f"condition is of {made.embeddings}, this model was trained with that of {trained_on}"
         )
     return made.values
-
-
-class ConditionInput(nn.Sequential):
-    """Condition [B, L, D] -> what is added to the embedded amino acids [B, L, W]; zero at first.
-
-    Rows that are NaN (padding, or a sequence that is hidden) add nothing.
-    """
-
-    def __init__(self, size: int, width: int) -> None:
-        super().__init__(nn.LayerNorm(size), nn.Linear(size, width))
-        nn.init.zeros_(self[-1].weight)
-        nn.init.zeros_(self[-1].bias)
-
-    def forward(self, condition: torch.Tensor) -> torch.Tensor:
-        known = condition.isfinite().all(-1, keepdim=True)
-        return super().forward(condition.float().where(known, 0.0)) * known
-
-
-def condition_input(size: int | None, width: int) -> ConditionInput | None:
-    """The layer of a network with `size` numbers a residue, if it has any.
-
-    Raises
-    ------
-    SLMError
-        Not a number from 1 on.
-    """
-    if size is None:
-        return None
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        raise SLMError(f"model.condition is {size!r}; give the numbers of each residue, 1 or more")
-    return ConditionInput(size, width)

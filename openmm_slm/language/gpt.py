@@ -22,7 +22,7 @@ import torch.nn as nn
 
 from ..layers import Block, attention, rotary_angles
 from .causal import Cache, attend, causal_bias, init_known, previous_tokens, sum_of_nats
-from .condition import condition_input
+from .condition_input import condition_input
 from .trunk import padding_bias
 
 
@@ -35,7 +35,7 @@ class GPTConfig:
     layers: int = 8
     heads: int = 6
     use_sequence: bool = True
-    condition: int | None = None  # numbers of each residue (see `condition`), if any
+    condition: int | None = None  # numbers of each residue (see `condition`)
 
 
 @dataclass

@@ -18,9 +18,10 @@ import torch.nn as nn
 
 from ..layers import Block, rotary_angles
 from .bound import negative_bound
+from .condition_input import condition_tensor
 from .masked_model import MaskedModel
 from .sampling import Denoiser
-from .trunk import SequenceTrunk, TrunkConfig, condition_tensor, padding_bias, sequence_tensors
+from .trunk import SequenceTrunk, TrunkConfig, padding_bias, sequence_tensors
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn as nn
 
 from ..layers import Block, rotary_angles
 from ..sequence import parse_sequence, sequence_layout
-from .condition import condition_input
+from .condition_input import condition_input
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class TrunkConfig:
     heads: int = 5
     pair: int = 16
     use_sequence: bool = True
-    condition: int | None = None  # numbers of each residue (see `condition`), if any
+    condition: int | None = None  # numbers of each residue (see `condition`)
 
 
 class SequenceTrunk(nn.Module):
@@ -102,8 +101,3 @@ def sequence_tensors(
         for values in sequence_layout(parse_sequence(sequence))
     )
     return amino_acids, torch.ones_like(index, dtype=torch.bool), index
-
-
-def condition_tensor(values: np.ndarray | None, device: torch.device) -> torch.Tensor | None:
-    """[1, L, D] of a condition [L, D], if there is one."""
-    return None if values is None else torch.as_tensor(values, device=device).unsqueeze(0)

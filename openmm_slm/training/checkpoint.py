@@ -109,12 +109,17 @@ def compare_settings(path: Path, before: dict, now: dict) -> None:
     Raises
     ------
     ModelError
-        The run was on the tokens of another tokenizer.
+        The run was on the tokens of another tokenizer, or with other embeddings.
     """
     if "tokens" in before and before["tokens"] != now.get("tokens"):
         raise ModelError(
             f"{path}: trained on the tokens of tokenizer {before['tokens']['tokenizer']}; resume "
             "with those, or start anew"
+        )
+    if "embeddings" in before and before["embeddings"] != now.get("embeddings"):
+        raise ModelError(
+            f"{path}: trained with embeddings of {before['embeddings']['embeddings']}; resume with "
+            "those, or start anew"
         )
     changed = [
         f"{section}.{name}: {old!r} -> {new!r}"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 import torch.nn as nn
 
+from ..errors import SLMError
 from ..language.autoregressive import token_nats
 from ..language.gpt import GPT
 from ..language.masked_diffusion import MaskedDiffusion
@@ -16,6 +17,24 @@ from ..language.t5 import T5
 Terms = dict[str, tuple[torch.Tensor, torch.Tensor]]
 
 
+def given_condition(network: nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor | None:
+    """The batch's condition [B, L, D], if the network has one.
+
+    Raises
+    ------
+    SLMError
+        One of the two has a condition and the other none, or one of another size.
+    """
+    condition, wanted = batch.get("condition"), network.config.condition
+    found = None if condition is None else condition.shape[-1]
+    if found != wanted:
+        raise SLMError(
+            f"the network has a condition of {wanted} numbers a residue, the data embeddings of "
+            f"{found}; give the embeddings it is trained with (--embeddings), or leave them out"
+        )
+    return condition
+
+
 def diffusion_bound(
     model: MaskedDiffusion, batch: dict[str, torch.Tensor], maskings: int, infilling: float = 0
 ) -> torch.Tensor:
@@ -23,7 +42,9 @@ def diffusion_bound(
 
     A share `infilling` of them (an expectation) masks the batch's spans instead.
     """
-    condition = model.condition(batch["amino_acids"], batch["mask"], batch["index"])
+    condition = model.condition(
+        batch["amino_acids"], batch["mask"], batch["index"], given_condition(model, batch)
+    )
     tokens = batch["tokens"].repeat_interleave(maskings, 0)
     rows = len(tokens)
     # Stratified over all rows, and each chain's maskings over the whole of [0, 1].
@@ -58,10 +79,11 @@ def autoregressive_terms(
     if infilling:
         infilled = torch.rand(len(tokens), 1, device=tokens.device) < infilling
         known = torch.where(infilled & ~batch["spans"], tokens, known)
-    memory = network.read(batch["amino_acids"], mask, batch["index"], known)
+    condition = given_condition(network, batch)
+    memory = network.read(batch["amino_acids"], mask, batch["index"], known, condition)
     counted = (tokens >= 0) & (known < 0)
     terms = {"token": (token_nats(network, memory, tokens, counted), counted.sum(1))}
-    if isinstance(network, GPT) and network.config.use_sequence:
+    if isinstance(network, GPT) and network.config.use_sequence and condition is None:
         counted = mask & (batch["amino_acids"] < 20)
         if infilled is not None:
             counted = counted & ~infilled

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import torch.nn as nn
 
+from .embeddings import EmbeddingStore
 from .language_losses import TERMS
 from .shards import ShardDataset
 from .token_batches import read_tokens
@@ -37,6 +38,7 @@ def nats_of_entries(
     tokens: Tokens,
     numbers: Sequence[int],
     maskings: int = 8,
+    embeddings: EmbeddingStore | None = None,
 ) -> dict[str, np.ndarray]:
     """Nats per token, and per amino acid from families that predict them, of entries.
 
@@ -52,7 +54,7 @@ def nats_of_entries(
         torch.manual_seed(0)
         for start in range(0, len(numbers), 8):
             chosen = numbers[start : start + 8]
-            batch = read_tokens(dataset, tokens, chosen)
+            batch = read_tokens(dataset, tokens, chosen, embeddings)
             batch = {k: torch.as_tensor(v, device=device) for k, v in batch.items()}
             terms = TERMS[network.kind](network, batch, maskings, 0.0)
             for name, (nats, count) in terms.items():

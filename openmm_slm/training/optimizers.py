@@ -49,7 +49,7 @@ def make_optimizers(
     return [muon, torch.optim.AdamW(rest, **adamw)]
 
 
-_OUTSIDE = ("amino_acid", "offset", "relative", "token", "distogram", "head.")
+_OUTSIDE = ("amino_acid", "condition", "offset", "relative", "token", "distogram", "head.")
 
 
 def _embeds(name: str) -> bool:

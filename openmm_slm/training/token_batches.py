@@ -8,6 +8,7 @@ import numpy as np
 
 from ..masking import masked_residues
 from .batches import ClusterSampler, pad_entries, pad_tokens
+from .embeddings import EmbeddingStore
 from .shards import ShardDataset
 from .tokens import TokenStore
 
@@ -19,13 +20,14 @@ def language_model_batch(
     seed: int,
     step: int,
     no_sequence: float = 0.0,
+    embeddings: EmbeddingStore | None = None,
 ) -> dict[str, np.ndarray]:
     """Whole chains of similar length, about `residues` padded residues.
 
     A pool of chains is cut by length into batches and one of them is taken: every chain of the
     pool is equally likely. Tokens come from any of the `stores` (the mode of the posterior, draws
-    from it), and a share `no_sequence` of the chains has its sequence hidden. ``spans`` bool
-    [B, L] are residues that a template would have sampled.
+    from it), and a share `no_sequence` of the chains has its sequence hidden, with what its
+    `embeddings` say. ``spans`` bool [B, L] are residues that a template would have sampled.
     """
     rng = np.random.default_rng([seed, step])
     pool = [sampler.number(rng) for _ in range(64)]
@@ -37,8 +39,11 @@ def language_model_batch(
             batches.append([])
         batches[-1].append(number)
     numbers = batches[rng.integers(len(batches))]
-    batch = read_tokens(sampler.dataset, stores[rng.integers(len(stores))], numbers)
-    batch["amino_acids"][rng.random(len(numbers)) < no_sequence] = 20
+    batch = read_tokens(sampler.dataset, stores[rng.integers(len(stores))], numbers, embeddings)
+    hidden = rng.random(len(numbers)) < no_sequence
+    batch["amino_acids"][hidden] = 20
+    if embeddings is not None:
+        batch["condition"][hidden] = np.nan
     batch["spans"] = np.zeros_like(batch["mask"])
     for row, number in enumerate(numbers):
         entry = sampler.dataset[number]
@@ -49,9 +54,15 @@ def language_model_batch(
 
 
 def read_tokens(
-    dataset: ShardDataset, store: TokenStore, numbers: list[int]
+    dataset: ShardDataset,
+    store: TokenStore,
+    numbers: list[int],
+    embeddings: EmbeddingStore | None = None,
 ) -> dict[str, np.ndarray]:
-    """Padded batch of the entries `numbers`: tokens (-1 absent), mask, index, amino_acids."""
+    """Padded batch of the entries `numbers`: tokens (-1 absent), mask, index, amino_acids.
+
+    With `embeddings` also ``condition`` float16 [B, L, D], NaN at padding.
+    """
     batch = pad_entries([dataset[number] for number in numbers])
     del batch["backbone"]
     batch["tokens"] = pad_tokens(
@@ -60,4 +71,10 @@ def read_tokens(
     # Residues without coordinates are in the sequence all the same.
     for row, number in enumerate(numbers):
         batch["mask"][row, : dataset.lengths[number]] = True
+    if embeddings is not None:
+        shape = (*batch["mask"].shape, embeddings.size)
+        batch["condition"] = np.full(shape, np.nan, np.float16)
+        for row, number in enumerate(numbers):
+            values = embeddings.read(dataset.rows[number])
+            batch["condition"][row, : len(values)] = values
     return batch

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable
 from dataclasses import asdict
@@ -14,14 +13,16 @@ import torch.nn as nn
 from ..configuration import build, check_names, merge
 from ..errors import SLMError
 from ..language.families import FAMILIES, family_of
-from ..models.storage import load_module, load_network, read_config, save_module
+from ..models.storage import read_config, save_module
 from .batches import ClusterSampler
+from .embeddings import EmbeddingStore
 from .language_losses import TERMS
 from .language_nats import entries_of_clusters, mean_and_error, nats_of_entries
 from .loop import LoopConfig, Trainer
 from .shards import ShardDataset
 from .token_batches import language_model_batch
 from .tokens import TokenStore
+from .warm_start import starting_network
 
 DATA = {
     "residues": 2048,
@@ -35,14 +36,13 @@ DATA = {
     "sequence_weight": 1.0,  # of the nats per amino acid beside those per token, for gpt
 }
 
-logger = logging.getLogger(__name__)
-
 
 def nats_of_split(
     data: str | os.PathLike,
     tokens: str | os.PathLike,
     split: str,
     clusters: int | None = None,
+    embeddings: EmbeddingStore | None = None,
 ) -> Callable[[nn.Module], dict[str, float]]:
     """Evaluation of a network: nats per token of a split, weighted by cluster (one seed)."""
     dataset = ShardDataset(data, split, ("backbone", "heavy", "shard"))
@@ -50,47 +50,12 @@ def nats_of_split(
     numbers = entries_of_clusters(dataset, clusters)
 
     def evaluate(network: nn.Module) -> dict[str, float]:
-        nats = nats_of_entries(network, dataset, store, numbers)
+        nats = nats_of_entries(network, dataset, store, numbers, embeddings=embeddings)
         mean, error = mean_and_error(nats.pop("token"))
         others = {f"nats_per_{name}": mean_and_error(values)[0] for name, values in nats.items()}
         return {"nats_per_token": mean, "standard_error": error, **others}
 
     return evaluate
-
-
-def starting_network(
-    family: str, sizes: dict, vocabulary: int, init_from: str | os.PathLike | None
-) -> nn.Module:
-    """A network of a family: new, as it was saved, or new with the weights of another family.
-
-    Of a network of another family, the weights are taken whose names and shapes agree (the
-    trunk).
-
-    Raises
-    ------
-    SLMError
-        None of the trunk agree.
-    """
-    network = FAMILIES[family].network
-    if init_from is not None and read_config(init_from).get("kind") == network.kind:
-        return load_module(init_from, network)
-    model = network(build(network.config_class, {"vocabulary": vocabulary, **sizes}, "model"))
-    if init_from is not None:
-        own = model.state_dict()
-        _, state = load_network(init_from)
-        state = {k: v for k, v in state.items() if k in own and v.shape == own[k].shape}
-        if not any(name.startswith("trunk.") for name in state):
-            raise SLMError(
-                f"{init_from}: no weight of its trunk has the shape of this {family} model's; "
-                "give the model section the sizes of that model, or leave --init-from out"
-            )
-        model.load_state_dict(state, strict=False)
-        taken, total = (sum(v.numel() for v in s.values()) for s in (state, own))
-        logger.info(
-            "%d of %d arrays (%.2f of %.2f M numbers) start as those of %s",
-            len(state), len(own), taken / 1e6, total / 1e6, init_from,
-        )  # fmt: skip
-    return model
 
 
 def train_language_model(
@@ -105,6 +70,7 @@ def train_language_model(
     init_from: str | os.PathLike | None = None,
     decay: int | None = None,
     family: str | None = None,
+    embeddings: str | os.PathLike | None = None,
     progress: bool = True,
 ) -> Path:
     """Train a language model on tokens.
@@ -120,6 +86,8 @@ def train_language_model(
         As `train_tokenizer`; `init_from` may be of another family (see `starting_network`).
     family : str, optional
         Instead of the config's. Named by neither, it is that of `init_from`, else ``"diffusion"``.
+    embeddings : path, optional
+        Of the data, as a condition (``model.condition``, their size); see `embeddings`.
 
     Returns
     -------
@@ -136,8 +104,10 @@ def train_language_model(
         family = family_of(kind) or "diffusion"
     if family not in FAMILIES:
         raise SLMError(f"family is {family!r}; choose one of {', '.join(FAMILIES)}")
+    told = None if embeddings is None else EmbeddingStore(embeddings, data)
     torch.manual_seed(loop.seed)
     model = starting_network(family, config.get("model", {}), store.vocabulary, init_from)
+    _check_embeddings(model, told, init_from)
     if model.config.vocabulary != store.vocabulary:
         raise SLMError(
             f"the model has a vocabulary of {model.config.vocabulary}, {tokens} of "
@@ -163,27 +133,57 @@ def train_language_model(
         return value, {"residues": (batch["tokens"] >= 0).sum(), **logged}
 
     try:
-        validate = nats_of_split(data, tokens, "val", clusters=64)
+        validate = nats_of_split(data, tokens, "val", clusters=64, embeddings=told)
     except ValueError:  # a user's own data may have no validation split
         validate = None
 
     def export(trained: nn.Module, where: Path) -> None:
-        save_module(where, trained, tokenizer=store.tokenizer, no_sequence=options["no_sequence"])
+        named = {} if told is None else {"embeddings": told.embeddings}
+        save_module(
+            where,
+            trained,
+            tokenizer=store.tokenizer,
+            no_sequence=options["no_sequence"],
+            **named,
+        )
 
     trainer = Trainer(
         model,
         loss,
         lambda step: language_model_batch(
-            sampler, stores, options["residues"], loop.seed, step, options["no_sequence"]
+            sampler, stores, options["residues"], loop.seed, step, options["no_sequence"], told
         ),
         validate,
         export,
         directory,
         loop,
         device,
-        {"model": asdict(model.config), "data": options, "tokens": {"tokenizer": store.tokenizer}},
+        {
+            "model": asdict(model.config),
+            "data": options,
+            "tokens": {"tokenizer": store.tokenizer},
+            "embeddings": {"embeddings": told and told.embeddings},
+        },
     )
     if resume:
         trainer.load_checkpoint()
     trainer.run(time_limit, decay, progress)
     return Path(directory) / ("decayed" if decay else "model")
+
+
+def _check_embeddings(
+    model: nn.Module, told: EmbeddingStore | None, init_from: str | os.PathLike | None
+) -> None:
+    """Raise SLMError unless the embeddings are those that the model needs, or goes on with."""
+    size, found = model.config.condition, told and told.size
+    if size != found:
+        raise SLMError(
+            f"model.condition is {size}, the embeddings have {found} numbers a residue; "
+            + ("give --embeddings" if told is None else f"set model.condition to {found}")
+        )
+    before = None if init_from is None else read_config(init_from).get("embeddings")
+    if before and told and before != told.embeddings:
+        raise SLMError(
+            f"{init_from} was trained with embeddings of {before}, {told.directory} has those of "
+            f"{told.embeddings}; give the former, or start anew"
+        )

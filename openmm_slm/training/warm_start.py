@@ -1,0 +1,67 @@
+"""The network that a language model's training begins with: new, or what another has learned."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import replace
+
+import torch.nn as nn
+
+from ..configuration import build
+from ..errors import SLMError
+from ..language.families import FAMILIES
+from ..models.storage import load_module, load_network, read_config
+
+logger = logging.getLogger(__name__)
+
+
+def starting_network(
+    family: str, sizes: dict, vocabulary: int, init_from: str | os.PathLike | None
+) -> nn.Module:
+    """A network of a family: new, as it was saved, or new with the weights of another family.
+
+    One saved without condition gets one if `sizes` has it, and says what it said before until that
+    is trained. Of a network of another family, the weights are taken whose names and shapes agree
+    (the trunk).
+
+    Raises
+    ------
+    SLMError
+        None of the trunk agree; or it was saved with another condition.
+    """
+    network = FAMILIES[family].network
+    if init_from is not None and read_config(init_from).get("kind") == network.kind:
+        return _with_condition(load_module(init_from, network), sizes.get("condition"), init_from)
+    model = network(build(network.config_class, {"vocabulary": vocabulary, **sizes}, "model"))
+    if init_from is not None:
+        own = model.state_dict()
+        _, state = load_network(init_from)
+        state = {k: v for k, v in state.items() if k in own and v.shape == own[k].shape}
+        if not any(name.startswith("trunk.") for name in state):
+            raise SLMError(
+                f"{init_from}: no weight of its trunk has the shape of this {family} model's; "
+                "give the model section the sizes of that model, or leave --init-from out"
+            )
+        model.load_state_dict(state, strict=False)
+        taken, total = (sum(v.numel() for v in s.values()) for s in (state, own))
+        logger.info(
+            "%d of %d arrays (%.2f of %.2f M numbers) start as those of %s",
+            len(state), len(own), taken / 1e6, total / 1e6, init_from,
+        )  # fmt: skip
+    return model
+
+
+def _with_condition(model: nn.Module, size: int | None, init_from: str | os.PathLike) -> nn.Module:
+    """A saved network, with a condition of `size` numbers a residue added if it has none."""
+    had = getattr(model.config, "condition", None)
+    if size in (None, had):
+        return model
+    if had is not None:
+        raise SLMError(
+            f"{init_from}: trained with a condition of {had} numbers a residue, the config has "
+            f"model.condition {size}; give that, or start anew"
+        )
+    made = type(model)(replace(model.config, condition=size))
+    made.load_state_dict(model.state_dict(), strict=False)
+    return made

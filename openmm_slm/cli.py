@@ -22,6 +22,7 @@ from .cli_common import (
 )
 from .cli_seed import seed
 from .cli_train import tokenize, train
+from .cli_weights import download, import_esm3_command
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -73,11 +74,13 @@ def _pairs(text: str) -> str | list[list[int]]:
 @click.option("--rounds", default=1, show_default=True, help="How often.")
 @click.option("--deform", type=float, help="Displaced along soft modes, nm [with noise: 0.1].")
 @click.option("--resample", help="Sample these alone: H:95-102, or an MDTraj selection.")
-@click.option("--temperature", default=1.0, show_default=True)
-@click.option("--top-p", default=1.0, show_default=True)
+@click.option("--temperature", type=float, help="Below 1: less diverse [the model's own: 1].")
+@click.option("--top-p", type=float, help="Share of the probability kept [the model's own: 1].")
 @click.option("--steps", type=int, help="Denoising steps, of masked diffusion [25].")
 @click.option(
-    "--order", type=click.Choice(["ancestral", "confidence"]), help="Of unmasking [ancestral]."
+    "--order",
+    type=click.Choice(["ancestral", "confidence", "iterative", "entropy"]),
+    help="Of unmasking [ancestral].",
 )
 @click.option("--guidance", default=0.0, show_default=True, help="Above 0: the sequence says more.")
 @click.option(
@@ -261,15 +264,21 @@ def models() -> None:
     """List, show and check models; put trained parts together."""
 
 
+for command in (download, import_esm3_command):
+    models.add_command(command)
+
+
 @models.command("list")
 def list_models():
     """Names that --model takes, and where they are."""
-    from .models.registry import registered_models, shipped_models
+    from .models.registry import BROUGHT, registered_models, shipped_models
 
     for name, path in shipped_models().items():
         click.echo(f"{name:20} {path}")
     for name, point in registered_models().items():
         click.echo(f"{name:20} {point.value}")
+    for name in BROUGHT:
+        click.echo(f"{name:20} (weights that you bring: see docs/{name}.md)")
 
 
 @models.command()

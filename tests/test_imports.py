@@ -31,10 +31,10 @@ LEVELS = [
     ("layers", "memory", "models.storage"),
     ("tokenizer", "language", "allatom", "relaxation", "comparison"),
     ("models", "settings", "output", "plots"),
-    ("templates", "backbones", "sampled"),
+    ("embedding", "templates", "backbones", "sampled"),
     ("ensemble", "completion", "relaxing", "training", "preparation", "seeding"),
     ("runs", "benchmarks", "checking"),
-    ("cli_common", "cli_train", "cli_benchmark", "cli_seed", "cli_check"),
+    ("cli_common", "cli_train", "cli_benchmark", "cli_seed", "cli_check", "cli_weights"),
     ("cli",),
     ("__main__", "testInstallation"),
 ]

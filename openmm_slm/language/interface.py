@@ -133,12 +133,12 @@ class StructureLanguageModel(ABC):
 
 
 def check_sampling(
-    temperature: float, top_p: float, steps: int | None, guidance: float = 0.0
+    temperature: float | None, top_p: float | None, steps: int | None, guidance: float = 0.0
 ) -> None:
-    """Raise ValueError for sampling settings out of range."""
-    if not temperature > 0:
+    """Raise ValueError for sampling settings out of range; None is the model's own."""
+    if temperature is not None and not temperature > 0:
         raise ValueError(f"temperature is {temperature}, it must be positive (1: as learned)")
-    if not 0 < top_p <= 1:
+    if top_p is not None and not 0 < top_p <= 1:
         raise ValueError(f"top_p is {top_p}, it must lie in (0, 1] (1 keeps every token)")
     if not 0 <= guidance < float("inf"):
         raise ValueError(f"guidance is {guidance}, it must be 0 (none) or positive")

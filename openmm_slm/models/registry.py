@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ModelError
+from .esm3_import import release_files
+from .esm3_weights import converted, find_esm3
 from .storage import load_module, read_config, tokenizer_fingerprint
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from ..tokenizer.interface import StructureTokenizer
 
 ENTRY_POINTS = "openmm_slm.models"
+#: Models whose weights the user brings: what finds their directory.
+BROUGHT = {"esm3": find_esm3}
 
 
 def shipped_models() -> dict[str, Path]:
@@ -50,11 +54,15 @@ def find_model(model: str | os.PathLike) -> Path:
     if str(model) in registered:
         value = registered[str(model)].load()
         return Path(value() if callable(value) else value)
+    if str(model) in BROUGHT:
+        return BROUGHT[str(model)]()
     path = Path(model)
     if path.is_dir():
+        if not (path / "config.json").is_file() and release_files(path):
+            return converted(path)
         read_config(path)
         return path
-    known = sorted(shipped) + sorted(registered)
+    known = sorted(shipped) + sorted(registered) + sorted(BROUGHT)
     raise ModelError(
         f"model {str(model)!r} is neither a directory nor one of {', '.join(known) or '(none)'}"
     )
@@ -78,23 +86,32 @@ def find_part(model: str | os.PathLike, part: str) -> Path:
     """Directory of one part (``"tokenizer"``, ``"language_model"``, ``"packer"``) of a model.
 
     The directory of a single network, as the trainers export it, is taken as it is. What a
-    language model comes without is the default model's: side chains do not depend on the tokens,
-    and `check_parts` tells whether the tokens are those of the tokenizer.
+    language model comes without is that of its family (the default model's, or ESM3's tokenizer):
+    side chains do not depend on the tokens, and `check_parts` tells whether the tokens are those of
+    the tokenizer.
     """
+    from ..language.families import FAMILIES, family_of
+    from ..tokenizer.kinds import TOKENIZERS
+
     directory = find_model(model)
     if (directory / part).is_dir():
         return directory / part
     kind = read_config(directory).get("kind")
     if kind == "model" and part == "language_model":
         raise ModelError(f"{directory}: no {part} in this model directory")
-    if part != "language_model" and kind not in ("dvae", "packer"):
-        return shipped_models()["default"] / part
-    return directory
+    if part == "language_model" or kind in (*TOKENIZERS, "packer"):
+        return directory
+    if part == "tokenizer":
+        language_model = directory / "language_model" if kind == "model" else directory
+        name = family_of(read_config(language_model).get("kind"))
+        if name is not None:
+            return find_part(FAMILIES[name].tokenizer, part)
+    return shipped_models()["default"] / part
 
 
 def model_identity(model: str | os.PathLike = "default") -> dict[str, str]:
     """What tells a model's weights from others: its name (or absolute path) and a checksum."""
-    named = str(model) in shipped_models() or str(model) in registered_models()
+    named = str(model) in {*shipped_models(), *registered_models(), *BROUGHT}
     checksums = [
         sorted(read_config(find_part(model, part))["sha256"].items())
         for part in ("tokenizer", "language_model", "packer")
@@ -120,9 +137,13 @@ def load_tokenizer(
     StructureTokenizer
         ``tok.encode(traj)`` -> tokens [F, L]; ``tok.decode(tokens, seq)`` -> Trajectory.
     """
-    from ..tokenizer.dvae_tokenizer import DVAETokenizer
+    from ..tokenizer.kinds import TOKENIZERS
 
-    return DVAETokenizer.load(find_part(model, "tokenizer"), find_device(device))
+    directory = find_part(model, "tokenizer")
+    kind = read_config(directory).get("kind")
+    if kind not in TOKENIZERS:
+        raise ModelError(f"{directory}: holds {kind!r}, expected one of {', '.join(TOKENIZERS)}")
+    return TOKENIZERS[kind].load(directory, find_device(device))
 
 
 def load_language_model(
@@ -155,12 +176,13 @@ def load_packer(model: str | os.PathLike = "default", device: str = "auto") -> S
 def check_parts(model: str | os.PathLike = "default") -> None:
     """Raise ModelError if the language model was trained on another tokenizer's tokens.
 
-    Nothing else would tell: tokens of any tokenizer decode to something.
+    Nothing else would tell: tokens of any tokenizer decode to something. Instead of a checksum, a
+    language model that came without a tokenizer may name the kind it was trained on.
     """
-    part = find_part(model, "language_model")
+    part, tokenizer = find_part(model, "language_model"), find_part(model, "tokenizer")
     trained_on = read_config(part).get("tokenizer")
-    found = tokenizer_fingerprint(find_part(model, "tokenizer"))
-    if trained_on != found:
+    found = tokenizer_fingerprint(tokenizer)
+    if trained_on not in (found, read_config(tokenizer).get("kind")):
         raise ModelError(
             f"{part}: trained on the tokens of tokenizer {trained_on}, but the model's is {found}; "
             "tokenize the data with this tokenizer and train again"

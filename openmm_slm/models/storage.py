@@ -200,6 +200,7 @@ def assemble_model(
     output: str | os.PathLike,
     card: str,
     packer: str | os.PathLike | None = None,
+    move: bool = False,
 ) -> Path:
     """Put a trained tokenizer, language model and packer into one model directory.
 
@@ -210,6 +211,8 @@ def assemble_model(
     output : path
     card : str
         Text of ``README.md``: data, split, figures, licence.
+    move : bool
+        Move the directories instead of copying them.
 
     Raises
     ------
@@ -230,7 +233,11 @@ def assemble_model(
         parts["packer"] = packer
     for name, source in parts.items():
         shutil.rmtree(output / name, ignore_errors=True)
-        shutil.copytree(source, output / name)
+        if move:
+            output.mkdir(parents=True, exist_ok=True)
+            shutil.move(source, output / name)
+        else:
+            shutil.copytree(source, output / name)
     (output / "README.md").write_text(card)
     write_json(output / "config.json", {"format": FORMAT, "kind": "model", "parts": list(parts)})
     return output

@@ -1,0 +1,13 @@
+"""The kinds of structure tokenizers, by the ``kind`` of their network on disk."""
+
+from __future__ import annotations
+
+from .dvae import DVAE
+from .dvae_tokenizer import DVAETokenizer
+from .esm3 import ESM3Tokenizer, ESM3TokenizerNetwork
+from .interface import StructureTokenizer
+
+TOKENIZERS: dict[str, type[StructureTokenizer]] = {
+    DVAE.kind: DVAETokenizer,
+    ESM3TokenizerNetwork.kind: ESM3Tokenizer,
+}

@@ -22,7 +22,7 @@ from .cli_common import (
 )
 from .cli_seed import seed
 from .cli_train import tokenize, train
-from .cli_weights import download, import_esm3_command
+from .cli_weights import download, import_esm3_command, import_esmdiff_command
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -264,7 +264,7 @@ def models() -> None:
     """List, show and check models; put trained parts together."""
 
 
-for command in (download, import_esm3_command):
+for command in (download, import_esm3_command, import_esmdiff_command):
     models.add_command(command)
 
 

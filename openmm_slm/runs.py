@@ -1,90 +1,22 @@
-"""Ensembles of many sequences, and runs done again."""
+"""Runs done again."""
 
 from __future__ import annotations
 
 import logging
 import os
-import re
-from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 
-from tqdm.auto import tqdm
-
+from .embedding import condition_of
 from .ensemble import EnsembleGenerator
-from .errors import ModelError, SequenceError, SLMError
+from .errors import ModelError, SLMError
+from .language.condition import SequenceCondition
 from .models.registry import model_identity
 from .output import read_run
-from .sequence import read_fasta
 from .settings import SamplingSettings
-from .templates import Template, check_settings
+from .templates import Template
 
 logger = logging.getLogger(__name__)
-
-
-def sample_fasta(
-    fasta: str | os.PathLike,
-    output: str | os.PathLike,
-    n: int = 500,
-    *,
-    model: str | os.PathLike = "default",
-    device: str = "auto",
-    resume: bool = False,
-    progress: bool = True,
-    **settings: object,
-) -> list[Path]:
-    """Sample an ensemble of each sequence of a FASTA file.
-
-    Parameters
-    ----------
-    fasta : path
-        All records are checked before the first is sampled.
-    output : path
-        Receives one folder for each record, named by the first word of its header (characters
-        other than letters, digits, ``.``, ``_`` and ``-`` become ``_``).
-    n : int
-        Conformations of each.
-    model, device, resume, progress
-        As in `generate_ensemble`; with `resume` finished records are passed over.
-    **settings
-        Other settings of `EnsembleGenerator.write`.
-
-    Returns
-    -------
-    list of Path
-        The folders, in the order of the file.
-
-    Raises
-    ------
-    ValueError
-        A bad record or setting, or two names that make one folder name.
-    """
-    records = read_fasta(fasta)
-    folders = _folders(records, fasta)
-    for sequence in records.values():
-        check_settings(sequence, n, **settings)
-    generator = EnsembleGenerator.from_pretrained(model, device)
-    options = {**settings, "resume": resume, "progress": False}
-    # Short ones first: most are there early, and what a long one cannot do is known last.
-    order = sorted(folders, key=lambda name: len(records[name]))
-    for name in tqdm(order, unit="sequence", disable=not progress):
-        generator.write(records[name], Path(output) / folders[name], n, **options)
-    return [Path(output) / folder for folder in folders.values()]
-
-
-def _folders(names: Iterable[str], fasta: str | os.PathLike) -> dict[str, str]:
-    """A folder name for each record; case-blind file systems must keep them apart."""
-    out: dict[str, str] = {}
-    taken: dict[str, str] = {}
-    for name in names:
-        out[name] = re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip(".") or "_"
-        other = taken.setdefault(out[name].lower(), name)
-        if other != name:
-            raise SequenceError(
-                f"{fasta}: {other!r} and {name!r} would both be written to {out[name]!r}; "
-                "rename one"
-            )
-    return out
 
 
 def repeat_run(
@@ -129,6 +61,8 @@ def repeat_run(
     settings = {name: values[name] for name in names}
     if settings["template"]:
         settings["template"] = _same_template(settings["template"], settings["sequence"], run)
+    if settings["condition"]:
+        settings["condition"] = _same_condition(settings["condition"], settings["sequence"], run)
     generator = EnsembleGenerator.from_pretrained(before["name"], device)
     options = {"resume": resume, "progress": progress}
     where = generator.write(settings.pop("sequence"), output, **settings, **options)
@@ -150,6 +84,21 @@ def _same_template(before: dict, sequence: str, run: str | os.PathLike) -> str:
             f"{now['sha256']} now"
         )
     return path
+
+
+def _same_condition(before: dict, sequence: str, run: str | os.PathLike) -> SequenceCondition:
+    """The condition of a run.json, if it is still what it was."""
+    source = before.get("source")
+    if not source:
+        raise SLMError(f"{run}: made with a condition in memory; sample with that again")
+    made = condition_of(source, sequence)
+    now = made.identity()
+    if now["sha256"] != before.get("sha256"):
+        raise SLMError(
+            f"{run}: made with the condition {source} when its checksum was "
+            f"{before.get('sha256')}; it is {now['sha256']} now"
+        )
+    return made
 
 
 def _changed(before: dict, now: dict) -> str:

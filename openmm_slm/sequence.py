@@ -110,6 +110,17 @@ def read_fasta(path: str | os.PathLike) -> dict[str, str]:
     SequenceError
         Names the file, the line or record, and what is wrong.
     """
+    out = {}
+    for name, text in read_records(path).items():
+        try:
+            out[name] = ":".join(parse_sequence(text))
+        except SequenceError as error:
+            raise SequenceError(f"{path}, {name}: {error}") from None
+    return out
+
+
+def read_records(path: str | os.PathLike) -> dict[str, str]:
+    """Records of a FASTA file as they are: `read_fasta` without a look at the letters."""
     path = Path(path)
     try:
         data = path.read_bytes()
@@ -139,10 +150,4 @@ def read_fasta(path: str | os.PathLike) -> dict[str, str]:
             current.append(line)
     if not records:
         raise SequenceError(f"{path}: no sequences; FASTA expected")
-    out = {}
-    for name, lines in records.items():
-        try:
-            out[name] = ":".join(parse_sequence("".join(lines)))
-        except SequenceError as error:
-            raise SequenceError(f"{path}, {name}: {error}") from None
-    return out
+    return {name: "".join(lines) for name, lines in records.items()}

@@ -21,7 +21,8 @@ import openmm_slm
 from openmm_slm.cli import main
 from openmm_slm.errors import ModelError, SLMError
 from openmm_slm.models.registry import model_identity, shipped_models, verify_model
-from openmm_slm.runs import repeat_run, sample_fasta
+from openmm_slm.proteomes import sample_fasta
+from openmm_slm.runs import repeat_run
 
 PEPTIDE = "GYDPETGTWGKLACDEFGHI"
 FILES = ("topology.pdb", "samples.xtc", "report.csv", "run.json")

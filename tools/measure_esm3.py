@@ -46,31 +46,32 @@ def write(network: torch.nn.Module, directory: Path, **extra: object) -> None:
 def measured(name: str, model: object, n: int, steps: int | None = None) -> None:
     start = time.perf_counter()
     generator = EnsembleGenerator.from_pretrained(model, "cpu")
-    loaded = time.perf_counter() - start
-    parts = {"tokens": generator.language_model, "backbones": generator.tokenizer}
-    spent = dict.fromkeys(parts, 0.0)
+    print(f"{name}: loaded in {time.perf_counter() - start:.1f} s", flush=True)
+    spent = {"sample": 0.0, "decode_with_confidence": 0.0}
 
-    def timed(part: str, function):
-        def run(*args, **options):
-            start = time.perf_counter()
-            out = function(*args, **options)
-            spent[part] += time.perf_counter() - start
+    def timed(part: object, verb: str) -> None:
+        function = getattr(part, verb)
+
+        def run(*arguments: object, **options: object) -> object:
+            start = time.process_time()
+            out = function(*arguments, **options)
+            spent[verb] += time.process_time() - start
             return out
 
-        return run
+        setattr(part, verb, run)
 
-    parts["tokens"].sample = timed("tokens", parts["tokens"].sample)
-    decode = parts["backbones"].decode_with_confidence
-    parts["backbones"].decode_with_confidence = timed("backbones", decode)
-    # Disulfides are none: to find them, 8 frames more would be sampled.
+    timed(generator.language_model, "sample")
+    timed(generator.tokenizer, "decode_with_confidence")
+    # Disulfides are none: to decide on them, 8 frames are sampled, however few are wanted.
     options = {"n": n, "seed": 1, "steps": steps, "disulfides": None, "progress": False}
-    start = time.perf_counter()
+    wall, start = time.perf_counter(), time.process_time()
     ensemble = generator.sample(BPTI, **options)
-    total = time.perf_counter() - start
+    wall, total = time.perf_counter() - wall, time.process_time() - start
+    tokens, backbones = spent.values()
     print(
-        f"{name}: loaded in {loaded:.1f} s; {n} samples of BPTI in {total:.1f} s, {total / n:.2f} "
-        f"s each (tokens {spent['tokens']:.1f} s, backbones {spent['backbones']:.1f} s); "
-        f"{ensemble.trajectory.n_atoms} atoms; peak memory {peak():.1f} GiB",
+        f"{name}: {n} samples of BPTI, {ensemble.trajectory.n_atoms} atoms: {total / n:.1f} "
+        f"processor seconds each (tokens {tokens / n:.1f}, backbones {backbones / n:.1f}), "
+        f"{wall / n:.1f} s on the clock; at most {peak():.1f} GiB of memory so far",
         flush=True,
     )
 

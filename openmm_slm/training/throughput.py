@@ -41,9 +41,20 @@ class Throughput:
         )
 
 
-def measured_peak(device: torch.device, dtype: torch.dtype) -> float:
+def bf16_is_emulated(device: torch.device) -> bool:
+    """Whether bfloat16 products take longer than float32 ones, as on CPUs without them.
+
+    There they are done in software, 50 times slower: a run would take days instead of hours.
+    """
+    if device.type != "cpu":
+        return False
+    brain, single = (measured_peak(device, x, 256) for x in (torch.bfloat16, torch.float32))
+    return brain < single / 2
+
+
+def measured_peak(device: torch.device, dtype: torch.dtype, size: int | None = None) -> float:
     """FLOP/s of large matrix products here, with torch's current number of threads."""
-    size = 1024 if device.type == "cpu" else 8192
+    size = size or (1024 if device.type == "cpu" else 8192)
     a = torch.ones(size, size, dtype=dtype, device=device)
     seconds = []
     for _ in range(7):

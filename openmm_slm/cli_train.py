@@ -24,7 +24,7 @@ _training = stack(
     click.option("--data", type=directory, required=True, help="Shard directory."),
     click.option("-o", "--output", type=new, required=True, help="Run directory."),
     click.option("--time-limit", type=float, help="Minutes after which to stop and save."),
-    click.option("--resume", is_flag=True, help="Continue the checkpoint in --output."),
+    click.option("--resume", is_flag=True, help="Continue what --output holds."),
     click.option("--init-from", type=directory, help="Model directory to start from."),
     click.option("--decay", type=click.IntRange(1), help="Anneal a copy over this many steps."),
     device_option,

@@ -85,15 +85,16 @@ class EnsembleWriter:
         if not self.done:
             for name in _FILES:
                 self._part(name).unlink(missing_ok=True)
-            trajectory[0].save_pdb(str(self.directory / "topology.pdb"))
+            temporary = self.directory / "topology.tmp.pdb"  # MDTraj writes by extension
+            trajectory[0].save_pdb(str(temporary))
+            temporary.replace(self.directory / "topology.pdb")
         number = report["frame"][keep]
         if len(number):
             self._append("samples.xtc", self._frames(trajectory.xyz[keep], number))
         self._append("report.csv", _rows(report, header=not self.done))
         self.done += len(report["frame"])
         self.invalid += int((~report["valid"]).sum())
-        progress = {"frames": self.done, "invalid": self.invalid, "bytes": self._bytes}
-        write_json(self._progress, progress)
+        self._write_progress()
 
     def __exit__(self, kind: type | None, *_: object) -> None:
         if kind is None and self.done == self.run["n"]:
@@ -107,6 +108,10 @@ class EnsembleWriter:
     @property
     def _progress(self) -> Path:
         return self.directory / "progress.json"
+
+    def _write_progress(self) -> None:
+        progress = {"frames": self.done, "invalid": self.invalid, "bytes": self._bytes}
+        write_json(self._progress, progress)
 
     def _part(self, name: str) -> Path:
         return self.directory / f"{name}.part"
@@ -136,6 +141,8 @@ class EnsembleWriter:
                 valid = [row["valid"] == "1" for row in csv.DictReader(handle)]
             self.done, self.invalid = len(valid), valid.count(False)
             self._bytes = {n: _size(self.directory / n) for n in _FILES}
+            if self.done < self.run["n"]:  # before the files are opened again, one by one
+                self._write_progress()
         for name, size in self._bytes.items():
             part, whole = self._part(name), self.directory / name
             if whole.exists() and self.done < self.run["n"]:
@@ -202,6 +209,38 @@ def read_run(directory: str | os.PathLike) -> dict:
     if not isinstance(values, dict) or not {"sequence", "n", "seed"} <= values.keys():
         raise SLMError(f"{path}: not the run.json of an ensemble (no sequence, n and seed)")
     return values
+
+
+def read_report(directory: str | os.PathLike) -> Report:
+    """``report.csv`` of an ensemble's folder, as the dict of arrays that it was written from.
+
+    Raises
+    ------
+    SLMError
+        It is missing or not a report.
+    """
+    path = Path(directory) / "report.csv"
+    try:
+        with open(path, newline="") as handle:
+            header, *rows = csv.reader(handle, strict=True)
+        columns = zip(header, zip(*rows, strict=True), strict=True)
+        report = {name: _column(name, values) for name, values in columns}
+    except (OSError, ValueError, csv.Error) as error:
+        raise SLMError(f"{path}: cannot be read as a report ({error})") from None
+    if not {"frame", "valid"} <= report.keys():
+        raise SLMError(f"{path}: not the report of an ensemble (no frame and valid)")
+    return report
+
+
+def _column(name: str, texts: tuple[str, ...]) -> np.ndarray:
+    if name in ("valid", "finite", "valid_before"):
+        return np.array(texts) == "1"
+    for kind in (int, float):
+        try:
+            return np.array(texts, kind)
+        except ValueError:
+            continue
+    return np.array(texts)
 
 
 def _size(path: Path) -> int:

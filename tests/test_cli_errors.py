@@ -190,7 +190,6 @@ def test_training_on_what_is_damaged(name, change, named, training):
     assert re.search(named, line)
 
 
-def test_resuming_nothing_and_annealing_nothing(training):
+def test_annealing_nothing(training):
     options = (training / "tok.json", "--data", training / "shards", "-o", training / "run")
-    assert "nothing to resume" in refused("train", "tokenizer", *options, "--resume")
     assert "--resume" in refused("train", "tokenizer", *options, "--decay", 3)

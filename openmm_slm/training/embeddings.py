@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 from ..errors import ModelError
 from ..language.condition import SequenceCondition
 from ..models.storage import write_json
-from .shards import index_checksum, open_array, read_index
+from .shards import index_checksum, open_array, read_index, save_array
 
 
 def embed_shards(
@@ -81,7 +81,7 @@ def embed_shards(
         array[first[key] : first[key] + len(values)] = values
     array.flush()
     temporary.replace(output / "embeddings.npy")
-    np.save(output / "starts.npy", np.array([first[key] for key in keys], np.int64))
+    save_array(output / "starts.npy", np.array([first[key] for key in keys], np.int64))
     meta = {"embeddings": identity, "size": array.shape[1], "data": index_checksum(data)}
     write_json(output / "embeddings.json", meta)
     return output

@@ -17,18 +17,28 @@ class Journal:
     step : int
         Where the run stands. Rows after it belong to a piece of the run that was lost, and are
         taken out.
+
+    Attributes
+    ----------
+    last : float
+        Step of the last row; -1 before the first.
     """
 
     def __init__(self, path: Path, step: int) -> None:
-        self.path = path
+        self.path, self.last = path, -1.0
         if path.exists():
             with open(path, newline="") as handle:
-                header, *rows = csv.reader(handle)
+                rows = list(csv.reader(handle))
+            if not rows:  # killed before the first row was in it
+                path.unlink()
+                return
+            header, *rows = rows
             kept = [row for row in rows if len(row) == len(header) and float(row[0]) <= step]
             temporary = path.with_suffix(".tmp")
             with open(temporary, "w", newline="") as handle:
                 csv.writer(handle).writerows([header, *kept])
             temporary.replace(path)
+            self.last = float(kept[-1][0]) if kept else -1.0
 
     def write(self, row: dict) -> None:
         """Append one row; the first says what the columns are."""
@@ -41,3 +51,4 @@ class Journal:
                 f"{value.item() if torch.is_tensor(value) else value:.10g}"
                 for value in row.values()
             )
+        self.last = float(next(iter(row.values())))

@@ -12,6 +12,7 @@ import copy
 import json
 import logging
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ from .checkpoint import compare_settings, read_checkpoint, read_meta, write_chec
 from .journal import Journal
 from .optimizers import make_optimizers
 from .stopping import stop_signals
-from .throughput import Throughput, count_flops
+from .throughput import Throughput, bf16_is_emulated, count_flops
 
 logger = logging.getLogger(__name__)
 
@@ -102,6 +103,9 @@ class Trainer:
             config.betas,
             config.weight_decay,
         )
+        self.bf16 = config.bf16 and not bf16_is_emulated(self.device)
+        if config.bf16 and not self.bf16:
+            logger.warning("this CPU has no bfloat16 products: training in float32")
         self.step = self.residues = 0
         self.seconds = 0.0
         self.ema = {k: v.detach().clone() for k, v in model.state_dict().items()}
@@ -117,8 +121,14 @@ class Trainer:
         write_checkpoint(self.directory / name, self.model, self.ema, self.optimizers, meta)
 
     def load_checkpoint(self, name: str = STABLE) -> dict:
-        """Continue from a checkpoint; returns its metadata."""
+        """Continue from a checkpoint; returns its metadata.
+
+        A run that was stopped before its first checkpoint has none: it begins again.
+        """
         path = self.directory / name
+        if not path.exists():
+            logger.warning("%s: no checkpoint yet; the run begins at its first step", path)
+            return {}
         meta = read_checkpoint(path, self.model, self.ema, self.optimizers)
         self.step, self.residues, self.seconds = (
             meta[key] for key in ("step", "residues", "seconds")
@@ -210,8 +220,7 @@ class Trainer:
         if decay and not finished:
             logger.warning("decay stopped at step %d; the same call continues it", self.step)
             return False
-        with self.ema_weights() as model:
-            self.export(model, self.directory / ("decayed" if decay else "model"))
+        self._export("decayed" if decay else "model")
         if decay:
             (self.directory / DECAYING).unlink(missing_ok=True)
         return finished
@@ -260,8 +269,20 @@ class Trainer:
     def _loss(self, model: torch.nn.Module, batch: dict, step: int) -> tuple[torch.Tensor, dict]:
         batch = {k: torch.as_tensor(v).to(self.device) for k, v in batch.items()}
         torch.manual_seed(self.config.seed * 1_000_003 + step)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             return self.loss(model, batch, step)
+
+    def _export(self, name: str) -> None:
+        """Write the model directory, and only then put it in the place of an earlier one."""
+        new, old = self.directory / f"{name}.tmp", self.directory / f"{name}.old"
+        shutil.rmtree(new, ignore_errors=True)
+        with self.ema_weights() as model:
+            self.export(model, new)
+        shutil.rmtree(old, ignore_errors=True)
+        if (self.directory / name).exists():
+            (self.directory / name).rename(old)
+        new.rename(self.directory / name)
+        shutil.rmtree(old, ignore_errors=True)
 
     def _throughput(self, batches: int = 2) -> Throughput:
         """Count the operations of a few steps of a copy, so that counting leaves no trace."""
@@ -275,11 +296,11 @@ class Trainer:
                 residues += int(metrics["residues"])
 
         flops = count_flops(run)
-        dtype = torch.bfloat16 if self.config.bf16 else torch.float32
+        dtype = torch.bfloat16 if self.bf16 else torch.float32
         return Throughput(flops / max(1, residues), self.device, dtype)
 
     def _validate(self) -> None:
-        if not self.validate:
+        if not self.validate or self._rows.last == self.step:
             return
         with self.ema_weights() as model, torch.no_grad():
             metrics = self.validate(model)

@@ -135,11 +135,7 @@ class ShardWriter:
             return
         name = f"{self.prefix}_{self._shard:03d}"
         for suffix, arrays in (("atoms", self._coordinates), ("residues", self._residues)):
-            path = self.directory / f"{name}.{suffix}.npy"
-            temporary = path.with_suffix(".tmp")
-            with open(temporary, "wb") as handle:
-                np.save(handle, np.concatenate(arrays))
-            temporary.replace(path)
+            save_array(self.directory / f"{name}.{suffix}.npy", np.concatenate(arrays))
         self._coordinates, self._residues, self._filled = [], [], 0
         self._shard += 1
 
@@ -156,6 +152,14 @@ class ShardWriter:
             writer.writeheader()
             writer.writerows(rows)
         temporary.replace(path)
+
+
+def save_array(path: Path, values: np.ndarray) -> None:
+    """Write a ``.npy`` file through a temporary name: it is there as a whole, or not."""
+    temporary = path.with_suffix(".tmp")
+    with open(temporary, "wb") as handle:
+        np.save(handle, values)
+    temporary.replace(path)
 
 
 def open_array(path: Path) -> np.ndarray:

@@ -18,7 +18,7 @@ from ..errors import ModelError
 from ..models.storage import load_module, tokenizer_fingerprint, write_json
 from ..tokenizer.dvae import DVAE
 from .batches import pad_entries
-from .shards import ShardDataset, index_checksum, open_array
+from .shards import ShardDataset, index_checksum, open_array, save_array
 
 
 def tokenize(
@@ -81,7 +81,7 @@ def tokenize(
         rows.append(int(row))
     encode(rows)
     for shard, tokens in arrays.items():
-        np.save(output / f"{shard}.tokens.npy", tokens)
+        save_array(output / f"{shard}.tokens.npy", tokens)
     write_json(
         output / "tokens.json",
         {

@@ -45,6 +45,7 @@ def kill_and_compare(root: Path, *arguments: object, again: tuple = (), **option
 
     A run is killed until it is done, then the next one begins: some are killed once, some often.
     """
+    Command(root / "log", "--version").finish()  # starts the server: no part of the time
     seconds = Command(root / "log", *arguments, "-o", root / "whole", **options).finish()
     check_whole(root / "whole")
     expected = files(root / "whole")

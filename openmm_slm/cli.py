@@ -9,7 +9,7 @@ import click
 from . import __version__
 from .cli_benchmark import benchmark
 from .cli_check import check
-from .cli_common import directory, existing, new, report_errors
+from .cli_common import directory, example, existing, new, report_errors
 from .cli_sample import complete_command, relax_command, sample
 from .cli_seed import seed
 from .cli_train import embed, tokenize, train
@@ -40,7 +40,12 @@ for command in (
     main.add_command(command)
 
 
-@main.command()
+@main.command(
+    epilog=example(
+        "openmm-slm prepare pdbs -o shards --validation-share 0.2 --test-share 0.2",
+        "openmm-slm prepare md.xtc --top md.pdb --stride 10 --min-length 10 -o md-shards",
+    )
+)
 @click.argument("inputs", nargs=-1, required=True, type=new, metavar="INPUT...")
 @click.option("-o", "--output", type=new, required=True, help="Shard directory to write.")
 @click.option("--top", type=new, help="Topology of trajectories without one.")
@@ -70,7 +75,13 @@ def prepare(inputs, output, **options):
     click.echo(f"{where}: {told(summarise(where))} (report.csv has the reasons)")
 
 
-@main.command("compare")
+@main.command(
+    "compare",
+    epilog=example(
+        "openmm-slm sample GYDPETGTWG -n 30 -o sampled",
+        "openmm-slm compare sampled md.xtc --reference-top md.pdb -o comparison",
+    ),
+)
 @click.argument("samples", type=existing)
 @click.argument("reference", type=existing)
 @click.option("-o", "--output", type=new, required=True, help="Folder to write.")
@@ -101,7 +112,7 @@ for command in (download, import_esm3_command, import_esmdiff_command):
     models.add_command(command)
 
 
-@models.command("list")
+@models.command("list", epilog=example("openmm-slm models list"))
 def list_models():
     """Names that --model takes, and where they are."""
     from .models.registry import BROUGHT, registered_models, shipped_models
@@ -114,7 +125,7 @@ def list_models():
         click.echo(f"{name:20} (weights that you bring: see docs/{name}.md)")
 
 
-@models.command()
+@models.command(epilog=example("openmm-slm models show diffusion"))
 @click.argument("model", default="default")
 @report_errors
 def show(model):
@@ -124,7 +135,7 @@ def show(model):
     click.echo(describe_model(model))
 
 
-@models.command()
+@models.command(epilog=example("openmm-slm models verify default"))
 @click.argument("model", default="default")
 @report_errors
 def verify(model):
@@ -135,7 +146,13 @@ def verify(model):
         click.echo(line)
 
 
-@models.command()
+@models.command(
+    epilog=example(
+        "openmm-slm models assemble --tokenizer tokenizer/model --language-model lm/model \\",
+        "    --packer packer/model --card CARD.md -o mymodel",
+        "openmm-slm sample GYDPETGTWG -n 1 --model mymodel -o mine",
+    )
+)
 @click.option("--tokenizer", type=directory, required=True)
 @click.option("--language-model", type=directory, required=True)
 @click.option("--packer", type=directory, help="Default: that of the default model.")

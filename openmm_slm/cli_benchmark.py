@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import click
 
-from .cli_common import device_option, directory, new, prepare_cpu, report_errors, threads_option
+from .cli_common import (
+    device_option,
+    directory,
+    example,
+    new,
+    prepare_cpu,
+    report_errors,
+    threads_option,
+)
 
 
 @click.group()
@@ -12,7 +20,7 @@ def benchmark() -> None:
     """Measure a model; each verb prints one table."""
 
 
-@benchmark.command()
+@benchmark.command(epilog=example("openmm-slm benchmark reconstruction --data shards"))
 @click.option("--data", type=directory, required=True, help="Shard directory.")
 @click.option("--model", default="default", show_default=True, help="Model or tokenizer directory.")
 @click.option("--split", default="test", show_default=True)
@@ -27,7 +35,9 @@ def reconstruction(data, model, split, device, threads):
     click.echo(benchmark_reconstruction(data, model, split, device))
 
 
-@benchmark.command("lm")
+@benchmark.command(
+    "lm", epilog=example("openmm-slm benchmark lm --data shards --split test --chains 2 -n 2")
+)
 @click.option("--data", type=directory, required=True, help="Shard directory.")
 @click.option("--tokens", type=directory, help="Made by `openmm-slm tokenize` [encode the splits].")
 @click.option(
@@ -66,7 +76,9 @@ def benchmark_lm_command(data, threads, **options):
     click.echo(benchmark_language(data, **options))
 
 
-@benchmark.command("samples")
+@benchmark.command(
+    "samples", epilog=example("openmm-slm benchmark samples --data shards --chains 2 -n 2")
+)
 @click.option("--data", type=directory, required=True, help="Shard directory.")
 @click.option("--model", default="default", show_default=True, help="Model name or directory.")
 @click.option("--split", default="test", show_default=True)
@@ -83,7 +95,9 @@ def benchmark_samples_command(data, threads, **options):
     click.echo(benchmark_samples(data, **options))
 
 
-@benchmark.command("sidechains")
+@benchmark.command(
+    "sidechains", epilog=example("openmm-slm benchmark sidechains --data shards --against pdbfixer")
+)
 @click.option("--data", type=directory, required=True, help="Shard directory with side chains.")
 @click.option("--model", default="default", show_default=True, help="Model name or directory.")
 @click.option("--split", default="test", show_default=True)
@@ -111,7 +125,10 @@ references_option = click.option(
 )
 
 
-@benchmark.command("apo-holo")
+@benchmark.command(
+    "apo-holo",
+    epilog=example("openmm-slm benchmark apo-holo --references references -n 2 --limit 1 -o pairs"),
+)
 @references_option
 @click.option("-o", "--output", type=new, required=True, help="Folder for finished targets.")
 @click.option("--model", default="default", show_default=True, help="Model name or directory.")
@@ -133,7 +150,10 @@ def benchmark_apo_holo_command(references, output, threads, **options):
 _sets = click.option("--target", "targets", multiple=True, help="Id, may be repeated [all].")
 
 
-@benchmark.command("ceiling")
+@benchmark.command(
+    "ceiling",
+    epilog=example("openmm-slm benchmark ceiling --references references --target md --frames 10"),
+)
 @references_option
 @click.option("--model", default="default", show_default=True, help="Model or tokenizer directory.")
 @click.option("--frames", type=click.IntRange(2), default=100, show_default=True, help="Of a set.")
@@ -149,7 +169,9 @@ def benchmark_ceiling_command(references, threads, **options):
     click.echo(benchmark_ceiling(references, **options))
 
 
-@benchmark.command("md")
+@benchmark.command(
+    "md", epilog=example("openmm-slm benchmark md --references references --target md -n 10")
+)
 @references_option
 @click.option("--model", default="default", show_default=True, help="Model name or directory.")
 @click.option("-n", type=click.IntRange(2), default=100, show_default=True, help="Frames.")

@@ -40,6 +40,11 @@ def stack(*options: Callable) -> Callable:
     return decorate
 
 
+def example(*lines: str) -> str:
+    """Epilog of a command's help: lines that work as they are (tests/test_help.py runs them)."""
+    return "\n".join(("\b", "Example:", *(f"  {line}" for line in lines)))
+
+
 device_option = click.option(
     "--device", default="auto", show_default=True, help="auto, cpu, cuda, ..."
 )

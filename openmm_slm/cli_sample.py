@@ -9,6 +9,7 @@ import click
 
 from .cli_common import (
     device_option,
+    example,
     existing,
     new,
     prepare_cpu,
@@ -43,7 +44,12 @@ def _pairs(text: str) -> str | list[list[int]]:
         raise ValueError(f"--disulfides is {text!r}; {remedy}") from None
 
 
-@click.command()
+@click.command(
+    epilog=example(
+        "openmm-slm sample GYDPETGTWG -n 10 --seed 1 -o ensemble",
+        "openmm-slm sample proteins.fasta -n 10 --shard 1/2 -o many --resume",
+    )
+)
 @click.argument("sequence", required=False)
 @click.option("-o", "--output", type=new, required=True, help="Folder to write.")
 @click.option("-n", default=500, show_default=True, help="Number of conformations.")
@@ -139,7 +145,7 @@ def sample(sequence, output, n, repeat, shard, device, resume, threads, **settin
         sys.exit(1)
 
 
-@click.command("complete")
+@click.command("complete", epilog=example("openmm-slm complete backbones.pdb -o completed"))
 @click.argument("trajectory", type=new)
 @click.option("-o", "--output", type=new, required=True, help="Folder to write.")
 @click.option("--top", type=existing, help="Topology of trajectories without one.")
@@ -163,7 +169,13 @@ def complete_command(trajectory, threads, disulfides, **options):
     click.echo(_ENSEMBLE.format(complete(trajectory, disulfides=_pairs(disulfides), **options)))
 
 
-@click.command("relax")
+@click.command(
+    "relax",
+    epilog=example(
+        "openmm-slm sample GYDPETGTWG -n 4 -o unrelaxed",
+        "openmm-slm relax unrelaxed -o relaxed",
+    ),
+)
 @click.argument("trajectory", type=new)
 @click.option("-o", "--output", type=new, required=True, help="Folder to write.")
 @click.option("--top", type=existing, help="Topology of trajectories without one.")

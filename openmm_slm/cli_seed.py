@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import click
 
-from .cli_common import existing, new, report_errors
-
-_EXAMPLE = """\b
-Example:
-  openmm-slm sample NLYIQWLKDGGPSSGRPPPS -n 100 --relax -o samples
-  openmm-slm seed samples -n 10 --solvent implicit -o seeds
-  python seeds/seed_000/run.py 50000
-"""
+from .cli_common import example, existing, new, report_errors
 
 
-@click.command(epilog=_EXAMPLE)
+@click.command(
+    epilog=example(
+        "openmm-slm sample GYDPETGTWG -n 20 --relax -o chignolin",
+        "openmm-slm seed chignolin -n 2 --solvent implicit -o seeds",
+        "python seeds/seed_000/run.py 1000",
+    )
+)
 @click.argument("ensemble", type=existing)
 @click.option("-o", "--output", type=new, required=True, help="Folder to write.")
 @click.option("-n", default=10, show_default=True, help="Number of seeds.")

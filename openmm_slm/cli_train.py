@@ -10,6 +10,7 @@ import click
 from .cli_common import (
     device_option,
     directory,
+    example,
     existing,
     new,
     prepare_cpu,
@@ -37,7 +38,12 @@ def train() -> None:
     """Train a tokenizer, a language model or a side-chain packer."""
 
 
-@train.command("tokenizer")
+@train.command(
+    "tokenizer",
+    epilog=example(
+        "openmm-slm train tokenizer tokenizer.json --data shards -o tokenizer --time-limit 60"
+    ),
+)
 @_training
 @click.option("--tokens", type=directory, help="Train the decoder alone on these tokens.")
 @report_errors
@@ -54,12 +60,17 @@ def train_tokenizer_command(config, data, output, time_limit, threads, **options
     _tell(where)
 
 
-@train.command("lm")
+@train.command(
+    "lm",
+    epilog=example(
+        "openmm-slm train lm lm.json --data shards --tokens tokens -o lm --time-limit 30"
+    ),
+)
 @_training
 @click.option("--tokens", type=directory, required=True, help="Made by `openmm-slm tokenize`.")
 @click.option(
     "--family",
-    type=click.Choice(["diffusion", "t5", "gpt"]),
+    type=click.Choice(["diffusion", "t5", "gpt", "esm3"]),
     help="[that of CONFIG, else of --init-from, else diffusion]",
 )
 @click.option("--embeddings", type=directory, help="Made by `openmm-slm embed`: the condition.")
@@ -79,7 +90,10 @@ def train_lm_command(config, data, tokens, output, time_limit, threads, **option
     _tell(where)
 
 
-@train.command("packer")
+@train.command(
+    "packer",
+    epilog=example("openmm-slm train packer packer.json --data shards -o packer --time-limit 60"),
+)
 @_training
 @report_errors
 def train_packer_command(config, data, output, time_limit, threads, **options):
@@ -94,7 +108,9 @@ def train_packer_command(config, data, output, time_limit, threads, **options):
     _tell(train_packer(read_config_file(config), data, output, time_limit=seconds, **options))
 
 
-@click.command()
+@click.command(
+    epilog=example("openmm-slm tokenize --data shards --model tokenizer/model -o tokens")
+)
 @click.option("--data", type=directory, required=True, help="Shard directory.")
 @click.option("--model", default="default", show_default=True, help="Model or tokenizer directory.")
 @click.option("-o", "--output", type=new, required=True)
@@ -112,7 +128,9 @@ def tokenize(data, model, output, sample, device, threads):
     encode(data, where, output, device=find_device(device), sample=sample)
 
 
-@click.command()
+@click.command(
+    epilog=example("openmm-slm embed --data shards --arrays arrays --name profiles -o embeddings")
+)
 @click.option("--data", type=directory, required=True, help="Shard directory.")
 @click.option("--model", help="esmc_300m, esmc_600m, esm3, or a file or folder of weights.")
 @click.option("--arrays", type=directory, help="Your own: <entry id>.npy of shape [L, D].")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from .cli_common import directory, existing, new, report_errors
+from .cli_common import directory, example, existing, new, report_errors
 
 
-@click.command()
+@click.command(epilog=example("openmm-slm models download esm3 --accept-licence"))
 @click.argument("model", type=click.Choice(["esm3"]))
 @click.option("--accept-licence", is_flag=True, help="You have read it, and accept it.")
 @click.option("--hub", help="Repository of the Hugging Face hub [the first that answers].")
@@ -20,7 +20,9 @@ def download(model, accept_licence, hub):
     click.echo(f"model: {download_esm3(accept_licence, hub)}")
 
 
-@click.command("import-esm3")
+@click.command(
+    "import-esm3", epilog=example("openmm-slm models import-esm3 esm3_sm_open_v1/ -o esm3")
+)
 @click.argument("folder", type=directory)
 @click.option("-o", "--output", type=new, required=True, help="Model directory to write.")
 @report_errors
@@ -31,7 +33,9 @@ def import_esm3_command(folder, output):
     click.echo(f"model: {import_esm3(folder, output)}")
 
 
-@click.command("import-esmdiff")
+@click.command(
+    "import-esmdiff", epilog=example("openmm-slm models import-esmdiff release_v0.pt -o esmdiff")
+)
 @click.argument("checkpoint", type=existing)
 @click.option("-o", "--output", type=new, required=True, help="Model directory to write.")
 @click.option("--config", type=existing, help="[.hydra/config.yaml of the run]")

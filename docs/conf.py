@@ -60,7 +60,7 @@ numpydoc_show_class_members = False
 numpydoc_validation_checks = {
     "all",
     *("EX01", "SA01", "ES01", "PR01", "PR04", "PR07", "PR08", "RT01", "RT03", "RT04"),
-    *("SS02", "SS05", "YD01", "GL02"),
+    *("SS02", "SS05", "YD01", "GL02", "GL08"),
 }
 default_role = "name"  # of docs/_ext/names.py
 toc_object_entries_show_parents = "hide"

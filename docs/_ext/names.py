@@ -1,6 +1,7 @@
 """`name` in a docstring: a link where the Python page has that name, code otherwise."""
 
 import re
+from importlib import import_module
 from pathlib import Path
 
 from docutils import nodes
@@ -14,12 +15,18 @@ def documented() -> set[str]:
     return {f"openmm_slm.{name}" for name in re.findall(r":: openmm_slm\.(\S+)", PAGE.read_text())}
 
 
+def _object(full: str) -> object:
+    module, _, name = full.rpartition(".")
+    return getattr(import_module(module), name)
+
+
 def setup(app):
     known, link = documented(), XRefRole()
 
     def name(role, raw, text, line, inliner, options=None, content=()):
         full = text if text.startswith("openmm_slm.") else f"openmm_slm.{text}"
-        if full not in known and full.rpartition(".")[0] not in known:
+        of, _, member = full.rpartition(".")
+        if full not in known and not (of in known and hasattr(_object(of), member)):
             return [nodes.literal(raw, text)], []
         target = f"{text} <{full}>"
         return link("py:obj", f"`{target}`", target, line, inliner, options or {}, content)

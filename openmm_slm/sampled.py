@@ -11,6 +11,7 @@ from .validity import Report
 
 if TYPE_CHECKING:
     import mdtraj
+    import py3Dmol
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,3 +46,13 @@ class Ensemble:
         """
         share = [np.unique(column, return_counts=True)[1] / len(column) for column in self.tokens.T]
         return np.array([-(p * np.log(p)).sum() for p in share])
+
+    def view(self, *, shown: int = 20, width: int = 640, height: int = 480) -> py3Dmol.view:
+        """Superposed frames to turn with the mouse, in a notebook.
+
+        At most `shown` of them, evenly spaced; `width` and `height` are pixels. Needs py3Dmol (the
+        extra ``view``); for any Trajectory, `openmm_slm.viewing.view_ensemble`.
+        """
+        from .viewing import view_ensemble
+
+        return view_ensemble(self, shown=shown, width=width, height=height)

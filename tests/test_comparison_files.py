@@ -12,8 +12,8 @@ from test_comparison_matching import ensemble
 
 import openmm_slm
 from openmm_slm.cli import main
-from openmm_slm.comparison.figure import free_energy
 from openmm_slm.comparison.report import beyond_floor, number
+from openmm_slm.drawing import free_energy
 
 pytest.importorskip("matplotlib")
 

@@ -16,15 +16,6 @@ from ..validity import OXT_NAMES, Report, all_atom_report
 if TYPE_CHECKING:
     import mdtraj
 
-_LIMITS = {"c_n_deviation_nm": ("C-N", 0.015), "bond_deviation_nm": ("N-CA or CA-C", 0.01)}
-_COUNTS = {
-    "wrong_omega": "cis or twisted peptides",
-    "d_residues": "D residues",
-    "wrong_cb": "CB of the wrong hand",
-    "clashes": "heavy-atom pairs under 0.25 nm",
-    "pierced_rings": "pierced rings",
-}
-
 
 class FrameJudge:
     """Judges frames of one topology; what is bonded is what the topology says.
@@ -130,20 +121,3 @@ class FrameJudge:
         """How messages name an atom: ``CB of PHE 4``."""
         atom = self.topology.atom(int(number))
         return f"{atom.name} of {atom.residue.name} {atom.residue.resSeq}"
-
-
-def faults(report: Report, frame: int) -> str:
-    """Why a frame is not valid, in words; empty if it is."""
-    if report["valid"][frame]:
-        return ""
-    if not report["finite"][frame]:
-        return "coordinates are not finite"
-    found = [
-        f"{what} off by {report[column][frame]:.3f} nm"
-        for column, (what, limit) in _LIMITS.items()
-        if report[column][frame] > limit
-    ]
-    for column, what in _COUNTS.items():
-        if count := int(report[column][frame]):
-            found.append(f"{what}: {count}")
-    return "; ".join(found)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import SLMError
+from ..faults import fault_text
 from ..validity import Report
 from .frame import FrameRelaxer, RelaxedFrame
-from .judging import faults
 from .settings import RelaxationSettings
 from .tiles import TiledRelaxer
 from .workers import WorkerPool
@@ -140,13 +140,13 @@ class Relaxer:
         return {
             **report,
             "valid_before": was["valid"],
-            "faults_before": _texts(faults(was, i) for i in range(len(frames))),
+            "faults_before": _texts(fault_text(was, i) for i in range(len(frames))),
             "energy_before_kj_mol": np.array([frame.energy_before for frame in frames]),
             "energy_after_kj_mol": np.array([frame.energy_after for frame in frames]),
             "largest_bond_deviation_nm": deviation,
             **moved,
             "repair": _texts(frame.repair for frame in frames),
-            "error": _texts(frame.error or faults(report, i) for i, frame in enumerate(frames)),
+            "error": _texts(frame.error or fault_text(report, i) for i, frame in enumerate(frames)),
         }
 
 

@@ -1,0 +1,78 @@
+"""Which residues touch, and in how many frames."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..comparison.pairwise import CONTACT
+from ..drawing import axes_or_new, contact_map
+from ..errors import require
+from .residues import ca_of, frames_of, matched_ca
+
+if TYPE_CHECKING:
+    import mdtraj
+    from matplotlib.axes import Axes
+
+    from ..sampled import Ensemble
+
+NEAR = 3  # pairs less than so many residues apart always touch: left blank
+
+
+def plot_contact_map(
+    traj: mdtraj.Trajectory | Ensemble,
+    reference: mdtraj.Trajectory | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Share of frames in which the CA of two residues are within 0.8 nm.
+
+    Parameters
+    ----------
+    traj : mdtraj.Trajectory or Ensemble
+        Above the diagonal.
+    reference : mdtraj.Trajectory, optional
+        Below the diagonal; default, `traj` again.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        ``ax.images[0].get_array()`` has the shares [L, L], masked for pairs less than 3 residues
+        apart in a chain.
+
+    Raises
+    ------
+    StructureError
+        No protein, or a reference of another one.
+    """
+    ax = axes_or_new(ax, 5.4, 4.6)
+    if reference is None:
+        rows, ca = ca_of(frames_of(traj))
+        contact_map(ax, rows, contact_counts(ca) / len(ca) + neighbours(rows.chain))
+        return ax
+    rows, ca, other = matched_ca(traj, reference)
+    # Rows of an image are its y axis, upwards: above the diagonal, the row is the larger number.
+    square = np.tril(contact_counts(ca) / len(ca)) + np.triu(contact_counts(other) / len(other))
+    contact_map(ax, rows, square + neighbours(rows.chain))
+    for text, x, y, side in (("samples", 0.02, 0.98, "left"), ("reference", 0.98, 0.02, "right")):
+        place = {"ha": side, "va": "top" if y > 0.5 else "bottom"}
+        ax.text(x, y, text, transform=ax.transAxes, fontsize=8, **place)
+    return ax
+
+
+def contact_counts(ca: np.ndarray) -> np.ndarray:
+    """Numbers of frames [L, L] in which CA [F, L, 3] are within 0.8 nm; 0 on the diagonal."""
+    tree = require("scipy.spatial").cKDTree
+    counts = np.zeros((ca.shape[1],) * 2, np.int64)
+    for frame in ca:
+        i, j = tree(frame).query_pairs(CONTACT, output_type="ndarray").T
+        counts[i, j] += 1
+    return counts + counts.T
+
+
+def neighbours(chain: np.ndarray) -> np.ndarray:
+    """NaN [L, L] where residues are less than 3 apart in one chain, 0 elsewhere."""
+    row = np.arange(len(chain))
+    near = (np.abs(row[:, None] - row) < NEAR) & (chain[:, None] == chain)
+    return np.where(near, np.nan, 0.0)

@@ -1,0 +1,79 @@
+"""CA and residue numbers of what is plotted."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..comparison.matching import match
+from ..drawing import Rows
+from ..errors import StructureError
+from ..structure import chain_names, protein_chains
+
+if TYPE_CHECKING:
+    import mdtraj
+
+logger = logging.getLogger(__name__)
+
+
+def frames_of(source: object) -> mdtraj.Trajectory:
+    """The Trajectory of an Ensemble, or the one given, without frames that are not finite.
+
+    Raises
+    ------
+    StructureError
+        Neither, or no frame is left.
+    """
+    traj = getattr(source, "trajectory", source)
+    if not (hasattr(traj, "topology") and hasattr(traj, "xyz")):
+        raise StructureError(
+            f"{type(source).__name__} is no ensemble; give an Ensemble or an mdtraj.Trajectory"
+        )
+    finite = np.isfinite(traj.xyz).all((1, 2))
+    if not finite.any():
+        raise StructureError(f"{traj}: no frame with finite coordinates, nothing to plot")
+    if not finite.all():
+        logger.warning("%d frames are not finite and are left out", (~finite).sum())
+        traj = traj[finite]
+    return traj
+
+
+def ca_rows(topology: mdtraj.Topology) -> tuple[Rows, np.ndarray]:
+    """Residues of the protein that have CA, and the indices of these atoms [L].
+
+    Raises
+    ------
+    StructureError
+        There is none.
+    """
+    labels, atoms, chain, names = [], [], [], []
+    for name, residues in protein_chains(topology):
+        found = [(r, a.index) for r in residues for a in r.atoms if a.name == "CA"]
+        if found:
+            labels += [str(residue.resSeq) for residue, _ in found]
+            atoms += [index for _, index in found]
+            chain += [len(names)] * len(found)
+            names.append(name.strip())
+    if not atoms:
+        raise StructureError(f"{topology}: no protein residue with CA, nothing to plot")
+    return Rows(labels, np.array(chain), chain_names(names)), np.array(atoms)
+
+
+def ca_of(traj: mdtraj.Trajectory) -> tuple[Rows, np.ndarray]:
+    """Residues, and their CA [F, L, 3] (nm)."""
+    rows, atoms = ca_rows(traj.topology)
+    return rows, traj.xyz[:, atoms]
+
+
+def matched_ca(samples: object, reference: object) -> tuple[Rows, np.ndarray, np.ndarray]:
+    """Residues that both have, and CA [N, L, 3] and [M, L, 3] (nm)."""
+    samples, reference = frames_of(samples), frames_of(reference)
+    found = match(samples, reference)
+    labels = [re.search(r"-?\d+$", label).group() for label in found.labels]
+    names = ca_rows(samples.topology)[0].names
+    if len(names) <= found.chain.max():
+        names = ()
+    return Rows(labels, found.chain, names), found.samples, found.reference

@@ -17,6 +17,7 @@ from .cli_common import (
     stack,
     threads_option,
 )
+from .errors import require
 
 _atoms = stack(
     click.option("--hydrogens/--no-hydrogens", default=True, help="[default: yes]"),
@@ -90,12 +91,13 @@ def _pairs(text: str) -> str | list[list[int]]:
 @click.option("--relax", is_flag=True, help="Minimise every frame with OpenMM.")
 @_drop_invalid
 @click.option("--resume", is_flag=True, help="Continue or extend what --output holds.")
+@click.option("--report", is_flag=True, help="Write report.html: pictures, reasons, settings.")
 @click.option("--shard", help="Of a FASTA file: 3/8 is the third of eight parts, for job arrays.")
 @click.option("--repeat", type=existing, help="Do again what this run.json describes.")
 @device_option
 @threads_option
 @report_errors
-def sample(sequence, output, n, repeat, shard, device, resume, threads, **settings):
+def sample(sequence, output, n, repeat, report, shard, device, resume, threads, **settings):
     """Sample conformations of SEQUENCE.
 
     SEQUENCE is one-letter amino acids ("AAA:BBB" for two chains), or a FASTA file: then each
@@ -105,9 +107,12 @@ def sample(sequence, output, n, repeat, shard, device, resume, threads, **settin
     """
     from .ensemble import generate_ensemble
     from .proteomes import sample_fasta
+    from .report_page import PAGE, write_report_page
     from .runs import repeat_run
 
     prepare_cpu(threads)
+    if report:
+        require("matplotlib", "plots")  # what lacks is said before hours of sampling
     options = {"device": device, "resume": resume}
     settings["disulfides"] = _pairs(settings["disulfides"])
     settings["sidechains"] = None if settings["sidechains"] == "none" else settings["sidechains"]
@@ -128,14 +133,16 @@ def sample(sequence, output, n, repeat, shard, device, resume, threads, **settin
             raise ValueError(f"--repeat takes {given[0]} from the run.json; leave the option out")
         where = [repeat_run(repeat, output, **options)]
     elif fasta:
-        run = sample_fasta(sequence, output, n, shard=shard, **settings, **options)
+        run = sample_fasta(sequence, output, n, shard=shard, report=report, **settings, **options)
         where, failed = run.folders, run.failures
     elif "." in sequence or "/" in sequence:
         raise ValueError(f"{sequence}: no such file (a sequence has letters and ':' only)")
     else:
         where = [generate_ensemble(sequence, n, output=output, **settings, **options)]
+    if report and not fasta:
+        write_report_page(where[0])
     for folder in where:
-        click.echo(_ENSEMBLE.format(folder))
+        click.echo(_ENSEMBLE.format(folder) + (f", {PAGE} (pictures)" if report else ""))
     if failed:
         click.echo(
             f"openmm-slm: {len(failed)} of {len(failed) + len(where)} sequences failed; "

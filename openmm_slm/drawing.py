@@ -52,6 +52,11 @@ class Rows:
         """First row of each chain but the first."""
         return np.flatnonzero(np.diff(self.chain)) + 1
 
+    def name(self, row: int) -> str:
+        """Number of a residue, with its chain where there are several."""
+        several = len(self.starts) and len(self.names)
+        return f"{self.names[self.chain[row]]} {self.labels[row]}" if several else self.labels[row]
+
 
 def new_figure(width: float, height: float) -> Figure:
     return require("matplotlib.figure", "plots").Figure((width, height), layout="constrained")

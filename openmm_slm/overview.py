@@ -60,66 +60,54 @@ class Overview:
     few_frames: np.ndarray
 
 
-def overview(directory: Path, frames: int) -> Overview | None:
-    """Read ``topology.pdb`` and ``samples.xtc`` of so many frames; None if none is finite."""
+def overview(directory: Path, frames: np.ndarray) -> Overview | None:
+    """Read ``topology.pdb`` and ``samples.xtc``.
+
+    `frames`: numbers [F] of those that are there and finite (XTC cannot say NaN). None without any.
+    """
     topology = require("mdtraj").load_topology(str(directory / "topology.pdb"))
     backbone = topology.select("protein and name N CA C O")
     rows, ca_atoms = ca_rows(topology.subset(backbone))
-    wanted = set(evenly_spaced(frames, _FOR_MEAN).tolist())
-    number, rg, few, few_frames = [], [], [], []
+    wanted = frames[evenly_spaced(len(frames), _FOR_MEAN)]
+    rg, few = [], []
     contacts = np.zeros((len(rows),) * 2, np.int64)
     torsions = np.zeros((TORSION_BINS,) * 2)
-    for first, chunk in _chunks(directory, topology, backbone):
-        own = np.rint(chunk.time).astype(int)
-        finite = np.isfinite(chunk.xyz).all((1, 2))
+    for chunk in _chunks(directory, topology, backbone, frames):
         ca = chunk.xyz[:, ca_atoms]
-        kept = [k for k in range(len(ca)) if finite[k] and first + k in wanted]
-        few.append(ca[kept])
-        few_frames.append(own[kept])
-        if finite.any():
-            ca = ca[finite]
-            number.append(own[finite])
-            rg.append(radius_of_gyration(ca))
-            contacts += contact_counts(ca)
-            if len(rows) > 1:
-                torsions += torsion_counts(*phi_psi(load_structure(chunk[finite])))
-    if not sum(map(len, few)):
+        few.append(ca[np.isin(chunk.time, wanted)])
+        rg.append(radius_of_gyration(ca))
+        contacts += contact_counts(ca)
+        if len(rows) > 1:
+            torsions += torsion_counts(*phi_psi(load_structure(chunk)))
+    if not rg:
         return None
     few = np.concatenate(few)
     mean = mean_structure(few, np.ones(len(few)))
-    if frames > _FOR_MEAN:
-        chunks = (chunk.xyz[:, ca_atoms] for _, chunk in _chunks(directory, topology, backbone))
+    if len(frames) > _FOR_MEAN:
+        chunks = _chunks(directory, topology, backbone, frames)
+        rmsf = _rmsf((chunk.xyz[:, ca_atoms] for chunk in chunks), mean)
     else:
-        chunks = iter([few])
-    number = np.concatenate(number)
-    return Overview(
-        rows,
-        number,
-        np.concatenate(rg),
-        _rmsf(chunks, mean),
-        contacts / len(number),
-        torsions,
-        few,
-        np.concatenate(few_frames),
-    )
+        rmsf = _rmsf(iter([few]), mean)
+    rg = np.concatenate(rg)
+    return Overview(rows, frames, rg, rmsf, contacts / len(rg), torsions, few, wanted)
 
 
 def _chunks(
-    directory: Path, topology: mdtraj.Topology, atoms: np.ndarray
-) -> Iterator[tuple[int, mdtraj.Trajectory]]:
-    """Number of the first frame in the file, and the frames."""
+    directory: Path, topology: mdtraj.Topology, atoms: np.ndarray, frames: np.ndarray
+) -> Iterator[mdtraj.Trajectory]:
+    """The frames of these numbers, which are their times in the file."""
     path, size = str(directory / "samples.xtc"), max(1, _CHUNK // topology.n_atoms)
-    first = 0
     for chunk in require("mdtraj").iterload(path, top=topology, chunk=size, atom_indices=atoms):
-        yield first, chunk
-        first += chunk.n_frames
+        kept = np.isin(np.rint(chunk.time), frames)
+        if kept.any():
+            yield chunk[kept]
 
 
 def _rmsf(chunks: Iterator[np.ndarray], mean: np.ndarray) -> np.ndarray:
-    """sqrt(<|x - <x>|^2>) [L] of CA [F, L, 3] superposed on `mean`, finite frames alone."""
+    """sqrt(<|x - <x>|^2>) [L] of CA [F, L, 3] superposed on `mean`."""
     count, first, second = 0, np.zeros_like(mean), np.zeros(len(mean))
     for ca in chunks:
-        moved = superposed(ca[np.isfinite(ca).all((1, 2))], mean) - mean
+        moved = superposed(ca, mean) - mean
         count += len(moved)
         first += moved.sum(0)
         second += (moved**2).sum((0, 2))

@@ -16,7 +16,7 @@ _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 70em; margin: 2em auto; padding: 0 1em;
   color: #1c1c1c; background: #fff }
 h1 { font-size: 1.6em } h2 { font-size: 1.2em; margin-top: 1.8em }
-img { max-width: 100% } table { border-collapse: collapse; margin: 1em 0 }
+img { width: 100% } table { border-collapse: collapse; margin: 1em 0 }
 th, td { padding: .25em .7em; border-bottom: 1px solid #ddd; text-align: left; vertical-align: top }
 td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
 td.d { color: #555; font-size: 13px } td.beyond { font-weight: 600 }
@@ -46,7 +46,7 @@ def cells(*texts: object, kinds: Sequence[str] = ()) -> str:
     """A row of plain texts; `kinds` are their classes: n (number), d (small), long, or nothing."""
     kinds = [*kinds, *[""] * (len(texts) - len(kinds))]
     found = [
-        f"<td{f' class={kind!r}' if kind else ''}>{escape(str(text))}</td>"
+        (f'<td class="{kind}">' if kind else "<td>") + f"{escape(str(text))}</td>"
         for text, kind in zip(texts, kinds, strict=True)
     ]
     return f"<tr>{''.join(found)}</tr>"
@@ -56,15 +56,15 @@ def settings_table(settings: dict[str, object]) -> str:
     return table(cells(key, value, kinds=("", "long")) for key, value in settings.items())
 
 
-def image(figure: Figure, alt: str = "", width: str = "100%") -> str:
-    """A figure inside the page."""
-    data = base64.b64encode(png(figure)).decode()
-    return f'<img alt="{escape(alt)}" style="width: {width}" src="data:image/png;base64,{data}">'
+def image(figure: Figure, alt: str = "", trimmed: bool = False) -> str:
+    """A figure inside the page, as wide as it; `trimmed`: without white margins."""
+    data = base64.b64encode(png(figure, trimmed)).decode()
+    return f'<img alt="{escape(alt)}" src="data:image/png;base64,{data}">'
 
 
-def png(figure: Figure, dpi: int = 110) -> bytes:
+def png(figure: Figure, trimmed: bool = False) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
+    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight" if trimmed else None)
     return buffer.getvalue()
 
 

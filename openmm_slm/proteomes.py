@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 from .ensemble import EnsembleGenerator
 from .errors import SequenceError, SLMError
 from .job_shards import JobShard
+from .report_page import page_is_old, write_report_page
 from .sequence import parse_sequence, read_records
 from .settings import SamplingSettings
 from .templates import check_settings
@@ -50,6 +51,7 @@ def sample_fasta(
     model: str | os.PathLike = "default",
     device: str = "auto",
     resume: bool = False,
+    report: bool = False,
     progress: bool = True,
     **settings: object,
 ) -> FastaRun:
@@ -76,6 +78,9 @@ def sample_fasta(
         As in `generate_ensemble`.
     resume : bool
         Pass over what is finished, continue what was interrupted.
+    report : bool
+        Write a page into each folder as soon as its ensemble is there (`write_report_page`), unless
+        it has one that is newer than its frames.
     **settings
         Other settings of `EnsembleGenerator.write`.
 
@@ -114,6 +119,8 @@ def sample_fasta(
     for name in tqdm(sorted(mine, key=lengths.__getitem__), unit="sequence", disable=not progress):
         try:
             generator.write(texts[name], folders[name], n, **options)
+            if report and page_is_old(folders[name]):
+                write_report_page(folders[name])
         except OSError:
             raise
         except Exception as error:  # of whatever library: the others do not suffer for it

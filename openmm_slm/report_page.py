@@ -74,10 +74,16 @@ def write_report_page(directory: str | os.PathLike) -> Path:
     report = read_report(directory)
     seen = None
     if (directory / "samples.xtc").exists():  # not if all frames were dropped
-        kept = report["valid"].sum() if run.get("drop_invalid") else len(report["valid"])
-        seen = overview(directory, int(kept))
+        shown = report["valid"] if run.get("drop_invalid") else report["finite"]
+        seen = overview(directory, report["frame"][shown])
     page = _page(directory.resolve().name, run, report, seen)
     return write_whole(directory / PAGE, page.encode())
+
+
+def page_is_old(directory: str | os.PathLike) -> bool:
+    """Whether an ensemble's folder has no page, or one that was written before its frames."""
+    page, report = (Path(directory) / name for name in (PAGE, "report.csv"))
+    return not page.exists() or page.stat().st_mtime_ns < report.stat().st_mtime_ns
 
 
 def _page(name: str, run: dict, report: Report, seen: Overview | None) -> str:
@@ -98,9 +104,8 @@ def _summary(run: dict, report: Report, seen: Overview | None) -> str:
         facts.insert(1, f"{(~valid).sum():,} not valid and left out of samples.xtc")
     if seen:
         low, middle, high = np.quantile(seen.rg, (0.05, 0.5, 0.95))
-        facts.append(
-            f"radius of gyration of CA {middle:.2f} nm (5 to 95 %: {low:.2f} to {high:.2f})"
-        )
+        range_of_most = f" (5 to 95 %: {low:.2f} to {high:.2f})" if len(seen.rg) > 1 else ""
+        facts.append(f"radius of gyration of CA {middle:.2f} nm{range_of_most}")
     return f"<p>{escape('; '.join(facts))}.</p>"
 
 
@@ -119,12 +124,11 @@ def _pictures(seen: Overview) -> list[str]:
     for ax, turn in zip(picture.subplots(1, 2), (0, 90), strict=True):
         draw_superposed(ax, seen.rows, seen.few[few], turn, bar=bool(turn))
     which = ", ".join(str(number) for number in seen.few_frames[few])
-    drawn = "the frame" if len(few) == 1 else f"{len(few)} of {len(seen.frame):,} frames ({which})"
     note = (
-        f"CA of {drawn}, superposed, along two principal axes; dark to light along the sequence, "
-        "further away is paler, thick: the frame nearest to the mean."
+        f"CA of {len(few)} of {len(seen.frame):,} frames ({which}), along two principal axes; dark "
+        "to light along the sequence, further away is paler. Thick: the frame nearest to the mean."
     )
-    parts = ["<h2>Superposed</h2>", image(picture, "superposed frames"), _note(note)]
+    parts = ["<h2>Superposed</h2>", image(picture, "superposed frames", True), _note(note)]
     if len(seen.frame) > 1:
         fluctuations = new_figure(11, 2.8)
         ax = fluctuations.subplots()
@@ -191,7 +195,7 @@ def _flat(run: dict) -> dict[str, object]:
             out |= {f"{key} {name}": inner for name, inner in value.items()}
         else:
             out[key] = value
-    return {key: "" if value is None else value for key, value in out.items()}
+    return {key: "none" if value is None else value for key, value in out.items()}
 
 
 def _note(text: str) -> str:

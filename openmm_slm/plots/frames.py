@@ -78,6 +78,7 @@ def plot_report(
         ax.tick_params(labelsize=8)
     _reasons(axes[-1], frame, reasons)
     axes[-1].set_xlim(frame.min() - 0.5, frame.max() + 0.5)
+    axes[-1].xaxis.get_major_locator().set_params(integer=True)
     axes[-1].set_xlabel("frame")
     axes[0].set_title(
         f"{valid.sum():,} of {len(valid):,} frames are valid (blue; orange: not valid)", fontsize=10

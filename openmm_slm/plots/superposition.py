@@ -107,16 +107,17 @@ def draw_superposed(
         rgb = colours(scale(place))[:, :3]
         fog = np.where(thick, 0.25, 0.55) * (1 - near) + np.where(thick, 0.0, 0.25)
         rgb = rgb + (1 - rgb) * fog[:, None]
+        width = float(np.clip(20 / np.sqrt(len(rows)), 1.2, 2.6))
+        widths = np.where(thick, width, width / 3)
         order = np.argsort(depth)
         lines = {"capstyle": "round", "rasterized": True}
         if thick.any():  # a dark rim, behind all that is nearer
             rim = order[thick[order]]
             ax.add_collection(collections.LineCollection(
-                segments[rim, :, :2], colors="#303030", linewidths=3.6, zorder=1, **lines
+                segments[rim, :, :2], colors="#303030", linewidths=width + 1, zorder=1, **lines
             ))  # fmt: skip
         ax.add_collection(collections.LineCollection(
-            segments[order, :, :2], colors=rgb[order], linewidths=np.where(thick, 2.6, 0.8)[order],
-            zorder=2, **lines,
+            segments[order, :, :2], colors=rgb[order], linewidths=widths[order], zorder=2, **lines
         ))  # fmt: skip
     _frame_of_view(ax, x, bar, rows, matplotlib.cm.ScalarMappable(scale, colours))
     return ax
@@ -146,5 +147,5 @@ def _frame_of_view(ax: Axes, x: np.ndarray, bar: bool, rows: Rows, colours) -> N
     if bar:
         ticks = np.unique(np.linspace(0, len(rows) - 1, min(6, len(rows))).round().astype(int))
         scale = ax.figure.colorbar(colours, ax=ax, fraction=0.035, ticks=ticks)
-        scale.ax.set_yticklabels([rows.labels[t] for t in ticks], fontsize=8)
+        scale.ax.set_yticklabels([rows.name(t) for t in ticks], fontsize=8)
         scale.set_label("residue", fontsize=8)

@@ -18,7 +18,7 @@ from .errors import SLMError
 SEQUENCE = "GYDPETGTWG"  # chignolin
 SEED = 1
 OK, NOTE, FAILED = "ok", "note", "FAILED"
-_DEVELOPMENT = {"test", "docs"}  # extras that no user misses
+_DEVELOPMENT = {"test", "docs", "packaging"}  # extras that no user misses
 _CONDA = {"torch": "pytorch"}  # names on conda-forge that differ
 _PLATFORMS = ("Reference", "CPU")  # hydrogens are placed with the first, frames relaxed with both
 _REINSTALL = "pip install --force-reinstall --no-deps openmm_slm, or the conda package again"

@@ -149,18 +149,21 @@ def write(
 def build(work: Path, channel: Path) -> Path:
     """Render, build and test the recipe of the tracked files with this channel alone."""
     from rattler import index
-    from rattler_build import Stage0Recipe, ToolConfiguration, VariantConfig
+    from rattler_build import BuildError, Stage0Recipe, ToolConfiguration, VariantConfig
 
     (channel / "noarch").mkdir(exist_ok=True)
     asyncio.run(index.index_fs(channel))
     copy_of_tracked(work / "source")
     recipe = Stage0Recipe.from_file(work / "source" / "conda-recipe" / "recipe.yaml")
-    (result,) = recipe.run_build(
-        VariantConfig({"python_min": [sysconfig.get_python_version()]}),
-        ToolConfiguration(test_strategy="native"),
-        output_dir=channel,
-        channels=[channel.as_uri()],
-    )
+    try:
+        (result,) = recipe.run_build(
+            VariantConfig({"python_min": [sysconfig.get_python_version()]}),
+            ToolConfiguration(test_strategy="native"),
+            output_dir=channel,
+            channels=[channel.as_uri()],
+        )
+    except BuildError as error:
+        sys.exit("\n".join([*error.log, str(error)]))
     print(*(line.strip() for line in result.log if " passed" in line), sep="\n")
     (package,) = result.packages
     return Path(package)

@@ -1,14 +1,14 @@
 """The wheel and the sdist, made and used as a stranger would, without a network.
 
-    python tools/check_wheel.py            # about a minute
-    python tools/check_wheel.py --fresh    # with dependencies from the package index
+    python tools/check_wheel.py           # a minute or three
+    python tools/check_wheel.py --full     # with dependencies from the package index
 
 What git tracks is copied to a temporary folder, an sdist is made of it and a wheel of the sdist
 (`python -m build`), twine judges both, the wheel is compared with one made of the sources
 themselves and with what git tracks, and installed in a new virtual environment whose commands are
 then run from another folder.
 
-Without --fresh that environment borrows the dependencies installed beside this Python: that their
+Without --full that environment borrows the dependencies installed beside this Python: that their
 names and versions can be had from the index is not shown.
 """
 
@@ -103,13 +103,13 @@ def build(work: Path) -> tuple[Path, Path]:
     return sdist, wheel
 
 
-def use(wheel: Path, work: Path, fresh: bool) -> None:
+def use(wheel: Path, work: Path, full: bool) -> None:
     """Install in a new environment; check, sample and import from another folder."""
     venv.create(work / "venv", with_pip=True)
     here, python = work / "elsewhere", work / "venv" / "bin" / "python"
     here.mkdir()
     pip = (python, "-m", "pip", "install", "--quiet")
-    if fresh:
+    if full:
         pinned = [s for s in (ROOT / "constraints.txt").read_text().split() if "torch==" in s]
         run(*pip, *pinned, where=here)  # first and alone: see constraints.txt
         run(*pip, "-c", ROOT / "constraints.txt", wheel, where=here)
@@ -125,14 +125,14 @@ def use(wheel: Path, work: Path, fresh: bool) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--fresh", action="store_true", help="download the dependencies as well")
-    fresh = parser.parse_args().fresh
+    parser.add_argument("--full", action="store_true", help="download the dependencies as well")
+    full = parser.parse_args().full
     start = time.perf_counter()
     os.environ.pop("PYTHONPATH", None)
     with tempfile.TemporaryDirectory() as folder:
         _, wheel = build(Path(folder))
         print(f"built in {time.perf_counter() - start:.0f} s")
-        use(wheel, Path(folder), fresh)
+        use(wheel, Path(folder), full)
     print(f"wheel and sdist work: {time.perf_counter() - start:.0f} s in all")
 
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
-from functools import cached_property
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,10 +47,15 @@ def condition_of(given: object, sequence: str) -> SequenceCondition:
     ValueError
         See `SequenceCondition.of` and `Embedder`.
     """
-    path = isinstance(given, (str, os.PathLike))
-    if path and Path(given).suffix != ".npy":
+    if is_model(given):
         return Embedder(given).embed(sequence)
     return SequenceCondition.of(given, sequence)
+
+
+def is_model(condition: object) -> bool:
+    """Whether a condition is computed for any sequence, and not the numbers of one."""
+    path = isinstance(condition, (str, os.PathLike))
+    return path and Path(condition).suffix != ".npy"
 
 
 class Embedder:
@@ -95,14 +100,17 @@ class Embedder:
             _write(path, values)
         return SequenceCondition(values.astype(np.float32), self.identity, self.source)
 
-    @cached_property
-    def _states(self) -> States:
-        return (_esm3 if self.weights.is_dir() else _esmc)(self.weights, self.device)
-
     def _compute(self, chains: tuple[str, ...]) -> np.ndarray:
         torch = require("torch")
         with torch.inference_mode():
-            return self._states(chains).float().cpu().numpy()
+            states = _loaded(self.weights, self.identity, self.device)(chains)
+            return states.float().cpu().numpy()
+
+
+@lru_cache(maxsize=1)
+def _loaded(weights: Path, identity: str, device: str) -> States:
+    """What makes states of chains: kept, for many sequences in a row."""
+    return (_esm3 if weights.is_dir() else _esmc)(weights, device)
 
 
 def find_weights(model: str | os.PathLike) -> Path:

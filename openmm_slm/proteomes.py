@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
+from .embedding import is_model
 from .ensemble import EnsembleGenerator
 from .errors import SequenceError, SLMError
 from .job_shards import JobShard
@@ -98,6 +99,13 @@ def sample_fasta(
     """
     texts = read_records(fasta)
     folders = {name: Path(output) / folder for name, folder in _folders(texts, fasta).items()}
+    if len(texts) > 1 and not (
+        settings.get("condition") is None or is_model(settings["condition"])
+    ):
+        raise SLMError(
+            f"condition is the numbers of one sequence, {fasta} has {len(texts)}; give the name of "
+            "an ESM model, or one sequence at a time"
+        )
     part = JobShard.of(shard) if shard is not None else JobShard(1, 1)
     lengths = {name: _residues(text) for name, text in texts.items()}
     mine = part.share({name: _cost(length) for name, length in lengths.items()})

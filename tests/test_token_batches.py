@@ -15,6 +15,7 @@ from openmm_slm.language.masked_diffusion import (
     MaskedDiffusionConfig,
     MaskedDiffusionModel,
 )
+from openmm_slm.sequence import encode_sequence
 from openmm_slm.training.batches import ClusterSampler
 from openmm_slm.training.shards import ShardDataset, ShardWriter, index_checksum
 from openmm_slm.training.token_batches import language_model_batch
@@ -48,6 +49,40 @@ def test_batches_have_the_shares_asked_for(tmp_path):
     assert set(seen) == {3, 5} and 0.25 < np.mean(np.array(seen) == 3) < 0.75
     assert 0.15 < np.mean(hidden) < 0.35
     assert min(shares) < 0.1 and max(shares) > 0.7  # log-uniform from 0.05 to 1
+
+
+def test_long_chains_are_cut_and_keep_their_tokens(tmp_path):
+    shards = write_shards(tmp_path / "shards")
+    store = token_store(tmp_path / "tokens", shards, 0)
+    for path in (tmp_path / "tokens").glob("*.npy"):  # a token says which residue it is of
+        np.save(path, np.arange(len(np.load(path)), dtype=np.int16))
+    dataset = ShardDataset(shards, "train", "backbone")
+    sampler, firsts = ClusterSampler(dataset), set()
+    for step in range(20):
+        batch = language_model_batch(sampler, [store], 0, 0, step, chains=6, crop=32)
+        assert all(values.shape[:2] == (6, 32) for values in batch.values())
+        for tokens, letters, index in zip(
+            *(batch[name] for name in ("tokens", "amino_acids", "index")), strict=True
+        ):
+            known = np.flatnonzero(tokens >= 0)
+            assert (np.diff(tokens[known]) == np.diff(known)).all() and len(known) >= 23
+            homes = [
+                (entry, int(tokens[known[0]]) - int(row["offset"]) - known[0])
+                for entry, row in zip(dataset, dataset.rows, strict=True)
+                if int(row["offset"]) <= tokens[known[0]] < int(row["offset"]) + int(row["length"])
+            ]
+            expected = [
+                encode_sequence(entry.sequence)[start : start + 32] for entry, start in homes
+            ]
+            matching = [
+                n for n, seen in enumerate(expected) if (letters[: len(seen)] == seen).all()
+            ]
+            assert len(matching) == 1
+            entry, start = homes[matching[0]]
+            assert (index[: len(entry.residue_index[start : start + 32])]
+                    == entry.residue_index[start : start + 32]).all()  # fmt: skip
+            firsts.add(start)
+    assert len(firsts) > 10  # anywhere
 
 
 def test_sequences_with_several_entries_are_drawn_more_often(tmp_path):

@@ -21,6 +21,8 @@ def language_model_batch(
     step: int,
     no_sequence: float = 0.0,
     embeddings: EmbeddingStore | None = None,
+    chains: int | None = None,
+    crop: int | None = None,
 ) -> dict[str, np.ndarray]:
     """Whole chains of similar length, about `residues` padded residues.
 
@@ -28,14 +30,17 @@ def language_model_batch(
     pool is equally likely. Tokens come from any of the `stores` (the mode of the posterior, draws
     from it), and a share `no_sequence` of the chains has its sequence hidden, with what its
     `embeddings` say. ``spans`` bool [B, L] are residues that a template would have sampled.
+
+    With `chains` a batch has so many, of any length. With `crop` longer ones are cut to a stretch
+    of so many residues, whose tokens are those of the whole chain.
     """
     rng = np.random.default_rng([seed, step])
-    pool = [sampler.number(rng) for _ in range(64)]
-    lengths = sampler.dataset.lengths
+    pool = [sampler.number(rng) for _ in range(chains or 64)]
+    lengths = np.minimum(sampler.dataset.lengths, crop or np.inf)
     pool.sort(key=lambda number: lengths[number])
     batches: list[list[int]] = [[]]
     for number in pool:
-        if batches[-1] and (len(batches[-1]) + 1) * lengths[number] > residues:
+        if not chains and batches[-1] and (len(batches[-1]) + 1) * lengths[number] > residues:
             batches.append([])
         batches[-1].append(number)
     numbers = batches[rng.integers(len(batches))]
@@ -50,7 +55,20 @@ def language_model_batch(
         share = np.exp(rng.uniform(np.log(0.05), 0))
         masked = masked_residues(rng, entry.backbone[:, 1], share, entry.chain_index)
         batch["spans"][row, : len(masked)] = masked
-    return batch
+    return cut(batch, sampler.dataset.lengths[numbers], crop, rng) if crop else batch
+
+
+def cut(
+    batch: dict[str, np.ndarray], lengths: np.ndarray, crop: int, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Rows [B, L, ...] of chains of `lengths` [B], where longer cut to `crop` residues."""
+    if lengths.max() <= crop:
+        return batch
+    starts = [int(rng.integers(max(0, length - crop) + 1)) for length in lengths]
+    return {
+        name: np.stack([row[start : start + crop] for row, start in zip(rows, starts, strict=True)])
+        for name, rows in batch.items()
+    }
 
 
 def read_tokens(

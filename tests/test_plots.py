@@ -151,7 +151,7 @@ def test_the_report_shows_each_frame_and_each_reason(traj):
     axes = plots.plot_report(ens)
     drawn(axes[0])
     assert [ax.get_ylabel().split()[0] for ax in axes[:-1]] == ["log-probability", "radius"]
-    good, bad = (ax.get_offsets() for ax in axes[0].collections)
+    bad, good = (marks.get_offsets() for marks in axes[0].collections)
     assert sorted(np.concatenate([good, bad]).tolist()) == [[k, -k] for k in range(30)]
     valid = np.flatnonzero(table["valid"])
     np.testing.assert_array_equal(np.asarray(good)[:, 0], valid)

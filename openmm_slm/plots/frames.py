@@ -71,7 +71,7 @@ def plot_report(
     )
     size = float(np.clip(4000 / max(len(valid), 1), 2, 18))
     for ax, name in zip(axes, columns, strict=False):
-        for kind, colour, marker in ((valid, SAMPLES, "o"), (~valid, WRONG, "x")):
+        for kind, colour, marker in ((~valid, WRONG, "x"), (valid, SAMPLES, "o")):
             ax.scatter(frame[kind], report[name][kind], s=size, c=colour, marker=marker,
                        linewidths=0.0 if marker == "o" else 0.8, rasterized=True)  # fmt: skip
         ax.set_ylabel(PANELS[name], fontsize=8)

@@ -74,7 +74,10 @@ def superposed_view(ca: np.ndarray) -> tuple[np.ndarray, int]:
     mean = mean_structure(ca, np.ones(len(ca)))
     x = superposed(ca, mean)
     central = int(((x - mean) ** 2).sum((1, 2)).argmin())
-    axes = np.linalg.svd(mean - mean.mean(0), full_matrices=True)[2]
+    centred = mean - mean.mean(0)
+    axes = np.linalg.svd(centred, full_matrices=True)[2]
+    if np.arange(len(mean)) @ centred @ axes[0] < 0:  # the sequence runs from left to right
+        axes[0] *= -1
     axes[2] *= np.sign(np.linalg.det(axes))
     return (x - mean.mean(0)) @ axes.T, central
 

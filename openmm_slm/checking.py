@@ -20,6 +20,7 @@ SEED = 1
 OK, NOTE, FAILED = "ok", "note", "FAILED"
 _DEVELOPMENT = {"test", "docs", "packaging"}  # extras that no user misses
 _CONDA = {"torch": "pytorch"}  # names on conda-forge that differ
+_MODULE = {"pyyaml": "yaml"}  # and of what is imported
 _PLATFORMS = ("Reference", "CPU")  # hydrogens are placed with the first, frames relaxed with both
 _REINSTALL = "pip install --force-reinstall --no-deps openmm_slm, or the conda package again"
 
@@ -110,7 +111,7 @@ def _needed(name: str, bound: str) -> tuple[str, str]:
 
 def _optional(name: str, extra: str) -> tuple[str, str]:
     """Not imported: some of them take seconds."""
-    if find_spec(name) is None:
+    if find_spec(_MODULE.get(name, name)) is None:
         return NOTE, f"{name} is absent, optional; pip install 'openmm_slm[{extra}]'"
     return OK, f"{name} {_version(name)}, optional"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 import click
@@ -156,6 +157,8 @@ def embed(data, model, arrays, name, output, device, threads):
 
 
 def _tell(where: Path) -> None:
+    if os.environ.get("RANK", "0") != "0":  # under torchrun one of them speaks
+        return
     if where.is_dir():
         click.echo(f"model: {where}")
     else:

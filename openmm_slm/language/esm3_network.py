@@ -32,6 +32,8 @@ class ESM3Config:
 
     #: V, the codes of the tokenizer.
     vocabulary = CODES
+    #: Besides the sequence it is told nothing.
+    condition = None
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,11 @@ import torch.nn as nn
 
 from ..errors import SLMError
 from ..language.autoregressive import token_nats
+from ..language.esm3_network import ESMDiffNetwork
 from ..language.gpt import GPT
 from ..language.masked_diffusion import MaskedDiffusion
 from ..language.t5 import T5
+from .esmdiff_loss import esmdiff_terms
 
 #: By name of what is predicted: nats of each row [B], and how many it has [B].
 Terms = dict[str, tuple[torch.Tensor, torch.Tensor]]
@@ -96,4 +98,5 @@ TERMS: dict[str, Callable[[nn.Module, dict, int, float], Terms]] = {
     MaskedDiffusion.kind: diffusion_terms,
     T5.kind: autoregressive_terms,
     GPT.kind: autoregressive_terms,
+    ESMDiffNetwork.kind: esmdiff_terms,
 }

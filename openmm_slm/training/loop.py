@@ -25,6 +25,7 @@ from tqdm.auto import tqdm
 from ..errors import SLMError
 from .batches import prefetch
 from .checkpoint import compare_settings, read_checkpoint, read_meta, write_checkpoint
+from .distributed import Processes, own_device
 from .journal import Journal
 from .optimizers import make_optimizers
 from .stopping import stop_signals
@@ -64,7 +65,8 @@ class Trainer:
     model : Module
     loss : callable (model, batch, step) -> (loss, dict of floats or scalar tensors)
     make_batch : callable step -> dict of arrays
-        Runs in a thread ahead of the steps.
+        Runs in a thread ahead of the steps. Under torchrun each process takes its own (see
+        `Processes`).
     validate : callable (model) -> dict of floats
         Called with the EMA weights in place.
     export : callable (model, directory)
@@ -91,9 +93,11 @@ class Trainer:
         device: str = "cpu",
         settings: dict[str, dict] | None = None,
     ) -> None:
-        self.model, self.loss, self.make_batch = model.to(device), loss, make_batch
+        self.device = torch.device(own_device(device))
+        self.processes = Processes(self.device)
+        self.model, self.loss, self.make_batch = model.to(self.device), loss, make_batch
         self.validate, self.export, self.config = validate, export, config
-        self.directory, self.device = Path(directory), torch.device(device)
+        self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.trained = {k: p for k, p in model.named_parameters() if p.requires_grad}
         self.optimizers = make_optimizers(
@@ -103,7 +107,7 @@ class Trainer:
             config.betas,
             config.weight_decay,
         )
-        self.bf16 = config.bf16 and not bf16_is_emulated(self.device)
+        self.bf16 = config.bf16 and not self.processes.agree(bf16_is_emulated(self.device))
         if config.bf16 and not self.bf16:
             logger.warning("this CPU has no bfloat16 products: training in float32")
         self.step = self.residues = 0
@@ -176,21 +180,28 @@ class Trainer:
         first, last = self._begin(decay)
         start = saved = time.monotonic()
         before, residues = self.seconds, self.residues
-        log = Journal(self.directory / ("decay_log.csv" if decay else "log.csv"), self.step)
-        self._rows = Journal(
-            self.directory / ("decay_validation.csv" if decay else "validation.csv"), self.step
-        )
+        if self.processes.first:  # the others write nothing
+            prefix = "decay_" if decay else ""
+            log = Journal(self.directory / f"{prefix}log.csv", self.step)
+            self._rows = Journal(self.directory / f"{prefix}validation.csv", self.step)
         self.model.train()
         speed = self._throughput()
-        bar = tqdm(total=last, initial=self.step, disable=not progress, mininterval=5)
-        batches = prefetch(self.make_batch, self.step)
+        hidden = not (progress and self.processes.first)
+        bar = tqdm(total=last, initial=self.step, disable=hidden, mininterval=5)
+        batches = prefetch(self._batch, self.step)
+        ending = False
         with stop_signals() as stopped:
-            while self.step < last and not stopped:
+            while self.step < last and not ending:
                 self.seconds = before + time.monotonic() - start
                 warm = min(1.0, (self.step + 1) / max(1, self.config.warmup))
                 rate = warm * (1 - (self.step - first) / decay) if decay else warm
                 row = self._train_step(next(batches), rate)
                 bar.update()
+                # After a step: however short the pieces, a run gets on.
+                late = time_limit is not None and time.monotonic() - start > time_limit
+                ending = self.processes.agree(bool(stopped) or late)
+                if not self.processes.first:
+                    continue
                 if self.step % self.config.log_every == 0:
                     done = self.residues - residues
                     row |= speed.row(done, time.monotonic() - start)
@@ -202,13 +213,12 @@ class Trainer:
                 if time.monotonic() - saved > 60 * self.config.checkpoint_minutes:
                     self._save(first, decay)
                     saved = time.monotonic()
-                # After a step: however short the pieces, a run gets on.
-                if time_limit is not None and time.monotonic() - start > time_limit:
-                    break
             batches.close()
             bar.close()
             self.seconds = before + time.monotonic() - start
             finished = self.step >= last
+            if not self.processes.first:
+                return finished
             if not (decay and finished):
                 self._save(first, decay)
         if self.residues > residues:
@@ -254,6 +264,7 @@ class Trainer:
         loss, metrics = self._loss(self.model, batch, self.step)
         self.model.zero_grad(set_to_none=True)
         loss.backward()
+        residues = self.processes.average(self.trained.values(), int(metrics.pop("residues")))
         norm = torch.nn.utils.clip_grad_norm_(self.trained.values(), self.config.clip)
         if torch.isfinite(norm):  # one bad batch must not poison the weights
             for optimizer in self.optimizers:
@@ -262,13 +273,16 @@ class Trainer:
         else:
             logger.warning("step %d: gradient is not finite, step skipped", self.step)
         self.step += 1
-        self.residues += int(metrics.pop("residues"))
+        self.residues += residues
         row = {"step": self.step, "residues": self.residues, "seconds": self.seconds}
         return row | {"loss": loss, "gradient": norm, "rate": rate, **metrics}
 
+    def _batch(self, step: int) -> dict:
+        return self.make_batch(self.processes.batch_number(step))
+
     def _loss(self, model: torch.nn.Module, batch: dict, step: int) -> tuple[torch.Tensor, dict]:
         batch = {k: torch.as_tensor(v).to(self.device) for k, v in batch.items()}
-        torch.manual_seed(self.config.seed * 1_000_003 + step)
+        torch.manual_seed(self.config.seed * 1_000_003 + self.processes.batch_number(step))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             return self.loss(model, batch, step)
 
@@ -291,13 +305,15 @@ class Trainer:
         def run() -> None:
             nonlocal residues
             for step in range(self.step, self.step + batches):
-                loss, metrics = self._loss(model, self.make_batch(step), step)
+                loss, metrics = self._loss(model, self._batch(step), step)
                 loss.backward()
                 residues += int(metrics["residues"])
 
         flops = count_flops(run)
         dtype = torch.bfloat16 if self.bf16 else torch.float32
-        return Throughput(flops / max(1, residues), self.device, dtype)
+        speed = Throughput(flops / max(1, residues), self.device, dtype)
+        speed.peak *= self.processes.count
+        return speed
 
     def _validate(self) -> None:
         if not self.validate or self._rows.last == self.step:

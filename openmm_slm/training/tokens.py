@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,11 @@ import torch
 from tqdm.auto import tqdm
 
 from ..errors import ModelError
-from ..models.storage import load_module, tokenizer_fingerprint, write_json
+from ..models.storage import load_module, read_config, tokenizer_fingerprint, write_json
 from ..tokenizer.dvae import DVAE
+from ..tokenizer.kinds import TOKENIZERS
 from .batches import pad_entries
-from .shards import ShardDataset, index_checksum, open_array, save_array
+from .shards import Entry, ShardDataset, index_checksum, open_array, save_array
 
 
 def tokenize(
@@ -38,7 +40,7 @@ def tokenize(
     data : path
         Shard directory.
     tokenizer : path
-        Model directory of a dVAE.
+        Model directory of a tokenizer.
     output : path
     residues : int
         Padded residues per batch.
@@ -46,7 +48,7 @@ def tokenize(
         A seed: tokens are drawn from the posterior instead of being its mode, so that a language
         model learns which tokens mean the same.
     """
-    model = load_module(tokenizer, DVAE).to(device).eval()
+    encode, vocabulary = _encoder(tokenizer, device, sample)
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
     dataset = ShardDataset(data)
@@ -56,18 +58,8 @@ def tokenize(
         sizes[row["shard"]] = max(end, sizes.get(row["shard"], 0))
     arrays = {shard: np.full(size, -1, np.int16) for shard, size in sizes.items()}
 
-    rng = np.random.default_rng(sample)
-
-    def encode(rows: list[int]) -> None:
-        entries = [dataset[row] for row in rows]
-        batch = {k: torch.as_tensor(v, device=device) for k, v in pad_entries(entries).items()}
-        uniform = None
-        if sample is not None:
-            draws = (int(batch["mask"].sum()), model.quantizer.draws)
-            uniform = torch.as_tensor(rng.random(draws, np.float32), device=device)
-        with torch.inference_mode():
-            tokens = model.tokenize(batch["backbone"], batch["mask"], batch["index"], uniform)
-        for row, mine in zip(rows, tokens.cpu().numpy(), strict=True):
+    def keep(rows: list[int]) -> None:
+        for row, mine in zip(rows, encode([dataset[row] for row in rows]), strict=True):
             where = dataset.rows[row]
             start, length = int(where["offset"]), int(where["length"])
             arrays[where["shard"]][start : start + length] = mine[:length]
@@ -76,22 +68,61 @@ def tokenize(
     rows: list[int] = []
     for row in tqdm(order, disable=not progress, mininterval=5):
         if rows and (len(rows) + 1) * dataset.lengths[row] > residues:
-            encode(rows)
+            keep(rows)
             rows = []
         rows.append(int(row))
-    encode(rows)
+    keep(rows)
     for shard, tokens in arrays.items():
         save_array(output / f"{shard}.tokens.npy", tokens)
     write_json(
         output / "tokens.json",
         {
             "tokenizer": tokenizer_fingerprint(tokenizer),
-            "vocabulary": model.quantizer.size,
+            "vocabulary": vocabulary,
             "data": index_checksum(data),
             "sample": sample,
         },
     )
     return output
+
+
+def _encoder(
+    tokenizer: str | os.PathLike, device: str, sample: int | None
+) -> tuple[Callable[[list[Entry]], Iterable[np.ndarray]], int]:
+    """What makes tokens of entries, and the number of codes."""
+    kind = read_config(tokenizer).get("kind")
+    if kind != DVAE.kind:  # one entry after the other, as its interface has it
+        if kind not in TOKENIZERS:
+            raise ModelError(f"{tokenizer}: holds {kind!r}, expected a tokenizer")
+        other = TOKENIZERS[kind].load(tokenizer, device)
+
+        def encode(entries: list[Entry]) -> Iterable[np.ndarray]:
+            for entry in entries:
+                present = np.isfinite(entry.backbone).all((1, 2))
+                yield other.encode_backbone(
+                    entry.backbone[None],
+                    present[None],
+                    entry.residue_index,
+                    sample=sample is not None,
+                    seed=sample or 0,
+                )[0]
+
+        return encode, other.vocabulary
+
+    model = load_module(tokenizer, DVAE).to(device).eval()
+    rng = np.random.default_rng(sample)
+
+    @torch.inference_mode()
+    def encode_together(entries: list[Entry]) -> Iterable[np.ndarray]:
+        batch = {k: torch.as_tensor(v, device=device) for k, v in pad_entries(entries).items()}
+        uniform = None
+        if sample is not None:
+            draws = (int(batch["mask"].sum()), model.quantizer.draws)
+            uniform = torch.as_tensor(rng.random(draws, np.float32), device=device)
+        tokens = model.tokenize(batch["backbone"], batch["mask"], batch["index"], uniform)
+        return tokens.cpu().numpy()
+
+    return encode_together, model.quantizer.size
 
 
 class TokenStore:

@@ -13,9 +13,10 @@ import torch.nn as nn
 from ..configuration import build, check_names, merge
 from ..errors import SLMError
 from ..language.families import FAMILIES, family_of
-from ..models.storage import read_config, save_module
+from ..models.storage import LARGE_SHARD_BYTES, SHARD_BYTES, read_config, save_network
 from .batches import ClusterSampler
 from .embeddings import EmbeddingStore
+from .fine_tuning import FineTuning, merged_state, prepare_network
 from .language_losses import TERMS
 from .language_nats import entries_of_clusters, mean_and_error, nats_of_entries
 from .loop import LoopConfig, Trainer
@@ -24,9 +25,13 @@ from .token_batches import language_model_batch
 from .tokens import TokenStore
 from .warm_start import starting_network
 
+LARGE = 10**8  # numbers, of a network that is stored in large shards
+
 DATA = {
     "residues": 2048,
     "max_length": 512,
+    "chains": None,  # of a batch, instead of so many residues
+    "crop": None,  # residues that longer chains are cut to
     "prefix": None,
     "posterior": [],  # directories of more tokens of the same data, drawn from the posterior
     "conformers": 0.0,  # share of draws of sequences that have several entries
@@ -79,7 +84,7 @@ def train_language_model(
     ----------
     config : dict
         Sections ``model`` (the `config_class` of the family's network), ``training``
-        (`LoopConfig`), ``data``; ``family``, a name of `FAMILIES`.
+        (`LoopConfig`), ``data``, ``fine_tuning`` (`FineTuning`); ``family``, a name of `FAMILIES`.
     data, tokens, directory : path
         Shards; their tokens; where checkpoints, logs and the exported model go.
     time_limit, resume, init_from, decay
@@ -94,16 +99,18 @@ def train_language_model(
     Path
         The exported model directory.
     """
-    check_names(config, {"family", "model", "training", "data"}, "config")
+    check_names(config, {"family", "model", "training", "data", "fine_tuning"}, "config")
     options = merge(DATA, config.get("data", {}), "data")
     loop = build(LoopConfig, config.get("training", {}), "training")
+    tuning = build(FineTuning, config.get("fine_tuning", {}), "fine_tuning")
     store = TokenStore(tokens, data)
     family = family or config.get("family")
     if family is None:
         kind = None if init_from is None else read_config(init_from).get("kind")
         family = family_of(kind) or "diffusion"
-    if family not in FAMILIES:
-        raise SLMError(f"family is {family!r}; choose one of {', '.join(FAMILIES)}")
+    trainable = [name for name, each in FAMILIES.items() if each.network.kind in TERMS]
+    if family not in trainable:
+        raise SLMError(f"family is {family!r}; choose one of {', '.join(trainable)}")
     told = None if embeddings is None else EmbeddingStore(embeddings, data)
     torch.manual_seed(loop.seed)
     model = starting_network(family, config.get("model", {}), store.vocabulary, init_from)
@@ -113,6 +120,7 @@ def train_language_model(
             f"the model has a vocabulary of {model.config.vocabulary}, {tokens} of "
             f"{store.vocabulary}; they must agree"
         )
+    prepare_network(model, tuning)
     prefix = tuple(options["prefix"]) if options["prefix"] else ("backbone", "heavy", "shard")
     sampler = ClusterSampler(
         ShardDataset(data, "train", prefix),
@@ -139,9 +147,14 @@ def train_language_model(
 
     def export(trained: nn.Module, where: Path) -> None:
         named = {} if told is None else {"embeddings": told.embeddings}
-        save_module(
+        state = merged_state(trained)
+        large = sum(value.numel() for value in state.values()) > LARGE
+        save_network(
             where,
-            trained,
+            trained.kind,
+            asdict(trained.config),
+            state,
+            shard_bytes=LARGE_SHARD_BYTES if large else SHARD_BYTES,
             tokenizer=store.tokenizer,
             no_sequence=options["no_sequence"],
             **named,
@@ -151,7 +164,15 @@ def train_language_model(
         model,
         loss,
         lambda step: language_model_batch(
-            sampler, stores, options["residues"], loop.seed, step, options["no_sequence"], told
+            sampler,
+            stores,
+            options["residues"],
+            loop.seed,
+            step,
+            options["no_sequence"],
+            told,
+            options["chains"],
+            options["crop"],
         ),
         validate,
         export,
@@ -162,6 +183,7 @@ def train_language_model(
             "model": asdict(model.config),
             "data": options,
             "tokens": {"tokenizer": store.tokenizer},
+            "fine_tuning": asdict(tuning),
             "embeddings": {"embeddings": told and told.embeddings},
         },
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import torch.nn as nn
 
@@ -14,6 +14,8 @@ from ..language.families import FAMILIES
 from ..models.storage import load_module, load_network, read_config
 
 logger = logging.getLogger(__name__)
+
+_TRUNKS = ("trunk.", "transformer.")
 
 
 def starting_network(
@@ -33,12 +35,17 @@ def starting_network(
     network = FAMILIES[family].network
     if init_from is not None and read_config(init_from).get("kind") == network.kind:
         return _with_condition(load_module(init_from, network), sizes.get("condition"), init_from)
-    model = network(build(network.config_class, {"vocabulary": vocabulary, **sizes}, "model"))
+    names = {field.name for field in fields(network.config_class)}
+    if "vocabulary" in names:  # else it is fixed
+        sizes = {"vocabulary": vocabulary, **sizes}
+    if init_from is not None:
+        sizes = _sizes_of_parent(network, init_from) | sizes
+    model = network(build(network.config_class, sizes, "model"))
     if init_from is not None:
         own = model.state_dict()
         _, state = load_network(init_from)
         state = {k: v for k, v in state.items() if k in own and v.shape == own[k].shape}
-        if not any(name.startswith("trunk.") for name in state):
+        if not any(name.startswith(_TRUNKS) for name in state):
             raise SLMError(
                 f"{init_from}: no weight of its trunk has the shape of this {family} model's; "
                 "give the model section the sizes of that model, or leave --init-from out"
@@ -50,6 +57,13 @@ def starting_network(
             len(state), len(own), taken / 1e6, total / 1e6, init_from,
         )  # fmt: skip
     return model
+
+
+def _sizes_of_parent(network: type[nn.Module], init_from: str | os.PathLike) -> dict:
+    """Sizes of what `init_from` holds, if `network` is made of it, as ESMDiff is of ESM3."""
+    config = read_config(init_from)
+    kinds = {parent.kind for parent in network.__mro__ if hasattr(parent, "kind")}
+    return config["config"] if config.get("kind") in kinds else {}
 
 
 def _with_condition(model: nn.Module, size: int | None, init_from: str | os.PathLike) -> nn.Module:

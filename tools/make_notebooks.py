@@ -1,6 +1,7 @@
 """Notebooks of the scripts in examples/: python tools/make_notebooks.py [--check].
 
-Cells begin with ``# %%``, text with ``# %% [markdown]``. ``--check``: exit code 1 where a notebook
+Cells begin with ``# %%``, text with ``# %% [markdown]``; a picture that a script names at the end
+of a cell is shown in the notebook. ``--check``: exit code 1 where a notebook
 is not that of its script.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -38,6 +40,9 @@ def notebook(script: str) -> str:
 
 
 def _cell(kind: str, text: str) -> dict:
+    text, pictures = re.subn(r'print\("(\S+\.png)"\)$', r'Image("\1")', text.strip())
+    if pictures:
+        text = f"from IPython.display import Image\n\n{text}"
     cell = {"cell_type": kind, "metadata": {}, "source": text.strip().splitlines(keepends=True)}
     return cell if kind == "markdown" else {**cell, "execution_count": None, "outputs": []}
 

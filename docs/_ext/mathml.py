@@ -16,5 +16,5 @@ def _inline(translator, node):
 
 def _block(translator, node):
     formula = tex2mathml(node.astext(), as_block=True)
-    translator.body.append(f'<div class="math">{formula}</div>')
+    translator.body.append(f'<div class="formula">{formula}</div>')
     raise nodes.SkipNode

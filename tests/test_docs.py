@@ -36,7 +36,8 @@ def test_every_block_is_run_or_says_why_not():
     for block in left_out:
         if block.reason.startswith("as in "):
             assert (block.reason.removeprefix("as in "), block.text) in run_elsewhere, block.line
-    assert len(left_out) < len(RUN) / 2, [(b.page, b.line, b.reason) for b in left_out]
+    # Mostly what needs weights that are not shipped; who adds one raises this number on purpose.
+    assert len(left_out) <= 21, [(b.page, b.line, b.reason) for b in left_out]
 
 
 @pytest.fixture(scope="module")

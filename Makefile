@@ -2,13 +2,16 @@
 # make test       lint and tests
 # make lint       ruff, and mypy on the public API
 # make examples   the scripts in examples/ with small settings, in build/examples
+# make docs       the documentation, in build/docs; warnings are errors
+# make wheel      sdist and wheel built, installed and used
+# make conda      the conda recipe built, tested and installed, without a channel
 # make coverage   tests, and which lines none of them runs
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 BPTI := RPDFCLEPPYTGPCKARIIRYFYNAKAGLCQTFVYGGCRAKRNNFKSAEDCMRTCGGA
 
-.PHONY: demo test lint examples coverage clean
+.PHONY: demo test lint examples docs wheel conda coverage clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -22,7 +25,7 @@ demo: $(VENV)/installed
 	$(BIN)/python tools/plot_ensemble.py demo
 
 test: $(VENV)/installed lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
@@ -37,6 +40,20 @@ examples: $(VENV)/installed
 	mkdir -p build/examples
 	cd build/examples && for script in $(CURDIR)/examples/*.py; do \
 	  OMP_NUM_THREADS=1 $(CURDIR)/$(BIN)/python $$script --quick || exit 1; done
+
+docs: $(VENV)/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	OMP_NUM_THREADS=1 $(BIN)/sphinx-build -W --keep-going -b html docs build/docs
+
+$(VENV)/packaging: $(VENV)/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[packaging]'
+	touch $@
+
+wheel: $(VENV)/packaging
+	OMP_NUM_THREADS=1 $(BIN)/python tools/check_wheel.py
+
+conda: $(VENV)/packaging
+	OMP_NUM_THREADS=1 $(BIN)/python tools/check_conda.py
 
 clean:
 	rm -rf $(VENV) demo build dist *.egg-info

@@ -27,9 +27,7 @@ NOT_RUN = re.compile(r"<!-- not run: (.+) -->")
 # of a pattern and its replacement, tried in this order on the text of a block.
 SMALLER = (
     (r"\bSEQUENCE\b", SEQUENCE),
-    (r"\bDIR\b", "references"),
     (r"(openmm-slm seed .*?)-n \d+", r"\1-n 1"),
-    (r"(openmm-slm benchmark .*?)-n \d+", r"\1-n 4"),
     (r"-n \d{2,}", "-n 3"),
     (r"\bn=\d{2,3}\b(?=.*relax=True)", "n=4"),
     (r"\bn=10\b", "n=1"),
@@ -47,6 +45,7 @@ SMALLER = (
     (r"--lag 50 --lengths 4000,6000", "--lag 2 --lengths 40,20"),
     (r"(openmm-slm compare .*md\.pdb)(?= -o)", r"\1 --lag 2"),
     (r"compare\(traj, md_traj\)", "compare(traj, md_traj, tica_lag=2, n_bootstrap=2)"),
+    (r'relax\(traj, forcefield="charmm36"', 'relax(traj[:1], forcefield="charmm36"'),
     (r"anneal=2\b", "anneal=0.1"),
 )
 # Networks of these configs; lm_t5.json begins as the shipped model on one page and keeps its size.

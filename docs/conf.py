@@ -62,6 +62,7 @@ numpydoc_validation_checks = {
     *("EX01", "SA01", "ES01", "PR01", "PR04", "PR07", "PR08", "RT01", "RT03", "RT04"),
     *("SS02", "SS05", "YD01", "GL02", "GL08"),
 }
+nitpicky = True
 default_role = "name"  # of docs/_ext/names.py
 toc_object_entries_show_parents = "hide"
 
@@ -73,9 +74,7 @@ nb_execution_cache_path = str(HERE.parent / "build" / "notebooks")
 nb_execution_in_temp = True
 nb_execution_timeout = 300
 nb_execution_raise_on_error = True
-nb_merge_streams = True
+nb_output_stderr = "remove"  # progress bars
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ["TQDM_DISABLE"] = "1"
-os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"
 
 copybutton_exclude = ".linenos, .gp, .go"

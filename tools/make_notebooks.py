@@ -19,7 +19,7 @@ SETTINGS = 'quick = "--quick" in sys.argv'
 
 def notebook(script: str) -> str:
     """The notebook, as JSON."""
-    title = ast.get_docstring(ast.parse(script)).partition("\n")[0]
+    title = ast.get_docstring(ast.parse(script)).partition("\n")[0].rstrip(".")
     body = script.split('"""', 2)[2]
     body = body.replace("import sys\n", "", 1)
     body = body.replace(SETTINGS, "quick = True  # False: at full length")

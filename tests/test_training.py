@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from openmm_slm.models.storage import (
     save_network,
     tokenizer_fingerprint,
 )
-from openmm_slm.training.batches import ClusterSampler, tokenizer_batch
+from openmm_slm.training.batches import ClusterSampler, prefetch, tokenizer_batch
 from openmm_slm.training.shards import ShardDataset, ShardWriter
 from openmm_slm.training.tokens import TokenStore, tokenize
 from openmm_slm.training.train_language_model import nats_of_split, train_language_model
@@ -311,3 +312,13 @@ def test_samples_are_benchmarked_against_the_native(shards):
         line = next(line for line in table.splitlines() if line.startswith(kind))
         decoded, projected = map(float, line.split()[-2:])
         assert 0 <= decoded <= projected <= 100
+
+
+def test_no_thread_outlives_the_batches_it_makes():
+    """A daemon thread in torch or NumPy when the interpreter ends aborts the process."""
+    before = set(threading.enumerate())
+    batches = prefetch(lambda step: {"step": np.full(1000, step)}, 5)
+    assert [int(next(batches)["step"][0]) for _ in range(4)] == [5, 6, 7, 8]
+    assert set(threading.enumerate()) > before
+    batches.close()
+    assert set(threading.enumerate()) <= before

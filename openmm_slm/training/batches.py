@@ -211,7 +211,8 @@ def prefetch(make: Callable[[int], dict], first: int, depth: int = 3) -> Iterato
         except BaseException as error:  # handed to the consumer
             put(error)
 
-    threading.Thread(target=work, daemon=True).start()
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
     try:
         while True:
             item = queue.get()
@@ -220,3 +221,6 @@ def prefetch(make: Callable[[int], dict], first: int, depth: int = 3) -> Iterato
             yield item
     finally:
         stopped.set()
+        while not queue.empty():  # lets a waiting `put` go on
+            queue.get_nowait()
+        thread.join()  # alive when the interpreter ends, it would abort the process

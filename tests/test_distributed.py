@@ -98,7 +98,7 @@ for name, more in sizes.items():
 
 def torchrun(*arguments: object, cwd: Path) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2",
-               "--master-port", "29517", *map(str, arguments)]  # fmt: skip
+               "--standalone", *map(str, arguments)]  # fmt: skip
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=ENVIRONMENT)
 
 

@@ -133,7 +133,14 @@ def test_ctrl_c_ends_the_workers_at_once_and_the_run_goes_on(tmp_path, ensemble)
     subprocess.run([*command, "-o", str(tmp_path / "whole")], check=True, capture_output=True)
     before = relax_workers()
     command += ["-o", str(tmp_path / "stopped")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # What a shell starts in the background ignores Ctrl-C, and so does what that starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     deadline = time.monotonic() + 120
     while len(relax_workers() - before) < 2:
         assert process.poll() is None and time.monotonic() < deadline

@@ -499,3 +499,16 @@ def reads(process: int, pipe: Path) -> bool:
                 if os.readlink(f"/proc/{process}/fd/{handle}") == str(pipe):
                     return True
     return False
+
+
+def test_a_topology_of_the_same_name_in_another_folder_is_another(tmp_path, monkeypatch):
+    """It is read once for all trajectories, and relative paths do not say which file it is."""
+    for name, length in (("a", 30), ("b", 24)):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        frames = backbone_trajectory(helix(length)[None], sequence(1, length))
+        frames.save_pdb("md.pdb")
+        frames.save_dcd("md.dcd")
+        prepare(["md.dcd"], "shards", top="md.pdb", **QUIET)
+        (row,) = ShardDataset("shards").rows
+        assert row["sequence"] == sequence(1, length)

@@ -134,13 +134,18 @@ def trajectory_blocks(
             yield 0, f"{source.path}: no frames"
 
 
-@lru_cache(maxsize=1)
 def load_topology(path: str) -> mdtraj.Topology:
     """Topology of a file that MDTraj reads; StructureError where it does not."""
     try:
-        return require("mdtraj").load_topology(path)
+        return _topology_of(os.path.abspath(path), os.stat(path).st_mtime_ns)
     except Exception as error:
         raise StructureError(f"{path}: cannot be read as a topology ({_told(error)})") from None
+
+
+@lru_cache(maxsize=1)
+def _topology_of(path: str, changed: int) -> mdtraj.Topology:
+    """Read once for all trajectories; a file of that name elsewhere, or changed, is another."""
+    return require("mdtraj").load_topology(path)
 
 
 def frame_candidates(

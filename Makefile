@@ -1,6 +1,6 @@
 # make demo       20 conformations of BPTI in demo/
 # make test       lint and tests
-# make lint       ruff, and mypy on the public API
+# make lint       ruff, mypy on the public API, notebooks are those of their scripts
 # make examples   the scripts in examples/ with small settings, in build/examples
 # make docs       the documentation, in build/docs; warnings are errors
 # make wheel      sdist and wheel built, installed and used
@@ -31,6 +31,7 @@ lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python tools/make_notebooks.py --check
 
 coverage: $(VENV)/installed
 	$(BIN)/python -m pytest --cov=openmm_slm --cov-report=term:skip-covered

@@ -20,8 +20,9 @@ import numpy as np
 from .errors import ModelError, require
 from .language.condition import SequenceCondition
 from .language.esm3_tokens import MASK, esm3_layout
-from .models.esm3_import import FOLDER, check_weights, read_tensors
+from .models.esm3_import import FOLDER, read_tensors
 from .models.esm3_weights import cache_folder
+from .models.fitting import check_weights
 from .models.registry import find_part
 from .models.storage import load_module, read_config
 

@@ -186,7 +186,7 @@ def _residues(text: str) -> int:
 
 
 def _cost(length: int) -> float:
-    """CPU time of a frame, up to a factor: 0.05, 0.15, 0.5 and 1.3 s at 20, 50, 100, 200."""
+    """Work of a frame up to a factor: per residue, and per pair of residues (docs/speed.md)."""
     return length * (1 + length / 100)
 
 

@@ -15,6 +15,7 @@ AMINO_ACIDS = "ACDEFGHIKLMNPQRSTVWY"
 UNKNOWN = 20  # index of any other residue ("X") in network input
 MAX_LENGTH = 1024
 CHAIN_GAP = 65  # residue index step between chains: beyond every relative position
+UNRELATED = 33  # residue index step from which the networks see no nearness in sequence
 
 THREE_LETTER = {
     "A": "ALA", "C": "CYS", "D": "ASP", "E": "GLU", "F": "PHE", "G": "GLY", "H": "HIS",

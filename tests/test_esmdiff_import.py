@@ -107,7 +107,7 @@ def test_files_alone_and_wrapped_names_are_read(prefix, network, tmp_path, caplo
     files = list((tmp_path / "esmdiff").glob("*.safetensors"))
     # Matrices are halved.
     assert sum(f.stat().st_size for f in files) < 0.55 * moved.stat().st_size
-    with pytest.raises(ModelError, match="weights that do not fit ESMDiff: .* missing"):
+    with pytest.raises(ModelError, match="weights that do not fit ESMDiffNetwork: .* missing"):
         import_esmdiff(moved, tmp_path / "other")  # no config: the sizes of the published model
     assert "the published settings are assumed" in caplog.text
 

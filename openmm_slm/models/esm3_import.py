@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ModelError
+from .fitting import check_weights
 from .storage import LARGE_SHARD_BYTES, assemble_model, save_network, tokenizer_fingerprint
 from .torch_files import read_torch_file
 
 if TYPE_CHECKING:
     import torch
-    import torch.nn as nn
 
     State = dict[str, torch.Tensor]
 
@@ -153,18 +153,6 @@ def _shape(state: State, key: str) -> tuple[int, ...]:
 def _layers(state: State, prefix: str) -> int:
     numbers = {key[len(prefix) :].split(".")[0] for key in state if key.startswith(prefix)}
     return len(numbers)
-
-
-def check_weights(state: State, module: nn.Module, source: object) -> None:
-    """Raise ModelError unless names and shapes are those of a module (on any device)."""
-    wanted = {key: tuple(value.shape) for key, value in module.state_dict().items()}
-    for key in sorted(wanted.keys() | state.keys()):
-        found = tuple(state[key].shape) if key in state else None
-        if found != wanted.get(key):
-            raise ModelError(
-                f"{source}: weights {key} have shape {found}, expected {wanted.get(key)} (None: "
-                "there are none); these are not the weights of this model"
-            )
 
 
 def _save(

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ModelError, require
+from .fitting import check_weights
 from .storage import LARGE_SHARD_BYTES, save_network
 from .torch_files import read_torch_file
 
@@ -228,7 +229,7 @@ def fitting_state(
     Raises
     ------
     ModelError
-        Some are missing, unknown or of another shape: the message has the first few of each.
+        See `check_weights`.
     """
     state, unknown = {}, []
     for name, value in found.items():
@@ -237,24 +238,7 @@ def fitting_state(
             unknown.append(name)
         elif NAMES[start] is not None:
             state[NAMES[start] + name.removeprefix(start)] = value
-    wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    shapes = [
-        f"{name} {list(state[name].shape)} instead of {list(shape)}"
-        for name, shape in wanted.items()
-        if name in state and tuple(state[name].shape) != shape
-    ]
-    wrong = {
-        "missing": [name for name in wanted if name not in state],
-        "unknown": unknown + [name for name in state if name not in wanted],
-        "of another shape": shapes,
-    }
-    if any(wrong.values()):
-        told = [
-            f"{len(names)} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
-            for what, names in wrong.items()
-            if names
-        ]
-        raise ModelError(f"{file}: weights that do not fit ESMDiff: {'; '.join(told)}")
+    check_weights(state, network, file, unknown)
     return state
 
 

@@ -12,15 +12,14 @@ import torch.nn as nn
 
 from ..errors import require
 from ..geometry import place_oxygen
+from ..language.esm3_tokens import BOS, CHAIN_BREAK, CODES, EOS
 from ..memory import in_halves
 from ..models.storage import load_module
+from ..sequence import UNRELATED
 from .holding import keep_atoms, lay_on
 from .interface import StructureTokenizer
 
 _ANGSTROM = 10.0  # per nm
-CODES = 4096
-_EOS, _BOS, _CHAIN_BREAK = 4097, 4098, 4100
-_UNRELATED = 33  # residue index step from which two residues belong to different chains
 
 
 @dataclass(frozen=True)
@@ -153,7 +152,7 @@ class ESM3Tokenizer(StructureTokenizer):
         """See `StructureTokenizer`; the amino acids say nothing to this decoder."""
         frames, length = tokens.shape
         steps = np.diff(np.asarray(index))
-        rows, positions = _rows(np.asarray(tokens, np.int64), steps >= _UNRELATED)
+        rows, positions = _rows(np.asarray(tokens, np.int64), steps >= UNRELATED)
         atoms = np.empty((frames, length, 3, 3), np.float32)
         confidence = np.empty((frames, length), np.float32)
 
@@ -179,7 +178,7 @@ class ESM3Tokenizer(StructureTokenizer):
 def _rows(tokens: np.ndarray, breaks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Decoder input [F, P] of residues' tokens [F, L], and where the residues are in it [L]."""
     positions = 1 + np.arange(tokens.shape[1]) + np.append(0, np.cumsum(breaks))
-    rows = np.full((len(tokens), positions[-1] + 2), _CHAIN_BREAK, np.int64)
-    rows[:, 0], rows[:, -1] = _BOS, _EOS
+    rows = np.full((len(tokens), positions[-1] + 2), CHAIN_BREAK, np.int64)
+    rows[:, 0], rows[:, -1] = BOS, EOS
     rows[:, positions] = tokens
     return rows, positions

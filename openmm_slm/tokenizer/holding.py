@@ -11,9 +11,9 @@ from __future__ import annotations
 import numpy as np
 
 from ..geometry import superpose
+from ..sequence import UNRELATED
 
 DECODER_ERROR = 0.05  # nm, of CA: the s of s^2 / (s^2 + level^2)
-_UNRELATED = 33  # residue index step from which two residues belong to different chains
 _FLANK = 3  # known residues that say where the end of a stretch belongs
 
 
@@ -40,7 +40,7 @@ def lay_on(
         were.
     """
     out = np.array(backbone[:, :, :3], np.float32)
-    chain = np.append(0, np.cumsum(np.diff(index) >= _UNRELATED))
+    chain = np.append(0, np.cumsum(np.diff(index) >= UNRELATED))
     for frame, (x, frames, s) in enumerate(zip(out, start[:, :, :3], level, strict=True)):
         known = np.isfinite(frames).all((-1, -2)) & np.isfinite(s)
         if known.any():

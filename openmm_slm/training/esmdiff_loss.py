@@ -15,10 +15,9 @@ import torch.nn.functional as F
 
 from ..language.esm3_network import ESMDiffNetwork
 from ..language.esm3_tokens import MASK, SEQUENCE
-from ..sequence import AMINO_ACIDS, UNKNOWN
+from ..sequence import AMINO_ACIDS, UNKNOWN, UNRELATED
 
 FIRST_TIME = 1e-3
-_UNRELATED = 33  # residue index step between chains, at least
 _LETTERS = [SEQUENCE[letter] for letter in AMINO_ACIDS + "X"]
 
 
@@ -37,7 +36,7 @@ def esm3_rows(
     inside : Tensor, bool [B, P]
         False at padding.
     """
-    breaks = F.pad(index[:, 1:] - index[:, :-1] >= _UNRELATED, (1, 0)) & mask
+    breaks = F.pad(index[:, 1:] - index[:, :-1] >= UNRELATED, (1, 0)) & mask
     positions = (torch.arange(1, mask.shape[1] + 1, device=mask.device) + breaks.cumsum(1)) * mask
     last = positions.amax(1, keepdim=True)
     row = torch.arange(int(last.max()) + 2, device=mask.device)

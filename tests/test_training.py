@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from toys import TINY, TINY_LM, write_shards
 
 from openmm_slm.cli import main
-from openmm_slm.errors import ModelError
+from openmm_slm.errors import ModelError, SLMError
 from openmm_slm.models.storage import (
     assemble_model,
     load_network,
@@ -322,3 +322,13 @@ def test_no_thread_outlives_the_batches_it_makes():
     assert set(threading.enumerate()) > before
     batches.close()
     assert set(threading.enumerate()) <= before
+
+
+def test_a_run_that_is_there_is_not_begun_again(shards, tmp_path):
+    """A forgotten --resume must not cost hours of training."""
+    config = {**TINY, "training": {**TINY["training"], "steps": 2}}
+    train_tokenizer(config, shards, tmp_path, progress=False)
+    before = (tmp_path / "checkpoint.safetensors").read_bytes()
+    with pytest.raises(SLMError, match="holds a run already; continue it with resume"):
+        train_tokenizer(config, shards, tmp_path, progress=False)
+    assert (tmp_path / "checkpoint.safetensors").read_bytes() == before

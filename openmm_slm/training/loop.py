@@ -111,6 +111,7 @@ class Trainer:
         if config.bf16 and not self.bf16:
             logger.warning("this CPU has no bfloat16 products: training in float32")
         self.step = self.residues = 0
+        self.resumed = False
         self.seconds = 0.0
         self.ema = {k: v.detach().clone() for k, v in model.state_dict().items()}
         loop = {k: v for k, v in asdict(config).items() if k not in _FREE}
@@ -134,6 +135,7 @@ class Trainer:
             logger.warning("%s: no checkpoint yet; the run begins at its first step", path)
             return {}
         meta = read_checkpoint(path, self.model, self.ema, self.optimizers)
+        self.resumed = True
         self.step, self.residues, self.seconds = (
             meta[key] for key in ("step", "residues", "seconds")
         )
@@ -176,7 +178,18 @@ class Trainer:
         -------
         bool
             True when all steps are done.
+
+        Raises
+        ------
+        SLMError
+            The directory holds a run that was not loaded (`load_checkpoint`), or a decay has
+            nothing to anneal.
         """
+        if not self.resumed and (self.directory / STABLE).exists():
+            raise SLMError(
+                f"{self.directory} holds a run already; continue it with resume (--resume), or "
+                "choose another folder"
+            )
         first, last = self._begin(decay)
         start = saved = time.monotonic()
         before, residues = self.seconds, self.residues

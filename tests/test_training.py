@@ -161,6 +161,29 @@ def test_muon_moves_the_matrices_and_is_resumed(shards, tmp_path, one_thread):
         train_tokenizer(config, shards, tmp_path / "none", progress=False)
 
 
+@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch before 2.9 has no Muon")
+def test_muon_in_float32_steps_as_torch_does(one_thread):
+    from openmm_slm.training.muon import Float32Muon, orthogonal
+
+    torch.manual_seed(0)
+    first = [torch.nn.Parameter(torch.randn(shape)) for shape in ((40, 96), (96, 40), (40, 96))]
+    second = [torch.nn.Parameter(parameter.detach().clone()) for parameter in first]
+    start = [parameter.detach().clone() for parameter in first]
+    options = dict(lr=0.01, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    optimizers = torch.optim.Muon(first, **options), Float32Muon(second, **options)
+    for _ in range(3):
+        for one, other in zip(first, second, strict=True):
+            one.grad = torch.randn_like(one)
+            other.grad = one.grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    for one, other, was in zip(first, second, start, strict=True):
+        assert (one - other).norm() < 0.02 * (one - was).norm()  # bfloat16 has three digits
+    turned = orthogonal(torch.randn(2, 30, 50), (3.4445, -4.775, 2.0315), 5)
+    values = torch.linalg.svdvals(turned)
+    assert values.min() > 0.3 and values.max() < 1.3
+
+
 def test_the_log_has_every_step_and_the_elbo_terms(trained):
     with open(trained / "parts" / "log.csv") as handle:
         rows = list(csv.DictReader(handle))

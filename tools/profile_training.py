@@ -16,6 +16,7 @@ from openmm_slm.training.batches import ClusterSampler, tokenizer_batch
 from openmm_slm.training.optimizers import make_optimizers
 from openmm_slm.training.shards import ShardDataset
 from openmm_slm.training.starts import StartConfig
+from openmm_slm.training.throughput import bf16_is_emulated
 from openmm_slm.training.tokenizer_loss import LOSS, batch_codes, take_crops, tokenizer_loss
 
 CROP, RESIDUES, STEPS = 128, 1792, 8
@@ -29,7 +30,9 @@ def main(data: str, name: str = "default") -> None:
     model.requires_grad_(True)
     dataset = ShardDataset(data, "train", ("backbone", "heavy", "shard"))
     sampler = ClusterSampler(dataset)
-    optimizers = make_optimizers(dict(model.named_parameters()), "muon", 1e-6, (0.9, 0.98), 0.01)
+    emulated = bf16_is_emulated(torch.device("cpu"))
+    named = dict(model.named_parameters())
+    optimizers = make_optimizers(named, "muon", 1e-6, (0.9, 0.98), 0.01, float32=emulated)
     taken: dict[str, list[float]] = {}
 
     def timed(part: str, run):
@@ -39,7 +42,7 @@ def main(data: str, name: str = "default") -> None:
         return out
 
     def low():
-        return torch.autocast("cpu", torch.bfloat16)
+        return torch.autocast("cpu", torch.bfloat16, enabled=not emulated)
 
     rate = []
     for step in range(STEPS + 1):

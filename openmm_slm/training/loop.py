@@ -100,14 +100,16 @@ class Trainer:
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.trained = {k: p for k, p in model.named_parameters() if p.requires_grad}
+        emulated = self.processes.agree(bf16_is_emulated(self.device))
         self.optimizers = make_optimizers(
             self.trained,
             config.optimizer,
             config.learning_rate,
             config.betas,
             config.weight_decay,
+            float32=emulated,
         )
-        self.bf16 = config.bf16 and not self.processes.agree(bf16_is_emulated(self.device))
+        self.bf16 = config.bf16 and not emulated
         if config.bf16 and not self.bf16:
             logger.warning("this CPU has no bfloat16 products: training in float32")
         self.step = self.residues = 0

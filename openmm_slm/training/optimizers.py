@@ -13,13 +13,14 @@ def make_optimizers(
     learning_rate: float,
     betas: tuple[float, float],
     weight_decay: float,
+    float32: bool = False,
 ) -> list[torch.optim.Optimizer]:
     """Optimizers that share `parameters` (by name) among them.
 
     ``"adamw"``: AdamW for all. ``"muon"``: matrices of hidden layers take steps with all singular
     values alike (Jordan et al., 2024; scaled to the size of AdamW's steps, Liu et al., 2025, so
     that one learning rate serves both), the rest AdamW. What reads inputs or writes outputs with
-    few features, embeddings and vectors are the rest.
+    few features, embeddings and vectors are the rest. With `float32` Muon does without bfloat16.
 
     Raises
     ------
@@ -43,9 +44,11 @@ def make_optimizers(
     ]
     chosen = {id(parameter) for parameter in hidden}
     rest = [parameter for parameter in parameters.values() if id(parameter) not in chosen]
-    muon = torch.optim.Muon(
-        hidden, lr=learning_rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
-    )
+    if float32:
+        from .muon import Float32Muon as Muon
+    else:
+        from torch.optim import Muon
+    muon = Muon(hidden, lr=learning_rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
     return [muon, torch.optim.AdamW(rest, **adamw)]
 
 

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import platform
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from . import __version__
 from .errors import SLMError, require
+from .locking import FolderLock
 from .models.storage import write_json
 from .validity import Report
 
@@ -49,29 +51,24 @@ class EnsembleWriter:
     Raises
     ------
     SLMError
-        The folder cannot be written; it holds an ensemble and `resume` is not set; or it holds
-        another one (the message names the setting).
+        The folder cannot be written, or another process writes there; it holds an ensemble and
+        `resume` is not set; or it holds another one (the message names the setting).
     """
 
     def __init__(self, directory: str | os.PathLike, run: dict, resume: bool = False) -> None:
         self.directory = Path(directory)
         self.run, self.done, self.invalid = run, 0, 0
         self._bytes = dict.fromkeys(_FILES, 0)
-        try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            before = read_run(self.directory) if (self.directory / "run.json").exists() else None
-            if before and resume:
-                self._continue(before)
-            elif taken := next(filter(self._exists, (*_FILES, "topology.pdb")), None):
+        with ExitStack() as held:  # let go if the folder is not for this run
+            held.enter_context(FolderLock(directory))
+            try:
+                self._begin(resume)
+            except OSError as error:
                 raise SLMError(
-                    f"{self.directory} holds a {taken} already; choose another output folder"
-                    + (", or continue that ensemble with resume (--resume)" if before else "")
-                )
-            write_json(self.directory / "run.json", run)
-        except OSError as error:
-            raise SLMError(
-                f"{directory}: cannot be written ({error.strerror}); choose another output folder"
-            ) from None
+                    f"{directory}: cannot be written ({error.strerror}); choose another output "
+                    "folder"
+                ) from None
+            self._held = held.pop_all()
 
     def __enter__(self) -> EnsembleWriter:
         return self
@@ -97,11 +94,12 @@ class EnsembleWriter:
         self._write_progress()
 
     def __exit__(self, kind: type | None, *_: object) -> None:
-        if kind is None and self.done == self.run["n"]:
-            for name in _FILES:
-                if self._part(name).exists():
-                    self._part(name).replace(self.directory / name)
-            self._progress.unlink(missing_ok=True)
+        with self._held:
+            if kind is None and self.done == self.run["n"]:
+                for name in _FILES:
+                    if self._part(name).exists():
+                        self._part(name).replace(self.directory / name)
+                self._progress.unlink(missing_ok=True)
 
     # -- the parts ---------------------------------------------------------------------------
 
@@ -118,6 +116,18 @@ class EnsembleWriter:
 
     def _exists(self, name: str) -> bool:
         return self._part(name).exists() or (self.directory / name).exists()
+
+    def _begin(self, resume: bool) -> None:
+        """Take the folder for this run, or go on with what is there."""
+        before = read_run(self.directory) if (self.directory / "run.json").exists() else None
+        if before and resume:
+            self._continue(before)
+        elif taken := next(filter(self._exists, (*_FILES, "topology.pdb")), None):
+            raise SLMError(
+                f"{self.directory} holds a {taken} already; choose another output folder"
+                + (", or continue that ensemble with resume (--resume)" if before else "")
+            )
+        write_json(self.directory / "run.json", self.run)
 
     def _continue(self, before: dict) -> None:
         """Find out how far an earlier run came, and cut off what is not whole."""

@@ -16,6 +16,7 @@ from .embedding import is_model
 from .ensemble import EnsembleGenerator
 from .errors import SequenceError, SLMError
 from .job_shards import JobShard
+from .locking import FolderLock
 from .report_page import page_is_old, write_report_page
 from .sequence import parse_sequence, read_records
 from .settings import SamplingSettings
@@ -93,7 +94,8 @@ def sample_fasta(
     ------
     ValueError
         The file is no FASTA, two names are one or make one folder name, a setting that no record
-        can have, or, without `resume`, an ensemble that is there: all before any work.
+        can have, another process that does this shard, or, without `resume`, an ensemble that is
+        there: all before any work.
     OSError
         The disk is full or gone: that is no matter of one sequence.
     """
@@ -122,17 +124,20 @@ def sample_fasta(
     generator = EnsembleGenerator.from_pretrained(model, device)
     if checked:
         generator.language_model.check_options(checked.steps, checked.order, checked.guidance)
-    failures = _Failures(failures_table(output, part))
     options = {**settings, "resume": resume, "progress": False}
-    for name in tqdm(sorted(mine, key=lengths.__getitem__), unit="sequence", disable=not progress):
-        try:
-            generator.write(texts[name], folders[name], n, **options)
-            if report and page_is_old(folders[name]):
-                write_report_page(folders[name])
-        except OSError:
-            raise
-        except Exception as error:  # of whatever library: the others do not suffer for it
-            failures.add(name, error)
+    table = failures_table(output, part)
+    with FolderLock(output, table.with_suffix(".lock").name):
+        failures = _Failures(table)
+        shortest = sorted(mine, key=lengths.__getitem__)
+        for name in tqdm(shortest, unit="sequence", disable=not progress):
+            try:
+                generator.write(texts[name], folders[name], n, **options)
+                if report and page_is_old(folders[name]):
+                    write_report_page(folders[name])
+            except OSError:
+                raise
+            except Exception as error:  # of whatever library: the others do not suffer for it
+                failures.add(name, error)
     done = [folders[name] for name in mine if name not in failures.reasons]
     return FastaRun(done, failures.reasons, failures.path)
 

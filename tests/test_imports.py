@@ -21,7 +21,7 @@ ROOT = Path(openmm_slm.__file__).parent
 # A module may import modules of its own level or below.
 LEVELS = [
     ("errors",),
-    ("configuration",),
+    ("configuration", "locking"),
     ("sequence", "geometry", "job_shards"),
     ("structure", "structure_files", "overlaps", "projection", "normal_modes", "masking"),
     ("contacts", "ramachandran", "allatom.disulfides", "allatom.rotamers"),

@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 from ..ensemble import EnsembleGenerator
 from ..errors import SLMError, StructureError
 from ..language.interface import check_integer
+from ..locking import FolderLock
 from ..models.registry import model_identity
 from ..structure import from_trajectory
 from .pairs import on_sequence, pooled_correlation, score_pair
@@ -89,13 +90,14 @@ def benchmark_apo_holo(
     if not pairs:
         raise StructureError(f"{references}: no row of kind 'pair' in targets.csv; nothing to do")
     run = {"model": model_identity(model), "n": n, "seed": seed}
-    table = ResultTable(output, run | {"methods": list(_METHODS), "rmsf_nm": RMSF})
-    waiting = [pair for pair in pairs if pair.id not in table.rows]
-    job = _Job(os.fspath(model), device, n, seed)
-    finished = _score_all(waiting, job, processes)
-    bar = {"total": len(pairs), "initial": len(pairs) - len(waiting), "unit": "target"}
-    for name, row in tqdm(finished, disable=not progress, **bar):
-        table.add(name, row)
+    with FolderLock(output):
+        table = ResultTable(output, run | {"methods": list(_METHODS), "rmsf_nm": RMSF})
+        waiting = [pair for pair in pairs if pair.id not in table.rows]
+        job = _Job(os.fspath(model), device, n, seed)
+        finished = _score_all(waiting, job, processes)
+        bar = {"total": len(pairs), "initial": len(pairs) - len(waiting), "unit": "target"}
+        for name, row in tqdm(finished, disable=not progress, **bar):
+            table.add(name, row)
     return _told([table.rows[pair.id] for pair in pairs], n)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 
 import click
 
@@ -21,6 +23,8 @@ from .cli_weights import download, import_esm3_command, import_esmdiff_command
 @click.option("-v", "--verbose", is_flag=True, help="Log progress messages.")
 def main(verbose: bool) -> None:
     """Protein conformational ensembles from structure language models."""
+    if not sys.stderr.isatty():  # in the log of a job: a line now and then, not ten a second
+        os.environ.setdefault("TQDM_MININTERVAL", "30")  # read by tqdm when it is imported
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s: %(message)s"
     )
@@ -48,6 +52,12 @@ for command in (
 )
 @click.argument("inputs", nargs=-1, required=True, type=new, metavar="INPUT...")
 @click.option("-o", "--output", type=new, required=True, help="Shard directory to write.")
+@click.option(
+    "--chains",
+    metavar="LIST",
+    help="Only the chains of this CSV file, with their splits; 'default': those of the shipped "
+    "models. INPUT is a folder (mirror) of files named by PDB id.",
+)
 @click.option("--top", type=new, help="Topology of trajectories without one.")
 @click.option("--stride", default=1, show_default=True, help="Every so many frames.")
 @click.option("--min-length", default=20, show_default=True, help="Residues of an entry.")

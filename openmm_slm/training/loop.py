@@ -15,7 +15,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ import torch
 from tqdm.auto import tqdm
 
 from ..errors import SLMError
+from ..locking import FolderLock
 from .batches import prefetch
 from .checkpoint import compare_settings, read_checkpoint, read_meta, write_checkpoint
 from .distributed import Processes, own_device
@@ -184,9 +185,13 @@ class Trainer:
         Raises
         ------
         SLMError
-            The directory holds a run that was not loaded (`load_checkpoint`), or a decay has
-            nothing to anneal.
+            The directory holds a run that was not loaded (`load_checkpoint`), another process
+            trains there, or a decay has nothing to anneal.
         """
+        with FolderLock(self.directory) if self.processes.first else nullcontext():
+            return self._run(time_limit, decay, progress)
+
+    def _run(self, time_limit: float | None, decay: int | None, progress: bool) -> bool:
         if not self.resumed and (self.directory / STABLE).exists():
             raise SLMError(
                 f"{self.directory} holds a run already; continue it with resume (--resume), or "
@@ -202,7 +207,7 @@ class Trainer:
         self.model.train()
         speed = self._throughput()
         hidden = not (progress and self.processes.first)
-        bar = tqdm(total=last, initial=self.step, disable=hidden, mininterval=5)
+        bar = tqdm(total=last, initial=self.step, disable=hidden)
         batches = prefetch(self._batch, self.step)
         ending = False
         with stop_signals() as stopped:

@@ -66,7 +66,7 @@ def tokenize(
 
     order = np.argsort(dataset.lengths, kind="stable")
     rows: list[int] = []
-    for row in tqdm(order, disable=not progress, mininterval=5):
+    for row in tqdm(order, disable=not progress):
         if rows and (len(rows) + 1) * dataset.lengths[row] > residues:
             keep(rows)
             rows = []

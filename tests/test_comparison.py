@@ -357,7 +357,7 @@ def test_one_conformation_many_times_is_no_ensemble_but_can_be_compared(referenc
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not GB3.exists(), reason="needs ../shared/benchmarks")
+@pytest.mark.skipif(not GB3.exists(), reason="needs the trajectories of GB3")
 def test_floor_of_100_frames_of_a_long_simulation():
     """Published for 100 of 10,000 frames (another protein): 0.224, 0.230 and 0.226."""
     import mdtraj

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import StructureError, require
+from ..errors import SLMError, StructureError, require
 from ..structure import ProteinStructure, _is_protein, find_chain_breaks, from_trajectory
 from ..structure_files import NoProteinError, interpret, parse
 from ..training.shards import RESIDUE_DTYPE
+from .chain_list import ListedChain, entry_name, select
 from .inputs import WITH_TOPOLOGY, Source
 
 if TYPE_CHECKING:
@@ -79,7 +80,9 @@ def structure_candidates(source: Source, limits: Limits) -> list[Candidate]:
         return [left_out(source, "unreadable", str(error))]
     except Exception as error:  # whatever a library makes of a strange file, the others go on
         return [left_out(source, "unreadable", f"{source.path}: {_told(error)}")]
-    if limits.complexes:
+    if source.listed:
+        found = [_listed(source, structure, row, limits) for row in source.listed]
+    elif limits.complexes:
         whole = slice(0, structure.n_residues)
         names = " ".join(structure.chain_ids)
         found = [_judged(source, source.name, names, structure, whole, limits)]
@@ -95,6 +98,21 @@ def structure_candidates(source: Source, limits: Limits) -> list[Candidate]:
         if file.doubt and not candidate.row["reason"]:
             candidate.row["detail"] = f"{file.doubt}: the file may be truncated"
     return found
+
+
+def _listed(
+    source: Source, structure: ProteinStructure, row: ListedChain, limits: Limits
+) -> Candidate:
+    """The chains of one row of a list."""
+    name, chains = entry_name(source.name, row), " ".join(row.chains)
+    try:
+        part = select(structure, row)
+    except SLMError as error:
+        return left_out(source, "not found", f"{source.path}: {error}", name, chains)
+    whole = slice(0, part.n_residues)
+    candidate = _judged(source, name, chains, part, whole, limits)
+    candidate.row["listed"] = row.columns
+    return candidate
 
 
 def trajectory_blocks(

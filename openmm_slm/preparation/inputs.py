@@ -7,8 +7,12 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import StructureError, require
+
+if TYPE_CHECKING:
+    from .chain_list import ListedChain
 
 STRUCTURES = (".pdb", ".ent", ".cif", ".mmcif")
 WITH_TOPOLOGY = (".h5", ".hdf5", ".lh5", ".gro", ".arc")  # trajectories that need no `top`
@@ -16,12 +20,13 @@ WITH_TOPOLOGY = (".h5", ".hdf5", ".lh5", ".gro", ".arc")  # trajectories that ne
 
 @dataclass(frozen=True)
 class Source:
-    """One file: `name` begins the names of its entries."""
+    """One file: `name` begins the names of its entries; of `listed` chains only, if there are."""
 
     path: str
     name: str
     size: int
     trajectory: bool
+    listed: tuple[ListedChain, ...] = ()
 
 
 def find_sources(

@@ -17,9 +17,11 @@ RESIDUES_PER_SHARD = 500_000  # 84 MB
 REPORT = ("id", "file", "chain", "status", "reason", "detail")
 
 
-def merge(output: Path, parts: list[Path], settings: dict, threads: int) -> None:
-    """Clusters, splits, shards, report and, last, the index."""
-    rows = [row for part in parts for row in read_rows(part)]
+def merge(
+    output: Path, parts: list[Path], settings: dict, threads: int, absent: list[dict[str, str]]
+) -> None:
+    """Clusters, splits, shards, report and, last, the index; `absent` is only reported."""
+    rows = [row for part in parts for row in read_rows(part)] + absent
     taken: set[str] = set()
     for row in rows:  # 1abc_A.pdb with a chain B, and 1abc.pdb with a chain A_B
         while row["id"] in taken:
@@ -45,9 +47,12 @@ def merge(output: Path, parts: list[Path], settings: dict, threads: int) -> None
             residues["chain_break"],
             residues["residue_number"],
             residues["chain_index"],
-            split=split_of(sequences[first], *shares),
-            cluster=names[first],
-            **{name: row[name] for name in ("file", "chain", "resolution", "complete")},
+            **{
+                "split": split_of(sequences[first], *shares),
+                "cluster": names[first],
+                **{name: row[name] for name in ("file", "chain", "resolution", "complete")},
+                **row.get("listed", {}),
+            },
         )
     writer.close()
 

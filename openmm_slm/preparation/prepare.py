@@ -20,7 +20,9 @@ from tqdm.auto import tqdm
 
 from .. import __version__
 from ..errors import SLMError, require
+from ..locking import FolderLock
 from ..models.storage import write_json
+from .chain_list import find_list, match, read_chain_list
 from .clusters import find_mmseqs
 from .entries import Limits, load_topology
 from .inputs import Source, find_sources
@@ -36,6 +38,7 @@ def prepare(
     inputs: Iterable[str | os.PathLike] | str | os.PathLike,
     output: str | os.PathLike,
     *,
+    chains: str | os.PathLike | None = None,
     top: str | os.PathLike | None = None,
     stride: int = 1,
     min_length: int = 20,
@@ -64,6 +67,10 @@ def prepare(
     output : path
         Gets the shards, ``index.csv``, ``report.csv`` (one row for each entry or file: kept or
         skipped, and why) and ``prepare.json`` (settings).
+    chains : path, optional
+        A list of chains (`openmm_slm.preparation.chain_list`): only these are taken, from files
+        named by PDB id, with their splits; those not found are in the report. ``"default"`` is the
+        list that the shipped models were trained with.
     top : path, optional
         Topology of the trajectories; not needed for those that have their own (HDF5).
     stride : int
@@ -98,7 +105,8 @@ def prepare(
     StructureError
         Inputs cannot be used, or nothing of them is kept (it says why).
     SLMError
-        A setting is out of range, the folder holds something else, MMseqs2 is missing.
+        A setting is out of range, the folder holds something else or another process prepares
+        there, MMseqs2 is missing.
 
     Examples
     --------
@@ -106,6 +114,7 @@ def prepare(
     """
     inputs = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
     settings = {
+        "chains": None if chains is None else str(chains),
         "top": None if top is None else str(top), "stride": stride, "min_length": min_length,
         "max_length": max_length, "max_resolution": max_resolution, "min_complete": min_complete,
         "max_breaks": max_breaks, "max_unknown": max_unknown, "complexes": complexes,
@@ -116,29 +125,34 @@ def prepare(
     if processes is not None and processes < 1:
         raise SLMError(f"processes is {processes}; use at least 1")
     limits = Limits(**{name: settings[name] for name in Limits.__dataclass_fields__})
-    sources = find_sources(inputs, top)
+    listed = None if chains is None else read_chain_list(find_list(chains))
+    sources, absent = find_sources(inputs, top), []
+    if listed is not None:
+        sources, absent = match(sources, listed)
     require("gemmi")
     if top is not None:
         load_topology(str(top))
     if cluster:
         find_mmseqs()
     output = Path(output)
-    if _begin(output, {**settings, **_inventory(inputs, sources, settings["top"])}):
-        logger.info("%s is finished: %s", output, told(summarise(output)))
-        shutil.rmtree(output / "parts", ignore_errors=True)  # stopped while it was removed
-        return output
-    parts = output / "parts"
-    parts.mkdir(exist_ok=True)
-    jobs = _jobs(sources)
-    open_jobs = [job for job in jobs if not job.part(parts).exists()]
-    processes = processes or _cpus()
-    done = len(sources) - sum(len(job.sources) for job in open_jobs)
-    with tqdm(
-        total=len(sources), initial=done, disable=not progress, unit="file", mininterval=1
-    ) as bar:
-        run_jobs(open_jobs, limits, parts, processes, lambda path: bar.update())
-    merge(output, [path for job in jobs for path in job.parts(parts)], settings, processes)
-    shutil.rmtree(parts)
+    with FolderLock(output):
+        if _begin(output, {**settings, **_inventory(inputs, sources, settings["top"])}):
+            logger.info("%s is finished: %s", output, told(summarise(output)))
+            shutil.rmtree(output / "parts", ignore_errors=True)  # stopped while it was removed
+            return output
+        parts = output / "parts"
+        parts.mkdir(exist_ok=True)
+        jobs = _jobs(sources)
+        open_jobs = [job for job in jobs if not job.part(parts).exists()]
+        processes = processes or _cpus()
+        done = len(sources) - sum(len(job.sources) for job in open_jobs)
+        with tqdm(
+            total=len(sources), initial=done, disable=not progress, unit="file", mininterval=1
+        ) as bar:
+            run_jobs(open_jobs, limits, parts, processes, lambda path: bar.update())
+        made = [path for job in jobs for path in job.parts(parts)]
+        merge(output, made, settings, processes, absent)
+        shutil.rmtree(parts)
     logger.info("%s: %s", output, told(summarise(output)))
     return output
 
@@ -161,6 +175,13 @@ def _check(settings: dict) -> None:
     ):  # fmt: skip
         if not fits:
             raise SLMError(f"{name} is {settings[name]!r}, expected {expected}")
+    if settings["chains"] is not None:
+        for name in ("top", "complexes", "cluster", "validation_share", "test_share"):
+            if settings[name]:
+                raise SLMError(
+                    f"{name} is {settings[name]!r} with a list of chains, which says what is taken "
+                    "and for which split; leave one of them out"
+                )
 
 
 def _cpus() -> int:
@@ -171,6 +192,7 @@ def _cpus() -> int:
 
 def _inventory(inputs: list, sources: list[Source], top: str | None) -> dict:
     names = "".join(f"{source.path}\t{source.size}\n" for source in sources)
+    names += "".join(repr(source.listed) for source in sources if source.listed)
     names += "" if top is None else f"{top}\t{os.path.getsize(top)}\n"
     return {
         "inputs": [str(path) for path in inputs],
@@ -184,7 +206,6 @@ def _begin(output: Path, run: dict) -> bool:
     run = {"openmm_slm": __version__, **run}
     path = output / "prepare.json"
     try:
-        output.mkdir(parents=True, exist_ok=True)
         if path.exists():
             before = json.loads(path.read_text())
             for name, value in run.items():

@@ -29,13 +29,18 @@ def write_checkpoint(
     optimizers: Sequence[torch.optim.Optimizer],
     meta: dict,
 ) -> None:
-    """Write the whole state; a reader sees the old file or the new one, never half of one."""
+    """Write the whole state of a run."""
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"ema.{name}": value for name, value in ema.items()}
     for name, parameter in model.named_parameters():
         for optimizer in optimizers:
             for key, value in optimizer.state.get(parameter, {}).items():
                 tensors[f"optimizer.{key}.{name}"] = value
+    write_tensors(path, tensors, meta)
+
+
+def write_tensors(path: Path, tensors: dict[str, torch.Tensor], meta: dict) -> None:
+    """Write a checkpoint; a reader sees the old file or the new one, never half of one."""
     tensors = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
     temporary = path.with_suffix(".tmp")
     save_file(tensors, temporary, {"meta": json.dumps(meta)})
@@ -59,6 +64,13 @@ def read_meta(path: Path) -> dict:
         raise ModelError(f"{path}: not a training checkpoint ({error}); start anew") from None
 
 
+def read_tensors(path: Path, device: str = "cpu") -> tuple[dict, dict[str, torch.Tensor]]:
+    """Metadata and tensors of a checkpoint; raises as `read_meta`."""
+    meta = read_meta(path)
+    with safe_open(path, "pt", device=device) as handle:
+        return meta, {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
+
+
 def read_checkpoint(
     path: Path,
     model: torch.nn.Module,
@@ -72,9 +84,7 @@ def read_checkpoint(
     ModelError
         As `read_meta`; or the network has other sizes.
     """
-    meta = read_meta(path)
-    with safe_open(path, "pt", device=str(next(model.parameters()).device)) as handle:
-        tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
+    meta, tensors = read_tensors(path, str(next(model.parameters()).device))
 
     def part(prefix: str) -> dict[str, torch.Tensor]:
         return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}

@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 STABLE, DECAYING = "checkpoint.safetensors", "decay.safetensors"
 # What may change between the pieces of a run without changing its result.
-_FREE = ("steps", "log_every", "validate_every", "checkpoint_minutes")
+_FREE = ("steps", "log_every", "validate_every", "checkpoint_minutes", "loaders")
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class LoopConfig:
     log_every: int = 20
     validate_every: int = 500
     checkpoint_minutes: float = 3.0
+    loaders: int = 0  # processes that make batches, 0: a thread
 
 
 class Trainer:
@@ -208,7 +209,7 @@ class Trainer:
         speed = self._throughput()
         hidden = not (progress and self.processes.first)
         bar = tqdm(total=last, initial=self.step, disable=hidden)
-        batches = prefetch(self._batch, self.step)
+        batches = prefetch(self._batch, self.step, processes=self.config.loaders)
         ending = False
         with stop_signals() as stopped:
             while self.step < last and not ending:

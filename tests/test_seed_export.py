@@ -13,6 +13,7 @@ from openmm import app, unit
 
 import openmm_slm
 from openmm_slm.errors import SLMError
+from openmm_slm.seeding import writing
 from openmm_slm.seeding.exporting import check_formats
 from openmm_slm.seeding.reading_back import ExportError, compare_energies
 from openmm_slm.seeding.settings import SeedSettings
@@ -87,17 +88,15 @@ def test_gbn2_radii_reach_amber(peptide, tmp_path):
     check(found, ["amber"])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("field", "shape"), [("amber14", "octahedron"), ("amber19", "cube"), ("charmm36", "octahedron")]
-)
-def test_explicit_in_both_formats(peptide, tmp_path, field, shape):
-    formats = ("amber", "gromacs")
-    folder, found = exported(
-        peptide, tmp_path / "s", formats, forcefield=field, box_shape=shape, **WET
-    )
-    check(found, formats)
-    # Waters are what other programs take for rigid ones.
+@pytest.fixture(scope="module")
+def octahedron(peptide, tmp_path_factory) -> tuple[Path, dict]:
+    """In water of the default force field, in both formats."""
+    return exported(peptide, tmp_path_factory.mktemp("wet") / "s", ("amber", "gromacs"), **WET)
+
+
+def check_wet(folder: Path, found: dict) -> None:
+    """Waters are what other programs take for rigid ones."""
+    check(found, ("amber", "gromacs"))
     top = (folder / "system.top").read_text()
     assert "[ settles ]" in top and "[ molecules ]" in top
     read = app.AmberPrmtopFile(str(folder / "system.prmtop"))
@@ -108,9 +107,22 @@ def test_explicit_in_both_formats(peptide, tmp_path, field, shape):
 
 
 @pytest.mark.slow
-def test_waters_in_amber_have_three_bonds_at_rest_and_its_octahedron(peptide, tmp_path):
+def test_explicit_in_both_formats(octahedron):
+    check_wet(*octahedron)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("field", "shape"), [("amber19", "cube"), ("charmm36", "octahedron")])
+def test_explicit_with_other_force_fields(peptide, tmp_path, field, shape):
+    formats = ("amber", "gromacs")
+    settings = {"forcefield": field, "box_shape": shape, **WET}
+    check_wet(*exported(peptide, tmp_path / "s", formats, **settings))
+
+
+@pytest.mark.slow
+def test_waters_in_amber_have_three_bonds_at_rest_and_its_octahedron(octahedron):
     """By hand: distances in the files are those in OpenMM, in AMBER's orientation of the box."""
-    folder, _ = exported(peptide, tmp_path / "s", ["amber"], **WET)
+    folder, _ = octahedron
     flags = (folder / "system.prmtop").read_text().split("%FLAG ")
     pointers = next(part for part in flags if part.startswith("POINTERS")).split()[2:]
     assert pointers[27] == "2"  # IFBOX: truncated octahedron
@@ -155,3 +167,25 @@ def test_energies_that_differ_are_an_error():
     ):
         with pytest.raises(ExportError, match="amber files read back"):
             compare_energies("amber", ours, theirs)
+
+
+def test_files_that_do_not_agree_cost_their_seed_alone(peptide, tmp_path, monkeypatch, caplog):
+    """The first of three; the others are written before it is an error."""
+    read, first = writing.read_back, iter([1.0])
+
+    def off(*arguments):
+        found = read(*arguments)
+        return {**found, "bonds": found["bonds"] + next(first, 0.0)}
+
+    monkeypatch.setattr(writing, "read_back", off)
+    thrice = peptide[np.zeros(3, int)]
+    options = {"solvent": "vacuum", "frames": range(3), "report": np.ones(3, bool), **QUICK}
+    with pytest.raises(ExportError, match="1 of 3 seeds have no folder.*read back: bonds"):
+        openmm_slm.write_seeds(thrice, tmp_path / "s", formats=("amber",), **options)
+    with open(tmp_path / "s" / "seeds.csv", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert [row["written"] for row in rows] == ["0", "1", "1"]
+    assert "read back: bonds" in rows[0]["error"] and "frame 0 is not written" in caplog.text
+    assert sorted(path.name for path in (tmp_path / "s").glob("*seed_*")) == [
+        "seed_001", "seed_002",
+    ]  # fmt: skip

@@ -11,8 +11,9 @@ from ..errors import SLMError, StructureError
 from ..validity import geometry_report
 from .equilibrating import SeedError, Start, add_barostat, equilibrate
 from .judging import SeedJudge
+from .same_box import SameBoxes
 from .settings import SeedSettings
-from .solvating import Counts, box_width, smallest, solvate
+from .solvating import Counts, Solvated, box_width, solvate
 from .systems import create_system, load_forcefield
 
 if TYPE_CHECKING:
@@ -82,10 +83,11 @@ class SeedBuilder:
         self._system = create_system(self.topology, self.field, dry)
         atoms = list(trajectory.topology.atoms)
         self._heavy = np.array([a.index for a in atoms if a.element.symbol != "H"])
-        self._width, self._counts = None, None
+        self._boxes = None
         if settings.explicit and settings.same_box:
-            self._width = max(box_width(trajectory.xyz[i], settings) for i in frames)
-            self._counts = smallest([self._solvated(int(i)).counts for i in frames])
+            width = max(box_width(trajectory.xyz[i], settings) for i in frames)
+            solvated = ((i, self._solvated(i, width)) for i in map(int, frames))
+            self._boxes = SameBoxes(trajectory.n_atoms, solvated)
 
     def build(self, frame: int) -> Seed:
         """Solvate, equilibrate and judge a frame.
@@ -100,7 +102,7 @@ class SeedBuilder:
         topology, positions, counts = self.topology, xyz.astype(float), None
         system = self._system
         if settings.explicit:
-            wet = self._solvated(frame)
+            wet = self._boxes.of(frame) if self._boxes else self._solvated(frame)
             topology, positions, counts = wet.topology, wet.xyz, wet.counts
             system = create_system(topology, self.field, settings)
             add_barostat(system, settings, seed)
@@ -120,12 +122,10 @@ class SeedBuilder:
         state = np.random.SeedSequence([self.settings.seed, frame]).generate_state(1)[0]
         return int(state % (2**31 - 1)) + 1
 
-    def _solvated(self, frame: int):
+    def _solvated(self, frame: int, width: float | None = None) -> Solvated:
         xyz = self.trajectory.xyz[frame]
-        width = self._width or box_width(xyz, self.settings)
-        return solvate(
-            self.topology, xyz, self.field, self.settings, width, self._seed(frame), self._counts
-        )
+        width = width or box_width(xyz, self.settings)
+        return solvate(self.topology, xyz, self.field, self.settings, width, self._seed(frame))
 
     def _judged(self, frame: int, simulation: app.Simulation, counts: Counts | None) -> Seed:
         state = simulation.context.getState(getPositions=True, getEnergy=True)

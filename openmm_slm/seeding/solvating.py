@@ -1,4 +1,4 @@
-"""Water and ions about a protein, in boxes of one size where that is wanted."""
+"""Water and ions about a protein."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SHAPES = {
     "octahedron": np.array([[1, 0, 0], [1 / 3, 8**0.5 / 3, 0], [-1 / 3, 2**0.5 / 3, 6**0.5 / 3]]),
 }
 _ROOM = 1.1  # times twice the cutoff: the box shrinks when water relaxes
-_IONS = ("NA", "CL")
+MOLECULES = ("HOH", "NA", "CL")  # as residues are named, in the order of `Counts`
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,6 @@ def solvate(
     settings: SeedSettings,
     width: float,
     seed: int,
-    counts: Counts | None = None,
 ) -> Solvated:
     """Fill a box with water and ions (`Modeller.addSolvent`).
 
@@ -85,9 +84,6 @@ def solvate(
         Of the box (nm).
     seed : int
         Of the places of ions.
-    counts : Counts, optional
-        At most so many of each: pairs of ions, and the waters farthest from the protein, that are
-        more are taken away.
 
     Raises
     ------
@@ -109,46 +105,13 @@ def solvate(
             f"no {settings.water} could be added in a box of {width:.2f} nm ({error}); check "
             f"padding ({settings.padding} nm) and ionic_strength ({settings.ionic_strength} M)"
         ) from None
-    if counts is not None:
-        _take_away(modeller, len(xyz), counts)
     positions = np.array(modeller.positions.value_in_unit(u.nanometer))
     return Solvated(modeller.topology, positions, _count(modeller.topology))
 
 
-def smallest(counts: list[Counts]) -> Counts:
-    """What all of several boxes have; ions stay neutral, as they differ by pairs."""
-    return Counts(
-        min(c.waters for c in counts),
-        min(c.positive for c in counts),
-        min(c.negative for c in counts),
-    )
-
-
 def _count(topology: app.Topology) -> Counts:
     names = [residue.name for residue in topology.residues()]
-    return Counts(names.count("HOH"), *(names.count(ion) for ion in _IONS))
-
-
-def _take_away(modeller: app.Modeller, n_protein: int, counts: Counts) -> None:
-    nm = require("openmm.unit").nanometer
-    residues = list(modeller.topology.residues())
-    surplus = []
-    for name, wanted in zip(_IONS, (counts.positive, counts.negative), strict=True):
-        surplus += [r for r in residues if r.name == name][wanted:]
-    waters = [r for r in residues if r.name == "HOH"]
-    xyz = np.array(modeller.positions.value_in_unit(nm))
-    box = np.array(modeller.topology.getPeriodicBoxVectors().value_in_unit(nm))
-    oxygen = xyz[[next(r.atoms()).index for r in waters]]
-    far = np.argsort(-_away(oxygen, xyz[:n_protein], box), kind="stable")
-    surplus += [waters[i] for i in far[: len(waters) - counts.waters]]
-    modeller.delete(surplus)
-
-
-def _away(points: np.ndarray, protein: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """Distance [P] of points to the nearest atom of the protein and of its images."""
-    shifts = np.stack(np.meshgrid(*[[-1, 0, 1]] * 3, indexing="ij"), -1).reshape(-1, 3) @ box
-    images = (protein[None] + shifts[:, None]).reshape(-1, 3)
-    return require("scipy.spatial").cKDTree(images).query(points)[0]
+    return Counts(*map(names.count, MOLECULES))
 
 
 @contextmanager

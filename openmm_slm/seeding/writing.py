@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import os
 import shutil
 from collections.abc import Iterable
@@ -19,7 +20,7 @@ from ..output import environment
 from ..validity import Report
 from .building import Seed, SeedBuilder
 from .exporting import check_formats, to_parmed, write_amber, write_gromacs
-from .reading_back import compare_energies, energies, read_back
+from .reading_back import ExportError, compare_energies, energies, read_back
 from .script import run_script
 from .settings import SeedSettings
 from .simulating import built, known, prepare
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     import mdtraj
 
     from ..sampled import Ensemble
+
+logger = logging.getLogger(__name__)
 
 _COLUMNS = (
     "seed", "frame", "written", "atoms", "waters", "positive_ions", "negative_ions", "volume_nm3",
@@ -76,7 +79,8 @@ def write_seeds(
     ------
     ValueError
         What `seed_simulations` raises; a folder that is not empty; a format that cannot hold what
-        is asked for (the message says why); energies that do not agree; no seed that worked.
+        is asked for (the message says why). At the end, when all others are written: seeds whose
+        files do not say what OpenMM says, or no seed that worked.
     """
     chosen_settings = SeedSettings(solvent=solvent, **known(settings))
     formats = check_formats(formats, chosen_settings)
@@ -97,18 +101,28 @@ def write_seeds(
         ),
     }  # fmt: skip
     write_json(output / "run.json", run)
-    rows = []
+    rows, unwritten = [], []
     bar = tqdm(total=len(chosen), unit="seed", disable=not progress)
     with bar:
         for number, (frame, seed, error) in enumerate(built(builder, chosen)):
             name = f"seed_{number:03d}"
-            if seed is not None:
-                _write_seed(output, name, seed, formats, builder)
+            try:
+                if seed is not None:
+                    _write_seed(output, name, seed, formats, builder)
+            except SLMError as failure:  # of this seed's files; the others are still wanted
+                seed, error = None, str(failure)
+                unwritten.append(error)
+                logger.warning("frame %d is not written: %s", frame, error)
             rows.append(_row(name, frame, seed, error))
             _write_rows(output / "seeds.csv", _COLUMNS, rows)
             bar.update()
     if not any(row[2] for row in rows):
         raise SLMError(f"none of {len(rows)} seeds could be written; the first: {rows[0][-1]}")
+    if unwritten:
+        raise ExportError(
+            f"{len(unwritten)} of {len(rows)} seeds have no folder ({output / 'seeds.csv'} says "
+            f"which), the others are there; the first: {unwritten[0]}"
+        )
     return output
 
 

@@ -1,0 +1,91 @@
+"""Frames of one protein in boxes of one size, with as many waters and ions in each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import require
+from .solvating import MOLECULES, Counts, Solvated
+
+if TYPE_CHECKING:
+    from openmm import app
+
+
+class SameBoxes:
+    """Solvated frames, each cut down to what all of them have.
+
+    Pairs of ions, and the waters farthest from the protein, that are more are taken away; ions stay
+    neutral, as they differ by pairs. Of each frame coordinates alone are kept, and one topology
+    of all.
+
+    Parameters
+    ----------
+    n_protein : int
+        Atoms of the protein, which come first.
+    solvated : iterable of (int, Solvated)
+        Number of a frame, and the frame in a box of the same width.
+
+    Attributes
+    ----------
+    counts : Counts
+        Of each box.
+    """
+
+    def __init__(self, n_protein: int, solvated: Iterable[tuple[int, Solvated]]) -> None:
+        self._protein: dict[int, np.ndarray] = {}
+        self._solvent: dict[int, dict[str, np.ndarray]] = {}
+        first = None
+        for frame, wet in solvated:
+            first = first or wet
+            self._protein[frame] = wet.xyz[:n_protein]
+            self._solvent[frame] = _molecules(wet, n_protein)
+        least = {
+            name: min(len(each[name]) for each in self._solvent.values()) for name in MOLECULES
+        }
+        self.counts = Counts(*least.values())
+        self._topology = _cut(first, least)
+        names = [residue.name for residue in self._topology.residues()]
+        self._order = [name for name in names if name in MOLECULES]
+
+    def of(self, frame: int) -> Solvated:
+        """The box of a frame; all share one topology."""
+        left = {name: iter(each) for name, each in self._solvent[frame].items()}
+        solvent = [next(left[name]) for name in self._order]
+        return Solvated(
+            self._topology, np.concatenate([self._protein[frame], *solvent]), self.counts
+        )
+
+
+def _molecules(wet: Solvated, n_protein: int) -> dict[str, np.ndarray]:
+    """Coordinates [M, atoms, 3] of the molecules of each name; waters from the protein outwards."""
+    nm = require("openmm.unit").nanometer
+    rows = {name: [] for name in MOLECULES}
+    for residue in wet.topology.residues():
+        if residue.name in rows:
+            rows[residue.name].append([atom.index for atom in residue.atoms()])
+    found = {name: wet.xyz[np.array(each, int)] for name, each in rows.items()}
+    water = found[MOLECULES[0]]
+    box = np.array(wet.topology.getPeriodicBoxVectors().value_in_unit(nm))
+    away = _away(water[:, 0], wet.xyz[:n_protein], box)
+    return found | {MOLECULES[0]: water[np.argsort(away, kind="stable")]}
+
+
+def _away(points: np.ndarray, protein: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """Distance [P] of points to the nearest atom of the protein and of its images."""
+    shifts = np.stack(np.meshgrid(*[[-1, 0, 1]] * 3, indexing="ij"), -1).reshape(-1, 3) @ box
+    images = (protein[None] + shifts[:, None]).reshape(-1, 3)
+    return require("scipy.spatial").cKDTree(images).query(points)[0]
+
+
+def _cut(wet: Solvated, least: dict[str, int]) -> app.Topology:
+    """The topology with no more of each molecule: which of a kind go makes no difference to it."""
+    nm = require("openmm.unit").nanometer
+    modeller = require("openmm.app").Modeller(wet.topology, wet.xyz * nm)
+    residues = list(wet.topology.residues())
+    modeller.delete(
+        [each for name in least for each in [r for r in residues if r.name == name][least[name] :]]
+    )
+    return modeller.topology

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# What `check_settings` gives: settings, and what lies on the sequence.
+_Checked = tuple[SamplingSettings, Template | None, SequenceCondition | None]
+
 
 @dataclass(frozen=True, eq=False)
 class _Block:
@@ -107,8 +110,11 @@ class EnsembleGenerator:
 
         `settings` are those of `generate_ensemble` from `template` to `drop_invalid`.
         """
-        run = self._begin(sequence, n, settings)
-        chosen, blocks = run[0], list(self._blocks(*run, 0, progress))
+        return self._sampled(check_settings(sequence, n, **settings), progress)
+
+    def _sampled(self, checked: _Checked, progress: bool) -> Ensemble:
+        run = self._begin(checked)
+        chosen, blocks, n = run[0], list(self._blocks(*run, 0, progress)), run[0].n
         report = {key: np.concatenate([b.report[key] for b in blocks]) for key in blocks[0].report}
         valid = report["valid"]
         _warn(int((~valid).sum()), n, "EnsembleGenerator.sample(...).report says why")
@@ -140,9 +146,14 @@ class EnsembleGenerator:
         and returns it as a Path. With `resume`, what an interrupted run of the same settings left
         there is continued, and equals an uninterrupted one; a finished one is extended to `n`.
         """
-        if resume and settings.get("seed") is None and (Path(output) / "run.json").exists():
-            settings["seed"] = read_run(output)["seed"]
-        begun = self._begin(sequence, n, settings)
+        return self._written(check_settings(sequence, n, **settings), output, resume, progress)
+
+    def _written(
+        self, checked: _Checked, output: str | os.PathLike, resume: bool, progress: bool
+    ) -> Path:
+        if resume and checked[0].seed is None and (Path(output) / "run.json").exists():
+            checked = (replace(checked[0], seed=read_run(output)["seed"]), *checked[1:])
+        begun = self._begin(checked)
         chosen = begun[0]
         machine = environment(str(self.language_model.device), openmm=bool(chosen.relax))
         run = {**asdict(chosen), "model": self.model, "environment": machine}
@@ -150,14 +161,12 @@ class EnsembleGenerator:
             for block in self._blocks(*begun, writer.done, progress):
                 keep = block.report["valid"] if chosen.drop_invalid else slice(None)
                 writer.add(block.trajectory, block.report, keep)
-        _warn(writer.invalid, n, f"see {Path(output) / 'report.csv'}")
+        _warn(writer.invalid, chosen.n, f"see {Path(output) / 'report.csv'}")
         return Path(output)
 
-    def _begin(
-        self, sequence: str, n: int, settings: dict
-    ) -> tuple[SamplingSettings, Template | None, SequenceCondition | None]:
-        """Settings, checked, with a seed; template and condition, laid on the sequence."""
-        checked, template, condition = check_settings(sequence, n, **settings)
+    def _begin(self, checked: _Checked) -> _Checked:
+        """The same with a seed and what the model decides, if the model can do it."""
+        checked, template, condition = checked
         self.language_model.check_options(checked.steps, checked.order, checked.guidance)
         self.language_model.check_condition(condition, checked.sequence)
         begun = checked.begun(self.language_model)
@@ -359,36 +368,21 @@ def generate_ensemble(
     10
     """
     settings = {
-        "template": template,
-        "resample": resample,
-        "noise": noise,
-        "rounds": rounds,
-        "deform": deform,
-        "temperature": temperature,
-        "top_p": top_p,
-        "steps": steps,
-        "order": order,
-        "guidance": guidance,
-        "log_prob": log_prob,
-        "condition": condition,
-        "seed": seed,
-        "batch_size": batch_size,
-        "project": project,
-        "sidechains": sidechains,
-        "hydrogens": hydrogens,
-        "ph": ph,
-        "disulfides": disulfides,
-        "relax": relax,
+        "template": template, "resample": resample, "noise": noise, "rounds": rounds,
+        "deform": deform, "temperature": temperature, "top_p": top_p, "steps": steps,
+        "order": order, "guidance": guidance, "log_prob": log_prob, "condition": condition,
+        "seed": seed, "batch_size": batch_size, "project": project, "sidechains": sidechains,
+        "hydrogens": hydrogens, "ph": ph, "disulfides": disulfides, "relax": relax,
         "drop_invalid": drop_invalid,
-    }
+    }  # fmt: skip
     # Before any model is loaded: bad input should fail at once.
-    check_settings(sequence, n, **settings)
+    checked = check_settings(sequence, n, **settings)
     if resume and output is None:
         raise ValueError("resume is set without output; give the folder to continue")
     generator = EnsembleGenerator.from_pretrained(model, device)
     if output is not None:
-        return generator.write(sequence, output, n, resume=resume, progress=progress, **settings)
-    return generator.sample(sequence, n, progress=progress, **settings).trajectory
+        return generator._written(checked, output, resume, progress)
+    return generator._sampled(checked, progress).trajectory
 
 
 def _warn(invalid: int, n: int, where: str) -> None:

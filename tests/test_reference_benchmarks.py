@@ -44,8 +44,8 @@ def test_a_references_directory_is_read(references):
     assert [each.is_pair for each in found] == [True] * 3 + [False] * 2
     assert [each.is_md for each in found] == [False] * 3 + [True, False]
     md = load_ensemble(found[3])
-    assert (md.n_frames, md.n_residues) == (120, 20)
-    assert trajectory_lengths(found[3], 120) == [80, 40]
+    assert (md.n_frames, md.n_residues) == (60, 20)
+    assert trajectory_lengths(found[3], 60) == [40, 20]
     assert load_ensemble(found[4]).n_atoms == 20 and trajectory_lengths(found[4], 8) == [8]
     first, second = load_pair(found[2])
     assert (first.n_residues, second.n_residues) == (20, 17)
@@ -65,9 +65,9 @@ def test_bad_references_are_named(references, tmp_path):
     with pytest.raises(ValueError, match="its sequence is ACDEF.*that of md .* is AAA"):
         load_ensemble(read_references(references)[3])
     (references / "targets.csv").write_text(text)
-    (references / "trajectory_lengths.txt").write_text("80\n41\n")
-    with pytest.raises(ValueError, match="lengths sum to 121, md has 120 frames"):
-        trajectory_lengths(read_references(references)[3], 120)
+    (references / "trajectory_lengths.txt").write_text("40\n21\n")
+    with pytest.raises(ValueError, match="lengths sum to 61, md has 60 frames"):
+        trajectory_lengths(read_references(references)[3], 60)
     (references / "md.xtc").write_bytes(b"no trajectory")
     with pytest.raises(ValueError, match="md.xtc: cannot be read"):
         load_ensemble(read_references(references)[3])
@@ -112,7 +112,7 @@ def test_the_ceiling_names_what_it_leaves_out(references):
     pytest.importorskip("deeptime")
     table = benchmark_ceiling(references, device="cpu", frames=6, progress=False)
     lines = table.splitlines()
-    assert lines[0] == "md (MD, backbone): 6 of 120 frames, 20 residues, TICA lag 4 frames"
+    assert lines[0] == "md (MD, backbone): 6 of 60 frames, 20 residues, TICA lag 2 frames"
     assert lines[1].split()[:2] == ["JS-PwD", "JS-TIC"]
     assert [line.split()[0] for line in lines[2:4]] == ["frames", "rebuilt"]
     assert lines[-1] == "nmr: left out, N, CA, C or O is absent"
@@ -128,7 +128,7 @@ def test_md_puts_baselines_at_equal_frames_beside_the_samples(references, monkey
         """The reference's own distribution: a perfect sampler."""
         assert sequence == SEQUENCE and start.n_frames == 1
         md = load_ensemble(read_references(references)[3])
-        return md[np.random.default_rng(seed).integers(0, 120, n)]
+        return md[np.random.default_rng(seed).integers(0, 60, n)]
 
     def counted(samples, *args, **kwargs):
         counts.append(samples.n_frames)

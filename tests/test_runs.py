@@ -1,16 +1,16 @@
-"""Runs on disk: stopped and continued, extended, repeated, many sequences, bounded memory."""
+"""Runs on disk: stopped and continued, extended, repeated, many sequences, bounded memory.
+
+`test_kill` has those that are killed.
+"""
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
+import tracemalloc
+import weakref
 
 import mdtraj as md
 import numpy as np
@@ -21,10 +21,11 @@ import openmm_slm
 from openmm_slm.cli import main
 from openmm_slm.errors import ModelError, SLMError
 from openmm_slm.models.registry import model_identity, shipped_models, verify_model
+from openmm_slm.output import EnsembleWriter
 from openmm_slm.proteomes import sample_fasta
 from openmm_slm.runs import repeat_run
 
-PEPTIDE = "GYDPETGTWGKLACDEFGHI"
+PEPTIDE = "GYDPETGTWG"
 FILES = ("topology.pdb", "samples.xtc", "report.csv", "run.json")
 SETTINGS = {"seed": 4, "batch_size": 8, "progress": False}
 
@@ -84,27 +85,6 @@ def test_a_resumed_run_equals_an_uninterrupted_one(generator, whole, tmp_path, b
     assert sum(calls) == 44 - 8 * blocks + (8 if blocks else 0)
     assert contents(tmp_path) == contents(whole)
     assert {path.name for path in tmp_path.iterdir()} == set(FILES)
-
-
-def test_kill_9_and_resume(whole, tmp_path):
-    command = [sys.executable, "-m", "openmm_slm", "sample", PEPTIDE, "-n", "240", "--seed", "4"]
-    command += ["--batch-size", "32", "--threads", "1", "--device", "cpu", "-o"]
-    subprocess.run([*command, str(tmp_path / "whole")], check=True, capture_output=True)
-    process = subprocess.Popen([*command, str(tmp_path / "killed")], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "killed" / "progress.json").exists():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not (tmp_path / "killed" / "samples.xtc").exists()
-    done = json.loads((tmp_path / "killed" / "progress.json").read_text())["frames"]
-    assert 0 < done < 240
-    again = subprocess.run(
-        [*command, str(tmp_path / "killed"), "--resume"], capture_output=True, text=True
-    )
-    assert again.returncode == 0, again.stderr
-    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
 def test_resume_draws_on_with_the_seed_that_was_drawn(generator, tmp_path):
@@ -224,26 +204,29 @@ def test_records_that_share_a_folder_and_bad_settings_fail_before_any_work(tmp_p
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux for the peak")
-def test_memory_does_not_grow_with_n(tmp_path):
-    code = (
-        "import sys, openmm_slm; "
-        "openmm_slm.generate_ensemble('GYDPETGTWGKLACDE', int(sys.argv[1]), seed=0, "
-        "device='cpu', output=sys.argv[2], progress=False); "
-        # Not ru_maxrss, which starts with what the process that started this one had.
-        "text = open('/proc/self/status').read(); "
-        "print(int(text.split('VmHWM:')[1].split()[0]) // 1024)"
-    )
-    peak = {}
-    for n in (256, 2560):
-        result = subprocess.run(
-            [sys.executable, "-c", code, str(n), str(tmp_path / str(n))],
-            capture_output=True, text=True,
-        )  # fmt: skip
-        assert result.returncode == 0, result.stderr
-        peak[n] = int(result.stdout)
-    # MiB; the heap takes some blocks to reach its size: 505, 540, 549 after 256, 2560, 6000 frames.
-    assert peak[2560] < peak[256] + 120 and peak[2560] < 1000
+def test_memory_does_not_grow_with_n(generator, tmp_path, monkeypatch):
+    """Of the blocks only the last is held, and what a frame leaves behind is little."""
+    alive, traced = [], []
+    add = EnsembleWriter.add
+
+    def watched(self, trajectory, *arguments):
+        add(self, trajectory, *arguments)
+        alive.append(weakref.ref(trajectory))
+        gc.collect()
+        assert sum(each() is not None for each in alive) <= 2
+        traced.append(tracemalloc.get_traced_memory()[0])
+
+    monkeypatch.setattr(EnsembleWriter, "add", watched)
+    generator.write(PEPTIDE, tmp_path / "first", 8, **SETTINGS)  # what is imported and kept once
+    alive.clear()
+    tracemalloc.start()
+    try:
+        generator.write(PEPTIDE, tmp_path / "long", 96, **SETTINGS)
+    finally:
+        tracemalloc.stop()
+    assert len(alive) == 12
+    frame = 12 * md.load(str(tmp_path / "long" / "topology.pdb")).n_atoms  # bytes
+    assert traced[-1] - traced[3] < 0.5 * 64 * frame  # 21 kB; what is held would be 106
 
 
 @pytest.fixture

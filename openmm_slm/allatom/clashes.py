@@ -2,7 +2,8 @@
 
 Each residue that overlaps others is offered rotamers drawn from the packer's distribution. It takes
 the one with the best sum of log probability and overlap with what surrounds it, unless a neighbour
-gains more by a change in the same pass.
+gains more by a change in the same pass. In the last passes, residues with a pair that would make
+the frame invalid are offered small turns of what they have.
 """
 
 from __future__ import annotations
@@ -23,6 +24,12 @@ _SOFTNESS = 0.04  # nm; an overlap of this much costs 1
 _RADII = {"C": 0.17, "N": 0.155, "O": 0.15, "S": 0.18}  # nm
 _POLAR = 0.275  # nm; hydrogen bonds are shorter at times, but valid frames have none under 0.25
 _OWN = 0.85  # of the distances, against N, C and O of the residue itself
+_CLASH = 0.252  # nm; pairs under 0.25 make a frame invalid (`validity`)
+_CLASHES = 1.0  # cost of such a pair, besides its overlap
+_NUDGES = 4  # passes of small turns
+_TURN = 0.25  # radians, standard deviation of these turns
+_AROUND = 128  # atoms a side chain may touch
+_REACH = 0.25  # nm from CA through CB: in the midst of most side chains
 _FIRST = 5  # slot of the first atom that turns
 _SULFUR = list(_RADII).index("S")
 _PROLINE = AMINO_ACIDS.index("P")
@@ -49,8 +56,11 @@ def _contacts() -> torch.Tensor:
 class _Surroundings:
     """What is around each of the R residues of a batch of frames of equal length."""
 
-    def __init__(self, network: PackerNetwork, encoded: Backbones, frames: int) -> None:
+    def __init__(
+        self, network: PackerNetwork, encoded: Backbones, free: torch.Tensor, frames: int
+    ) -> None:
         device = encoded.atoms.device
+        self.free = free
         kinds = encoded.amino_acids
         self.present = network.builder.present[kinds]
         self.element = _elements().to(device)[kinds]
@@ -74,25 +84,41 @@ class _Surroundings:
         slot = slot + _FIRST
         mine = moved[which, :, slot]  # [M, K, 3]
         element = self.element[rows][which, slot]
-        near = self.near[rows]
-        others = self.present[near] & (near != rows.unsqueeze(1)).unsqueeze(-1)
-        around = atoms[near].flatten(1, 2)  # [S, N, 3]
-        theirs = self.element[near].flatten(1)[which]
-        limit = self.contact[element.unsqueeze(1), theirs] * others.flatten(1)[which]
+        around, theirs, there, bonded = self._nearest(rows, atoms)
+        limit = self.contact[element.unsqueeze(1), theirs[which]] * there[which]
         distance = torch.cdist(mine, around[which], compute_mode="donot_use_mm_for_euclid_dist")
-        deep = ((limit.unsqueeze(1) - distance) / _SOFTNESS).clamp(min=0)
-        sulfurs = (element == _SULFUR).unsqueeze(1) & (theirs == _SULFUR)
-        if sulfurs.any():
-            deep = torch.where(sulfurs.unsqueeze(1) & (distance < 0.25), 0.0, deep)
-        cost = deep.square().sum(-1)
+        bonded = (element == _SULFUR).unsqueeze(1) & bonded[which]
+        if bonded.any():
+            limit = limit * ~(bonded & (distance < _CLASH).any(1))
+        cost = _cost(distance, limit.unsqueeze(1))
         own = [0, 2, 3]
         limit = _OWN * self.contact[element.unsqueeze(1), self.element[rows][which][:, own]]
         distance = torch.cdist(
             mine, atoms[rows][which][:, own], compute_mode="donot_use_mm_for_euclid_dist"
         )
-        deep = ((limit.unsqueeze(1) - distance) / _SOFTNESS).clamp(min=0).square().sum(-1)
-        cost = cost + deep * (slot > _FIRST).unsqueeze(1)
+        cost = cost + _cost(distance, limit.clamp(min=_CLASH).unsqueeze(1))
         return cost.new_zeros(s, k).index_add_(0, which, cost)
+
+    def _nearest(self, rows: torch.Tensor, atoms: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Atoms around residues: place [S, N, 3], element, whether there, whether a bonded SG."""
+        near = self.near[rows]
+        others = self.present[near] & (near != rows.unsqueeze(1)).unsqueeze(-1)
+        around = atoms[near].flatten(1, 2)
+        ca, cb = atoms[rows, 1], atoms[rows, 4]
+        centre = ca + _REACH * torch.nn.functional.normalize(cb - ca, dim=-1)
+        square = (around - centre.unsqueeze(1)).square().sum(-1)
+        square = square.masked_fill(~others.flatten(1), math.inf)
+        square, nearest = square.topk(min(_AROUND, square.shape[1]), largest=False, sorted=False)
+        around = around.gather(1, nearest.unsqueeze(-1).expand(-1, -1, 3))
+        element = self.element[near].flatten(1).gather(1, nearest)
+        fixed = ~self.free[near].repeat_interleave(14, 1).gather(1, nearest)
+        return around, element, torch.isfinite(square), fixed & (element == _SULFUR)
+
+
+def _cost(distance: torch.Tensor, limit: torch.Tensor) -> torch.Tensor:
+    """Cost [M, K] of distances [M, K, N] under their limits."""
+    deep = ((limit - distance) / _SOFTNESS).clamp(min=0).square()
+    return (deep + _CLASHES * ((distance < _CLASH) & (limit > 0))).sum(-1)
 
 
 def relieve_clashes(
@@ -120,45 +146,38 @@ def relieve_clashes(
         Residues whose side chain may change.
     passes : int
     """
-    around = _Surroundings(network, encoded, frames)
+    around = _Surroundings(network, encoded, free, frames)
     turns = network.builder.chi.amax(1) + 1  # number of chi angles
     free = free & (turns[encoded.amino_acids] > 0) & (encoded.amino_acids != _PROLINE)
+    source = _Source(network, encoded, nodes, given, chi_given, len(atoms) // frames)
     atoms = atoms.clone()
     cost = atoms.new_zeros(len(atoms))
-    # A place in `built` and `log_prob` for each residue that was offered rotamers.
-    place = torch.full((len(atoms),), -1, dtype=torch.int64, device=atoms.device)
-    built = atoms.new_zeros((0, CANDIDATES, 14, 3))
-    log_prob = atoms.new_zeros((0, CANDIDATES))
-    stale = free
-    for _ in range(passes):
+    stale, settled = free, False
+    for number in range(passes + _NUDGES):
+        nudged = number >= passes
+        if settled and not nudged:
+            continue
         for part in torch.nonzero(stale).squeeze(1).split(2048):
             cost[part] = around.overlap(part, atoms[part].unsqueeze(1), atoms)[:, 0]
-        rows = torch.nonzero(free & (cost > TOLERATED)).squeeze(1)
+        rows = torch.nonzero(free & (cost > (_CLASHES if nudged else TOLERATED))).squeeze(1)
         if not len(rows):
             break
-        fresh = rows[place[rows] < 0]
-        if len(fresh):
-            place[fresh] = len(built) + torch.arange(len(fresh), device=atoms.device)
-            length = len(atoms) // frames
-            offer = _offer(network, encoded, nodes, given, chi_given, fresh, length)
-            built, log_prob = torch.cat([built, offer[0]]), torch.cat([log_prob, offer[1]])
-        total = torch.cat([
-            around.overlap(part, built[place[part]], atoms) for part in rows.split(128)
-        ]) - TRUST * log_prob[place[rows]]  # fmt: skip
-        best, choice = total.min(1)
-        # What stands counts as the likeliest of the rotamers offered.
-        now = cost[rows] - TRUST * log_prob[place[rows]].amax(1)
+        offers = source.turned(rows, atoms, number) if nudged else source.drawn(rows)
+        built, log_prob, standing = offers
+        total = [
+            around.overlap(part, moved, atoms)
+            for part, moved in zip(rows.split(128), built.split(128), strict=True)
+        ]
+        best, choice = (torch.cat(total) - TRUST * log_prob).min(1)
+        now = cost[rows] - TRUST * standing
         gain = atoms.new_full((len(atoms),), -math.inf)
         gain[rows] = now - best
-        changing = rows[(now - best > 1e-4) & _first_among(gain, rows, around.near[rows])]
-        if not len(changing):
-            break
-        picked = torch.zeros_like(place)
-        picked[rows] = choice
-        atoms[changing] = built[place[changing], picked[changing]]
+        going = (now - best > 1e-4) & _first_among(gain, rows, around.near[rows])
+        atoms[rows[going]] = built[going, choice[going]]
         stale = torch.zeros_like(free)
-        stale[around.near[changing].flatten()] = True
+        stale[around.near[rows[going]].flatten()] = True
         stale &= free
+        settled = not going.any()
     return atoms
 
 
@@ -170,19 +189,62 @@ def _first_among(gain: torch.Tensor, rows: torch.Tensor, near: torch.Tensor) -> 
     return ~beaten.any(1)
 
 
-def _offer(network, encoded, nodes, given, chi_given, rows, length):
-    """Rotamers [S, K, 14, 3] of residues `rows`, and their log probabilities [S, K]."""
-    # The draws depend on a residue's place in its frame, not on the frames beside it.
-    generator = torch.Generator().manual_seed(0)
-    draws = torch.rand(length, CANDIDATES, 4, generator=generator).to(nodes.device)
+class _Source:
+    """Rotamers for residues that clash.
 
-    def repeat(values: torch.Tensor) -> torch.Tensor:
-        return values[rows].repeat_interleave(CANDIDATES, 0)
+    They depend on a residue's place in its frame, not on the frames beside it.
+    """
 
-    chi, log_prob = network.choose(repeat(nodes), draws[rows % length].view(-1, 4))
-    fixed, aa = repeat(chi_given), repeat(encoded.amino_acids)
-    chi = torch.where(torch.isfinite(fixed), fixed, chi)
-    built = network.builder(repeat(encoded.atoms), aa, chi, repeat(given))
-    turns = network.builder.chi.amax(1)[aa].unsqueeze(1)
-    log_prob = (log_prob * (torch.arange(4, device=chi.device) <= turns)).sum(-1)
-    return built.view(-1, CANDIDATES, 14, 3), log_prob.view(-1, CANDIDATES)
+    def __init__(self, network, encoded, nodes, given, chi_given, length) -> None:
+        self.network, self.encoded, self.nodes = network, encoded, nodes
+        self.given, self.chi_given, self.length = given, chi_given, length
+        self.turns = network.builder.chi.amax(1)[encoded.amino_acids]
+        # A place in `built` and `log_prob` for each residue that was offered rotamers.
+        self.place = torch.full_like(encoded.amino_acids, -1)
+        self.built = given.new_zeros((0, CANDIDATES, 14, 3))
+        self.log_prob = given.new_zeros((0, CANDIDATES))
+
+    def drawn(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Rotamers [S, K, 14, 3] of residues `rows`, log probabilities [S, K], of what stands [S].
+
+        What stands counts as the likeliest of the rotamers offered.
+        """
+        fresh = rows[self.place[rows] < 0]
+        if len(fresh):
+            self.place[fresh] = len(self.built) + torch.arange(len(fresh), device=rows.device)
+            draws = self._numbers(torch.rand, 0)[fresh % self.length]
+            nodes = self.nodes[fresh].repeat_interleave(CANDIDATES, 0)
+            chi, log_prob = self.network.choose(nodes, draws.view(-1, 4))
+            self.built = torch.cat([self.built, self._build(fresh, chi)])
+            self.log_prob = torch.cat([self.log_prob, self._sum(fresh, log_prob)])
+        log_prob = self.log_prob[self.place[rows]]
+        return self.built[self.place[rows]], log_prob, log_prob.amax(1)
+
+    def turned(
+        self, rows: torch.Tensor, atoms: torch.Tensor, number: int
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The same of small turns of what stands in `atoms`, about which they are normal."""
+        turn = self._numbers(torch.randn, number)[rows % self.length]
+        chi = self.network.builder.known_chi(atoms[rows], self.encoded.amino_acids[rows])
+        chi = torch.nan_to_num(chi).unsqueeze(1) + _TURN * turn
+        log_density = self._sum(rows, -0.5 * turn.square().flatten(0, 1))
+        return self._build(rows, chi.flatten(0, 1)), log_density, log_density.new_zeros(len(rows))
+
+    def _numbers(self, draw, seed: int) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        return draw(self.length, CANDIDATES, 4, generator=generator).to(self.nodes.device)
+
+    def _build(self, rows: torch.Tensor, chi: torch.Tensor) -> torch.Tensor:
+        atoms, aa, given, fixed = (
+            values[rows].repeat_interleave(CANDIDATES, 0)
+            for values in (
+                self.encoded.atoms, self.encoded.amino_acids, self.given, self.chi_given,
+            )
+        )  # fmt: skip
+        chi = torch.where(torch.isfinite(fixed), fixed, chi)
+        return self.network.builder(atoms, aa, chi, given).view(-1, CANDIDATES, 14, 3)
+
+    def _sum(self, rows: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        """Sums [S, K] over the chi that there are of values [S * K, 4]."""
+        there = torch.arange(4, device=rows.device) <= self.turns[rows].unsqueeze(1)
+        return (values.view(-1, CANDIDATES, 4) * there.unsqueeze(1)).sum(-1)

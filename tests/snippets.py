@@ -47,6 +47,7 @@ SMALLER = (
     (r"compare\(traj, md_traj\)", "compare(traj, md_traj, tica_lag=2, n_bootstrap=2)"),
     (r'relax\(traj, forcefield="charmm36"', 'relax(traj[:1], forcefield="charmm36"'),
     (r"anneal=2\b", "anneal=0.1"),
+    (r'relax\("md\.xtc"', 'relax("few.xtc"'),
 )
 # Networks of these configs; lm_t5.json begins as the shipped model on one page and keeps its size.
 SMALL = {
@@ -124,6 +125,7 @@ def furnish(folder: Path) -> None:
     (folder / "fv.pdb").write_text(as_antibody((folder / "x.pdb").read_text()))
     moving = sampled(SEQUENCE, 60, template=known)
     moving.save_xtc(str(folder / "md.xtc"))
+    moving[:3].save_xtc(str(folder / "few.xtc"))
     moving[0].save_pdb(str(folder / "md.pdb"))
     backbones = moving.atom_slice(moving.topology.select("name N CA C O"))[:2]
     backbones.save_xtc(str(folder / "backbones.xtc"))
@@ -135,6 +137,12 @@ def furnish(folder: Path) -> None:
     for number in range(8):
         sequence = "".join(rng.choice(list("ACDEFGHIKLMNPQRSTVWY"), 24 + number))
         sampled(sequence, 1, hydrogens=False).save_pdb(str(folder / "pdbs" / f"p{number}.pdb"))
+    # The shipped list of chains knows this one by its length and first letters.
+    listed = "EYFTL" + "".join(rng.choice(list("ACDEFGHIKLMNPQRSTVWY"), 26))
+    (folder / "mirror" / "ai").mkdir(parents=True)
+    found = folder / "mirror" / "ai" / "pdb1aie.ent"
+    sampled(listed, 1, hydrogens=False).save_pdb(str(found.with_suffix(".pdb")))
+    found.with_suffix(".pdb").rename(found)
     (folder / "configs").mkdir()
     for path in (ROOT / "configs").glob("*.json"):
         config = json.loads(path.read_text())

@@ -5,13 +5,17 @@
 # make docs       the documentation, in build/docs; warnings are errors
 # make wheel      sdist and wheel built, installed and used
 # make conda      the conda recipe built, tested and installed, without a channel
+# make train      the whole training: make train DATA=shards MINUTES=300 [RUNS=runs] [SIZE=gpu]
 # make coverage   tests, and which lines none of them runs
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 BPTI := RPDFCLEPPYTGPCKARIIRYFYNAKAGLCQTFVYGGCRAKRNNFKSAEDCMRTCGGA
 
-.PHONY: demo test lint examples docs wheel conda coverage clean
+RUNS ?= runs
+SIZE ?= cpu
+
+.PHONY: demo test lint examples docs wheel conda train coverage clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -32,6 +36,9 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python tools/make_notebooks.py --check
+
+train: $(VENV)/installed
+	$(BIN)/python tools/train_all.py $(DATA) $(RUNS) --minutes $(MINUTES) --size $(SIZE)
 
 coverage: $(VENV)/installed
 	$(BIN)/python -m pytest --cov=openmm_slm --cov-report=term:skip-covered

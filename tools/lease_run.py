@@ -49,6 +49,8 @@ def check_folder() -> None:
 def main(step, config, minutes, decay, device, loaders, output):
     """Train one step with CONFIG, a name in configs/."""
     begun = time.monotonic()
+    if output.exists() and any(output.iterdir()):
+        raise ValueError(f"{output} holds files already; choose another folder")
     check_folder()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     from openmm_slm.models.registry import find_device
@@ -68,13 +70,17 @@ def main(step, config, minutes, decay, device, loaders, output):
     if resume:
         expand_run(HOME / "run", run)
     click.echo(f"unpacked to {work} after {time.monotonic() - begun:.1f} s; {loaders} loaders")
-    start = HOME / "start"
-    if not start.is_dir():  # a tokenizer that begins anew has losses of its own
-        start = run / "model" if step != "tokenizer" and (run / "model").is_dir() else None
+    start = next((p for p in (HOME / "start", run / "model", run / "decayed") if p.is_dir()), None)
+    if step == "tokenizer" and start != HOME / "start":
+        start = None  # one that begins anew has losses of its own
     options = {"device": device, "init_from": start, "progress": False}
     train = _trainer(step, values, made, run, options)
-    train(resume=resume, time_limit=60 * minutes - (time.monotonic() - begun))
-    if decay:
+    # One step, to its end, shows that all works and comes back before minutes are spent.
+    train(resume=resume, time_limit=0)
+    shrink_run(run, output, MOST, FILES)
+    train(resume=True, time_limit=60 * minutes - (time.monotonic() - begun))
+    exported, saved = (run / name for name in ("model/config.json", "checkpoint.safetensors"))
+    if decay and exported.stat().st_mtime >= saved.stat().st_mtime:  # else it was told to stop
         train(resume=True, decay=decay)
     kept = shrink_run(run, output, MOST, FILES)
     click.echo(f"results after {time.monotonic() - begun:.1f} s; of the state: {', '.join(kept)}")

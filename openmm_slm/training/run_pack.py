@@ -25,7 +25,7 @@ _PARTS = (("model", "ema", "optimizer"), ("model", "ema"), ())
 def shrink_run(
     run: str | os.PathLike, output: str | os.PathLike, limit: int, files: int | None = None
 ) -> tuple[str, ...]:
-    """Write the models, the state and the logs of a run directory to another.
+    """Write the model exported last, the state and the logs of a run directory to another.
 
     Parameters
     ----------
@@ -38,22 +38,25 @@ def shrink_run(
     Returns
     -------
     tuple of str
-        What was kept of the state besides its position; nothing if only the models fit.
+        What was kept of the state besides its position; nothing if only the model fits.
 
     Raises
     ------
     ModelError
-        No run there, or one whose models alone are too large.
+        No run there, or one whose model alone is too large.
     """
     run, output = Path(run), Path(output)
     meta, tensors = read_tensors(run / CHECKPOINT)
     output.mkdir(parents=True, exist_ok=True)
+    for name in (*_MODELS, "state"):
+        shutil.rmtree(output / name, ignore_errors=True)
     exported = {}
-    for name in _MODELS:
-        if (run / name).is_dir():
-            shutil.copytree(run / name, output / name, dirs_exist_ok=True)
-    if (run / "model").is_dir():
-        exported = load_network(run / "model")[1]
+    made = [run / name / "config.json" for name in _MODELS if (run / name).is_dir()]
+    if made:
+        last = max(made, key=lambda path: path.stat().st_mtime).parent
+        shutil.copytree(last, output / last.name)
+        if last.name == "model":  # of the step of the state
+            exported = load_network(last)[1]
     logs = {path.name: path.read_text() for path in sorted(run.glob("*.csv"))}
     small = {name: _small(name, value) for name, value in tensors.items()}
     same = [name for name, value in small.items() if _equal(value, exported.get(_bare(name)))]
@@ -68,7 +71,7 @@ def shrink_run(
         if sum(sizes) <= limit and (files is None or len(sizes) <= files):
             return kept
     raise ModelError(
-        f"{run}: {len(sizes)} files of {sum(sizes):,} bytes without any state, the limit is "
+        f"{run}: its model alone makes {len(sizes)} files of {sum(sizes):,} bytes, the limit is "
         f"{limit:,}; train a smaller network"
     )
 

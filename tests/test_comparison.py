@@ -325,12 +325,12 @@ def test_reweighting_towards_the_reference_brings_the_ensembles_together(referen
 
 def test_noise_floor_is_what_independent_draws_show():
     """Floors of 20 frames cover the values of 20 frames that were drawn by hand."""
-    reference = wandering(200, 11)
+    reference = wandering(80, 11)
     rng = np.random.default_rng(0)
     inside = []
     for seed in range(3):
-        drawn = reference[rng.integers(200, size=20)]
-        table = openmm_slm.compare(drawn, reference, tica_lag=None, seed=seed, n_bootstrap=60).table
+        drawn = reference[rng.integers(80, size=20)]
+        table = openmm_slm.compare(drawn, reference, tica_lag=None, seed=seed, n_bootstrap=40).table
         table = table[(table.floor_high - table.floor_low) > 1e-9]
         inside.append(
             (table.value >= table.floor_low - 1e-9) & (table.value <= table.floor_high + 1e-9)

@@ -256,6 +256,6 @@ def test_relaxed_frames_can_be_simulated(relaxed, field):
     for x in relaxed.trajectory.xyz[:3]:
         simulation.context.setPositions(x)
         simulation.context.setVelocitiesToTemperature(300, 1)
-        simulation.step(250)
+        simulation.step(100)
         state = simulation.context.getState(getPositions=True)
         assert np.isfinite(state.getPositions(asNumpy=True)._value).all()

@@ -29,7 +29,7 @@ demo: $(VENV)/installed
 	$(BIN)/python tools/plot_ensemble.py demo
 
 test: $(VENV)/installed lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 OPENMM_CPU_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
@@ -52,6 +52,7 @@ examples: $(VENV)/installed
 docs: $(VENV)/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	OMP_NUM_THREADS=1 $(BIN)/sphinx-build -W --keep-going -b html docs build/docs
+	BUILT_SITE=build/docs $(BIN)/python -m pytest tests/test_docs.py -k "site or page_of or python_page"
 
 $(VENV)/packaging: $(VENV)/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[packaging]'

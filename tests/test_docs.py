@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import logging
+import os
 import re
 import shutil
 import subprocess
@@ -108,7 +109,11 @@ def resolve(name: str) -> object:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """The pages as they are built, warnings as errors; the notebooks as they are, not executed."""
+    """The pages as `make docs` has built them, or built here: warnings are errors, the notebooks as
+    they are, not executed.
+    """
+    if "BUILT_SITE" in os.environ:
+        return Path(os.environ["BUILT_SITE"]).resolve()
     for library in ("sphinx", "myst_nb", "numpydoc", "pydata_sphinx_theme", "sphinx_click"):
         pytest.importorskip(library, reason="install openmm_slm[docs]")
     where = tmp_path_factory.mktemp("site")

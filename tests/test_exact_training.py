@@ -22,7 +22,7 @@ from openmm_slm.training.tokens import tokenize
 from openmm_slm.training.train_language_model import train_language_model
 from openmm_slm.training.train_tokenizer import train_tokenizer
 
-STEPS = 24
+STEPS = 16
 
 
 def config(base: dict = TINY, steps: int = STEPS, **changes: object) -> dict:

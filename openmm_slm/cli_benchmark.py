@@ -147,6 +147,34 @@ def benchmark_apo_holo_command(references, output, threads, **options):
     click.echo(benchmark_apo_holo(references, output, **options))
 
 
+@benchmark.command(
+    "all",
+    epilog=example(
+        "openmm-slm benchmark all --data shards --references references -o board \\",
+        "  --chains 1 -n 4 --pairs 1 --processes 1",
+    ),
+)
+@click.option("--data", type=directory, required=True, help="Shard directory.")
+@references_option
+@click.option("-o", "--output", type=new, help="Folder for finished sections.")
+@click.option("--model", default="default", show_default=True, help="Model name or directory.")
+@click.option("--no-sequence", type=directory, help="Trained without sequences [guidance's].")
+@click.option("--chains", type=click.IntRange(1), default=10, show_default=True, help="Sampled.")
+@click.option("-n", type=click.IntRange(2), default=100, show_default=True, help="Samples.")
+@click.option("--pairs", type=click.IntRange(1), default=15, show_default=True)
+@click.option("--seed", default=0, show_default=True)
+@click.option("--processes", type=click.IntRange(1), default=2, show_default=True)
+@device_option
+@threads_option
+@report_errors
+def benchmark_all_command(data, references, output, threads, **options):
+    """The scoreboard: all figures that need no GPU. The same command continues."""
+    from .benchmarks.scoreboard import benchmark_all
+
+    prepare_cpu(threads)
+    click.echo(benchmark_all(data, references, output, **options))
+
+
 _sets = click.option("--target", "targets", multiple=True, help="Id, may be repeated [all].")
 
 

@@ -133,26 +133,26 @@ QUIET = {"device": "cpu", "n": 3, "progress": False}
 
 def test_a_stopped_run_resumes_to_the_same_table(references, tmp_path, monkeypatch, quick):
     whole = benchmark_apo_holo(references, tmp_path / "whole", **QUIET)
-    score, done = apo_holo._score, []
+    score, done = apo_holo.score_target, []
 
-    def stopped(generator, pair, job):
+    def stopped(generator, pair, *settings):
         if len(done) == 2:
             raise KeyboardInterrupt
         done.append(pair.id)
-        return score(generator, pair, job)
+        return score(generator, pair, *settings)
 
-    monkeypatch.setattr(apo_holo, "_score", stopped)
+    monkeypatch.setattr(apo_holo, "score_target", stopped)
     with pytest.raises(KeyboardInterrupt):
         benchmark_apo_holo(references, tmp_path / "stopped", **QUIET)
     monkeypatch.setattr(
-        apo_holo, "_score", lambda *args: (done.append(args[1].id), score(*args))[1]
+        apo_holo, "score_target", lambda *args: (done.append(args[1].id), score(*args))[1]
     )
     assert benchmark_apo_holo(references, tmp_path / "stopped", **QUIET) == whole
     assert done == ["a", "b", "c"]
     for name in ("targets.csv", "run.json"):
         same = [(tmp_path / folder / name).read_text() for folder in ("whole", "stopped")]
         assert same[0] == same[1]
-    monkeypatch.setattr(apo_holo, "_score", None)  # nothing is done again
+    monkeypatch.setattr(apo_holo, "score_target", None)  # nothing is done again
     assert benchmark_apo_holo(references, tmp_path / "whole", **QUIET) == whole
     assert whole.startswith("3 pairs, 3 samples each")
     assert "AlphaFlow*" in whole and "0.864" in whole

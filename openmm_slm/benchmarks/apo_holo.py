@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
-from multiprocessing import get_context
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from ..ensemble import EnsembleGenerator
-from ..errors import SLMError, StructureError
+from ..errors import StructureError
 from ..language.interface import check_integer
 from ..locking import FolderLock
 from ..models.registry import model_identity
@@ -23,6 +18,7 @@ from .pairs import on_sequence, pooled_correlation, score_pair
 from .references import Reference, load_pair, read_references
 from .results import ResultTable
 from .sources import BASELINES, SAMPLERS
+from .workers import Workers
 
 RMSF = 0.1  # nm, of baselines: nothing but a structure is known
 #: name -> ResFlex global, per target (mean, median), TM-ens (mean); * as others report it.
@@ -32,21 +28,11 @@ PUBLISHED = {
     "EigenFold (its samples)": (0.126, 0.407, 0.401, None),
     "S-T5*": (None, 0.144, None, None),
 }
-_METHODS = (*SAMPLERS, *BASELINES)
+METHODS = (*SAMPLERS, *BASELINES)
 _HEAD = (
     ("flexibility r", "pooled"), ("per target", "mean"), ("", "median"), ("TM-ens", "mean"),
     ("", "median"), ("gain", "mean"), ("TM of", "samples"), ("r with", "TM pair"),
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What a worker needs to know; the same for all targets."""
-
-    model: str
-    device: str
-    n: int
-    seed: int
 
 
 def benchmark_apo_holo(
@@ -91,53 +77,20 @@ def benchmark_apo_holo(
         raise StructureError(f"{references}: no row of kind 'pair' in targets.csv; nothing to do")
     run = {"model": model_identity(model), "n": n, "seed": seed}
     with FolderLock(output):
-        table = ResultTable(output, run | {"methods": list(_METHODS), "rmsf_nm": RMSF})
+        table = ResultTable(output, run | {"methods": list(METHODS), "rmsf_nm": RMSF})
         waiting = [pair for pair in pairs if pair.id not in table.rows]
-        job = _Job(os.fspath(model), device, n, seed)
-        finished = _score_all(waiting, job, processes)
         bar = {"total": len(pairs), "initial": len(pairs) - len(waiting), "unit": "target"}
-        for name, row in tqdm(finished, disable=not progress, **bar):
-            table.add(name, row)
+        with Workers(model, device, min(processes, max(1, len(waiting)))) as workers:
+            finished = workers.map(score_target, waiting, n, seed)
+            for pair, row in tqdm(finished, disable=not progress, **bar):
+                table.add(pair.id, row)
     return _told([table.rows[pair.id] for pair in pairs], n)
 
 
-def _score_all(pairs: list[Reference], job: _Job, processes: int) -> Iterator[tuple[str, dict]]:
-    """(id, row) of each pair as it is done."""
-    if processes == 1 or len(pairs) < 2:
-        generator = EnsembleGenerator.from_pretrained(job.model, job.device) if pairs else None
-        for pair in pairs:
-            yield pair.id, _score(generator, pair, job)
-        return
-    context = get_context("spawn")  # threads of torch do not survive a fork
-    pool = ProcessPoolExecutor(min(processes, len(pairs)), context, _start, (job,))
-    try:
-        waiting = {pool.submit(_score_here, pair): pair for pair in pairs}
-        for done in as_completed(waiting):
-            yield waiting[done].id, done.result()
-    except BrokenProcessPool:
-        raise SLMError(
-            "a worker process died (out of memory?); run the same command again with fewer "
-            "--processes: finished targets are kept"
-        ) from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _start(job: _Job) -> None:
-    """Load the model once a process."""
-    import torch
-
-    torch.set_num_threads(1)
-    global _generator, _job
-    _job, _generator = job, EnsembleGenerator.from_pretrained(job.model, job.device)
-
-
-def _score_here(pair: Reference) -> dict[str, float]:
-    return _score(_generator, pair, _job)
-
-
-def _score(generator: EnsembleGenerator, pair: Reference, job: _Job) -> dict[str, float]:
-    """Row of one target: figures of each method, named ``<method> <figure>``."""
+def score_target(
+    generator: EnsembleGenerator, pair: Reference, n: int, seed: int
+) -> dict[str, float]:
+    """Row of one target: figures of each of `METHODS`, named ``<method> <figure>``."""
     conformers = load_pair(pair)
     first, second = (
         on_sequence(each.backbone[0, :, 1].astype(np.float64), each.sequence, pair.sequence)
@@ -145,11 +98,11 @@ def _score(generator: EnsembleGenerator, pair: Reference, job: _Job) -> dict[str
     )
     start = conformers[0].to_trajectory("backbone")[0]
     row = {}
-    for method in _METHODS:
+    for method in METHODS:
         if method in SAMPLERS:
-            made = SAMPLERS[method](generator, pair.sequence, start, job.n, job.seed)
+            made = SAMPLERS[method](generator, pair.sequence, start, n, seed)
         else:
-            made = BASELINES[method](start, job.n, RMSF, job.seed)
+            made = BASELINES[method](start, n, RMSF, seed)
         found = from_trajectory(made)
         ca = on_sequence(found.backbone[:, :, 1].astype(np.float64), found.sequence, pair.sequence)
         scores = score_pair(first, second, ca)
@@ -164,19 +117,19 @@ def _told(rows: list[dict[str, float]], n: int) -> str:
         f"({RMSF:g} nm RMSF)",
         *(f"{'':24}" + "".join(f" {each[k]:>13}" for each in _HEAD) for k in (0, 1)),
     ]
-    for method in _METHODS:
-        part = [
-            {
-                key.removeprefix(f"{method} "): row[key]
-                for key in row
-                if key.startswith(f"{method} ")
-            }
-            for row in rows
-        ]
-        lines.append(_line(method, _figures(part)))
+    lines += [_line(method, _figures(rows_of(method, rows))) for method in METHODS]
     lines.append("published, 90 pairs (* at second hand)")
     lines += [_line(name, values) for name, values in PUBLISHED.items()]
     return "\n".join(lines)
+
+
+def rows_of(method: str, rows: list[dict[str, float]]) -> list[dict[str, float]]:
+    """What the rows of targets have of one method."""
+    start = f"{method} "
+    return [
+        {key.removeprefix(start): value for key, value in row.items() if key.startswith(start)}
+        for row in rows
+    ]
 
 
 def _figures(rows: list[dict[str, float]]) -> list[float]:

@@ -111,12 +111,12 @@ def benchmark_language(
     device = find_device(device)
     datasets = {split: ShardDataset(data, split, PREFIXES) for split in splits}
     entries = choose_chains(datasets[splits[0]], chains)
-    without = _without_sequence(no_sequence, device)
+    without = models_without_sequence(no_sequence, device)
     store = None if tokens is None else TokenStore(tokens, data)
     for name in (*models, *no_sequence):
-        if store is not None and _trained_on(name) != store.tokenizer:
+        if store is not None and trained_on(name) != store.tokenizer:
             raise ModelError(
-                f"{name} was trained on the tokens of tokenizer {_trained_on(name)}, {tokens} has "
+                f"{name} was trained on the tokens of tokenizer {trained_on(name)}, {tokens} has "
                 f"those of {store.tokenizer}; leave --tokens out, and the splits are encoded anew"
             )
     encoded: dict[tuple[str | None, str], EncodedTokens] = {}
@@ -132,12 +132,10 @@ def benchmark_language(
             "parameters, M": f"{count / 1e6:.2f}",
             "reads the sequence": "yes" if network.config.use_sequence else "no",
         }
-        trained_on = _trained_on(name)
-        base = without.get((network.kind, trained_on))
+        spoken = trained_on(name)
+        base = without.get((network.kind, spoken))
         for split, dataset in datasets.items():
-            read = store or encoded.setdefault(
-                (trained_on, split), EncodedTokens(tokenizer, dataset)
-            )
+            read = store or encoded.setdefault((spoken, split), EncodedTokens(tokenizer, dataset))
             column |= _likelihood(model, base, dataset, read, split)
         columns.append(column | _samples(model, tokenizer, entries, n, seed, progress))
         for value in guidance if model.guided else ():
@@ -155,12 +153,12 @@ def benchmark_language(
     return "\n".join([*head, *_table(columns)])
 
 
-def _trained_on(model: str | os.PathLike) -> str | None:
+def trained_on(model: str | os.PathLike) -> str | None:
     """Fingerprint of the tokenizer whose tokens a model was trained on."""
     return read_config(find_part(model, "language_model")).get("tokenizer")
 
 
-def _without_sequence(
+def models_without_sequence(
     models: Sequence[str | os.PathLike], device: str
 ) -> dict[tuple[str, str | None], StructureLanguageModel]:
     """Models to compare with, by kind and tokenizer."""
@@ -171,7 +169,7 @@ def _without_sequence(
             raise ModelError(
                 f'{name} reads the sequence; train one with "use_sequence": false to compare with'
             )
-        key = model.network.kind, _trained_on(name)
+        key = model.network.kind, trained_on(name)
         if key in found:
             raise ModelError(f"{name}: a second {key[0]} model without sequence; leave one out")
         found[key] = model

@@ -1,23 +1,50 @@
-"""Side chains by other programs, to compare with: FASPR, and PDBFixer as many use it.
+"""Side chains to compare with: by FASPR, by PDBFixer as many use it, and all in one rotamer.
 
-Both read a backbone and a sequence and give all heavy atoms. Neither is needed by the package
-itself, except PDBFixer, which is there for other things.
+All read a backbone and a sequence and give all heavy atoms. Neither program is needed by the
+package itself, except PDBFixer, which is there for other things.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import MissingDependencyError, StructureError, require
-from ..sequence import AMINO_ACIDS, THREE_LETTER
+from ..sequence import AMINO_ACIDS, THREE_LETTER, encode_sequence
 from ..structure import ATOM14, find_chain_breaks
+
+if TYPE_CHECKING:
+    from ..allatom.builder import AtomBuilder
 
 _BACKBONE = ATOM14["G"]
 _CHAIN_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 LONGEST = 9999  # residue numbers have four columns in PDB files
+COMMONEST = (-65.0, 180.0, 180.0, 180.0)  # degrees, of chi1 to chi4
+
+
+def in_one_rotamer(builder: AtomBuilder) -> Callable[..., np.ndarray]:
+    """A packer that gives every residue the chi of `COMMONEST`, whatever is around it.
+
+    Called as ``pack(backbone [F, L, 4, 3], sequence, chain_break, residue_index)``; float32
+    [F, L, 14, 3], NaN where the residue has no atom.
+    """
+
+    def pack(backbone, sequence, chain_break=None, residue_index=None):
+        torch = require("torch")
+        device = builder.length.device
+        amino_acids = torch.as_tensor(encode_sequence(sequence), device=device)
+        amino_acids = amino_acids.expand(backbone.shape[:2])
+        chi = torch.deg2rad(torch.tensor(COMMONEST, device=device))
+        centre = backbone[:, :, 1].mean(1)[:, None, None]
+        given = torch.as_tensor(backbone - centre, device=device)
+        atoms = builder(given, amino_acids, chi.expand(*amino_acids.shape, 4))
+        atoms = torch.where(builder.present[amino_acids].unsqueeze(-1), atoms, torch.nan)
+        return atoms.cpu().numpy() + centre
+
+    return pack
 
 
 def pack_with_faspr(

@@ -11,6 +11,39 @@ from ..errors import SLMError
 from ..models.storage import write_json
 
 
+def begin_folder(directory: str | os.PathLike, run: dict, begun: bool) -> None:
+    """Make a folder for figures, with the settings that they depend on in ``run.json``.
+
+    Parameters
+    ----------
+    directory : path
+    run : dict
+        Settings.
+    begun : bool
+        There are figures already, which must be of these settings.
+
+    Raises
+    ------
+    SLMError
+        The folder cannot be used, or holds figures of other settings.
+    """
+    about = Path(directory) / "run.json"
+    try:
+        about.parent.mkdir(parents=True, exist_ok=True)
+        before = json.loads(about.read_text()) if begun and about.exists() else {}
+        for name, value in run.items() if begun else ():
+            if before.get(name) != value:
+                raise SLMError(
+                    f"{directory} holds figures of {name} {before.get(name)!r}, not {value!r}; "
+                    "choose another output folder, or the same settings"
+                )
+        write_json(about, run)
+    except OSError as error:
+        raise SLMError(
+            f"{directory}: cannot be used ({error.strerror}); choose another output folder"
+        ) from None
+
+
 class ResultTable:
     """Rows by target in a folder: ``targets.csv``, whole at any time, and ``run.json``.
 
@@ -36,23 +69,10 @@ class ResultTable:
     def __init__(self, directory: str | os.PathLike, run: dict) -> None:
         self.path = Path(directory) / "targets.csv"
         self.rows: dict[str, dict[str, float]] = {}
-        about = self.path.with_name("run.json")
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            if self.path.exists():
-                before = json.loads(about.read_text()) if about.exists() else {}
-                self._read()
-                for name, value in run.items():
-                    if before.get(name) != value:
-                        raise SLMError(
-                            f"{directory} holds figures of {name} {before.get(name)!r}, not "
-                            f"{value!r}; choose another output folder, or the same settings"
-                        )
-            write_json(about, run)
-        except OSError as error:
-            raise SLMError(
-                f"{directory}: cannot be used ({error.strerror}); choose another output folder"
-            ) from None
+        begun = self.path.exists()
+        begin_folder(self.path.parent, run, begun)
+        if begun:
+            self._read()
 
     def _read(self) -> None:
         try:

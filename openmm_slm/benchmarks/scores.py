@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,14 +39,16 @@ def ensemble_figures(
     lengths: Sequence[int] | None = None,
     lag: int | None = None,
     floor: bool = False,
+    names: Iterable[str] = tuple(COLUMNS),
 ) -> tuple[Figures, Figures]:
     """Figures of `samples`, and of as many frames drawn from the reference (median; empty unless
     `floor`). `lengths` and `lag` are those of `openmm_slm.compare`; without a lag, no JS-TIC.
+    `names` are the metrics that are wanted.
     """
     table = compare(
         samples, reference, lengths=lengths, tica_lag=lag, n_bootstrap=DRAWS if floor else 0
     ).table
-    found = [name for name in COLUMNS if name in table.index]
+    found = [name for name in names if name in table.index]
     value = {name: float(table.loc[name, "value"]) for name in found}
     return value, {name: float(table.loc[name, "floor"]) for name in found} if floor else {}
 

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -20,6 +21,9 @@ from ..sequence import encode_sequence
 from ..structure import from_backbone
 from ..training.shards import Entry, ShardDataset
 from .packers import pack_with_faspr, pack_with_pdbfixer
+
+if TYPE_CHECKING:
+    from ..allatom.packer import SideChainPacker
 
 #: (backbone [F, L, 4, 3] nm, sequence, chain_break [L], residue_index [L]) -> atom14 [F, L, 14, 3]
 Method = Callable[[np.ndarray, str, np.ndarray, np.ndarray], np.ndarray]
@@ -96,16 +100,23 @@ def benchmark_sidechains(
         if name not in OTHERS:
             raise StructureError(f"no program {name!r} to compare with; use {', '.join(OTHERS)}")
     table = {} if model is None else {"packer": _packer_method(model, device)}
-    table |= {name: _outside_method(name, seed) for name in against}
+    table |= {name: outside_method(name, seed) for name in against}
     table |= methods or {}
     if not table:
         raise StructureError("nothing to measure; give a model, `against` or `methods`")
     dataset = ShardDataset(data, split, ("heavy", "shard"))
     entries = choose_chains(dataset, chains, longest, complete, excluded_sources)
-    scores: dict[str, list[dict[str, np.ndarray]]] = {name: [] for name in ("native", *table)}
+    return _table(score_methods(table, entries, progress), entries, split)
+
+
+def score_methods(
+    methods: Mapping[str, Method], entries: Sequence[Entry], progress: bool = True
+) -> dict[str, list[dict[str, np.ndarray]]]:
+    """`score_residues` of the natives and of what each method packs, an item an entry."""
+    scores: dict[str, list[dict[str, np.ndarray]]] = {name: [] for name in ("native", *methods)}
     for number, entry in enumerate(tqdm(entries, unit="chain", disable=not progress)):
         scores["native"].append(score_residues(entry.atoms, entry))
-        for name, method in table.items():
+        for name, method in methods.items():
             if number == 0:  # imports and caches, on the shortest chain
                 _pack(name, method, entry)
             start = time.perf_counter()
@@ -114,20 +125,24 @@ def benchmark_sidechains(
             score = score_residues(packed, entry)
             score["seconds"] = np.full(len(entry.sequence), seconds / len(entry.sequence))
             scores[name].append(score)
-    return _table(scores, entries, split)
+    return scores
 
 
 def _packer_method(model: str | os.PathLike, device: str) -> Method:
     """The package's own packer."""
     from ..models.registry import load_packer
 
-    packer = load_packer(model, device)
+    return packer_method(load_packer(model, device))
+
+
+def packer_method(packer: SideChainPacker) -> Method:
+    """A packer as `score_methods` calls it."""
     return lambda backbone, sequence, chain_break, index: packer.pack(
         backbone, encode_sequence(sequence), index
     )
 
 
-def _outside_method(name: str, seed: int) -> Method:
+def outside_method(name: str, seed: int) -> Method:
     """Another program, one frame after the other."""
     if name == "pdbfixer-repaired":
 

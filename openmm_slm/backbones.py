@@ -102,6 +102,10 @@ class BackboneSampler:
             named = np.isin(np.arange(len(self.chain)), settings.resample)
             #: bool [T, L]: sampled, with frames and atoms of all others held.
             self.sampled = named | ~template.known
+        #: float [L]: above 0 where a residue may move to close peptides and to make room.
+        self.movable = np.full(len(self.chain), float(settings.project))
+        if template is not None and settings.resample is not None:
+            self.movable *= self.sampled.all(0)
 
     def begin(self, number: int) -> Backbones:
         """The first so many frames, which `draw` does not draw again."""

@@ -195,7 +195,7 @@ class EnsembleGenerator:
                 frames = np.arange(first, min(first - first % size + size, n))
                 drawn = sampler.draw(frames)
                 if completer:
-                    trajectory, judged = completer.complete(drawn.atom14)
+                    trajectory, judged = completer.complete(drawn.atom14, sampler.movable)
                 else:
                     trajectory, judged = sampler.judged(drawn)
                 if relaxer:
@@ -332,8 +332,8 @@ def generate_ensemble(
         Frames held in memory at once. It changes no token, and coordinates by rounding: now and
         then a side chain in a clash is turned otherwise.
     project : bool
-        Close the peptide bonds of decoded frames (see `openmm_slm.projection`); the report says
-        how far atoms moved.
+        Close the peptide bonds of decoded frames (see `openmm_slm.projection`) and let the
+        backbone make room for side chains; the report says how far atoms moved.
     sidechains : "packer", "pdbfixer" or None
         What builds side chains (see `openmm_slm.complete`); None leaves N, CA, C and O alone.
     hydrogens, ph, disulfides

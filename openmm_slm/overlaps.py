@@ -75,12 +75,15 @@ class Contacts:
     site : ndarray, int [2, P]
     distance : ndarray, float32 [P]
         To which they are to be parted (nm).
+    place : ndarray, float32 [B, S, 3]
+        Of the sites after O, in each body: multiples of b, k and b x k.
     """
 
     bodies: np.ndarray
     body: np.ndarray
     site: np.ndarray
     distance: np.ndarray
+    place: np.ndarray
 
     def among(self, kept: np.ndarray) -> Contacts:
         """The same where only some frames are left, bool [F], all with a pair among them."""
@@ -127,7 +130,7 @@ class Overlaps:
         self.contact, self.overlap, self.clash = (t[pick].astype(np.float32) for t in tables)
         self.reach = self.overlap.max() + (0 if traces else 2 * _FARTHEST)
 
-    def find(self, x: np.ndarray, marked: np.ndarray) -> Contacts:
+    def find(self, x: np.ndarray, marked: np.ndarray, frames: np.ndarray) -> Contacts:
         """Contacts of the residues that overlap in some frames.
 
         Parameters
@@ -136,16 +139,19 @@ class Overlaps:
             N, CA and C; nm.
         marked : ndarray, bool [F]
             Frames that had a clash; the others have no contacts. Those that have one now are added.
+        frames : ndarray, int [F]
+            Their numbers among all; of no account here, where places are those of every frame.
         """
-        frames, length = x.shape[:2]
-        everywhere = np.indices((frames, length)).reshape(2, -1)
-        sites = self._sites(x, everywhere).reshape(frames, length, SITES, 3)
+        count, length = x.shape[:2]
+        everywhere = np.indices((count, length)).reshape(2, -1)
+        sites = place_sites(x, everywhere, self.place[everywhere[1]])
+        sites = sites.reshape(count, length, SITES, 3)
         movable = self.weight > 0
         wanted = np.triu(movable[:, None] | movable, 1)
         none = np.zeros((5, 0), int)
         found = [(*none, np.zeros(0, np.float32))]
         step = max(1, _BLOCK // length**2)
-        for first in range(0, frames, step):
+        for first in range(0, count, step):
             ca = x[first : first + step, :, _CA]
             ca = ca - ca.mean(1, keepdims=True)
             square = np.einsum("flx,flx->fl", ca, ca)
@@ -157,10 +163,8 @@ class Overlaps:
                 found.append(self._touching(sites, *pairs, marked))
         frame, i, a, j, b, distance = (np.concatenate(part) for part in zip(*found, strict=True))
         frame, i, a, j, b, distance = (y[marked[frame]] for y in (frame, i, a, j, b, distance))
-        key = np.concatenate([frame * length + i, frame * length + j])
-        bodies, body = np.unique(key, return_inverse=True)
-        bodies = np.stack(np.divmod(bodies, length))
-        return Contacts(bodies, body.reshape(2, -1), np.stack([a, b]), distance)
+        bodies, body = bodies_of_pairs(frame, i, j, length)
+        return Contacts(bodies, body, np.stack([a, b]), distance, self.place[bodies[1]])
 
     def _touching(
         self, sites: np.ndarray, frame: np.ndarray, i: np.ndarray, j: np.ndarray, marked: np.ndarray
@@ -181,27 +185,13 @@ class Overlaps:
         distance, pair = contact[pair, a, b], hit[pair]
         return frame[pair], i[pair], a, j[pair], b, distance
 
-    def _sites(self, x: np.ndarray, bodies: np.ndarray) -> np.ndarray:
-        """Sites [B, 7, 3] of some residues of frames [F, L, 3, 3]."""
-        frame, residue = bodies
-        atoms = x[frame, residue]
-        n, ca, c = atoms[:, _N], atoms[:, _CA], atoms[:, _C]
-        after = x[frame, np.minimum(residue + 1, x.shape[1] - 1), _N]
-        out = np.empty((len(atoms), SITES, 3), np.float32)
-        out[:, :3] = atoms
-        out[:, _O] = c + np.float32(_O_PLACE[0]) * (ca - c) + np.float32(_O_PLACE[1]) * (after - c)
-        b, k = ca - n, c - ca
-        place = self.place[residue][..., None]
-        out[:, _CB:] = ca[:, None] + place[:, :, 0] * b[:, None] + place[:, :, 1] * k[:, None]
-        out[:, _CB:] += place[:, :, 2] * _cross(b, k)[:, None]
-        return out
-
     def part(self, x: np.ndarray, contacts: Contacts, strength: float = 1.0) -> None:
         """Push the residues of frames [F, L, 3, 3] apart in place, once, as rigid bodies."""
         if not len(contacts.distance):
             return
         frame, residue = contacts.bodies
-        point = self._sites(x, contacts.bodies)[contacts.body, contacts.site]  # [2, P, 3]
+        sites = place_sites(x, contacts.bodies, contacts.place)
+        point = sites[contacts.body, contacts.site]  # [2, P, 3]
         away = point[1] - point[0]
         length = np.sqrt(np.einsum("px,px->p", away, away))
         missing = np.maximum(contacts.distance - length, 0)
@@ -225,6 +215,32 @@ class Overlaps:
         move = move.astype(np.float32)[:, None]
         arm = (atoms - centre[:, None]) / np.float32(_BODY)
         x[frame, residue] = atoms + move[..., :3] + _cross(move[..., 3:], arm)
+
+
+def place_sites(x: np.ndarray, bodies: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """N, CA, C, O and the sites at `place` [B, S, 3] of bodies [2, B] of frames [F, L, 3, 3].
+
+    Returns [B, 4 + S, 3]; O where the peptide puts it, of chain ends anywhere.
+    """
+    frame, residue = bodies
+    atoms = x[frame, residue]
+    n, ca, c = atoms[:, _N], atoms[:, _CA], atoms[:, _C]
+    after = x[frame, np.minimum(residue + 1, x.shape[1] - 1), _N]
+    out = np.empty((len(atoms), 4 + place.shape[1], 3), np.float32)
+    out[:, :3] = atoms
+    out[:, _O] = c + np.float32(_O_PLACE[0]) * (ca - c) + np.float32(_O_PLACE[1]) * (after - c)
+    b, k = ca - n, c - ca
+    place = place[..., None]
+    out[:, _CB:] = ca[:, None] + place[:, :, 0] * b[:, None] + place[:, :, 1] * k[:, None]
+    out[:, _CB:] += place[:, :, 2] * _cross(b, k)[:, None]
+    return out
+
+
+def bodies_of_pairs(frame: np.ndarray, i: np.ndarray, j: np.ndarray, length: int) -> tuple:
+    """`Contacts.bodies` and `Contacts.body` of P pairs of residues i and j of frames."""
+    key = np.concatenate([frame * length + i, frame * length + j])
+    bodies, body = np.unique(key, return_inverse=True)
+    return np.stack(np.divmod(bodies, length)), body.reshape(2, -1)
 
 
 def _distances(separation: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

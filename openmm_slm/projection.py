@@ -14,6 +14,7 @@ import numpy as np
 
 from .geometry import backbone_torsions, place_oxygen, superpose
 from .overlaps import Overlaps
+from .untangling import untangle
 
 # Bonds (nm) and angles of Engh & Huber (2001); a cis peptide opens its angles.
 _N_CA, _CA_C, _C_N = 0.1459, 0.1525, 0.1329
@@ -36,6 +37,7 @@ _N_C = float(np.sqrt(_N_CA**2 + _CA_C**2 - 2 * _N_CA * _CA_C * np.cos(_N_CA_C)))
 _N, _CA, _C = range(3)
 _TOGETHER = 10  # sweeps between two searches for overlaps
 _TRACES = 0.5  # strength of pushes of CA alone: just what is missing
+_BETWEEN = 3  # sweeps between two steps of untangling
 _LAST = 30  # sweeps without pushes but those of CA, to leave the peptides closed
 _TWISTED = np.sin(np.radians(28))  # of omega; 30 degrees are not valid
 
@@ -48,6 +50,7 @@ def close_peptide_bonds(
     *,
     separation: float = 0.34,
     atoms: bool = True,
+    overlaps: Overlaps | None = None,
     tolerance: float = 1e-3,
     sweeps: int = 600,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -70,7 +73,10 @@ def close_peptide_bonds(
     atoms : bool
         Where N, CA, C, O or CB of a frame are under 0.25 nm from those of another residue, part
         them, and make room for side chains (see `overlaps`); False parts CA only. Frames for which
-        peptides would stay open, since their chain is wound round itself, are done as with False.
+        peptides would stay open, since segments of them lie on one another, are tried again with
+        these drawn apart (see `untangling`); if that fails, they are done as with False.
+    overlaps : Overlaps, optional
+        What is parted instead, where `atoms`: side chains that are known (see `crowding`).
     tolerance : float
         Largest error of a distance (nm) at which a frame is done.
     sweeps : int
@@ -86,7 +92,8 @@ def close_peptide_bonds(
     backbone = np.asarray(backbone, np.float32)
     frames, length = backbone.shape[:2]
     weight = np.ones(length) if weight is None else np.asarray(weight, np.float64)
-    bonded = np.flatnonzero(~np.asarray(chain_break, bool)[1:])
+    movable = weight > 0
+    bonded = np.flatnonzero(~np.asarray(chain_break, bool)[1:] & (movable[1:] | movable[:-1]))
     cis = np.zeros((frames, length), bool)
     with np.errstate(invalid="ignore"):
         cis[:] = np.abs(backbone_torsions(backbone, chain_break)[2]) < np.pi / 2
@@ -94,21 +101,20 @@ def close_peptide_bonds(
     span = np.where(cis[:, 1:, None], _CIS, _TRANS).astype(np.float32)  # [F, L - 1, 3]
 
     x = backbone[:, :, :3].astype(np.float32).copy()
-    everything, traces = (
-        Overlaps(sequence, chain_break, weight, separation, traces=only) for only in (False, True)
-    )
+    everything = overlaps or Overlaps(sequence, chain_break, weight, separation)
+    traces = Overlaps(sequence, chain_break, weight, separation, traces=True)
 
     def relax(active: np.ndarray, overlaps: Overlaps) -> np.ndarray:
         """Move the `active` frames of `x`; returns those that are not done."""
         marked = np.zeros(len(active), bool)
-        contacts = overlaps.find(x[active], marked)
+        contacts = overlaps.find(x[active], marked, active)
         strength = _TRACES
         for sweep in range(0, sweeps, _TOGETHER):
             if not len(active):
                 break
             if overlaps is everything and sweep >= sweeps - _LAST:
                 overlaps, strength = traces, _TRACES
-                contacts = traces.find(x[active], marked)
+                contacts = traces.find(x[active], marked, active)
             elif overlaps is everything:
                 # Pushes weaken in the second half, for peptides to close where there is no room.
                 strength = min(1.0, 2 * (1 - sweep / sweeps))
@@ -119,18 +125,39 @@ def close_peptide_bonds(
                 overlaps.part(part, contacts, strength)
                 _shape(part, weight)
             x[active] = part
-            contacts = overlaps.find(part, marked)
-            unfinished = _peptide_error(part, bonded, span[active]) > tolerance
+            contacts = overlaps.find(part, marked, active)
+            unfinished = _peptide_error(part, bonded, span[active], movable) > tolerance
             unfinished[contacts.bodies[0]] = True
             active, marked = active[unfinished], marked[unfinished]
             contacts = contacts.among(unfinished)
         return active
 
+    def open_among(left: np.ndarray) -> np.ndarray:
+        """Which of the frames `left` have a peptide that is open or twisted, bool."""
+        omega = np.nan_to_num(backbone_torsions(x[left], chain_break)[2])[:, bonded + 1]
+        twisted = (np.abs(np.sin(omega)) > _TWISTED).any(1)
+        return twisted | (_peptide_error(x[left], bonded, span[left], movable) > 5 * tolerance)
+
+    def untangled(stuck: np.ndarray) -> np.ndarray:
+        """The frames `stuck` as given, segments that lie on one another drawn apart."""
+
+        def close(part: np.ndarray, which: np.ndarray) -> None:
+            for _ in range(_BETWEEN):
+                for parity in (0, 1):
+                    _join(part, bonded[bonded % 2 == parity], span[stuck[which]], weight)
+                _shape(part, weight)
+
+        part = backbone[stuck, :, :3].astype(np.float32)
+        untangle(part, chain_break, weight, close)
+        return part
+
     atoms = atoms and separation > 0
     left = relax(np.flatnonzero(np.isfinite(x).all((1, 2, 3))), everything if atoms else traces)
-    omega = np.nan_to_num(backbone_torsions(x[left], chain_break)[2])
-    twisted = (np.abs(np.sin(omega)) > _TWISTED).any(1)
-    stuck = left[twisted | (_peptide_error(x[left], bonded, span[left]) > 5 * tolerance)]
+    stuck = left[open_among(left)]
+    if atoms and overlaps is None and len(stuck):
+        x[stuck] = untangled(stuck)
+        left = relax(stuck, everything)
+        stuck = left[open_among(left)]
     if atoms and len(stuck):
         x[stuck] = backbone[stuck, :, :3]
         relax(stuck, traces)
@@ -171,18 +198,20 @@ def _shape(x: np.ndarray, weight: np.ndarray) -> None:
         _pull(x[:, :, a], x[:, :, b], distance, w, w)
 
 
-def _peptide_error(x: np.ndarray, first: np.ndarray, span: np.ndarray) -> np.ndarray:
-    """Largest error of a peptide's or a residue's distance in each frame (nm)."""
+def _peptide_error(
+    x: np.ndarray, first: np.ndarray, span: np.ndarray, movable: np.ndarray
+) -> np.ndarray:
+    """Largest error of a distance in each frame (nm), where something may move."""
     pairs = [
         (x[:, first, _C], x[:, first + 1, _N], _C_N),
         (x[:, first, _CA], x[:, first + 1, _N], span[:, first, 0]),
         (x[:, first, _C], x[:, first + 1, _CA], span[:, first, 1]),
         (x[:, first, _CA], x[:, first + 1, _CA], span[:, first, 2]),
-        (x[:, :, _N], x[:, :, _CA], _N_CA),
-        (x[:, :, _CA], x[:, :, _C], _CA_C),
+        (x[:, movable, _N], x[:, movable, _CA], _N_CA),
+        (x[:, movable, _CA], x[:, movable, _C], _CA_C),
     ]
     errors = [np.abs(np.linalg.norm(a - b, axis=-1) - d) for a, b, d in pairs]
-    return np.concatenate(errors, 1).max(1)
+    return np.concatenate(errors, 1).max(1, initial=0)
 
 
 def _oxygens(

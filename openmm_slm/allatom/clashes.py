@@ -26,6 +26,7 @@ _POLAR = 0.275  # nm; hydrogen bonds are shorter at times, but valid frames have
 _OWN = 0.85  # of the distances, against N, C and O of the residue itself
 _CLASH = 0.252  # nm; pairs under 0.25 make a frame invalid (`validity`)
 _CLASHES = 1.0  # cost of such a pair, besides its overlap
+_FIXED = 10.0  # weight of overlaps inside a residue: no motion of the backbone mends them
 _NUDGES = 4  # passes of small turns
 _TURN = 0.25  # radians, standard deviation of these turns
 _AROUND = 128  # atoms a side chain may touch
@@ -96,7 +97,7 @@ class _Surroundings:
         distance = torch.cdist(
             mine, atoms[rows][which][:, own], compute_mode="donot_use_mm_for_euclid_dist"
         )
-        cost = cost + _cost(distance, limit.clamp(min=_CLASH).unsqueeze(1))
+        cost = cost + _FIXED * _cost(distance, limit.clamp(min=_CLASH).unsqueeze(1))
         return cost.new_zeros(s, k).index_add_(0, which, cost)
 
     def _nearest(self, rows: torch.Tensor, atoms: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -16,6 +16,7 @@ from ..structure import ATOM14, ProteinStructure
 from ..validity import Report, all_atom_report
 from .disulfides import parse_disulfides
 from .hydrogens import PlacedAtoms
+from .room import fit_side_chains
 from .topology import define_topology, residue_name
 
 if TYPE_CHECKING:
@@ -107,10 +108,24 @@ class AtomCompleter:
             disulfides=self.disulfides,
         )
 
-    def complete(self, atom14: np.ndarray) -> tuple[mdtraj.Trajectory, Report]:
-        """All atoms of frames [F, L, 4 or 14, 3], and the judgement of each frame."""
+    def complete(
+        self, atom14: np.ndarray, movable: np.ndarray | None = None
+    ) -> tuple[mdtraj.Trajectory, Report]:
+        """All atoms of frames [F, L, 4 or 14, 3], and the judgement of each frame.
+
+        Residues that are `movable` [L] make room for side chains that the packer finds none for
+        (see `fit_side_chains`); the report then has ``room_moved_nm``.
+        """
         md = require("mdtraj")
-        packed = self.heavy_atoms(atom14)
+        making_room = {}
+        if movable is None or self.sidechains != "packer":
+            packed = self.heavy_atoms(atom14)
+        else:
+            sequence, chain_break = self.structure.sequence, self.structure.chain_break
+            packed, moved = fit_side_chains(
+                self.heavy_atoms, atom14, sequence, chain_break, movable, self.disulfides
+            )
+            making_room = {"room_moved_nm": moved}
         xyz = self._placed.place(packed)
         atoms = zip(self.topology.topology.atoms, self.topology.residue.tolist(), strict=True)
         oxygen = np.full((*packed.shape[:2], 3), np.nan, np.float32)
@@ -120,7 +135,7 @@ class AtomCompleter:
             packed, self.structure.sequence, self.structure.chain_break,
             terminal_oxygen=oxygen, disulfides=self.disulfides, cis_allowed=self.cis_allowed,
         )  # fmt: skip
-        return md.Trajectory(xyz, self.topology.topology), report
+        return md.Trajectory(xyz, self.topology.topology), {**report, **making_room}
 
 
 def check_method(sidechains: str) -> None:

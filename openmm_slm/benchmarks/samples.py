@@ -7,6 +7,7 @@ import os
 import numpy as np
 from tqdm.auto import tqdm
 
+from ..allatom.room import fit_side_chains
 from ..ensemble import EnsembleGenerator
 from ..errors import StructureError
 from ..projection import close_peptide_bonds
@@ -95,6 +96,7 @@ def benchmark_samples(
         ("every C-N within 0.015 nm", "bonds"),
         ("no cis or twisted omega (cis X-Pro allowed)", "omega"),
         ("no CA pair under 0.3 nm", "apart"),
+        ("residues, %, in favoured Ramachandran regions", "favoured"),
     ):
         before, after = (100 * mean[f"{key}_{when}"] for when in ("before", "after"))
         lines.append(f"{label:44} {before:9.1f} {after:9.1f}")
@@ -133,13 +135,26 @@ def _measure(generator: EnsembleGenerator, entry: Entry, n: int, seed: int) -> d
     tokens = tokenizer.encode_backbone(native, np.ones((1, len(sequence)), bool), index)
     rebuilt = tokenizer.decode_tokens(tokens, amino_acids, index)
     rebuilt, _ = close_peptide_bonds(rebuilt, sequence, broken)
-    projected, moved = close_peptide_bonds(decoded, sequence, broken)
+    projected, _ = close_peptide_bonds(decoded, sequence, broken)
+    bare = np.full((*projected.shape[:2], 14, 3), np.nan, np.float32)
+    bare[:, :, :4] = projected
+
+    def pack(atom14: np.ndarray) -> np.ndarray:
+        return generator.packer.pack(atom14, amino_acids, index)
+
+    fitted, _ = fit_side_chains(pack, bare, sequence, broken, np.ones(len(sequence)))
+    projected = fitted[:, :, :4]
+    moved = np.linalg.norm(projected[:, :, :3] - decoded[:, :, :3], axis=-1).max(-1)
     figures = {"moved": moved.max(1).mean(), "moved_rms": np.sqrt((moved**2).mean())}
-    for when, frames in (("before", decoded), ("after", projected)):
+    for when, frames, packed in (
+        ("before", decoded, pack(decoded)),
+        ("after", projected, fitted),
+    ):
         report = backbone_report(frames, sequence, broken)
         figures[f"valid_{when}"] = report["valid"].mean()
-        packed = generator.packer.pack(frames, amino_acids, index)
-        figures[f"whole_{when}"] = all_atom_report(packed, sequence, broken)["valid"].mean()
+        whole = all_atom_report(packed, sequence, broken)
+        figures[f"whole_{when}"] = whole["valid"].mean()
+        figures[f"favoured_{when}"] = whole["ramachandran_favoured"].mean() / len(sequence)
         figures[f"bonds_{when}"] = (report["broken_bonds"] == 0).mean()
         figures[f"omega_{when}"] = (report["wrong_omega"] == 0).mean()
         figures[f"apart_{when}"] = (report["closest_ca_nm"] >= CLOSEST_CA).mean()

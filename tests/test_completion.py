@@ -77,7 +77,8 @@ def test_backbones_alone_are_completed_the_same_in_memory_and_on_disk(villin_fra
 
 def test_an_interrupted_completion_goes_on(villin_frames, tmp_path, monkeypatch):
     bare = villin_frames.atom_slice(villin_frames.topology.select("protein and backbone"))
-    md.join([bare] * 80).save_dcd(str(tmp_path / "bare.dcd"))
+    monkeypatch.setattr("openmm_slm.completion.BLOCK", 10)
+    md.join([bare] * 8).save_dcd(str(tmp_path / "bare.dcd"))
     bare[0].save_pdb(str(tmp_path / "bare.pdb"))
     settings = {"top": tmp_path / "bare.pdb", "sidechains": "packer", **QUIET}
     openmm_slm.complete(tmp_path / "bare.dcd", output=tmp_path / "whole", **settings)
@@ -93,7 +94,7 @@ def test_an_interrupted_completion_goes_on(villin_frames, tmp_path, monkeypatch)
         patched.setattr(AtomCompleter, "complete", stops)
         with pytest.raises(KeyboardInterrupt):
             openmm_slm.complete(tmp_path / "bare.dcd", output=tmp_path / "cut", **settings)
-    assert json.loads((tmp_path / "cut/progress.json").read_text())["frames"] == 100
+    assert json.loads((tmp_path / "cut/progress.json").read_text())["frames"] == 10
     openmm_slm.complete(tmp_path / "bare.dcd", output=tmp_path / "cut", resume=True, **settings)
     for name in ("samples.xtc", "report.csv", "topology.pdb"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()

@@ -11,7 +11,7 @@ import numpy as np
 from .language.condition import SequenceCondition
 from .language.interface import StructureLanguageModel
 from .masking import masked_residues
-from .normal_modes import ElasticNetwork, displace
+from .normal_modes import PackedNetwork, displace
 from .projection import close_peptide_bonds
 from .sequence import sequence_layout
 from .settings import SamplingSettings
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 # How far CA may be from its starting frame (nm) where tokens are kept, and where they are sampled.
 # Twice and half of these change little; without starting frames sampled residues fly apart.
 KEPT, SAMPLED = 0.05, 0.1
+_GOLDEN = (np.sqrt(5) - 1) / 2  # multiples of it, modulo 1, are spread evenly
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,19 +193,31 @@ class BackboneSampler:
         if number == 0:
             network, mean_square = self._network(frame % len(self.tokens))
         else:
-            network = ElasticNetwork(x[:, 1])
+            network = PackedNetwork(x[:, 1], self.index)
             mean_square = network.mean_square()
         weight = np.zeros(len(x))
         weight[known] = mean_square
         masked = masked_residues(rng, ca, noise, self.chain, weight)
         start = x.copy()
         if self.settings.deform:
-            start[known] = displace(x[known], network.displacement(rng, self.settings.deform))
+            move = network.displacement(rng, self._amplitude(frame, number))
+            start[known] = displace(x[known], move)
         return start, masked
 
-    def _measure(self, which: int) -> tuple[ElasticNetwork, np.ndarray]:
+    def _amplitude(self, frame: int, number: int) -> float:
+        """How far a frame starts from the template (nm); `deform` is the root mean square.
+
+        Uniform from 0 to sqrt(3) deform, in steps of the golden ratio: however few frames there
+        are, some are near and some far.
+        """
+        key, counter = [self.settings.seed, 0], [0, 0, 2, number]
+        first = np.random.Generator(np.random.Philox(key=key, counter=counter)).random()
+        return self.settings.deform * np.sqrt(3) * ((first + frame * _GOLDEN) % 1)
+
+    def _measure(self, which: int) -> tuple[PackedNetwork, np.ndarray]:
         """Of a frame of the template: its network and what that says of each residue."""
-        network = ElasticNetwork(self.template.backbone[which, self.template.known[which], 1])
+        known = self.template.known[which]
+        network = PackedNetwork(self.template.backbone[which, known, 1], self.index[known])
         return network, network.mean_square()
 
     def _resampled(self, frames: np.ndarray) -> Backbones:

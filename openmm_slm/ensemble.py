@@ -296,15 +296,16 @@ def generate_ensemble(
         Shipped name, registered name, or model directory.
     template : Trajectory or path, optional
         Known structure(s) of the sequence, one frame or many (used in turn); residues that it
-        lacks are sampled. Without `noise` and `resample`, ``noise=0.05``. Samples lie where it
+        lacks are sampled. Without `noise` and `resample`, ``noise=0.02``. Samples lie where it
         does.
     noise : float
         Share of residues whose tokens are sampled anew, 0 to 1; all move, softly held.
     rounds : int
         How often, each time from where the last ended.
     deform : Quantity or float
-        Root mean square displacement of CA along soft modes of the template's elastic network
-        from which decoding starts (nm; default 0.1, 0: none).
+        Displacement of CA along soft modes of the template's elastic network from which decoding
+        starts: root mean square over frames of a typical protein; soft ones move more (nm; default
+        0.1, 0: none).
     resample : str or iterable of int
         Sample just these residues and leave all other atoms where they are: ``"H:95-102"``, an
         MDTraj selection, or rows of the sequence.

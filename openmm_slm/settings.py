@@ -18,7 +18,7 @@ from .sequence import parse_sequence
 logger = logging.getLogger(__name__)
 
 TRAINED_LENGTH = 512  # residues; longer chains get a warning
-NOISE, DEFORM = 0.05, 0.1  # share of tokens, nm: of a template for which nothing was said
+NOISE, DEFORM = 0.02, 0.1  # share of tokens, nm: of a template for which nothing was said
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,12 @@ from openmm_slm.comparison.baselines import (
 from openmm_slm.geometry import superpose
 from openmm_slm.normal_modes import (
     ElasticNetwork,
+    PackedNetwork,
     network_hessian,
     network_modes,
+    packed_stiffness,
     rigid_motions,
+    spring_hessian,
 )
 from openmm_slm.structure import backbone_trajectory
 
@@ -209,5 +212,44 @@ def test_soft_displacements_have_the_covariance_of_the_modes():
     assert np.abs(drawn @ rigid_motions(ca)).max() < 1e-2 * drawn.std()
     found = drawn.T @ drawn / len(drawn)
     assert np.linalg.norm(found - expected) < 0.15 * np.linalg.norm(expected)
-    each = np.diag(expected).reshape(-1, 3).sum(1)
-    np.testing.assert_allclose(network.mean_square(), each, rtol=0.02)
+
+
+def test_packed_network_gives_way_where_it_is_soft():
+    """Draws are the response to random forces: covariance C C^T, C that of thermal motion."""
+    ca = hairpin()[:, 1].astype(np.float64)
+    values, modes = np.linalg.eigh(spring_hessian(ca, packed_stiffness(ca)))
+    values, modes = values[6:] + 3e-4, modes[:, 6:]  # with what holds every CA
+    network, rng = PackedNetwork(ca), np.random.default_rng(0)
+    thermal = (modes**2 / values).sum(1).reshape(-1, 3).sum(1)
+    np.testing.assert_allclose(network.mean_square(), thermal, rtol=1e-4)
+    drawn = np.stack([network.displacement(rng, 0.1).ravel() for _ in range(3000)])
+    assert np.abs(drawn @ rigid_motions(ca)).max() < 1e-2 * drawn.std()
+    along = ((drawn @ modes) ** 2).mean(0)  # of mode k: in proportion to 1 / k^2
+    np.testing.assert_allclose(along[:30] * values[:30] ** 2 / (along[3] * values[3] ** 2), 1, 0.3)
+    sizes = np.sqrt((drawn**2).sum(1) / len(ca))
+    assert sizes.std() > 0.2 * sizes.mean()  # near and far frames
+    np.testing.assert_allclose(network.displacement(rng, 0), 0)
+
+
+def test_packed_springs_hold_the_chain_and_know_where_it_ends():
+    ca = hairpin()[:, 1].astype(np.float64)
+    whole = packed_stiffness(ca)
+    np.testing.assert_allclose(np.diag(whole, 1), 10)
+    np.testing.assert_allclose(np.diag(whole, 2), 2.5)
+    far = np.linalg.norm(ca[0] - ca[-1])
+    np.testing.assert_allclose(whole[0, -1], (0.38 / far) ** 6)
+    cut = packed_stiffness(ca, np.where(np.arange(30) < 15, 0, 65) + np.arange(30))
+    np.testing.assert_allclose(cut[14, 15], (0.38 / np.linalg.norm(ca[14] - ca[15])) ** 6)
+
+
+def test_packed_network_moves_soft_proteins_more_and_takes_parts_that_do_not_touch():
+    ca = hairpin()[:, 1].astype(np.float64)
+    tight = np.concatenate([ca, ca + [0.6, 0, 0]])
+    loose = np.concatenate([ca, ca + [3.0, 0, 0]])
+    index = np.arange(60) + 65 * (np.arange(60) >= 30)
+    size = []
+    for x in (tight, loose):
+        network, rng = PackedNetwork(x, index), np.random.default_rng(0)
+        moves = np.stack([network.displacement(rng, 0.1) for _ in range(50)])
+        size.append(np.sqrt((moves**2).sum(-1).mean()))
+    assert 1.5 * size[0] < size[1] < 1.0  # nm

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from openmm import unit
 
 import openmm_slm
+from openmm_slm.backbones import BackboneSampler
 from openmm_slm.cli import main
 from openmm_slm.errors import StructureError
 from openmm_slm.geometry import rmsd, superpose
@@ -73,6 +74,22 @@ def test_a_frame_depends_on_seed_and_number_alone(generator, template):
     np.testing.assert_array_equal(whole.tokens[:4], parts.tokens)
     np.testing.assert_allclose(whole.trajectory.xyz[:4], parts.trajectory.xyz, atol=1e-3)
     assert len(np.unique(whole.tokens, axis=0)) == 6
+
+
+def test_starts_are_near_and_far_in_proportion_to_deform(generator, template):
+    off = {}
+    for deform in (0.05, 0.1):
+        settings, laid, _ = check_settings(SEQUENCE, 9, template=template, deform=deform, seed=3)
+        parts = generator.tokenizer, generator.language_model, settings, laid
+        starts = [
+            [BackboneSampler(*parts)._begun(i, 0, laid.backbone[0])[0] for i in range(k)]
+            for k in (9, 3)
+        ]
+        np.testing.assert_array_equal(starts[0][:3], starts[1])  # frame i is frame i
+        off[deform] = np.sqrt(((np.stack(starts[0]) - laid.backbone) ** 2)[:, :, 1].sum(-1).mean(1))
+    np.testing.assert_allclose(off[0.1], 2 * off[0.05], rtol=1e-3)
+    assert off[0.1].max() > 2 * off[0.1].min()
+    assert 0.05 < np.median(off[0.1]) < 0.2  # nm
 
 
 def test_residues_that_the_template_lacks_are_sampled(generator, template):
@@ -210,7 +227,7 @@ def test_a_peptide_stays_on_its_protein(generator, template):
     _, turn, shift = superpose(ca[:, : len(SEQUENCE)], protein[:, 1])
     placed = np.einsum("fij,flj->fli", turn, ca) + shift[:, None]
     apart = np.linalg.norm(placed[:, len(SEQUENCE) :].mean(1) - at[:, 1].mean(0), axis=-1)
-    assert np.median(moved) < 0.15 and np.median(apart) < 0.3  # nm
+    assert np.median(moved) < 0.15 and np.median(apart) < 0.5  # nm; three contacts hold it
 
 
 @pytest.mark.parametrize("residues", [2, 5])

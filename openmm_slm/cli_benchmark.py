@@ -151,19 +151,20 @@ def benchmark_apo_holo_command(references, output, threads, **options):
     "all",
     epilog=example(
         "openmm-slm benchmark all --data shards --references references -o board \\",
-        "  --chains 1 -n 4 --pairs 1 --processes 1",
+        "  --chains 1 -n 2 --processes 1 --only speed --only valid_frames --only side_chains",
     ),
 )
 @click.option("--data", type=directory, required=True, help="Shard directory.")
 @references_option
 @click.option("-o", "--output", type=new, help="Folder for finished sections.")
 @click.option("--model", default="default", show_default=True, help="Model name or directory.")
-@click.option("--no-sequence", type=directory, help="Trained without sequences [guidance's].")
-@click.option("--chains", type=click.IntRange(1), default=10, show_default=True, help="Sampled.")
-@click.option("-n", type=click.IntRange(2), default=100, show_default=True, help="Samples.")
-@click.option("--pairs", type=click.IntRange(1), default=15, show_default=True)
+@click.option("--no-sequence", type=directory, help="A model trained without sequences.")
+@click.option("--chains", type=click.IntRange(1), default=8, show_default=True, help="Sampled.")
+@click.option("-n", type=click.IntRange(2), default=100, show_default=True, help="Samples of each.")
+@click.option("--pairs", type=click.IntRange(1), default=15, show_default=True, help="Conformers.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--processes", type=click.IntRange(1), default=2, show_default=True)
+@click.option("--only", multiple=True, help="A section, may be repeated [all].")
 @device_option
 @threads_option
 @report_errors

@@ -21,7 +21,7 @@ from openmm_slm.training.shards import Entry, ShardWriter
 
 QUIET = {"device": "cpu", "processes": 1, "progress": False}
 TINY = {"chains": 1, "n": 4, "pairs": 1}
-ROW = Row("gain, mean", -0.0012, -0.0121, 0.0114, 15, {"first": 0.0, "ANM": math.nan}, "> all")
+ROW = Row("gain, mean", -0.0012, -0.0121, 0.0114, 15, {"first": 0.0, "ANM": math.nan}, "beat all")
 
 
 # -- intervals -------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ def test_lines_fit_the_page():
     lines = Section(long, (ROW, wide)).lines()
     assert max(map(len, lines)) <= WIDTH
     assert "-0.001 [-0.012, 0.011]" in lines[-2]
-    assert lines[-2].split()[-4:] == ["-", ">", "all", "15"]
+    assert lines[-2].split()[-4:] == ["-", "beat", "all", "15"]
 
 
 def test_sections_are_read_back_as_they_were(tmp_path):
@@ -165,23 +165,24 @@ def test_a_stopped_run_goes_on_where_it_was(data, tmp_path, monkeypatch):
     assert [f"{n} of 4" in table for n in "abc"] == [True] * 3
     monkeypatch.setattr(scoreboard, "SECTIONS", dict.fromkeys("abc"))  # nothing is done again
     assert benchmark_all(*data, tmp_path / "out", **TINY, **QUIET) == table
+    part = benchmark_all(*data, tmp_path / "out", **TINY, **QUIET, only=["b"])
+    assert "b of 4" in part and "a of 4" not in part
+    with pytest.raises(ValueError, match="no section 'd'; use a, b, c"):
+        benchmark_all(*data, tmp_path / "out", **TINY, **QUIET, only=["d"])
     with pytest.raises(ValueError, match="holds figures of n 4, not 5"):
         benchmark_all(*data, tmp_path / "out", **TINY | {"n": 5}, **QUIET)
 
 
-def test_data_that_are_missing_cost_one_section(data, monkeypatch):
+def test_data_that_are_missing_cost_one_section(data):
     """These shards have backbones alone."""
-    wanted = {name: scoreboard.SECTIONS[name] for name in ("side_chains",)}
-    monkeypatch.setattr(scoreboard, "SECTIONS", wanted)
-    table = benchmark_all(*data, **TINY, **QUIET)
+    table = benchmark_all(*data, **TINY, **QUIET, only=["side_chains"])
     assert "side chains: not measured" in table
 
 
 @pytest.mark.slow
-def test_tokens_tell_more_than_shuffled_ones(data, monkeypatch, tmp_path):
-    wanted = {name: scoreboard.SECTIONS[name] for name in ("reconstruction", "language_model")}
-    monkeypatch.setattr(scoreboard, "SECTIONS", wanted)
-    benchmark_all(*data, tmp_path / "out", **TINY, **QUIET)
+def test_tokens_tell_more_than_shuffled_ones(data, tmp_path):
+    wanted = ("reconstruction", "language_model")
+    benchmark_all(*data, tmp_path / "out", **TINY, **QUIET, only=wanted)
     sections = Sections(tmp_path / "out", json.loads((tmp_path / "out" / "run.json").read_text()))
     rows = {row.figure: row for each in sections.found.values() for row in each.rows}
     lddt = rows["lDDT (CA)"]
@@ -218,9 +219,8 @@ def test_every_row_compares_equal_numbers(data, tmp_path, monkeypatch):
         "ensemble_figures",
         counted("md", figures, lambda samples, reference: samples.n_frames),
     )
-    wanted = {name: scoreboard.SECTIONS[name] for name in ("from_sequence", "apo_holo", "md")}
-    monkeypatch.setattr(scoreboard, "SECTIONS", wanted)
-    benchmark_all(*data, tmp_path / "out", **TINY | {"chains": 2}, **QUIET)
+    wanted = ("from_sequence", "apo_holo", "md")
+    benchmark_all(*data, tmp_path / "out", **TINY | {"chains": 2}, **QUIET, only=wanted)
     assert seen["tm"] == {4} and seen["md"] == {4}
     found = {
         path.name.removesuffix(".section.json"): json.loads(path.read_text())
@@ -231,5 +231,5 @@ def test_every_row_compares_equal_numbers(data, tmp_path, monkeypatch):
     assert rows["md: RMSF r"]["n"] == 4 and set(rows["md: RMSF r"]["baselines"]) == {
         "floor", "jitter", "ANM",
     }  # fmt: skip
-    assert rows["from template: gain of TM, mean"]["baselines"]["structure"] == pytest.approx(0)
+    assert rows["from template: gain of TM, mean"]["baselines"]["first"] == pytest.approx(0)
     assert rows["best TM of 4, test"]["baselines"]["other"] > 0

@@ -23,10 +23,11 @@ from .language import BPTI, EncodedTokens, models_without_sequence, trained_on
 from .packers import in_one_rotamer
 from .plan import Plan, read_split, splits_of
 from .sidechains import choose_chains, outside_method, packer_method, score_methods
+from .sources import all_atoms
 from .workers import Workers
 
 TIMED = 5  # frames of BPTI for each of `n`
-RECONSTRUCTED, PACKED = 8, 4  # chains for each of `chains`
+RECONSTRUCTED, PACKED = 6, 4  # chains for each of `chains`
 LONGEST = 512
 _TOGETHER = 4  # chains of a job
 _JOBS = 12  # of a split's nats
@@ -37,7 +38,7 @@ def speed(plan: Plan, workers: Workers) -> Section:
     frames = TIMED * plan.n
     generator = workers.generator
     start = time.perf_counter()
-    generator.sample(BPTI, frames, seed=plan.seed, progress=False)
+    all_atoms(generator, BPTI, frames, plan.seed)
     seconds = time.perf_counter() - start
     threads = require("torch").get_num_threads()
     target = "45 s" if frames == 500 else ""
@@ -48,7 +49,7 @@ def speed(plan: Plan, workers: Workers) -> Section:
         unit = 2**20 if sys.platform == "darwin" else 2**10
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
         rows.append(Row("peak memory, MiB", memory, n=frames, digits=0))
-    title = f"speed: BPTI ({len(BPTI)} residues), {threads} threads, model loaded"
+    title = f"speed: BPTI ({len(BPTI)} residues), model loaded, torch threads: {threads}"
     return Section(title, tuple(rows))
 
 
@@ -58,8 +59,7 @@ def speed(plan: Plan, workers: Workers) -> Section:
 def reconstruction(plan: Plan, workers: Workers) -> Section:
     """Chains encoded and decoded, with their tokens and with the same tokens shuffled."""
     dataset = read_split(plan.data, "test")
-    first = [int(group[dataset.lengths[group] <= LONGEST][0]) for group in _clusters(dataset)]
-    ranked = sorted(first, key=lambda row: (dataset.lengths[row], dataset.rows[row]["id"]))
+    ranked = first_of_clusters(dataset)
     count = min(len(ranked), RECONSTRUCTED * plan.chains)
     rows = [ranked[i] for i in np.linspace(0, len(ranked) - 1, count).round().astype(int)]
     jobs = [tuple(rows[i : i + _TOGETHER]) for i in range(0, count, _TOGETHER)]
@@ -105,9 +105,11 @@ def _median_row(
     return Row(figure, *median_interval(values), len(values), baselines, target, digits)
 
 
-def _clusters(dataset: ShardDataset) -> list[np.ndarray]:
-    """Rows of each cluster that has an entry of at most `LONGEST` residues."""
-    return [group for group in dataset.clusters() if (dataset.lengths[group] <= LONGEST).any()]
+def first_of_clusters(dataset: ShardDataset) -> list[int]:
+    """The first chain of at most `LONGEST` residues of each cluster, by length."""
+    groups = [group[dataset.lengths[group] <= LONGEST] for group in dataset.clusters()]
+    first = [int(group[0]) for group in groups if len(group)]
+    return sorted(first, key=lambda row: (dataset.lengths[row], dataset.rows[row]["id"]))
 
 
 # -- language model --------------------------------------------------------------------------
@@ -143,15 +145,14 @@ def language_model(plan: Plan, workers: Workers) -> Section:
     uniform = float(np.log(model.vocabulary))
     rows, told = [], []
     for split in splits_of(plan.data):
-        dataset = read_split(plan.data, split)
-        groups = _clusters(dataset)
-        jobs = [tuple(range(i, len(groups), _JOBS)) for i in range(min(_JOBS, len(groups)))]
+        chains = first_of_clusters(read_split(plan.data, split))
+        jobs = [tuple(chains[i::_JOBS]) for i in range(min(_JOBS, len(chains)))]
         nats: dict[str, list[float]] = {}
         for _, found in workers.map(_nats, jobs, plan.data, split, plan.no_sequence, model.guided):
             for name, values in found.items():
                 nats.setdefault(name, []).extend(values)
         value = {name: np.array(values) for name, values in nats.items()}
-        count = len(groups)
+        count = len(chains)
         base = {"uniform": uniform}
         base |= {n: float(np.median(value[n])) for n in value if n != "token"}
         rows.append(Row(f"nats per token, {split}", *median_interval(value["token"]), count, base))
@@ -161,8 +162,8 @@ def language_model(plan: Plan, workers: Workers) -> Section:
             base = {"shuffled": float(np.median(by_letters))}
             figure = f"gained by the sequence, {split}"
             rows.append(Row(figure, *median_interval(gained), count, base, target))
-        told.append(f"{split} ({count} clusters)")
-    title = f"language model ({model.network.kind}): all chains of {' and '.join(told)}; "
+        told.append(f"the {count} clusters of {split}")
+    title = f"language model ({model.network.kind}): one chain each of {' and '.join(told)}; "
     title += {
         "alone": f"the gain is over {plan.no_sequence}, trained without sequences",
         "hidden": "the gain is over the model itself with the sequence hidden, as in part of its "
@@ -186,17 +187,14 @@ def check_no_sequence(plan: Plan) -> None:
 
 def _nats(
     generator: EnsembleGenerator,
-    numbers: tuple[int, ...],
+    chains: tuple[int, ...],
     data: str,
     split: str,
     no_sequence: str | None,
     guided: bool,
 ) -> dict[str, list[float]]:
-    """Nats per token of clusters: as they are, letters shuffled or hidden, by the other model."""
+    """Nats per token of chains: as they are, letters shuffled or hidden, by the other model."""
     dataset = read_split(data, split)
-    groups = _clusters(dataset)
-    entries = [int(row) for i in numbers for row in groups[i] if dataset.lengths[row] <= LONGEST]
-    entries.sort(key=lambda row: dataset.lengths[row])
     network, read = generator.language_model.network, EncodedTokens(generator.tokenizer, dataset)
     ways = {"token": (network, dataset), "shuffled": (network, Relettered(dataset, shuffled))}
     if guided:
@@ -206,7 +204,7 @@ def _nats(
         (other,) = models_without_sequence([no_sequence], device).values()
         ways["alone"] = other.network, dataset
     return {
-        name: nats_of_entries(net, seen, read, entries)["token"].tolist()
+        name: nats_of_entries(net, seen, read, chains)["token"].tolist()
         for name, (net, seen) in ways.items()
     }
 
@@ -223,7 +221,7 @@ def side_chains(plan: Plan, workers: Workers) -> Section:
     entries = choose_chains(dataset, number)
     methods = {
         "packer": packer_method(packer),
-        "1 rotamer": in_one_rotamer(packer.network.builder),
+        "rotamer": in_one_rotamer(packer.network.builder),
     }
     if find_spec("pyfaspr"):
         methods["faspr"] = outside_method("faspr", plan.seed)
@@ -244,7 +242,7 @@ def side_chains(plan: Plan, workers: Workers) -> Section:
     residues = sum(len(entry.sequence) for entry in entries)
     title = (
         f"side chains on native backbones: {number} chains of test, {residues} residues; "
-        "1 rotamer: chi of -65, 180, 180, 180 degrees everywhere"
+        "rotamer: chi of -65, 180, 180, 180 degrees everywhere"
     )
     return Section(title, tuple(rows))
 

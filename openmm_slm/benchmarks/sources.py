@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     import mdtraj
 
     from ..ensemble import EnsembleGenerator
+    from ..sampled import Ensemble
 
 #: (generator, sequence, structure of one frame, n, seed) -> n frames with N, CA, C and O.
 Sampler = Callable[["EnsembleGenerator", str, "mdtraj.Trajectory", int, int], "mdtraj.Trajectory"]
@@ -23,6 +25,19 @@ def _sampled(
 ) -> mdtraj.Trajectory:
     settings |= {"sidechains": None, "progress": False}  # backbones are all that is compared
     return generator.sample(sequence, n, seed=seed, **settings).trajectory
+
+
+def all_atoms(
+    generator: EnsembleGenerator, sequence: str, n: int, seed: int, **settings: object
+) -> Ensemble:
+    """Samples with side chains and hydrogens, and no warning of those that are not valid."""
+    logger = logging.getLogger("openmm_slm.ensemble")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        return generator.sample(sequence, n, seed=seed, progress=False, **settings)
+    finally:
+        logger.setLevel(before)
 
 
 def from_template(**settings: object) -> Sampler:

@@ -60,11 +60,12 @@ class Quantizer(nn.Module):
         self.register_buffer("whiten", torch.eye(dimensions))
         self.soft = False  # something continuous instead of codes, for the first steps of training
         self.momentum = 0.05
+        self.frozen = False  # the encoder is not trained: its statistics and tokens stay
 
     @property
     def _learning(self) -> bool:
         """Statistics of batches are taken: in training, not when a batch is looked at."""
-        return self.training and torch.is_grad_enabled()
+        return self.training and torch.is_grad_enabled() and not self.frozen
 
     def _whitened(self, x: torch.Tensor) -> torch.Tensor:
         if not self._learning:

@@ -119,6 +119,8 @@ def train_tokenizer(
                 f"trained is {config['trained']!r}: no weights have such names; begin with "
                 "'encoder.' or 'decoder.'"
             )
+    encoder = (parameter.requires_grad for parameter in model.encoder.parameters())
+    model.quantizer.frozen = not any(encoder)
     prefix = tuple(chosen["prefix"] or ("backbone", "heavy", "shard", "complex"))
     sampler = ClusterSampler(
         ShardDataset(data, "train", prefix),
@@ -128,7 +130,7 @@ def train_tokenizer(
     crop = chosen["crop"]
 
     def export(trained: DVAE, where: Path) -> None:
-        if store is None:
+        if not trained.quantizer.frozen:
             calibrate(trained, sampler)
         save_tokenizer(trained, where)
 

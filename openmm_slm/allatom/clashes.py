@@ -25,6 +25,7 @@ _RADII = {"C": 0.17, "N": 0.155, "O": 0.15, "S": 0.18}  # nm
 _POLAR = 0.275  # nm; hydrogen bonds are shorter at times, but valid frames have none under 0.25
 _OWN = 0.85  # of the distances, against N, C and O of the residue itself
 _CLASH = 0.252  # nm; pairs under 0.25 make a frame invalid (`validity`)
+_ALIKE = 1e-3  # costs that differ by less are equal: last digits depend on the frames beside one
 _CLASHES = 1.0  # cost of such a pair, besides its overlap
 _FIXED = 10.0  # weight of overlaps inside a residue: no motion of the backbone mends them
 _NUDGES = 4  # passes of small turns
@@ -169,17 +170,21 @@ def relieve_clashes(
             around.overlap(part, moved, atoms)
             for part, moved in zip(rows.split(128), built.split(128), strict=True)
         ]
-        best, choice = (torch.cat(total) - TRUST * log_prob).min(1)
-        now = cost[rows] - TRUST * standing
+        best, choice = _steps(torch.cat(total) - TRUST * log_prob).min(1)
         gain = atoms.new_full((len(atoms),), -math.inf)
-        gain[rows] = now - best
-        going = (now - best > 1e-4) & _first_among(gain, rows, around.near[rows])
+        gain[rows] = _steps(cost[rows] - TRUST * standing) - best
+        going = (gain[rows] > 0) & _first_among(gain, rows, around.near[rows])
         atoms[rows[going]] = built[going, choice[going]]
         stale = torch.zeros_like(free)
         stale[around.near[rows[going]].flatten()] = True
         stale &= free
         settled = not going.any()
     return atoms
+
+
+def _steps(cost: torch.Tensor) -> torch.Tensor:
+    """In whole steps: two that clash with each other alone gain the same, and the first must go."""
+    return (cost / _ALIKE).round()
 
 
 def _first_among(gain: torch.Tensor, rows: torch.Tensor, near: torch.Tensor) -> torch.Tensor:

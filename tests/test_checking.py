@@ -9,24 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from absent import without
 
 import openmm_slm
 from openmm_slm.checking import _release, _requirement
 
 PACKAGE = Path(openmm_slm.__file__).parent
 
-# Hides libraries as if they had never been installed, then runs the check.
-WITHOUT = """
-import runpy, sys
-class Few:
-    def __init__(self, finder):
-        self.finder = finder
-    def find_spec(self, name, path=None, target=None):
-        if name.split('.')[0] not in {absent}:
-            return self.finder.find_spec(name, path, target)
-    def __getattr__(self, name):
-        return getattr(self.finder, name)
-sys.meta_path[:] = [Few(finder) for finder in sys.meta_path]
+CHECK = """
 if __name__ == "__main__":
     sys.argv[1:] = ["--device", "cpu"]
     runpy.run_module("openmm_slm.testInstallation", run_name="__main__")
@@ -97,7 +87,7 @@ def test_a_damaged_model_is_named_and_the_rest_is_tried(tmp_path):
 
 @pytest.mark.slow
 def test_absent_libraries_optional_and_needed():
-    code, lines = check("-c", WITHOUT.replace("{absent}", "{'deeptime', 'mdtraj'}"))
+    code, lines = check("-c", without(("deeptime", "mdtraj")) + CHECK)
     failed = failures(lines)
     assert code == 1 and parts(lines) == PARTS
     (note,) = [line for line in lines if "deeptime" in line]

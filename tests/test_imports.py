@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from absent import without
 from toys import TINY, TINY_LM, TINY_PACKER, write_shards, write_side_chains
 
 import openmm_slm
@@ -238,16 +239,7 @@ def test_trainers_need_only_torch_numpy_safetensors_tqdm_click(tmp_path):
         (tmp_path / f"{name}.json").write_text(json.dumps(config))
     write_shards(tmp_path / "shards")
     write_side_chains(tmp_path / "side_chains")
-    code = '''
-import sys
-class Few:
-    """Everything but the absent, as if they had never been installed."""
-    def __init__(self, finder):
-        self.finder = finder
-    def find_spec(self, name, path=None, target=None):
-        if name.split('.')[0] not in {absent}:
-            return self.finder.find_spec(name, path, target)
-sys.meta_path[:] = [Few(finder) for finder in sys.meta_path]
+    code = """
 from openmm_slm.cli import main
 data = ['--data', 'shards', '--threads', '1']
 def run(*arguments):
@@ -259,8 +251,8 @@ run('train', 'tokenizer', 'tok.json', '-o', 'decoder', '--init-from', 'tok/model
 run('train', 'lm', 'lm.json', '-o', 'lm', *data)
 data = ['--data', 'side_chains', '--threads', '1']
 run('train', 'packer', 'packer.json', '-o', 'packer', *data)
-'''.replace("{absent}", repr({*HEAVY, "pdbfixer"} - {"torch"}))
-    fresh(code, tmp_path)
+"""
+    fresh(without({*HEAVY, "pdbfixer"} - {"torch"}) + code, tmp_path)
     for name in ("lm", "packer"):
         assert (tmp_path / name / "model" / "config.json").exists()
 

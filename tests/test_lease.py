@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from absent import without
 from toys import TINY, TINY_LM, write_shards, write_side_chains
 
 from openmm_slm.errors import ModelError, StructureError
@@ -29,17 +30,8 @@ from openmm_slm.training.tokens import TokenStore, tokenize
 from openmm_slm.training.train_tokenizer import train_tokenizer
 
 ROOT = Path(__file__).parent.parent
-THERE = """
-import runpy, sys
-class Few:
-    '''Everything but what a lent machine lacks.'''
-    def __init__(self, finder):
-        self.finder = finder
-    def find_spec(self, name, path=None, target=None):
-        if name.split('.')[0] not in ABSENT:
-            return self.finder.find_spec(name, path, target)
-ABSENT = {'openmm', 'mdtraj', 'scipy', 'pandas', 'matplotlib', 'parmed', 'gemmi', 'pdbfixer'}
-sys.meta_path[:] = [Few(finder) for finder in sys.meta_path]
+LACKING = ("openmm", "mdtraj", "scipy", "pandas", "matplotlib", "parmed", "gemmi", "pdbfixer")
+THERE = f"""{without(LACKING)}
 folder = sys.argv[1]
 sys.argv = [folder + '/run.py', *sys.argv[2:]]
 try:

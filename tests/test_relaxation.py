@@ -13,10 +13,8 @@ from frames_to_relax import (
     PEPTIDE,
     atoms_of,
     changed,
-    peptide_frames,
     peptide_with_omega,
     pierced,
-    villin_with_clashes,
     with_d_residue,
 )
 from openmm import app, unit
@@ -26,21 +24,6 @@ from openmm_slm.contacts import bonding, pierced_rings
 from openmm_slm.geometry import superpose
 from openmm_slm.relaxation.judging import FrameJudge
 from openmm_slm.relaxation.settings import RelaxationSettings
-
-
-@pytest.fixture(scope="module")
-def villin() -> md.Trajectory:
-    return villin_with_clashes()
-
-
-@pytest.fixture(scope="module")
-def relaxed(villin):
-    return openmm_slm.relax(villin, **ALONE)
-
-
-@pytest.fixture(scope="module")
-def peptide() -> md.Trajectory:
-    return peptide_frames()
 
 
 def fresh_simulation(topology: app.Topology, *files: str) -> app.Simulation:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from all_atoms import villin_path
 from click.testing import CliRunner
-from frames_to_relax import ALONE, QUIET, changed, peptide_frames, villin_with_clashes
+from frames_to_relax import ALONE, QUIET, changed
 from openmm import unit
 
 import openmm_slm
@@ -23,22 +23,6 @@ from openmm_slm.errors import SLMError
 from openmm_slm.relaxation.relaxer import Relaxer
 from openmm_slm.relaxation.settings import RelaxationSettings
 from openmm_slm.relaxation.workers import WorkerPool
-
-
-@pytest.fixture(scope="module")
-def villin() -> md.Trajectory:
-    return villin_with_clashes()
-
-
-@pytest.fixture(scope="module")
-def relaxed(villin):
-    return openmm_slm.relax(villin, **ALONE)
-
-
-@pytest.fixture(scope="module")
-def peptide() -> md.Trajectory:
-    return peptide_frames()
-
 
 # -- many at once ----------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ import mdtraj as md
 import numpy as np
 import openmm
 import pytest
+from absent import without
 from all_atoms import villin_path
 from builders import ideal_backbone
 from click.testing import CliRunner
@@ -225,17 +226,8 @@ def test_seeds_that_fail_are_told_and_do_not_stop_the_others(peptide, tmp_path, 
         )
 
 
-ONLY_OPENMM = """
-import sys
-ABSENT = {'openmm_slm', 'mdtraj', 'torch', 'parmed', 'pdbfixer', 'scipy'}
-class Few:
-    def __init__(self, finder):
-        self.finder = finder
-    def find_spec(self, name, path=None, target=None):
-        if name.split('.')[0] not in ABSENT:
-            return self.finder.find_spec(name, path, target)
-sys.meta_path[:] = [Few(finder) for finder in sys.meta_path]
-import runpy
+OTHERS = ("openmm_slm", "mdtraj", "torch", "parmed", "pdbfixer", "scipy")
+ONLY_OPENMM = f"""{without(OTHERS)}
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name='__main__')
 """

@@ -76,6 +76,7 @@ def find_device(device: str = "auto") -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         torch.empty(0, device=device)
+    # A wrong name, a torch built without CUDA (it asserts), a device without kernels.
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise ModelError(f"device {device!r} cannot be used: {reason}") from None

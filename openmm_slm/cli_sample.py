@@ -56,6 +56,7 @@ def _pairs(text: str) -> str | list[list[int]]:
 @click.option("-n", default=500, show_default=True, help="Number of conformations.")
 @click.option("--model", default="default", show_default=True, help="Model name or directory.")
 @click.option("--template", type=existing, help="PDB or mmCIF file to start from.")
+@click.option("--relatives", type=existing, help="Shards: relatives in there are the templates.")
 @click.option("--noise", type=float, help="Share of residues sampled anew [with a template: 0.02].")
 @click.option("--rounds", default=1, show_default=True, help="How often.")
 @click.option("--deform", type=float, help="Displaced along soft modes, nm [with noise: 0.1].")

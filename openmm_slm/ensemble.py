@@ -259,6 +259,7 @@ def generate_ensemble(
     *,
     model: str | os.PathLike = "default",
     template: object = None,
+    relatives: str | os.PathLike | None = None,
     resample: object = None,
     noise: float | None = None,
     rounds: int = 1,
@@ -298,6 +299,9 @@ def generate_ensemble(
         Known structure(s) of the sequence, one frame or many (used in turn); residues that it
         lacks are sampled. Without `noise` and `resample`, ``noise=0.02``. Samples lie where it
         does.
+    relatives : path, optional
+        Shard directory (``openmm-slm prepare``): the chains in it that are related to the sequence
+        are templates, in turn; ValueError if there is none.
     noise : float
         Share of residues whose tokens are sampled anew, 0 to 1; all move, softly held.
     rounds : int
@@ -369,12 +373,12 @@ def generate_ensemble(
     10
     """
     settings = {
-        "template": template, "resample": resample, "noise": noise, "rounds": rounds,
-        "deform": deform, "temperature": temperature, "top_p": top_p, "steps": steps,
-        "order": order, "guidance": guidance, "log_prob": log_prob, "condition": condition,
-        "seed": seed, "batch_size": batch_size, "project": project, "sidechains": sidechains,
-        "hydrogens": hydrogens, "ph": ph, "disulfides": disulfides, "relax": relax,
-        "drop_invalid": drop_invalid,
+        "template": template, "relatives": relatives, "resample": resample, "noise": noise,
+        "rounds": rounds, "deform": deform, "temperature": temperature, "top_p": top_p,
+        "steps": steps, "order": order, "guidance": guidance, "log_prob": log_prob,
+        "condition": condition, "seed": seed, "batch_size": batch_size, "project": project,
+        "sidechains": sidechains, "hydrogens": hydrogens, "ph": ph, "disulfides": disulfides,
+        "relax": relax, "drop_invalid": drop_invalid,
     }  # fmt: skip
     # Before any model is loaded: bad input should fail at once.
     checked = check_settings(sequence, n, **settings)

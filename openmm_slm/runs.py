@@ -60,7 +60,9 @@ def repeat_run(
         raise SLMError(f"{run}: has no {missing[0]}; it was written by another version")
     settings = {name: values[name] for name in names}
     if settings["template"]:
-        settings["template"] = _same_template(settings["template"], settings["sequence"], run)
+        before_it = settings.pop("template")
+        name = "relatives" if before_it.get("relatives") else "template"
+        settings[name] = _same_template(before_it, settings["sequence"], run)
     if settings["condition"]:
         settings["condition"] = _same_condition(settings["condition"], settings["sequence"], run)
     generator = EnsembleGenerator.from_pretrained(before["name"], device)
@@ -77,7 +79,11 @@ def _same_template(before: dict, sequence: str, run: str | os.PathLike) -> str:
     path = before.get("path")
     if not path:
         raise SLMError(f"{run}: made from a template in memory; sample from that again")
-    now = Template.of(path, sequence).identity(path)
+    if before.get("relatives"):
+        template, _ = Template.of_relatives(path, sequence)
+    else:
+        template = Template.of(path, sequence)
+    now = template.identity(path)
     if now["sha256"] != before.get("sha256"):
         raise SLMError(
             f"{run}: made from {path} when its checksum was {before.get('sha256')}; it is "

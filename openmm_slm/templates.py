@@ -16,6 +16,7 @@ from .embedding import condition_of
 from .errors import StructureError
 from .geometry import backbone_torsions
 from .language.condition import SequenceCondition
+from .relatives import find_relatives
 from .sequence import parse_sequence
 from .settings import SamplingSettings
 from .structure import ProteinStructure, backbone_trajectory, load_structure
@@ -98,6 +99,23 @@ class Template:
             _numbers(found.residue_number, rows, lengths),
             np.concatenate([np.arange(n) == 0 for n in lengths]),
         )
+
+    @classmethod
+    def of_relatives(
+        cls, data: str | os.PathLike, sequence: str
+    ) -> tuple[Template, list[dict[str, object]]]:
+        """Template of a chain, a frame for each relative in a shard directory; who they are.
+
+        Raises
+        ------
+        StructureError
+            See `find_relatives`.
+        """
+        atom14, told = find_relatives(sequence, data)
+        known = np.isfinite(atom14[:, :, :3]).all((-1, -2))
+        atom14[~known] = np.nan
+        number = np.arange(1, len(sequence) + 1, dtype=np.int32)
+        return cls(sequence, atom14, known, ("A",), number, number == 1), told
 
     def identity(self, source: object) -> dict[str, str | None]:
         """What ``run.json`` says of it: the file it came from, if any, and a checksum."""
@@ -229,6 +247,7 @@ def check_settings(
     n: int,
     *,
     template: object = None,
+    relatives: str | os.PathLike | None = None,
     resample: object = None,
     condition: object = None,
     **settings: object,
@@ -246,6 +265,16 @@ def check_settings(
         laid = Template.of(template, chains)
         settings["template"] = laid.identity(template)
         resample = None if resample is None else np.flatnonzero(laid.select(resample)).tolist()
+    if relatives is not None:
+        others = {"template": template, "resample": resample}
+        for name, value in others.items():
+            if value is not None:
+                raise StructureError(
+                    f"{name} and relatives exclude each other: relatives are templates, of which "
+                    f"nothing is kept as it is; leave out one"
+                )
+        laid, told_relatives = Template.of_relatives(relatives, chains)
+        settings["template"] = {**laid.identity(relatives), "relatives": told_relatives}
     checked = SamplingSettings(chains, n, resample=resample, **settings)
     if condition is not None:  # last: it may take a large model's time
         told = condition_of(condition, chains)

@@ -25,6 +25,7 @@ LEVELS = [
     ("configuration", "locking"),
     ("sequence", "geometry", "job_shards"),
     (
+        "sequence_search",
         "structure",
         "structure_files",
         "overlaps",
@@ -35,7 +36,7 @@ LEVELS = [
     ),
     ("contacts", "crowding", "ramachandran", "allatom.disulfides", "allatom.rotamers"),
     ("validity", "faults", "drawing", "pages"),
-    ("frames",),
+    ("frames", "training.shards", "relatives"),
     ("neighbours",),
     ("layers", "memory", "models.storage"),
     ("tokenizer", "language", "allatom", "relaxation", "comparison"),

@@ -1,0 +1,182 @@
+"""Find the sequences of a library that are related to one, and align them to it (NumPy, Gemmi).
+
+Shared words of three letters near one diagonal find candidates (as in BLAST; Altschul et al., J.
+Mol. Biol. 1990); each is aligned with BLOSUM62, a gap of n residues costing 10 + n, and the
+best-scoring stretch of the alignment counts. Of a stretch with score S,
+
+    E = q n 2^-bits,    bits = (lambda S - ln K) / ln 2
+
+such stretches are expected by chance between q and n residues, with lambda 0.267 and K 0.041 for
+this table and these gaps (Altschul & Gish, Methods Enzymol. 1996).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from .sequence import AMINO_ACIDS, encode_sequence
+
+_CANDIDATES = 400  # sequences that are aligned
+_SHARED = 2  # words at least
+_WORD = 3
+_WORDS = len(AMINO_ACIDS) ** _WORD
+_NONE = _WORDS  # of a word with unknown letters, or over the end of a sequence
+_BAND = 16  # diagonals counted together
+_LAMBDA, _K = 0.267, 0.041
+
+
+@dataclass(frozen=True, eq=False)
+class Hit:
+    """A sequence of the library aligned to part of the one sought.
+
+    Attributes
+    ----------
+    number : int
+        In the library.
+    places : ndarray, int [2, P]
+        Residues of the one sought, and of the hit, that belong together; rising.
+    identity : float
+        Share of the pairs that have the same letter.
+    coverage : float
+        Share of the one sought that has a partner.
+    bits, e_value : float
+    """
+
+    number: int
+    places: np.ndarray
+    identity: float
+    coverage: float
+    bits: float
+    e_value: float
+
+
+class SequenceLibrary:
+    """Sequences made ready for searches.
+
+    Parameters
+    ----------
+    sequences : sequence of str
+        One-letter amino acids; X is unknown.
+    """
+
+    def __init__(self, sequences: Sequence[str]) -> None:
+        self.sequences = sequences
+        lengths = np.array([len(sequence) for sequence in sequences])
+        first = np.cumsum(lengths) - lengths
+        #: Number of the sequence, and place in it, of every residue.
+        self.number = np.repeat(np.arange(len(sequences), dtype=np.int32), lengths)
+        self.place = np.arange(lengths.sum(), dtype=np.int32)
+        self.place -= np.repeat(first.astype(np.int32), lengths)
+        self.words = _words(encode_sequence("".join(sequences)))
+        left = np.repeat(lengths.astype(np.int32), lengths) - self.place
+        self.words[left[: len(self.words)] < _WORD] = _NONE
+
+    def search(self, sequence: str) -> Iterator[Hit]:
+        """Candidates, those that share most words first, aligned."""
+        for number in self._candidates(sequence):
+            yield self._hit(sequence, int(number))
+
+    def _candidates(self, sequence: str) -> np.ndarray:
+        """Numbers of the sequences with most shared words within a band of diagonals."""
+        ours = _words(encode_sequence(sequence))
+        order = np.argsort(ours, kind="stable")
+        count = np.bincount(ours, minlength=_WORDS + 1)
+        start = np.cumsum(count) - count
+        count[_NONE] = 0
+        matches = count[self.words]
+        residue = np.flatnonzero(matches)
+        matches = matches[residue]
+        within = np.arange(matches.sum()) - np.repeat(np.cumsum(matches) - matches, matches)
+        residue = np.repeat(residue, matches)
+        mine = order[start[self.words[residue]] + within]
+        diagonal = self.place[residue] - mine + len(sequence)
+        # Two sets of bands, half a band apart: no run of words is cut in both.
+        bands = 2 * ((int(self.place.max()) + len(sequence)) // _BAND + 2)
+        band = [(diagonal + half * _BAND // 2) // _BAND * 2 + half for half in (0, 1)]
+        key = np.concatenate([self.number[residue] * np.int64(bands) + each for each in band])
+        key, shared = np.unique(key, return_counts=True)
+        most = np.zeros(len(self.sequences), int)
+        np.maximum.at(most, key // bands, shared)
+        ranked = np.argsort(-most, kind="stable")[:_CANDIDATES]
+        return ranked[most[ranked] >= _SHARED]
+
+    def _hit(self, sequence: str, number: int) -> Hit:
+        other = self.sequences[number]
+        places, score = _best_stretch(_aligned(sequence, other), sequence, other)
+        bits = (_LAMBDA * score - np.log(_K)) / np.log(2)
+        same = [sequence[i] == other[j] for i, j in places.T]
+        return Hit(
+            number,
+            places,
+            float(np.mean(same)) if same else 0.0,
+            len(same) / len(sequence),
+            float(bits),
+            float(len(sequence) * len(self.number) * 2.0**-bits),
+        )
+
+
+def _words(rows: np.ndarray) -> np.ndarray:
+    """Number of the word that begins at each residue but the last two."""
+    letters = len(AMINO_ACIDS)
+    parts = [rows[k : max(0, len(rows) - _WORD + 1) + k].astype(np.int16) for k in range(_WORD)]
+    number = sum(part * letters ** (_WORD - 1 - k) for k, part in enumerate(parts))
+    known = np.all([part < letters for part in parts], 0)
+    return np.where(known, number, _NONE).astype(np.int16)
+
+
+def _names(sequence: str) -> list[str]:
+    import gemmi
+
+    return gemmi.expand_one_letter_sequence(sequence, gemmi.ResidueKind.AA)
+
+
+@lru_cache(maxsize=1)
+def _scoring():
+    """Gemmi's BLOSUM62 with its gaps, and the table [21, 21] of pairs as it scores them."""
+    import gemmi
+
+    scoring = gemmi.AlignmentScoring("b")
+    names = _names(AMINO_ACIDS + "X")
+    table = [
+        [gemmi.align_string_sequences([a], [b], [], scoring).score for b in names] for a in names
+    ]
+    return scoring, np.array(table)
+
+
+def _aligned(a: str, b: str) -> np.ndarray:
+    """Places [2, P] of the global alignment."""
+    import gemmi
+
+    cigar = gemmi.align_string_sequences(_names(a), _names(b), [], _scoring()[0]).cigar_str()
+    ours = theirs = 0
+    parts = [np.zeros((2, 0), int)]
+    for count, kind in re.findall(r"(\d+)([MID])", cigar):
+        size = int(count)
+        if kind == "M":
+            parts.append(np.arange(size) + [[ours], [theirs]])
+        ours += size * (kind != "D")
+        theirs += size * (kind != "I")
+    return np.concatenate(parts, 1)
+
+
+def _best_stretch(places: np.ndarray, a: str, b: str) -> tuple[np.ndarray, int]:
+    """The part of an alignment with the largest score (none scores 0), and its score."""
+    scoring, table = _scoring()
+    pairs = table[encode_sequence(a)[places[0]], encode_sequence(b)[places[1]]]
+    passed = np.diff(places, axis=1, prepend=places[:, :1] - 1) - 1  # residues without a partner
+    gaps = np.where(passed > 0, scoring.gapo + scoring.gape * passed, 0).sum(0)
+    best = running = first = 0
+    chosen = slice(0, 0)
+    for k, (gap, pair) in enumerate(zip(gaps.tolist(), pairs.tolist(), strict=True)):
+        running += gap
+        if running <= 0:
+            running, first = 0, k
+        running += pair
+        if running > best:
+            best, chosen = running, slice(first, k + 1)
+    return places[:, chosen], best

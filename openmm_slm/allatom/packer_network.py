@@ -28,6 +28,9 @@ _PROBES = 5
 _CENTRES = (0.25, 0.325, 0.4, 0.5, 0.65, 0.8)  # nm
 _CB = (0.1532, math.radians(110.1), math.radians(122.7))
 _CG = (0.152, math.radians(113.9))
+# Slots of side-chain atoms that are looked at together: most residues have none after the first.
+_STRETCHES = ((4, 8), (8, 11), (11, 14))
+_SMALLEST = -80.0  # exponent; where exp gives numbers that are not normal, it is six times as slow
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,7 @@ class PackerNetwork(nn.Module):
             features = (
                 near.flatten(2) / 0.8,
                 relative.flatten(2),
-                _radial(probes, near, dtype),
+                _radial(_distances(probes, near), dtype).flatten(2),
             )
             position = index[mask]
             offset = position[neighbours] - position.unsqueeze(-1)
@@ -165,24 +168,41 @@ class PackerNetwork(nn.Module):
         nodes, edges = backbones.nodes + self.state(state), backbones.edges
         if side_chains is not None:
             chi, atom14 = side_chains
-            told = (state != ABSENT).float()
-            dtype = _dtype(atom14)
-            with torch.no_grad(), full_precision(atom14):
-                near = _seen(atom14[:, 4:], backbones.frames, backbones.neighbours)
-                there = self.builder.present[:, 4:][backbones.amino_acids].float()
-                there = _gather(there * told.unsqueeze(-1), backbones.neighbours).unsqueeze(-1)
-                radial = _radial(backbones.probes, near, dtype).unflatten(-1, (10, -1))
-                near = near.mul_(there / 0.8).flatten(2)
-                features = near, radial.mul_(there.to(dtype)).flatten(2)
-                angles = torch.cat([chi.cos(), chi.sin()], -1) * told.unsqueeze(-1)
-            for layer, values in zip(self.context_in, features, strict=True):
-                edges = edges + layer(values)
+            told = state != ABSENT
+            atoms = (self.builder.present.sum(1)[backbones.amino_acids] * told)[
+                backbones.neighbours
+            ].flatten()
+            edges = edges.flatten(0, 1)
+            for first, last in _STRETCHES:
+                rows = torch.nonzero(atoms > first).squeeze(1)
+                if len(rows):
+                    context = self._context(backbones, atom14, rows, first, last)
+                    edges = edges.index_add(0, rows, context.to(edges.dtype))
+            edges = edges.view(backbones.edges.shape)
+            angles = torch.cat([chi.cos(), chi.sin()], -1) * told.unsqueeze(-1)
             nodes = nodes + self.own_chi(angles)
         edges = self.edge_mix(edges)
         weight = backbones.weight / backbones.weight.sum(1, keepdim=True)
         for layer in self.layers:
             nodes = layer(nodes, edges, backbones.neighbours, weight)
         return nodes
+
+    def _context(self, backbones, atom14, rows, first: int, last: int) -> torch.Tensor:
+        """What the atoms in slots `first` to `last` of neighbours say, of `rows` of the edges."""
+        dtype = _dtype(atom14)
+        with torch.no_grad(), full_precision(atom14):
+            near = _seen(atom14[:, first:last], backbones.frames, backbones.neighbours)
+            distance = _distances(backbones.probes, near).flatten(0, 1)[rows]
+            kind = backbones.amino_acids[backbones.neighbours.flatten()[rows]]
+            there = self.builder.present[:, first:last][kind].unsqueeze(-1)
+            near = near.flatten(0, 1)[rows].mul_(there / 0.8).flatten(1)
+            radial = _radial(distance, dtype).mul_(there.unsqueeze(-1)).flatten(1)
+        out = None
+        for layer, values in zip(self.context_in, (near, radial), strict=True):
+            weight = layer.weight.unflatten(1, (10, -1))[:, first - 4 : last - 4].flatten(1)
+            part = F.linear(values, weight)
+            out = part if out is None else out + part
+        return out
 
     def logits(self, nodes: torch.Tensor, earlier: torch.Tensor) -> torch.Tensor:
         """Logits [R, bins] of the chi after those in `earlier` [R, n] (n = 0..3, radians)."""
@@ -274,15 +294,19 @@ def _seen(atoms: torch.Tensor, frames, neighbours: torch.Tensor) -> torch.Tensor
     return ((near.view(r, -1, 3) - origin.unsqueeze(1)) @ rotation).view(r, k, -1, 3)
 
 
-def _radial(probes: torch.Tensor, points: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Gaussians of the distances from probes [R, P, 3] to points [R, k, A, 3]: [R, k, A P C]."""
-    r, k, atoms, _ = points.shape
-    flat = points.reshape(r, k * atoms, 3)
+def _distances(probes: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    """Distances [R, k, A, P] from probes [R, P, 3] to points [R, k, A, 3]."""
+    flat = points.flatten(1, 2)
     distance = torch.cdist(flat, probes, compute_mode="donot_use_mm_for_euclid_dist")
-    centres = torch.tensor(_CENTRES, device=points.device)
+    return distance.view(*points.shape[:3], -1)
+
+
+def _radial(distance: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Gaussians [..., C] of distances [...]."""
+    centres = torch.tensor(_CENTRES, device=distance.device)
     # In place: these are the largest arrays there are.
     scaled = (distance.unsqueeze(-1) - centres).mul_(1 / (0.2 * centres)).to(dtype)
-    return scaled.square_().neg_().exp_().view(r, k, -1)
+    return scaled.square_().neg_().clamp_(min=_SMALLEST).exp_()
 
 
 def _dtype(tensor: torch.Tensor) -> torch.dtype:

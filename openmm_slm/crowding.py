@@ -12,10 +12,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from .contacts import SLOTS, Bonding, bonding
+from .contacts import OXT, SLOTS, Bonding, bonding
 from .errors import require
 from .geometry import superpose
-from .overlaps import Contacts, Overlaps, bodies_of_pairs, place_sites
+from .near_pairs import NearPairs
+from .overlaps import BACKBONE, Overlaps
 from .projection import close_peptide_bonds
 from .structure import ATOM14
 
@@ -23,7 +24,6 @@ _CLASH = 0.25  # nm; as in `validity`
 _OVERLAP = 0.256  # residues with a pair under it are pushed
 _RADII = {"C": 0.145, "N": 0.135, "O": 0.132, "S": 0.155}  # nm; their sums are parted to
 _NEAR = 0.262  # the same between neighbours, whose distances phi and psi bound
-_MARGIN = 1.15  # pairs at so many times their contact distance may come under it in ten sweeps
 _O, _END = 3, 14  # O in the plane of a peptide; O of chain ends, carried along as a site of its own
 _SIDE = slice(4, 14)
 
@@ -58,12 +58,14 @@ def make_room(
     atom14 = np.asarray(atom14, np.float32)
     weight = np.ones(len(sequence)) if weight is None else np.asarray(weight, np.float64)
     overlaps = AtomOverlaps(atom14, sequence, chain_break, weight, disulfides)
-    closed, moved = close_peptide_bonds(
-        atom14[:, :, :4], sequence, chain_break, weight, overlaps=overlaps, sweeps=sweeps
+    crowded = overlaps.crowded(atom14)
+    overlaps.place = overlaps.place.take(crowded, 3)
+    closed, moved = atom14[:, :, :4].copy(), np.zeros(atom14.shape[:2], np.float32)
+    closed[crowded], moved[crowded] = close_peptide_bonds(
+        closed[crowded], sequence, chain_break, weight, overlaps=overlaps, sweeps=sweeps
     )
-    moved[~overlaps.had_clash] = 0
     out = atom14.copy()
-    out[:, :, :4][overlaps.had_clash] = closed[overlaps.had_clash]
+    out[:, :, :4] = closed
     went = moved > 0
     side = atom14[went][:, _SIDE]
     _, rotation, shift = superpose(atom14[went][:, :3], closed[went][:, :3])
@@ -94,78 +96,59 @@ class AtomOverlaps(Overlaps):
         self.weight = np.asarray(weight, np.float32)
         length = len(sequence)
         self.bonded = np.append(~np.asarray(chain_break, bool)[1:], False)
-        self.had_clash = np.zeros(len(atom14), bool)
-        self._bonding: Bonding = bonding(sequence, chain_break, disulfides)
-        radius = np.full((length, SLOTS), np.nan)
+        self._radius = np.full((length, SLOTS), np.nan, np.float32)
         for i, letter in enumerate(sequence):
             names = ATOM14[letter]
-            radius[i, : len(names)] = [_RADII[name[0]] for name in names]
-        # O of an end is a site beside the side chain's; bonds are known by that of O.
-        ends = ~self.bonded
-        radius[ends, _END] = radius[ends, _O]
-        radius[ends, _O] = np.nan
-        self._radius = radius.ravel()
-        self._named = np.arange(SLOTS * length).reshape(length, SLOTS)
-        self._named[:, _END] = self._named[:, _O]
-        self._named = self._named.ravel()
+            self._radius[i, : len(names)] = [_RADII[name[0]] for name in names]
         self.place = _places(atom14)
-
-    def find(self, x: np.ndarray, marked: np.ndarray, frames: np.ndarray) -> Contacts:
-        tree_type = require("scipy.spatial").cKDTree
-        length = x.shape[1]
-        reach = 2 * max(_RADII.values()) * _MARGIN
-        none = np.zeros((6, 0), int)
-        found = [(*none[:5], np.zeros(0, np.float32))]
-        everywhere = np.stack([np.zeros(length, int), np.arange(length)])
-        for number, which in enumerate(frames):
-            place = self.place[which]
-            sites = place_sites(x[number : number + 1], everywhere, place).reshape(-1, 3)
-            atoms = np.flatnonzero(np.isfinite(sites).all(-1) & np.isfinite(self._radius))
-            pairs = tree_type(sites[atoms]).query_pairs(reach, output_type="ndarray")
-            first, second = np.sort(atoms[pairs], 1).T
-            i, j = first // SLOTS, second // SLOTS
-            apart = (i != j) & ((self.weight[i] > 0) | (self.weight[j] > 0))
-            apart &= ~self._excluded(first, second)
-            first, second, i, j = (y[apart] for y in (first, second, i, j))
-            distance = np.linalg.norm(sites[first] - sites[second], axis=-1)
-            if (distance < _CLASH).any():
-                marked[number] = self.had_clash[which] = True
-            if not marked[number]:
-                continue
-            # Of residues with a pair under the distance of an overlap, all pairs that come near.
-            key = i * length + j
-            pushed = np.isin(key, key[distance < _OVERLAP])
-            first, second, i, j = (y[pushed] for y in (first, second, i, j))
-            contact = self._radius[first] + self._radius[second]
-            near = (j - i == 1) & self.bonded[i]
-            contact[near] = np.minimum(contact[near], _NEAR)
-            contact = contact.astype(np.float32)
-            found.append((np.full(len(i), number), i, first % SLOTS, j, second % SLOTS, contact))
-        frame, i, a, j, b, distance = (np.concatenate(part) for part in zip(*found, strict=True))
-        bodies, body = bodies_of_pairs(frame, i, j, length)
-        return Contacts(
-            bodies, body, np.stack([a, b]), distance, self.place[frames[bodies[0]], bodies[1]]
+        self.place[:, _END, self.bonded] = self.place[:, _O, ~self.bonded] = np.nan
+        self._radius[:, _END] = self._radius[:, _O]
+        self._radius = self._radius.T
+        self.widest = np.float32(_OVERLAP)
+        # Pairs of residues with a bond between them, and which of their sites overlap.
+        excluded = np.stack(
+            np.divmod(bonding(sequence, chain_break, disulfides).excluded, SLOTS * length)
         )
+        (i, j), (a, b) = np.divmod(excluded, SLOTS)
+        between = (i != j) & (a < OXT) & (b < OXT)
+        bound, row = np.unique(i[between] * length + j[between], return_inverse=True)
+        self._bound = np.append(bound, length**2)
+        self._overlap = np.full((SLOTS, SLOTS, len(self._bound)), _OVERLAP**2, np.float32)
+        self._overlap[a[between], b[between], row] = -np.inf  # never in the last, for no bond
 
-    def _excluded(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """Whether pairs of sites are one or two bonds apart."""
-        excluded = self._bonding.excluded
-        a, b = self._named[first], self._named[second]
-        key = np.minimum(a, b) * len(self._named) + np.maximum(a, b)
-        at = np.minimum(np.searchsorted(excluded, key), len(excluded) - 1)
-        return excluded[at] == key
+    def crowded(self, atom14: np.ndarray) -> np.ndarray:
+        """Numbers of the frames [F, L, 14, 3] that have a clash."""
+        frames, length = atom14.shape[:2]
+        near = NearPairs(self, np.arange(frames), np.arange(length))
+        near.contacts(np.ascontiguousarray(atom14[:, :, :3].transpose(2, 3, 1, 0)))
+        return np.flatnonzero(near.marked)
+
+    def overlap(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        key = i * len(self.weight) + j
+        at = np.searchsorted(self._bound, key)
+        return self._overlap.take(np.where(self._bound[at] == key, at, len(self._bound) - 1), 2)
+
+    def apart(self, i: np.ndarray, j: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        allowed = self.overlap(i, j) > 0
+        contact = self._radius[:, None, i] + self._radius[:, j]
+        near = (j - i == 1) & self.bonded[i]
+        contact[..., near] = np.minimum(contact[..., near], np.float32(_NEAR))
+        return contact * allowed, np.float32(_CLASH) * allowed
 
 
 def _places(atom14: np.ndarray) -> np.ndarray:
-    """`Contacts.place` [F, L, 11, 3] of side-chain atoms, and of O for chain ends."""
+    """Places [4, 15, L, F] of the atoms as they are now, and of O carried along."""
     n, ca, c = (atom14[:, :, slot].astype(np.float64) for slot in range(3))
     b, k = ca - n, c - ca
     axes = np.stack([b, k, np.cross(b, k)], -1)  # columns
-    atoms = np.concatenate([atom14[:, :, _SIDE], atom14[:, :, _O : _O + 1]], 2)
+    atoms = np.concatenate([atom14, atom14[:, :, _O : _O + 1]], 2)
     relative = np.swapaxes(atoms - ca[:, :, None], -1, -2)
     whole = np.isfinite(axes).all((-1, -2))
     axes[~whole] = np.eye(3)
-    return np.swapaxes(np.linalg.solve(axes, relative), -1, -2).astype(np.float32)
+    place = np.zeros((4, SLOTS, *atom14.shape[1::-1]), np.float32)
+    place[:3] = np.linalg.solve(axes, relative).transpose(2, 3, 1, 0)
+    place[:, :4] = BACKBONE.T[..., None, None]
+    return place
 
 
 def clashing_residues(atom14: np.ndarray, bonds: Bonding) -> np.ndarray:

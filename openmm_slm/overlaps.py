@@ -1,4 +1,4 @@
-"""Part residues whose atoms lie on each other: one step of the projection (NumPy).
+"""Which residues lie on each other, and how far they are to be parted (NumPy).
 
 Judged are the atoms that a backbone decides: N, CA, C, O and CB, CD of proline, and one *bead* in
 the place of the rest of a side chain, since a rotamer can use room but not make it. Residues that
@@ -9,9 +9,9 @@ packed side chains overlap here and there by these distances.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 import numpy as np
+
+from .parting import place_sites
 
 # Kinds of sites. Each residue has the first seven: its bead may be the _RING of a proline, and any
 # may be _ABSENT.
@@ -49,50 +49,20 @@ _NEAR = {
     (_O, _C): 0.285, (_O, _O): 0.30, (_O, _CB): 0.30, (_O, _CD): 0.30,
     (_CB, _N): 0.30, (_CB, _C): 0.30, (_CB, _O): 0.30, (_CB, _CB): 0.30, (_CB, _CD): 0.30,
 }  # fmt: skip
-# Sites are CA + p b + q k + r (b x k) of b = CA - N and k = C - CA (nm).
-_CB_PLACE = np.array([0.56802827, -0.54067466, -5.8273431])
-_BEAD_PLACE = _CB_PLACE * (0.25 / 0.153)  # 0.25 nm from CA: in the midst of most rotamers
-_RING_PLACE = np.array([-0.741, -0.663, -7.46])  # between CG and CD of proline
-_CD_PLACE = np.array([-1.189, -0.457, -5.82])
-_O_PLACE = -0.757, -0.893  # O - C in CA - C and N - C, N that of the next residue
-_FARTHEST = 0.25  # nm from CA to a site
-_MARGIN = 1.15  # pairs at so many times their contact distance may come under it in ten sweeps
-_BODY = 0.15  # nm, radius of gyration of a residue as a body: the smaller, the more it turns
-_BEYOND = 2.0  # over-relaxation of the mean push
-_BLOCK = 4_000_000  # numbers in one array
-
-
-@dataclass(frozen=True, eq=False)
-class Contacts:
-    """P pairs of sites of residues that overlap, and the B residues they belong to.
-
-    Attributes
-    ----------
-    bodies : ndarray, int [2, B]
-        Frames and residues, each once.
-    body : ndarray, int [2, P]
-        Bodies of the first and the second site of a pair.
-    site : ndarray, int [2, P]
-    distance : ndarray, float32 [P]
-        To which they are to be parted (nm).
-    place : ndarray, float32 [B, S, 3]
-        Of the sites after O, in each body: multiples of b, k and b x k.
-    """
-
-    bodies: np.ndarray
-    body: np.ndarray
-    site: np.ndarray
-    distance: np.ndarray
-    place: np.ndarray
-
-    def among(self, kept: np.ndarray) -> Contacts:
-        """The same where only some frames are left, bool [F], all with a pair among them."""
-        frame, residue = self.bodies
-        return replace(self, bodies=np.stack([np.cumsum(kept)[frame] - 1, residue]))
+# Places of the kinds of sites (`parting`).
+_CB_PLACE = 0.56802827, -0.54067466, -5.8273431, 0
+BACKBONE = np.array([(-1, 0, 0, 0), (0, 0, 0, 0), (0, 1, 0, 0), (0, 1.757, 0, -0.893)])
+_PLACE = np.array([
+    *BACKBONE,
+    _CB_PLACE,
+    np.multiply(_CB_PLACE, 0.25 / 0.153),  # bead 0.25 nm from CA: in the midst of most rotamers
+    (-1.189, -0.457, -5.82, 0),
+    (-0.741, -0.663, -7.46, 0),  # ring: between CG and CD of proline
+])  # fmt: skip
 
 
 class Overlaps:
-    """Finds and parts overlaps in frames of one protein.
+    """What overlaps in frames of one protein, and how far it is to be parted.
 
     Parameters
     ----------
@@ -106,6 +76,13 @@ class Overlaps:
         CA atoms two or more residues apart come to this distance (nm).
     traces : bool
         Judge CA only.
+
+    Attributes
+    ----------
+    place : ndarray, float32 [4, S, L, F]
+        Of the sites of residues (`parting`); F is 1 if they are the same in all frames.
+    widest : float
+        Largest distance of an overlap (nm).
     """
 
     def __init__(
@@ -119,128 +96,41 @@ class Overlaps:
     ) -> None:
         self.weight = np.asarray(weight, np.float32)
         self.bonded = np.append(~np.asarray(chain_break, bool)[1:], False)  # to the residue after
-        tables = _distances(separation)
-        kind, self.place = _sites(sequence, self.bonded)
+        contact, overlap, clash = _distances(separation)
+        kind, place = _sites(sequence, self.bonded)
         if traces:
-            kind[:, np.arange(SITES) != _CA] = _ABSENT
-        # Residues with the same kinds of sites share a row of the tables [2, C, C, 7, 7].
-        kinds, self.row = np.unique(kind, axis=0, return_inverse=True)
-        self.row = self.row.ravel()
+            kind, place = kind[:, [_CA]], place[:, [_CA]]
+        self.place = place.transpose(2, 1, 0)[..., None]
+        self.widest = np.float32(overlap.max())
+        # Residues with the same kinds of sites share a row of the tables [S, S, 2 * C * C].
+        kinds, self._row = np.unique(kind, axis=0, return_inverse=True)
+        self._kinds, self._row = len(kinds), self._row.ravel()
+        square = np.where(overlap > 0, overlap**2, -np.inf)
         pick = slice(None), kinds[:, None, :, None], kinds[None, :, None, :]
-        self.contact, self.overlap, self.clash = (t[pick].astype(np.float32) for t in tables)
-        self.reach = self.overlap.max() + (0 if traces else 2 * _FARTHEST)
+        self._contact, self._clash, self._overlap = (
+            np.ascontiguousarray(
+                table[pick].reshape(-1, *2 * kinds.shape[1:]).transpose(1, 2, 0), np.float32
+            )
+            for table in (contact, clash, square)
+        )
 
-    def find(self, x: np.ndarray, marked: np.ndarray, frames: np.ndarray) -> Contacts:
-        """Contacts of the residues that overlap in some frames.
+    def sites(self, x: np.ndarray, frames: np.ndarray) -> np.ndarray:
+        """Sites [3, S, L, F] of the frames of these numbers, NaN where absent."""
+        place = self.place if self.place.shape[3] == 1 else self.place.take(frames, 3)
+        return place_sites(x, place)
 
-        Parameters
-        ----------
-        x : ndarray, float32 [F, L, 3, 3]
-            N, CA and C; nm.
-        marked : ndarray, bool [F]
-            Frames that had a clash; the others have no contacts. Those that have one now are added.
-        frames : ndarray, int [F]
-            Their numbers among all; of no account here, where places are those of every frame.
-        """
-        count, length = x.shape[:2]
-        everywhere = np.indices((count, length)).reshape(2, -1)
-        sites = place_sites(x, everywhere, self.place[everywhere[1]])
-        sites = sites.reshape(count, length, SITES, 3)
-        movable = self.weight > 0
-        wanted = np.triu(movable[:, None] | movable, 1)
-        none = np.zeros((5, 0), int)
-        found = [(*none, np.zeros(0, np.float32))]
-        step = max(1, _BLOCK // length**2)
-        for first in range(0, count, step):
-            ca = x[first : first + step, :, _CA]
-            ca = ca - ca.mean(1, keepdims=True)
-            square = np.einsum("flx,flx->fl", ca, ca)
-            distance = square[:, :, None] + square[:, None] - 2 * ca @ ca.swapaxes(1, 2)
-            frame, i, j = np.nonzero((distance < self.reach**2) & wanted)
-            for start in range(0, len(frame), _BLOCK // 100):
-                part = slice(start, start + _BLOCK // 100)
-                pairs = first + frame[part], i[part], j[part]
-                found.append(self._touching(sites, *pairs, marked))
-        frame, i, a, j, b, distance = (np.concatenate(part) for part in zip(*found, strict=True))
-        frame, i, a, j, b, distance = (y[marked[frame]] for y in (frame, i, a, j, b, distance))
-        bodies, body = bodies_of_pairs(frame, i, j, length)
-        return Contacts(bodies, body, np.stack([a, b]), distance, self.place[bodies[1]])
+    def overlap(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        """Squared distance [S, S, P] under which residues i and j > i overlap; -inf: never."""
+        return self._overlap.take(self._rows(i, j), 2)
 
-    def _touching(
-        self, sites: np.ndarray, frame: np.ndarray, i: np.ndarray, j: np.ndarray, marked: np.ndarray
-    ) -> tuple[np.ndarray, ...]:
-        """Frame, i, a, j, b, distance of the sites to push, of the residue pairs that overlap."""
-        first, second = (np.ravel_multi_index((frame, k), sites.shape[:2]) for k in (i, j))
-        square = np.zeros((len(frame), SITES, SITES), np.float32)
-        for axis in range(3):
-            along = np.ascontiguousarray(sites[..., axis]).reshape(-1, SITES)
-            delta = along[first][:, :, None] - along[second][:, None]
-            square += delta * delta
-        rows = ((j - i == 1) & self.bonded[i]).astype(int), self.row[i], self.row[j]
-        hit = np.flatnonzero((square < self.overlap[rows] ** 2).any((1, 2)))
-        clash = (square[hit] < self.clash[tuple(row[hit] for row in rows)] ** 2).any((1, 2))
-        marked[frame[hit[clash]]] = True
-        contact = self.contact[tuple(row[hit] for row in rows)]
-        pair, a, b = np.nonzero(square[hit] < (contact * _MARGIN) ** 2)
-        distance, pair = contact[pair, a, b], hit[pair]
-        return frame[pair], i[pair], a, j[pair], b, distance
+    def apart(self, i: np.ndarray, j: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """To which distance (nm) sites are to be parted, and at which they clash: [S, S, P]."""
+        rows = self._rows(i, j)
+        return self._contact.take(rows, 2), self._clash.take(rows, 2)
 
-    def part(self, x: np.ndarray, contacts: Contacts, strength: float = 1.0) -> None:
-        """Push the residues of frames [F, L, 3, 3] apart in place, once, as rigid bodies."""
-        if not len(contacts.distance):
-            return
-        frame, residue = contacts.bodies
-        sites = place_sites(x, contacts.bodies, contacts.place)
-        point = sites[contacts.body, contacts.site]  # [2, P, 3]
-        away = point[1] - point[0]
-        length = np.sqrt(np.einsum("px,px->p", away, away))
-        missing = np.maximum(contacts.distance - length, 0)
-        away[length < 1e-6] = [1e-6, 0, 0]  # on top of each other: any way will do
-        away /= np.maximum(length, np.float32(1e-6))[:, None]
-        atoms = x[frame, residue]
-        centre = atoms.mean(1)
-        # Position-based dynamics of rigid bodies: a push that has an arm also turns.
-        push = np.stack([-away, away])
-        twist = _cross(point - centre[contacts.body], push) / np.float32(_BODY)
-        weight = self.weight[residue][contacts.body]
-        ready = (weight * (1 + np.einsum("spx,spx->sp", twist, twist))).sum(0)
-        # A body takes the mean of its pushes, in which the wider overlaps count more: the sum
-        # would throw out residues that overlap in many sites.
-        share = weight * (missing * missing / np.maximum(ready, np.float32(1e-9)))
-        pushes = (np.concatenate([push, twist], -1) * share[..., None]).reshape(-1, 6)
-        body, bodies = contacts.body.ravel(), len(atoms)
-        total = np.bincount(body, np.tile(missing, 2), bodies)
-        move = np.stack([np.bincount(body, column, bodies) for column in pushes.T], 1)
-        move *= strength * _BEYOND / np.maximum(total, 1e-12)[:, None]
-        move = move.astype(np.float32)[:, None]
-        arm = (atoms - centre[:, None]) / np.float32(_BODY)
-        x[frame, residue] = atoms + move[..., :3] + _cross(move[..., 3:], arm)
-
-
-def place_sites(x: np.ndarray, bodies: np.ndarray, place: np.ndarray) -> np.ndarray:
-    """N, CA, C, O and the sites at `place` [B, S, 3] of bodies [2, B] of frames [F, L, 3, 3].
-
-    Returns [B, 4 + S, 3]; O where the peptide puts it, of chain ends anywhere.
-    """
-    frame, residue = bodies
-    atoms = x[frame, residue]
-    n, ca, c = atoms[:, _N], atoms[:, _CA], atoms[:, _C]
-    after = x[frame, np.minimum(residue + 1, x.shape[1] - 1), _N]
-    out = np.empty((len(atoms), 4 + place.shape[1], 3), np.float32)
-    out[:, :3] = atoms
-    out[:, _O] = c + np.float32(_O_PLACE[0]) * (ca - c) + np.float32(_O_PLACE[1]) * (after - c)
-    b, k = ca - n, c - ca
-    place = place[..., None]
-    out[:, _CB:] = ca[:, None] + place[:, :, 0] * b[:, None] + place[:, :, 1] * k[:, None]
-    out[:, _CB:] += place[:, :, 2] * _cross(b, k)[:, None]
-    return out
-
-
-def bodies_of_pairs(frame: np.ndarray, i: np.ndarray, j: np.ndarray, length: int) -> tuple:
-    """`Contacts.bodies` and `Contacts.body` of P pairs of residues i and j of frames."""
-    key = np.concatenate([frame * length + i, frame * length + j])
-    bodies, body = np.unique(key, return_inverse=True)
-    return np.stack(np.divmod(bodies, length)), body.reshape(2, -1)
+    def _rows(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        near = (j - i == 1) & self.bonded[i]
+        return (near * self._kinds + self._row[i]) * self._kinds + self._row[j]
 
 
 def _distances(separation: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -258,7 +148,7 @@ def _distances(separation: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _sites(sequence: str, bonded: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Kinds of the sites [L, 7], and the places [L, 3, 3] of the last three."""
+    """Kinds of the sites [L, 7] and their places [L, 7, 4]."""
     letter = np.array(list(sequence), "<U1")
     proline = letter == "P"
     kind = np.tile(np.arange(SITES), (len(letter), 1))
@@ -267,15 +157,6 @@ def _sites(sequence: str, bonded: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     kind[np.isin(letter, ("G", "A", "X")), _BEAD] = _ABSENT
     kind[proline, _BEAD] = _RING
     kind[~proline, _CD] = _ABSENT
-    bead = np.where(proline[:, None], _RING_PLACE, _BEAD_PLACE)
-    cb, cd = (np.broadcast_to(place, bead.shape) for place in (_CB_PLACE, _CD_PLACE))
-    return kind, np.stack([cb, bead, cd], 1).astype(np.float32)
-
-
-def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Cross product of [..., 3]; np.cross spends its time on axes."""
-    out = np.empty(np.broadcast_shapes(a.shape, b.shape), np.float32)
-    for axis in range(3):
-        u, v = (axis + 1) % 3, (axis + 2) % 3
-        out[..., axis] = a[..., u] * b[..., v] - a[..., v] * b[..., u]
-    return out
+    place = np.full((_ABSENT + 1, 4), np.nan, np.float32)
+    place[:_ABSENT] = _PLACE
+    return kind, place[kind]

@@ -13,28 +13,11 @@ from __future__ import annotations
 import numpy as np
 
 from .geometry import backbone_torsions, place_oxygen, superpose
+from .near_pairs import NearPairs
 from .overlaps import Overlaps
+from .peptides import Peptides, largest_error, pull
 from .untangling import untangle
 
-# Bonds (nm) and angles of Engh & Huber (2001); a cis peptide opens its angles.
-_N_CA, _CA_C, _C_N = 0.1459, 0.1525, 0.1329
-_N_CA_C = np.radians(111.0)
-_ANGLES = {False: np.radians([116.6, 121.7]), True: np.radians([120.0, 127.0])}  # at C, at N
-
-
-def _peptide(cis: bool) -> tuple[float, float, float]:
-    """CA-N, C-CA and CA-CA over a planar peptide: C at the origin, N on the x axis."""
-    at_c, at_n = _ANGLES[cis]
-    before = _CA_C * np.array([np.cos(at_c), np.sin(at_c)])
-    side = 1 if cis else -1
-    after = np.array([_C_N, 0]) - _N_CA * np.array([np.cos(at_n), -side * np.sin(at_n)])
-    nitrogen = np.array([_C_N, 0])
-    return tuple(float(np.linalg.norm(v)) for v in (before - nitrogen, after, after - before))
-
-
-_TRANS, _CIS = _peptide(False), _peptide(True)
-_N_C = float(np.sqrt(_N_CA**2 + _CA_C**2 - 2 * _N_CA * _CA_C * np.cos(_N_CA_C)))
-_N, _CA, _C = range(3)
 _TOGETHER = 10  # sweeps between two searches for overlaps
 _TRACES = 0.5  # strength of pushes of CA alone: just what is missing
 _BETWEEN = 3  # sweeps between two steps of untangling
@@ -92,62 +75,68 @@ def close_peptide_bonds(
     backbone = np.asarray(backbone, np.float32)
     frames, length = backbone.shape[:2]
     weight = np.ones(length) if weight is None else np.asarray(weight, np.float64)
-    movable = weight > 0
-    bonded = np.flatnonzero(~np.asarray(chain_break, bool)[1:] & (movable[1:] | movable[:-1]))
     cis = np.zeros((frames, length), bool)
     with np.errstate(invalid="ignore"):
         cis[:] = np.abs(backbone_torsions(backbone, chain_break)[2]) < np.pi / 2
     cis &= np.array([letter == "P" for letter in sequence])
-    span = np.where(cis[:, 1:, None], _CIS, _TRANS).astype(np.float32)  # [F, L - 1, 3]
+    peptides = Peptides(chain_break, weight, cis)
+    movable = weight > 0
+    joined = np.flatnonzero(~np.asarray(chain_break, bool)[1:] & (movable[1:] | movable[:-1])) + 1
 
-    x = backbone[:, :, :3].astype(np.float32).copy()
+    x = backbone[:, :, :3].copy()
     everything = overlaps or Overlaps(sequence, chain_break, weight, separation)
     traces = Overlaps(sequence, chain_break, weight, separation, traces=True)
 
     def relax(active: np.ndarray, overlaps: Overlaps) -> np.ndarray:
         """Move the `active` frames of `x`; returns those that are not done."""
-        marked = np.zeros(len(active), bool)
-        contacts = overlaps.find(x[active], marked, active)
+        part = peptides.laid_out(x[active])
+        near = NearPairs(overlaps, active, peptides.row)
+        contacts = near.contacts(part)
         strength = _TRACES
         for sweep in range(0, sweeps, _TOGETHER):
             if not len(active):
                 break
             if overlaps is everything and sweep >= sweeps - _LAST:
                 overlaps, strength = traces, _TRACES
-                contacts = traces.find(x[active], marked, active)
+                near = NearPairs(traces, active, peptides.row, near.marked)
+                contacts = near.contacts(part)
             elif overlaps is everything:
                 # Pushes weaken in the second half, for peptides to close where there is no room.
                 strength = min(1.0, 2 * (1 - sweep / sweeps))
-            part = x[active]
+            joints, shapes = peptides.joints(part, active), peptides.shapes(part)
             for _ in range(_TOGETHER):
-                for parity in (0, 1):
-                    _join(part, bonded[bonded % 2 == parity], span[active], weight)
-                overlaps.part(part, contacts, strength)
-                _shape(part, weight)
-            x[active] = part
-            contacts = overlaps.find(part, marked, active)
-            unfinished = _peptide_error(part, bonded, span[active], movable) > tolerance
+                pull(joints)
+                contacts.part(part, strength)
+                pull(shapes)
+            contacts = near.contacts(part)
+            unfinished = largest_error(joints + shapes) > tolerance
             unfinished[contacts.bodies[0]] = True
-            active, marked = active[unfinished], marked[unfinished]
-            contacts = contacts.among(unfinished)
+            if not unfinished.all():
+                x[active[~unfinished]] = peptides.frames(part[..., ~unfinished])
+                part, active = part.compress(unfinished, 3), active[unfinished]
+                near.among(unfinished)
+                contacts = contacts.among(unfinished)
+        x[active] = peptides.frames(part)
         return active
 
     def open_among(left: np.ndarray) -> np.ndarray:
         """Which of the frames `left` have a peptide that is open or twisted, bool."""
-        omega = np.nan_to_num(backbone_torsions(x[left], chain_break)[2])[:, bonded + 1]
+        omega = np.nan_to_num(backbone_torsions(x[left], chain_break)[2])[:, joined]
         twisted = (np.abs(np.sin(omega)) > _TWISTED).any(1)
-        return twisted | (_peptide_error(x[left], bonded, span[left], movable) > 5 * tolerance)
+        part = peptides.laid_out(x[left])
+        return twisted | (largest_error(peptides.joints(part, left)) > 5 * tolerance)
 
     def untangled(stuck: np.ndarray) -> np.ndarray:
         """The frames `stuck` as given, segments that lie on one another drawn apart."""
 
         def close(part: np.ndarray, which: np.ndarray) -> None:
+            laid = peptides.laid_out(part)
+            pulls = peptides.joints(laid, stuck[which]) + peptides.shapes(laid)
             for _ in range(_BETWEEN):
-                for parity in (0, 1):
-                    _join(part, bonded[bonded % 2 == parity], span[stuck[which]], weight)
-                _shape(part, weight)
+                pull(pulls)
+            part[:] = peptides.frames(laid)
 
-        part = backbone[stuck, :, :3].astype(np.float32)
+        part = backbone[stuck, :, :3]
         untangle(part, chain_break, weight, close)
         return part
 
@@ -166,52 +155,6 @@ def close_peptide_bonds(
     closed[:, :, 3] = _oxygens(backbone, closed, chain_break, weight)
     moved = np.linalg.norm(closed[:, :, :3] - backbone[:, :, :3], axis=-1).max(-1)
     return closed, moved
-
-
-def _pull(a: np.ndarray, b: np.ndarray, distance, wa: np.ndarray, wb: np.ndarray) -> None:
-    """Move points a and b [F, P, 3] in place towards their `distance`; weights [P, 1]."""
-    delta = b - a
-    length = np.sqrt(np.einsum("fpx,fpx->fp", delta, delta))[..., None] + np.float32(1e-9)
-    delta *= (1 - distance / length) / np.maximum(wa + wb, np.float32(1e-9))
-    a += wa * delta
-    b -= wb * delta
-
-
-def _join(x: np.ndarray, first: np.ndarray, span: np.ndarray, weight: np.ndarray) -> None:
-    """The four distances of the peptides after residues `first`, which share no residue."""
-    if not len(first):
-        return
-    wi, wj = (weight[i][:, None].astype(np.float32) for i in (first, first + 1))
-    ca, c, n, after = x[:, first, _CA], x[:, first, _C], x[:, first + 1, _N], x[:, first + 1, _CA]
-    across, behind, whole = (span[:, first, i, None] for i in range(3))
-    _pull(c, n, _C_N, wi, wj)
-    _pull(ca, n, across, wi, wj)
-    _pull(c, after, behind, wi, wj)
-    _pull(ca, after, whole, wi, wj)
-    x[:, first, _CA], x[:, first, _C], x[:, first + 1, _N], x[:, first + 1, _CA] = ca, c, n, after
-
-
-def _shape(x: np.ndarray, weight: np.ndarray) -> None:
-    """The three distances inside every residue that may move."""
-    w = (weight > 0)[:, None].astype(np.float32)
-    for a, b, distance in ((_N, _C, _N_C), (_N, _CA, _N_CA), (_CA, _C, _CA_C)):
-        _pull(x[:, :, a], x[:, :, b], distance, w, w)
-
-
-def _peptide_error(
-    x: np.ndarray, first: np.ndarray, span: np.ndarray, movable: np.ndarray
-) -> np.ndarray:
-    """Largest error of a distance in each frame (nm), where something may move."""
-    pairs = [
-        (x[:, first, _C], x[:, first + 1, _N], _C_N),
-        (x[:, first, _CA], x[:, first + 1, _N], span[:, first, 0]),
-        (x[:, first, _C], x[:, first + 1, _CA], span[:, first, 1]),
-        (x[:, first, _CA], x[:, first + 1, _CA], span[:, first, 2]),
-        (x[:, movable, _N], x[:, movable, _CA], _N_CA),
-        (x[:, movable, _CA], x[:, movable, _C], _CA_C),
-    ]
-    errors = [np.abs(np.linalg.norm(a - b, axis=-1) - d) for a, b, d in pairs]
-    return np.concatenate(errors, 1).max(1, initial=0)
 
 
 def _oxygens(

@@ -42,17 +42,30 @@ def untangle(
     active = np.arange(len(x))
     for _ in range(_STEPS):
         trace = smooth @ x[active, :, 1]
-        delta = trace[:, :, None] - trace[:, None]
-        distance = np.sqrt(np.einsum("fijx,fijx->fij", delta, delta))
-        missing = np.maximum(_APART - distance, 0) * distant
-        busy = missing.any((1, 2))
+        push, busy = _push(trace, distant)
         active = active[busy]
         if not len(active):
             break
-        delta, distance, missing = delta[busy], distance[busy], missing[busy]
-        share = missing * missing / np.maximum(distance, np.float32(1e-6))
-        push = np.einsum("fij,fijx->fix", share, delta)
-        push /= np.maximum(missing.sum(2), np.float32(1e-6))[..., None]
-        part = x[active] + (ready * (smooth @ push))[:, :, None]
+        part = x[active] + (ready * (smooth @ push[busy]))[:, :, None]
         close(part, active)
         x[active] = part
+
+
+def _push(trace: np.ndarray, distant: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where traces [F, L, 3] go, and which frames have segments that lie on one another."""
+    frames, length = trace.shape[:2]
+    centred = trace - trace.mean(1, keepdims=True)
+    square = np.einsum("flx,flx->fl", centred, centred)
+    square = square[:, :, None] + square[:, None] - 2 * centred @ centred.swapaxes(1, 2)
+    frame, i, j = np.nonzero((square < _APART**2) & distant)
+    delta = trace[frame, i] - trace[frame, j]
+    distance = np.sqrt(np.einsum("px,px->p", delta, delta))
+    missing = np.maximum(_APART - distance, 0)
+    # A mean in which the residues that are nearer count more.
+    share = missing * missing / np.maximum(distance, np.float32(1e-6))
+    body, bodies = frame * length + i, frames * length
+    push = np.stack([np.bincount(body, share * along, bodies) for along in delta.T], 1)
+    push = push.astype(np.float32)
+    push /= np.maximum(np.bincount(body, missing, bodies), 1e-6)[:, None].astype(np.float32)
+    busy = np.bincount(frame, missing, frames) > 0
+    return push.reshape(trace.shape), busy

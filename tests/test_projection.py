@@ -7,7 +7,8 @@ import pytest
 from builders import helix, ideal_backbone
 
 from openmm_slm import geometry
-from openmm_slm.overlaps import Overlaps, place_sites
+from openmm_slm.near_pairs import NearPairs
+from openmm_slm.overlaps import Overlaps
 from openmm_slm.projection import close_peptide_bonds
 from openmm_slm.validity import all_atom_report, backbone_report
 
@@ -166,6 +167,11 @@ def strands(offset: tuple[float, float, float]) -> np.ndarray:
     return np.concatenate([one, one + np.float32(offset)])[None]
 
 
+def laid_out(x: np.ndarray) -> np.ndarray:
+    """N, CA, C of [F, L, 4, 3] as [3, 3, L, F]."""
+    return np.ascontiguousarray(x[:, :, :3].transpose(2, 3, 1, 0))
+
+
 def atoms_report(x: np.ndarray, sequence: str, broken: np.ndarray) -> dict:
     """The all-atom report of N, CA, C, O, and CB where the backbone puts it."""
     atoms = np.full((*x.shape[:2], 14, 3), np.nan, np.float32)
@@ -216,9 +222,8 @@ def test_frames_without_a_clash_are_only_closed():
     x = helices(0.8)
     assert atoms_report(x, "A" * 48, TWO)["clashes"][0] == 0
     finder = Overlaps("L" * 48, TWO, np.ones(48), 0.34)
-    assert len(
-        finder.find(x[:, :, :3], np.ones(1, bool), np.arange(1)).distance
-    )  # close enough to be pushed
+    near = NearPairs(finder, np.arange(1), np.arange(48), np.ones(1, bool))
+    assert len(near.contacts(laid_out(x)).distance)  # close enough to be pushed
     with_atoms, _ = close_peptide_bonds(x, "L" * 48, TWO)
     without, _ = close_peptide_bonds(x, "L" * 48, TWO, atoms=False)
     np.testing.assert_array_equal(with_atoms, without)
@@ -269,7 +274,7 @@ def test_neighbours_that_clash_turn(letter, phi):
 
     def nearest(y):
         finder = Overlaps(sequence, START, np.ones(L), 0.34)
-        sites = place_sites(y[:, :, :3], np.array([[0, 0], [11, 12]]), finder.place[[11, 12]])
+        sites = finder.sites(laid_out(y), np.arange(1))[:, :, 11:13, 0].T
         pairs = [(1, 6), (3, 6)] if letter == "P" else [(3, 2), (3, 4)]
         return min(np.linalg.norm(sites[0, a] - sites[1, b]) for a, b in pairs)
 
@@ -293,7 +298,7 @@ def test_peptides_come_first_where_there_is_no_way_out():
 
 @pytest.mark.parametrize("x", [helix(L), strand()], ids=["helix", "strand"])
 def test_sites_lie_where_the_atoms_do(x):
-    place = Overlaps(ALA, START, np.ones(L), 0.34).place
-    sites = place_sites(x[None, :, :3], np.stack([np.zeros(L, int), np.arange(L)]), place)
+    finder = Overlaps(ALA, START, np.ones(L), 0.34)
+    sites = finder.sites(laid_out(x[None]), np.arange(1))[..., 0].T
     np.testing.assert_allclose(sites[:, 4], geometry.cb_position(x), atol=1e-5)
     np.testing.assert_allclose(sites[:-1, 3], x[:-1, 3], atol=1e-3)  # none without a peptide

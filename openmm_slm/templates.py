@@ -261,20 +261,19 @@ def check_settings(
     """
     chains = ":".join(parse_sequence(sequence))
     laid = told = None
+    if relatives is not None:
+        for name, value in {"template": template, "resample": resample}.items():
+            if value is not None:
+                raise StructureError(
+                    f"{name} and relatives exclude each other: relatives are templates, of which "
+                    "nothing is kept as it is; leave out one"
+                )
+        laid, found = Template.of_relatives(relatives, chains)
+        settings["template"] = {**laid.identity(relatives), "relatives": found}
     if template is not None:
         laid = Template.of(template, chains)
         settings["template"] = laid.identity(template)
         resample = None if resample is None else np.flatnonzero(laid.select(resample)).tolist()
-    if relatives is not None:
-        others = {"template": template, "resample": resample}
-        for name, value in others.items():
-            if value is not None:
-                raise StructureError(
-                    f"{name} and relatives exclude each other: relatives are templates, of which "
-                    f"nothing is kept as it is; leave out one"
-                )
-        laid, told_relatives = Template.of_relatives(relatives, chains)
-        settings["template"] = {**laid.identity(relatives), "relatives": told_relatives}
     checked = SamplingSettings(chains, n, resample=resample, **settings)
     if condition is not None:  # last: it may take a large model's time
         told = condition_of(condition, chains)

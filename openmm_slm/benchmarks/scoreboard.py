@@ -15,7 +15,7 @@ from ..errors import SLMError, StructureError, require
 from ..language.interface import check_integer
 from ..locking import FolderLock
 from ..models.registry import model_identity
-from . import board_ensembles, board_parts
+from . import board_ensembles, board_parts, board_relatives
 from .board import Section, Sections
 from .plan import Plan, splits_of
 from .references import read_references
@@ -27,6 +27,7 @@ SECTIONS: dict[str, Callable[[Plan, Workers], Section]] = {
     "reconstruction": board_parts.reconstruction,
     "language_model": board_parts.language_model,
     "from_sequence": board_ensembles.from_sequence,
+    "from_relatives": board_relatives.from_relatives,
     "valid_frames": board_ensembles.valid_frames,
     "apo_holo": board_ensembles.apo_holo,
     "md": board_ensembles.against_md,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from .backbones import Backbones, BackboneSampler
 from .errors import require
 from .language.condition import SequenceCondition
 from .language.interface import StructureLanguageModel
+from .lookahead import in_order, threads_for
 from .models.registry import (
     check_parts,
     load_language_model,
@@ -187,23 +189,26 @@ class EnsembleGenerator:
         parts = self.tokenizer, self.language_model
         sampler = BackboneSampler(*parts, settings, template, condition)
         completer = self._completer(settings, template, sampler)
+        # Up to the next multiple of the block size: wherever a run was stopped, its later blocks
+        # hold the same frames, and come out the same to the last bit.
+        edges = [first, *range(first - first % size + size, n, size), n]
+
+        def unrelaxed(ends: tuple[int, int]) -> tuple:
+            drawn = sampler.draw(frames := np.arange(*ends))
+            if completer:
+                return frames, drawn, *completer.complete(drawn.atom14, sampler.movable)
+            return frames, drawn, *sampler.judged(drawn)
+
+        workers = threads_for(len(edges) - 1, self.language_model.device)
         bar = tqdm(total=n, initial=first, unit="frame", disable=not progress)
-        with _relaxer(settings, completer) as relaxer, bar:
-            while first < n:
-                # Up to the next multiple of the block size: wherever a run was stopped, its
-                # later blocks hold the same frames, and come out the same to the last bit.
-                frames = np.arange(first, min(first - first % size + size, n))
-                drawn = sampler.draw(frames)
-                if completer:
-                    trajectory, judged = completer.complete(drawn.atom14, sampler.movable)
-                else:
-                    trajectory, judged = sampler.judged(drawn)
+        ahead = in_order(unrelaxed, pairwise(edges), workers)
+        with _relaxer(settings, completer) as relaxer, bar, closing(ahead) as blocks:
+            for frames, drawn, trajectory, judged in blocks:
                 if relaxer:
-                    trajectory.xyz, judged = relaxer.relax(trajectory.xyz, first)
+                    trajectory.xyz, judged = relaxer.relax(trajectory.xyz, int(frames[0]))
                 known = {"frame": frames, "log_prob_nats": drawn.log_prob}
                 yield _Block(drawn, trajectory, {**known, **judged, **drawn.report})
                 bar.update(len(frames))
-                first += len(frames)
 
     def _completer(
         self, settings: SamplingSettings, template: Template | None, sampler: BackboneSampler

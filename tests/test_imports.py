@@ -41,7 +41,7 @@ LEVELS = [
     ("validity", "faults", "drawing", "pages"),
     ("frames", "training.shards", "relatives"),
     ("neighbours",),
-    ("layers", "memory", "models.storage"),
+    ("layers", "memory", "lookahead", "models.storage"),
     ("tokenizer", "language", "allatom", "relaxation", "comparison"),
     ("models", "settings", "output"),
     (

@@ -272,8 +272,8 @@ class _Message(nn.Module):
     def forward(self, nodes, edges, neighbours, weight):
         state = self.norm(nodes)
         # Project before gathering: R rows instead of R x k. index_select has a flat gradient.
-        message = _gather(self.to_other(state), neighbours) + self.to_edge(edges)
-        message = F.gelu(message + self.to_self(state).unsqueeze(1))
+        message = self.to_edge(edges).add_(_gather(self.to_other(state), neighbours))
+        message = F.gelu(message.add_(self.to_self(state).unsqueeze(1)))
         message = F.gelu(self.mix(message))
         pooled = (weight.to(message.dtype).unsqueeze(1) @ message).squeeze(1)
         nodes = nodes + self.out(pooled)

@@ -21,6 +21,7 @@ from ..neighbours import nearest_residues
 from .builder import AtomBuilder, place_atom
 from .rotamers import chi_period
 
+_CACHED = 48  # residues; with 24 neighbours, 0.6 MB of messages: faster than all at once
 OFFSET = 32  # sequence offsets beyond this are "far"
 ABSENT, GUESSED, KNOWN = 0, 1, 2  # what is told about a residue's side chain
 # Where side chains may go: CB, the three staggered places beyond it, 0.35 nm from CA through CB.
@@ -181,7 +182,7 @@ class PackerNetwork(nn.Module):
             edges = edges.view(backbones.edges.shape)
             angles = torch.cat([chi.cos(), chi.sin()], -1) * told.unsqueeze(-1)
             nodes = nodes + self.own_chi(angles)
-        edges = self.edge_mix(edges)
+        edges = torch.cat([self.edge_mix(part) for part in edges.split(_rows_together(nodes))])
         weight = backbones.weight / backbones.weight.sum(1, keepdim=True)
         for layer in self.layers:
             nodes = layer(nodes, edges, backbones.neighbours, weight)
@@ -272,12 +273,25 @@ class _Message(nn.Module):
     def forward(self, nodes, edges, neighbours, weight):
         state = self.norm(nodes)
         # Project before gathering: R rows instead of R x k. index_select has a flat gradient.
-        message = self.to_edge(edges).add_(_gather(self.to_other(state), neighbours))
-        message = F.gelu(message.add_(self.to_self(state).unsqueeze(1)))
-        message = F.gelu(self.mix(message))
-        pooled = (weight.to(message.dtype).unsqueeze(1) @ message).squeeze(1)
+        other, own = self.to_other(state), self.to_self(state).unsqueeze(1)
+        size = _rows_together(nodes)
+        rows = zip(*(x.split(size) for x in (edges, neighbours, own, weight)), strict=True)
+        pooled = torch.cat([self._pooled(other, *part) for part in rows])
         nodes = nodes + self.out(pooled)
         return nodes + self.feed_forward(nodes)
+
+    def _pooled(self, other, edges, neighbours, own, weight):
+        """Mean message [R, E] to some of the residues."""
+        message = self.to_edge(edges).add_(_gather(other, neighbours))
+        message = F.gelu(message.add_(own))
+        message = F.gelu(self.mix(message))
+        return (weight.to(message.dtype).unsqueeze(1) @ message).squeeze(1)
+
+
+def _rows_together(values: torch.Tensor) -> int:
+    """Residues whose messages are computed at once: on a CPU they stay in its cache."""
+    cached = values.device.type == "cpu" and not torch.is_grad_enabled()
+    return _CACHED if cached else max(1, len(values))
 
 
 def _gather(values: torch.Tensor, neighbours: torch.Tensor) -> torch.Tensor:

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import functools
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -53,13 +54,19 @@ threads_option = click.option(
 )
 
 
-def prepare_cpu(threads: int | None) -> None:
+def prepare_cpu(threads: int | None, *, patient: bool = False) -> None:
     """Set torch's threads, and keep freed memory in the process.
 
     glibc hands each large block back to the system and takes page faults to get it again: 20 % of
     the CPU time of a language model's training (6 % with this). A command owns its process, so it
     may change that; a library may not.
+
+    `patient` threads sleep while they wait for one another. Sampling shares its blocks out among
+    them, so that on an idle machine they rarely wait; on a busy one, those that spin take the time
+    of the thread they wait for.
     """
+    if patient and "torch" not in sys.modules:  # OpenMP reads it once
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if threads:
         import torch
 

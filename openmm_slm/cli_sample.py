@@ -111,7 +111,7 @@ def sample(sequence, output, n, repeat, report, shard, device, resume, threads, 
     from .report_page import PAGE, write_report_page
     from .runs import repeat_run
 
-    prepare_cpu(threads)
+    prepare_cpu(threads, patient=True)
     if report:
         require("matplotlib", "plots")  # what lacks is said before hours of sampling
     options = {"device": device, "resume": resume}
@@ -173,7 +173,7 @@ def complete_command(trajectory, threads, disulfides, **options):
     """
     from .completion import complete
 
-    prepare_cpu(threads)
+    prepare_cpu(threads, patient=True)
     click.echo(_ENSEMBLE.format(complete(trajectory, disulfides=_pairs(disulfides), **options)))
 
 

@@ -137,6 +137,7 @@ def furnish(folder: Path) -> None:
     for number in range(8):
         sequence = "".join(rng.choice(list("ACDEFGHIKLMNPQRSTVWY"), 24 + number))
         sampled(sequence, 1, hydrogens=False).save_pdb(str(folder / "pdbs" / f"p{number}.pdb"))
+    known.save_pdb(str(folder / "pdbs" / "relative.pdb"))  # of SEQUENCE
     # The shipped list of chains knows this one by its length and first letters.
     listed = "EYFTL" + "".join(rng.choice(list("ACDEFGHIKLMNPQRSTVWY"), 26))
     (folder / "mirror" / "ai").mkdir(parents=True)

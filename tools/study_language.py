@@ -47,16 +47,19 @@ TRAINING = {
     "log_every": 20, "validate_every": 100_000, "seed": 5,
 }  # fmt: skip
 DATA = {"residues": 1024, "max_length": LONGEST}
+AGAIN, SELF = {"training": {"seed": 6}}, {"model": {"self_condition": True}}
 CHANGES = {
     "t5": {},
-    "t5, another seed": {"training": {"seed": 6}},
+    "t5, another seed": AGAIN,
     "t5, no spans": {"data": {"infilling": 0.0}},
     "t5, conformers": {"data": {"conformers": 0.3}},
     "t5, draws": {"data": {"draws": True}},
     "t5, larger": {"model": {"trunk_width": 96, "trunk_layers": 4}},
     "diffusion": {},
-    "diffusion, another seed": {"training": {"seed": 6}},
     "diffusion, no spans": {"data": {"infilling": 0.0}},
+    "diffusion, self-conditioning": SELF,
+    "diffusion, another seed": AGAIN,
+    "diffusion, another seed, self-conditioning": AGAIN | SELF,
 }
 
 
@@ -85,15 +88,16 @@ def choose_data(data: Path, where: Path, clusters: int, seed: int = 0) -> None:
         writer.writerows(kept)
 
 
-def begin(family: str, sizes: dict, where: Path) -> Path:
+def begin(family: str, sizes: dict, seed: int, where: Path) -> Path:
     """A new network whose tokens are near one another where the default model's are.
 
-    Embeddings and head are that model's, projected on their widest directions and turned at random:
-    from nothing it takes half a million residues to learn which tokens are alike.
+    Embeddings and head are that model's, projected on their widest directions and turned at random,
+    so that the few residues there are need not teach which tokens are alike.
     """
-    torch.manual_seed(TRAINING["seed"])
+    torch.manual_seed(seed)
     network = FAMILIES[family].network
     model = network(build(network.config_class, sizes, "model"))
+    torch.manual_seed(seed)  # the same turns, whatever has been added to the network
     _, known = load_network(find_part("default", "language_model"))
     with torch.no_grad():
         for key in ("token.weight", "known_token.weight", "head.1.weight"):
@@ -113,19 +117,17 @@ def train(name: str, output: Path, steps: int, decay: int) -> Path:
     if (where / "decayed" / "config.json").exists():
         return where
     change, family = CHANGES[name], name.split(",")[0]
-    start = begin(family, SIZES | change.get("model", {}), where / "start")
+    training = TRAINING | change.get("training", {}) | {"steps": steps - decay}
+    sizes = SIZES | change.get("model", {})
+    start = begin(family, sizes, training["seed"], where / "start")
     data = DATA | change.get("data", {})
     if data.pop("draws", False):
         data["posterior"] = [str(output / "draws")]
-    config = {
-        "family": family,
-        "training": TRAINING | change.get("training", {}) | {"steps": steps - decay},
-        "data": data,
-    }
+    config = {"family": family, "training": training, "data": data}
     given = (config, output / "shards", output / "tokens", where)
-    resume = (where / "checkpoint.safetensors").exists()
-    train_language_model(*given, resume=resume, init_from=start, progress=False)
-    if read_meta(where / "checkpoint.safetensors")["step"] < steps - decay:
+    checkpoint = where / "checkpoint.safetensors"
+    train_language_model(*given, resume=checkpoint.exists(), init_from=start, progress=False)
+    if read_meta(checkpoint)["step"] < steps - decay:
         raise SystemExit(f"{name}: stopped; the same call continues")
     train_language_model(*given, resume=True, init_from=start, decay=decay, progress=False)
     return where
@@ -181,9 +183,8 @@ def measure(model: Path, output: Path) -> dict:
         add("spans", [int(group[0])], lambda tokens, m=masked: np.resize(m, tokens.shape))
     for pair in conformers(dataset):
         add("conformers", pair, lambda tokens: (tokens != tokens[::-1]) & (tokens[::-1] >= 0))
-    number = sum(each.numel() for each in network.parameters())
     means = {key: [float(np.mean(v)) for v in each.values()] for key, each in found.items()}
-    return means | {"parameters": number}
+    return means | {"parameters": sum(each.numel() for each in network.parameters())}
 
 
 def conformers(dataset: ShardDataset) -> list[list[int]]:
@@ -197,16 +198,15 @@ def conformers(dataset: ShardDataset) -> list[list[int]]:
 
 def table(results: dict[str, dict]) -> str:
     """One row a model."""
-    some = next(iter(results.values()))
-    number = [len(some[figure]) for figure in FIGURES]
+    number = [len(next(iter(results.values()))[figure]) for figure in FIGURES]
     lines = [
         f"nats per token; {number[0]} chains of val, {number[2]} pairs of conformers; in",
-        "brackets the difference to the first of the family, and its standard error over those",
-        f"{'':28}{'M':>6}{'M seen':>8}" + "".join(f"{figure:>24}" for figure in FIGURES),
+        "brackets the difference to the model without the last change, and its standard error",
+        f"{'':43}{'M':>6}{'M seen':>8}" + "".join(f"{figure:>24}" for figure in FIGURES),
     ]
     for name, each in results.items():
-        line = f"{name:28}{each['parameters'] / 1e6:6.2f}{each['residues'] / 1e6:8.2f}"
-        before = results.get(name.split(",")[0])
+        line = f"{name:43}{each['parameters'] / 1e6:6.2f}{each['residues'] / 1e6:8.2f}"
+        before = results.get(name.rpartition(", ")[0])
         for figure in FIGURES:
             value = np.array(each[figure])
             line += f"{value.mean():9.3f}"
@@ -227,12 +227,13 @@ def main() -> None:
     parser.add_argument("--only", choices=list(CHANGES), nargs="+", default=list(CHANGES))
     options = parser.parse_args()
     prepare_cpu(1)
-    shards, tokenizer = options.output / "shards", find_part("default", "tokenizer")
+    shards = options.output / "shards"
     if not (shards / "index.csv").exists():
         choose_data(options.data, shards, options.clusters)
     for name, sample in (("tokens", None), ("draws", 1)):
         if not (options.output / name / "tokens.json").exists():
-            tokenize(shards, tokenizer, options.output / name, sample=sample, progress=False)
+            model = find_part("default", "tokenizer")
+            tokenize(shards, model, options.output / name, sample=sample, progress=False)
     results = {}
     for name in options.only:
         where = train(name, options.output, options.steps, options.decay)

@@ -28,6 +28,8 @@ from .trunk import SequenceTrunk, TrunkConfig, padding_bias, sequence_tensors
 class MaskedDiffusionConfig(TrunkConfig):
     """Sizes of a `MaskedDiffusion` network."""
 
+    self_condition: bool = False  # look at the own answer and answer again (see `denoise`)
+
 
 @dataclass
 class Condition:
@@ -82,6 +84,10 @@ class MaskedDiffusion(SequenceTrunk):
         self.denoiser = nn.ModuleList(Block(c.width, c.heads) for _ in range(c.layers))
         self.head = nn.Sequential(nn.LayerNorm(c.width), nn.Linear(c.width, c.vocabulary))
         nn.init.normal_(self.token.weight, std=0.5)
+        self.own_token = None
+        if c.self_condition:
+            self.own_token = nn.Linear(c.width, c.width, bias=False)
+            nn.init.zeros_(self.own_token.weight)
 
     def condition(
         self,
@@ -102,9 +108,16 @@ class MaskedDiffusion(SequenceTrunk):
             rotary_angles(index, c.width // c.heads),
         )
 
-    def hidden(self, tokens: torch.Tensor, condition: Condition) -> torch.Tensor:
-        """States [B, L, D] of partly masked tokens [B, L]; `head` turns them into logits."""
+    def hidden(
+        self, tokens: torch.Tensor, condition: Condition, own: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """States [B, L, D] of partly masked tokens [B, L]; `head` turns them into logits.
+
+        `own` [B, L, D] is added to the embedded tokens.
+        """
         x = self.token(tokens) + condition.state
+        if own is not None:
+            x = x + own
         for block, bias in zip(self.denoiser, condition.biases, strict=True):
             x = block(x, condition.angles, bias)
         return x
@@ -112,8 +125,23 @@ class MaskedDiffusion(SequenceTrunk):
     def denoise(
         self, tokens: torch.Tensor, where: torch.Tensor, condition: Condition
     ) -> torch.Tensor:
-        """Logits [where.sum(), V] of partly masked tokens [B, L] at the positions `where`."""
-        return self.head(self.hidden(tokens, condition)[where])
+        """Logits [where.sum(), V] of partly masked tokens [B, L] at the positions `where`.
+
+        With `self_condition` it answers twice, and reads at each masked position the mean embedding
+        of what it answered there first (Chen et al., 2023, who keep the answer of the step before;
+        answering twice, a state has one answer, however it was reached). In training half of the
+        first answers are left out, so that those are trained as well.
+        """
+        own = None
+        if self.own_token is not None:
+            first = torch.zeros_like(condition.state)
+            if not self.training or torch.rand(()) < 0.5:
+                with torch.no_grad():
+                    answer = self.head(self.hidden(tokens, condition)).softmax(-1)
+                    first = answer @ self.token.weight[:-1].to(answer.dtype)
+            masked = (tokens == self.config.vocabulary).unsqueeze(-1)
+            own = self.own_token(first * masked)
+        return self.head(self.hidden(tokens, condition, own)[where])
 
     def loss(
         self,

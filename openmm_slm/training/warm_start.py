@@ -23,9 +23,9 @@ def starting_network(
 ) -> nn.Module:
     """A network of a family: new, as it was saved, or new with the weights of another family.
 
-    One saved without condition gets one if `sizes` has it, and says what it said before until that
-    is trained. Of a network of another family, the weights are taken whose names and shapes agree
-    (the trunk).
+    One saved without condition or `self_condition` gets it if `sizes` has it, and says what it said
+    before until that is trained. Of a network of another family, the weights are taken whose names
+    and shapes agree (the trunk).
 
     Raises
     ------
@@ -34,7 +34,7 @@ def starting_network(
     """
     network = FAMILIES[family].network
     if init_from is not None and read_config(init_from).get("kind") == network.kind:
-        return _with_condition(load_module(init_from, network), sizes.get("condition"), init_from)
+        return _with_additions(load_module(init_from, network), sizes, init_from)
     names = {field.name for field in fields(network.config_class)}
     if "vocabulary" in names:  # else it is fixed
         sizes = {"vocabulary": vocabulary, **sizes}
@@ -66,16 +66,18 @@ def _sizes_of_parent(network: type[nn.Module], init_from: str | os.PathLike) -> 
     return config["config"] if config.get("kind") in kinds else {}
 
 
-def _with_condition(model: nn.Module, size: int | None, init_from: str | os.PathLike) -> nn.Module:
-    """A saved network, with a condition of `size` numbers a residue added if it has none."""
-    had = getattr(model.config, "condition", None)
-    if size in (None, had):
-        return model
-    if had is not None:
+def _with_additions(model: nn.Module, sizes: dict, init_from: str | os.PathLike) -> nn.Module:
+    """A saved network, with a condition and `self_condition` added as in `sizes` if it has none."""
+    size, had = sizes.get("condition"), getattr(model.config, "condition", None)
+    if None not in (size, had) and size != had:
         raise SLMError(
             f"{init_from}: trained with a condition of {had} numbers a residue, the config has "
             f"model.condition {size}; give that, or start anew"
         )
-    made = type(model)(replace(model.config, condition=size))
+    wanted = {name: sizes.get(name) for name in ("condition", "self_condition")}
+    added = {k: v for k, v in wanted.items() if v and not getattr(model.config, k, v)}
+    if not added:
+        return model
+    made = type(model)(replace(model.config, **added))
     made.load_state_dict(model.state_dict(), strict=False)
     return made

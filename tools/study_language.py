@@ -54,6 +54,7 @@ CHANGES = {
     "t5, no spans": {"data": {"infilling": 0.0}},
     "t5, conformers": {"data": {"conformers": 0.3}},
     "t5, draws": {"data": {"draws": True}},
+    "t5, smaller": {"model": {"trunk_width": 32, "trunk_layers": 2}},
     "t5, larger": {"model": {"trunk_width": 96, "trunk_layers": 4}},
     "diffusion": {},
     "diffusion, no spans": {"data": {"infilling": 0.0}},
@@ -66,8 +67,7 @@ CHANGES = {
 def choose_data(data: Path, where: Path, clusters: int, seed: int = 0) -> None:
     """An index of fewer entries, of the arrays of `data`."""
     dataset = ShardDataset(data, prefix=PREFIX)
-    rows, rng = dataset.rows, np.random.default_rng(seed)
-    groups, same = {}, {}
+    rows, rng, groups, same = dataset.rows, np.random.default_rng(seed), {}, {}
     for row, length in zip(rows, dataset.lengths, strict=True):
         if row["split"] in ("train", "val") and 20 <= length <= LONGEST:
             same.setdefault((row["split"], row["sequence"]), []).append(row)
@@ -95,8 +95,8 @@ def begin(family: str, sizes: dict, seed: int, where: Path) -> Path:
     so that the few residues there are need not teach which tokens are alike.
     """
     torch.manual_seed(seed)
-    network = FAMILIES[family].network
-    model = network(build(network.config_class, sizes, "model"))
+    kind = FAMILIES[family].network
+    model = kind(build(kind.config_class, sizes, "model"))
     torch.manual_seed(seed)  # the same turns, whatever has been added to the network
     _, known = load_network(find_part("default", "language_model"))
     with torch.no_grad():
@@ -118,8 +118,7 @@ def train(name: str, output: Path, steps: int, decay: int) -> Path:
         return where
     change, family = CHANGES[name], name.split(",")[0]
     training = TRAINING | change.get("training", {}) | {"steps": steps - decay}
-    sizes = SIZES | change.get("model", {})
-    start = begin(family, sizes, training["seed"], where / "start")
+    start = begin(family, SIZES | change.get("model", {}), training["seed"], where / "start")
     data = DATA | change.get("data", {})
     if data.pop("draws", False):
         data["posterior"] = [str(output / "draws")]
@@ -163,15 +162,15 @@ def measure(model: Path, output: Path) -> dict:
     network = load_module(model, FAMILIES[family_of(read_config(model)["kind"])].network).eval()
     dataset = ShardDataset(output / "shards", "val", PREFIX)
     store = TokenStore(output / "tokens", output / "shards")
-    found: dict[str, dict[str, list[float]]] = {"sequence": {}, "spans": {}, "conformers": {}}
+    found: dict[str, dict[str, list[float]]] = {figure: {} for figure in FIGURES}
 
     def add(figure: str, numbers: list[int], choose: Callable[[np.ndarray], np.ndarray]) -> None:
         batch = read_tokens(dataset, store, numbers)
         unknown = choose(batch["tokens"]) & (batch["tokens"] >= 0)
         if not unknown.any(1).all():  # conformers of the same tokens
             return
-        tensors = {key: torch.as_tensor(value) for key, value in batch.items()}
-        nats = unknown_nats(network, tensors, torch.as_tensor(unknown)).numpy() / unknown.sum(1)
+        batch = {key: torch.as_tensor(value) for key, value in batch.items()}
+        nats = unknown_nats(network, batch, torch.as_tensor(unknown)).numpy() / unknown.sum(1)
         found[figure].setdefault(dataset.rows[numbers[0]]["cluster"], []).extend(nats)
 
     rng = np.random.default_rng(0)
@@ -192,8 +191,7 @@ def conformers(dataset: ShardDataset) -> list[list[int]]:
     same: dict[tuple[str, str], list[int]] = {}
     for number, row in enumerate(dataset.rows):
         same.setdefault((row["cluster"], row["sequence"]), []).append(number)
-    pairs = {cluster: each[:2] for (cluster, _), each in same.items() if len(each) > 1}
-    return list(pairs.values())
+    return list({cluster: each[:2] for (cluster, _), each in same.items() if each[1:]}.values())
 
 
 def table(results: dict[str, dict]) -> str:
@@ -209,10 +207,10 @@ def table(results: dict[str, dict]) -> str:
         before = results.get(name.rpartition(", ")[0])
         for figure in FIGURES:
             value = np.array(each[figure])
-            line += f"{value.mean():9.3f}"
             change = value - np.array((before or each)[figure])
             error = change.std() / np.sqrt(len(change))
-            line += f" ({change.mean():+.3f} {error:.3f})" if change.any() else " " * 15
+            told = f"({change.mean():+.3f} {error:.3f})" if change.any() else ""
+            line += f"{value.mean():9.3f} {told:14}"
         lines.append(line)
     return "\n".join(lines)
 
@@ -232,8 +230,8 @@ def main() -> None:
         choose_data(options.data, shards, options.clusters)
     for name, sample in (("tokens", None), ("draws", 1)):
         if not (options.output / name / "tokens.json").exists():
-            model = find_part("default", "tokenizer")
-            tokenize(shards, model, options.output / name, sample=sample, progress=False)
+            tokenizer = find_part("default", "tokenizer")
+            tokenize(shards, tokenizer, options.output / name, sample=sample, progress=False)
     results = {}
     for name in options.only:
         where = train(name, options.output, options.steps, options.decay)

@@ -10,6 +10,7 @@ against one another; side chains that are known enter the same way.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -182,7 +183,7 @@ class PackerNetwork(nn.Module):
             edges = edges.view(backbones.edges.shape)
             angles = torch.cat([chi.cos(), chi.sin()], -1) * told.unsqueeze(-1)
             nodes = nodes + self.own_chi(angles)
-        edges = torch.cat([self.edge_mix(part) for part in edges.split(_rows_together(nodes))])
+        edges = torch.cat([self.edge_mix(part) for part in _in_parts(edges)])
         weight = backbones.weight / backbones.weight.sum(1, keepdim=True)
         for layer in self.layers:
             nodes = layer(nodes, edges, backbones.neighbours, weight)
@@ -274,9 +275,8 @@ class _Message(nn.Module):
         state = self.norm(nodes)
         # Project before gathering: R rows instead of R x k. index_select has a flat gradient.
         other, own = self.to_other(state), self.to_self(state).unsqueeze(1)
-        size = _rows_together(nodes)
-        rows = zip(*(x.split(size) for x in (edges, neighbours, own, weight)), strict=True)
-        pooled = torch.cat([self._pooled(other, *part) for part in rows])
+        parts = zip(*(_in_parts(x) for x in (edges, neighbours, own, weight)), strict=True)
+        pooled = torch.cat([self._pooled(other, *part) for part in parts])
         nodes = nodes + self.out(pooled)
         return nodes + self.feed_forward(nodes)
 
@@ -288,10 +288,11 @@ class _Message(nn.Module):
         return (weight.to(message.dtype).unsqueeze(1) @ message).squeeze(1)
 
 
-def _rows_together(values: torch.Tensor) -> int:
-    """Residues whose messages are computed at once: on a CPU they stay in its cache."""
-    cached = values.device.type == "cpu" and not torch.is_grad_enabled()
-    return _CACHED if cached else max(1, len(values))
+def _in_parts(values: torch.Tensor) -> Sequence[torch.Tensor]:
+    """Rows computed together: on a CPU so few that they stay in its cache; all, in training."""
+    if values.device.type != "cpu" or torch.is_grad_enabled():
+        return (values,)  # not split: hooks on modules want no views of several outputs
+    return values.split(_CACHED)
 
 
 def _gather(values: torch.Tensor, neighbours: torch.Tensor) -> torch.Tensor:

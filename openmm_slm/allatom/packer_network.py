@@ -174,13 +174,13 @@ class PackerNetwork(nn.Module):
             atoms = (self.builder.present.sum(1)[backbones.amino_acids] * told)[
                 backbones.neighbours
             ].flatten()
-            edges = edges.flatten(0, 1)
+            added = edges.new_zeros(edges.shape).flatten(0, 1)
             for first, last in _STRETCHES:
                 rows = torch.nonzero(atoms > first).squeeze(1)
                 if len(rows):
                     context = self._context(backbones, atom14, rows, first, last)
-                    edges = edges.index_add(0, rows, context.to(edges.dtype))
-            edges = edges.view(backbones.edges.shape)
+                    added = added.index_add(0, rows, context.to(edges.dtype))
+            edges = edges + added.view(edges.shape)
             angles = torch.cat([chi.cos(), chi.sin()], -1) * told.unsqueeze(-1)
             nodes = nodes + self.own_chi(angles)
         edges = torch.cat([self.edge_mix(part) for part in _in_parts(edges)])
@@ -290,8 +290,8 @@ class _Message(nn.Module):
 
 def _in_parts(values: torch.Tensor) -> Sequence[torch.Tensor]:
     """Rows computed together: on a CPU so few that they stay in its cache; all, in training."""
-    if values.device.type != "cpu" or torch.is_grad_enabled():
-        return (values,)  # not split: hooks on modules want no views of several outputs
+    if values.device.type != "cpu" or not torch.is_inference_mode_enabled():
+        return (values,)  # hooks that count the FLOPs of training want no views
     return values.split(_CACHED)
 
 

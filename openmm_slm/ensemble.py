@@ -183,11 +183,10 @@ class EnsembleGenerator:
         progress: bool,
     ) -> Iterator[_Block]:
         """The pipeline, some frames at a time: tokens, backbones, all atoms, relaxed, judged."""
-        n, size = settings.n, settings.batch_size
+        n, size, model = settings.n, settings.batch_size, self.language_model
         if first >= n:
             return
-        parts = self.tokenizer, self.language_model
-        sampler = BackboneSampler(*parts, settings, template, condition)
+        sampler = BackboneSampler(self.tokenizer, model, settings, template, condition)
         completer = self._completer(settings, template, sampler)
         # Up to the next multiple of the block size: wherever a run was stopped, its later blocks
         # hold the same frames, and come out the same to the last bit.
@@ -199,9 +198,10 @@ class EnsembleGenerator:
                 return frames, drawn, *completer.complete(drawn.atom14, sampler.movable)
             return frames, drawn, *sampler.judged(drawn)
 
-        workers = threads_for(len(edges) - 1, self.language_model.device)
+        # PDBFixer sets a default of OpenMM's platforms meanwhile, which all threads share.
+        shared = 1 if settings.sidechains == "pdbfixer" else len(edges) - 1
         bar = tqdm(total=n, initial=first, unit="frame", disable=not progress)
-        ahead = in_order(unrelaxed, pairwise(edges), workers)
+        ahead = in_order(unrelaxed, pairwise(edges), threads_for(shared, model.device))
         with _relaxer(settings, completer) as relaxer, bar, closing(ahead) as blocks:
             for frames, drawn, trajectory, judged in blocks:
                 if relaxer:

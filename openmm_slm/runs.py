@@ -59,10 +59,9 @@ def repeat_run(
     if missing:
         raise SLMError(f"{run}: has no {missing[0]}; it was written by another version")
     settings = {name: values[name] for name in names}
-    if settings["template"]:
-        before_it = settings.pop("template")
-        name = "relatives" if before_it.get("relatives") else "template"
-        settings[name] = _same_template(before_it, settings["sequence"], run)
+    if template := settings.pop("template"):
+        name = "relatives" if template.get("relatives") else "template"
+        settings[name] = _same_template(template, settings["sequence"], run)
     if settings["condition"]:
         settings["condition"] = _same_condition(settings["condition"], settings["sequence"], run)
     generator = EnsembleGenerator.from_pretrained(before["name"], device)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import torch
 
+import openmm_slm
+from openmm_slm.allatom import pdbfixer_sidechains
 from openmm_slm.lookahead import in_order, threads_for
+from openmm_slm.models.registry import load_language_model
 
 
 @pytest.fixture
@@ -60,3 +66,36 @@ def test_a_gpu_is_kept_busy_by_one(two_threads):
     assert threads_for(10, torch.device("cpu")) == 2
     assert threads_for(1, "cpu") == threads_for(0, "cpu") == 1
     assert threads_for(10, torch.device("cuda", 0)) == 1
+
+
+def test_bounds_are_the_same_in_several_threads():
+    """Two blocks draw their maskings side by side, and torch's own generator is shared."""
+    model = load_language_model("diffusion", "cpu")
+    tokens = np.random.default_rng(0).integers(0, 512, (8, 12))
+    alone = model.log_prob_and_error(tokens, "ACDEFGHIKLMN")
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(model.log_prob_and_error, [tokens] * 12, ["ACDEFGHIKLMN"] * 12))
+    for value, error in found:
+        np.testing.assert_allclose(value, alone[0], rtol=1e-5)
+        np.testing.assert_allclose(error, alone[1], rtol=1e-3)
+
+
+def test_pdbfixer_is_used_by_one_thread(two_threads, monkeypatch):
+    """It sets how many threads OpenMM's CPU platform has by default, for the whole process."""
+    inside, most = [], []
+
+    def watched(structure, **settings):
+        inside.append(1)
+        most.append(len(inside))
+        time.sleep(0.1)
+        try:
+            return build(structure, **settings)
+        finally:
+            inside.pop()
+
+    build = pdbfixer_sidechains.build_with_pdbfixer
+    monkeypatch.setattr(pdbfixer_sidechains, "build_with_pdbfixer", watched)
+    openmm_slm.generate_ensemble(
+        "GAS", 4, seed=0, batch_size=1, sidechains="pdbfixer", device="cpu", progress=False
+    )
+    assert len(most) >= 4 and max(most) == 1

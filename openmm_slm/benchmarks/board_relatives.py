@@ -6,7 +6,6 @@ import functools
 
 import numpy as np
 
-from ..comparison.tmscore import tm_scores
 from ..ensemble import EnsembleGenerator
 from ..relatives import Relatives
 from ..structure import from_backbone, from_trajectory
@@ -67,10 +66,6 @@ def _score(
     made = SAMPLERS["from template"](generator, entry.sequence, start, n, seed)
     native, length = entry.backbone[:, 1], len(entry.sequence)
     samples = tm_to(native, from_trajectory(made).backbone[:, :, 1], length)
-    alone = [_tm_of_part(native, ca, length) for ca in threaded[:, :, 1]]
+    # One at a time: each lacks other residues.
+    alone = [float(tm_to(native, ca[None], length)[0]) for ca in threaded[:, :, 1]]
     return float(samples.max()), float(samples.mean()), alone[0], max(alone)
-
-
-def _tm_of_part(native: np.ndarray, ca: np.ndarray, length: int) -> float:
-    there = np.isfinite(ca).all(-1) & np.isfinite(native).all(-1)
-    return float(tm_scores(ca[None, there], native[None, there], length)[0])

@@ -19,7 +19,9 @@ import torch
 import torch.nn.functional as F
 
 
-def mask_by_count(present: torch.Tensor, share: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def mask_by_count(
+    present: torch.Tensor, share: torch.Tensor, generator: torch.Generator | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Mask a number of tokens of each row.
 
     Parameters
@@ -28,6 +30,8 @@ def mask_by_count(present: torch.Tensor, share: torch.Tensor) -> tuple[torch.Ten
         Tokens there are.
     share : Tensor [B]
         In [0, 1): k = 1 + floor(share * number present); uniform numbers give k uniform in 1..L.
+    generator : torch.Generator, optional
+        Of the device; default torch's own, which all threads share.
 
     Returns
     -------
@@ -38,7 +42,8 @@ def mask_by_count(present: torch.Tensor, share: torch.Tensor) -> tuple[torch.Ten
     """
     number = present.sum(1)
     k = torch.minimum((share.double() * number).floor().long() + 1, number)
-    order = torch.rand(present.shape, device=present.device).masked_fill(~present, 2.0)
+    order = torch.rand(present.shape, device=present.device, generator=generator)
+    order = order.masked_fill(~present, 2.0)
     rank = order.argsort(1).argsort(1)
     return rank < k.unsqueeze(1), number / k.clamp(min=1)
 
@@ -50,6 +55,7 @@ def negative_bound(
     share: torch.Tensor,
     mask_token: int,
     masked: torch.Tensor | None = None,
+    generator: torch.Generator | None = None,
 ) -> torch.Tensor:
     """One draw of the negative bound (nats) of each row.
 
@@ -65,13 +71,15 @@ def negative_bound(
     mask_token : int
     masked : Tensor, bool [B, L], optional
         Rows with any are masked there instead.
+    generator : torch.Generator, optional
+        See `mask_by_count`.
 
     Returns
     -------
     Tensor, float32 [B]
         Its mean over uniform `share` and maskings bounds -log p(z|c) from above.
     """
-    drawn, weight = mask_by_count(present, share)
+    drawn, weight = mask_by_count(present, share, generator)
     if masked is not None:
         given = masked.sum(1)
         weight = torch.where(given > 0, present.sum(1) / given.clamp(min=1), weight)

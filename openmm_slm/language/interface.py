@@ -64,7 +64,7 @@ class StructureLanguageModel(ABC):
         guidance: float = 0.0,
         condition: object = None,
     ) -> TokenSamples:
-        """Sample tokens.
+        """Sample tokens. On a CPU, several threads ask for different frames at once.
 
         Parameters
         ----------

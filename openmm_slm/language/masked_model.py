@@ -127,21 +127,24 @@ class MaskedModel(StructureLanguageModel):
         tokens = np.atleast_2d(tokens)
         size = self.frames_together(length)
         bounds = np.empty((draws, len(tokens)))
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            for start in range(0, len(tokens), size):
-                rows = slice(start, start + size)
-                given = torch.as_tensor(tokens[rows], dtype=torch.long, device=self.device)
-                present = torch.ones_like(given, dtype=torch.bool)
-                timed = told(len(given))
+        # One of its own: blocks of frames are judged in several threads, which share torch's.
+        generator = torch.Generator(self.device).manual_seed(seed)
+        for start in range(0, len(tokens), size):
+            rows = slice(start, start + size)
+            given = torch.as_tensor(tokens[rows], dtype=torch.long, device=self.device)
+            present = torch.ones_like(given, dtype=torch.bool)
+            timed = told(len(given))
 
-                def denoise(tokens: torch.Tensor, where: torch.Tensor, timed: Denoiser = timed):
-                    return timed(tokens, where, where.double().mean(1))
+            def denoise(tokens: torch.Tensor, where: torch.Tensor, timed: Denoiser = timed):
+                return timed(tokens, where, where.double().mean(1))
 
-                for number in range(draws):
-                    share = (number + torch.rand(len(given), device=self.device)) / draws
-                    loss = negative_bound(denoise, given, present, share, self.vocabulary)
-                    bounds[number, rows] = -loss.double().cpu().numpy()
+            for number in range(draws):
+                uniform = torch.rand(len(given), device=self.device, generator=generator)
+                loss = negative_bound(
+                    denoise, given, present, (number + uniform) / draws, self.vocabulary,
+                    generator=generator,
+                )  # fmt: skip
+                bounds[number, rows] = -loss.double().cpu().numpy()
         variance = (np.diff(bounds, axis=0) ** 2).mean(0) / 2
         return bounds.mean(0), np.sqrt(variance / draws)
 

@@ -1,6 +1,6 @@
 """``python -m openmm_slm``: the same as the ``openmm-slm`` command."""
 
-from .cli import main
+from .cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -1,6 +1,6 @@
 """``python -m openmm_slm.testInstallation``: `openmm-slm check`, named as OpenMM's own check is."""
 
-from .cli_check import check
+from .cli.check import check
 
 if __name__ == "__main__":
     check(prog_name="python -m openmm_slm.testInstallation")

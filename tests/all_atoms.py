@@ -7,9 +7,9 @@ from importlib.resources import files
 import numpy as np
 from builders import ideal_backbone
 
-from openmm_slm.geometry import superpose
-from openmm_slm.sequence import AMINO_ACIDS, THREE_LETTER
-from openmm_slm.structure import ATOM14, ProteinStructure, read_structure
+from openmm_slm.protein.geometry import superpose
+from openmm_slm.protein.sequence import AMINO_ACIDS, THREE_LETTER
+from openmm_slm.protein.structure import ATOM14, ProteinStructure, read_structure
 
 START = np.arange(len(AMINO_ACIDS)) == 0
 

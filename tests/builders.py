@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from openmm_slm.geometry import place_oxygen
+from openmm_slm.protein.geometry import place_oxygen
 
 BOND = {"CN": 0.1329, "NCA": 0.1459, "CAC": 0.1525}
 ANGLE = {"CACN": np.radians(116.6), "CNCA": np.radians(121.7), "NCAC": np.radians(111.0)}

@@ -12,12 +12,12 @@ from pathlib import Path
 import mdtraj as md
 import numpy as np
 
-from openmm_slm.models.storage import load_network
+from openmm_slm.networks.storage import load_network
 
 # Loaded once, in a server that forks: a killed command costs no second start of Python.
-_LOADED = ("openmm_slm.ensemble", "openmm_slm.relaxing", "openmm_slm.preparation.prepare",
-           "openmm_slm.training.train_packer", "openmm_slm.cli", "pdbfixer", "mdtraj",
-           "mdtraj.formats", "openmm.app", "gemmi", "scipy.optimize", "torch._dynamo",
+_LOADED = ("openmm_slm.sampling.ensemble", "openmm_slm.relaxation.relaxing",
+           "openmm_slm.data.prepare", "openmm_slm.training.train_packer", "openmm_slm.cli.main",
+           "pdbfixer", "mdtraj", "mdtraj.formats", "openmm.app", "gemmi", "scipy.optimize", "torch._dynamo",
            "torch.utils.flop_counter", "safetensors.torch", "killing")  # fmt: skip
 
 
@@ -26,7 +26,7 @@ def _run(arguments: list[str], log: str, block: int) -> None:
         os.dup2(handle.fileno(), 1)
         os.dup2(handle.fileno(), 2)
     from openmm_slm import relaxing
-    from openmm_slm.cli import main
+    from openmm_slm.cli.main import main
 
     relaxing.BLOCK = block
     main(arguments)
@@ -126,6 +126,6 @@ def relax_workers() -> set[int]:
             line = (entry / "cmdline").read_bytes()
         except OSError:
             continue
-        if b"openmm_slm.relaxation.workers import serve" in line:
+        if b"openmm_slm.relaxation.relaxation_workers import serve" in line:
             found.add(int(entry.name))
     return found

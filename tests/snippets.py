@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from toys import TINY, TINY_LM, TINY_PACKER
 
 import openmm_slm
-from openmm_slm.cli import main
+from openmm_slm.cli.main import main
 
 ROOT = Path(__file__).parent.parent
 SEQUENCE = "NLYIQWLKDGGPSSGRPPPS"

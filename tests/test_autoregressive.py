@@ -13,16 +13,16 @@ import torch
 from scipy.stats import chisquare
 from toys import TINY_LM, joint, write_shards
 
+from openmm_slm.data.shards import ShardDataset, index_checksum
 from openmm_slm.errors import SLMError
 from openmm_slm.language.causal import causal_bias
 from openmm_slm.language.families import FAMILIES
 from openmm_slm.language.masked_diffusion import MaskedDiffusion, MaskedDiffusionConfig
 from openmm_slm.language.trunk import sequence_tensors
-from openmm_slm.layers import attention
 from openmm_slm.models.registry import load_language_model
-from openmm_slm.models.storage import save_module
+from openmm_slm.networks.storage import save_module
+from openmm_slm.networks.transformer import attention
 from openmm_slm.training.language_losses import autoregressive_terms
-from openmm_slm.training.shards import ShardDataset, index_checksum
 from openmm_slm.training.train_language_model import starting_network, train_language_model
 
 V = 3

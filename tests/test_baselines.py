@@ -13,8 +13,7 @@ from openmm_slm.comparison.baselines import (
     mean_rmsf,
     repeated,
 )
-from openmm_slm.geometry import superpose
-from openmm_slm.normal_modes import (
+from openmm_slm.protein.elastic_network import (
     ElasticNetwork,
     PackedNetwork,
     network_hessian,
@@ -23,7 +22,8 @@ from openmm_slm.normal_modes import (
     rigid_motions,
     spring_hessian,
 )
-from openmm_slm.structure import backbone_trajectory
+from openmm_slm.protein.geometry import superpose
+from openmm_slm.protein.structure import backbone_trajectory
 
 RMSF = 0.05  # nm
 

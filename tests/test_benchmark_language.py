@@ -13,17 +13,17 @@ from toys import write_shards
 
 from openmm_slm.benchmarks import language
 from openmm_slm.benchmarks.samples import secondary_structure
-from openmm_slm.cli import main
+from openmm_slm.cli.main import main
+from openmm_slm.data.shards import Entry, ShardDataset
+from openmm_slm.data.tokens import TokenStore, tokenize
 from openmm_slm.errors import ModelError
 from openmm_slm.language.gpt import GPT, GPTConfig
 from openmm_slm.language.interface import StructureLanguageModel, TokenSamples
 from openmm_slm.language.t5 import T5, T5Config
 from openmm_slm.models.registry import find_part, load_language_model, load_tokenizer
-from openmm_slm.models.storage import read_config, save_module
-from openmm_slm.projection import close_peptide_bonds
-from openmm_slm.sequence import sequence_layout
-from openmm_slm.training.shards import Entry, ShardDataset
-from openmm_slm.training.tokens import TokenStore, tokenize
+from openmm_slm.networks.storage import read_config, save_module
+from openmm_slm.projection.close_peptides import close_peptide_bonds
+from openmm_slm.protein.sequence import sequence_layout
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from test_prepare import QUIET, command, report, sequence, write
 
+from openmm_slm.data.chain_list import SHIPPED, read_chain_list
+from openmm_slm.data.prepare import prepare
+from openmm_slm.data.shards import ShardDataset
 from openmm_slm.errors import StructureError
-from openmm_slm.preparation.chain_list import SHIPPED, read_chain_list
-from openmm_slm.preparation.prepare import prepare
-from openmm_slm.training.shards import ShardDataset
 
 A, B, C = sequence(1, 60), sequence(2, 40), sequence(3, 50)
 

@@ -12,7 +12,7 @@ import pytest
 from absent import without
 
 import openmm_slm
-from openmm_slm.checking import _release, _requirement
+from openmm_slm.cli.installation import _release, _requirement
 
 PACKAGE = Path(openmm_slm.__file__).parent
 

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from toys import TINY, TINY_LM, write_shards
 
-from openmm_slm.cli import main
+from openmm_slm.cli.main import main
 from openmm_slm.models.registry import shipped_models
 
 

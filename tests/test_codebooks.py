@@ -13,13 +13,13 @@ from scipy.spatial.transform import Rotation
 from toys import TINY, write_shards
 
 from openmm_slm.benchmarks.token_entropy import TokenChain, neighbourhoods, token_entropy
-from openmm_slm.models.storage import load_module, load_network, tokenizer_fingerprint
+from openmm_slm.data.shards import ShardDataset
+from openmm_slm.data.tokens import tokenize
+from openmm_slm.networks.storage import load_module, load_network, tokenizer_fingerprint
 from openmm_slm.tokenizer.codebooks import GumbelQuantizer, VectorQuantizer
 from openmm_slm.tokenizer.dvae import DVAE, DVAEConfig
 from openmm_slm.tokenizer.dvae_tokenizer import DVAETokenizer
 from openmm_slm.tokenizer.quantizer import StochasticFSQ
-from openmm_slm.training.shards import ShardDataset
-from openmm_slm.training.tokens import tokenize
 from openmm_slm.training.train_tokenizer import train_tokenizer
 
 KINDS = ("fsq", "gumbel", "vq")

@@ -9,10 +9,10 @@ import pytest
 from builders import ideal_backbone
 
 import openmm_slm
-from openmm_slm.comparison.histograms import counts, digitise
-from openmm_slm.comparison.tica import distance_basis, fit_tica
-from openmm_slm.geometry import rmsd, superpose
-from openmm_slm.structure import backbone_trajectory
+from openmm_slm.analysis.histograms import counts, digitise
+from openmm_slm.analysis.tica import distance_basis, fit_tica
+from openmm_slm.protein.geometry import rmsd, superpose
+from openmm_slm.protein.structure import backbone_trajectory
 
 pytest.importorskip("pandas")
 pytest.importorskip("deeptime")
@@ -190,7 +190,7 @@ def test_motion_about_the_mean(comparison, samples, reference):
 
 def test_gaussian_distance_of_points_on_a_line_is_exact():
     """In one dimension W2^2 = (difference of means)^2 + (difference of widths)^2."""
-    from openmm_slm.comparison.fluctuations import gaussian_w2
+    from openmm_slm.analysis.fluctuations import gaussian_w2
 
     found = gaussian_w2(np.zeros(1), np.array([[4.0]]), np.array([3.0]), np.array([[36.0]]))
     assert found == pytest.approx(5.0, abs=1e-12)

@@ -11,9 +11,9 @@ from click.testing import CliRunner
 from test_comparison_matching import ensemble
 
 import openmm_slm
-from openmm_slm.cli import main
+from openmm_slm.cli.main import main
 from openmm_slm.comparison.report import beyond_floor, number
-from openmm_slm.drawing import free_energy
+from openmm_slm.plots.drawing import free_energy
 
 pytest.importorskip("matplotlib")
 

@@ -15,8 +15,8 @@ from openmm import LocalEnergyMinimizer, VerletIntegrator, app, unit
 
 import openmm_slm
 from openmm_slm.allatom.completer import AtomCompleter
-from openmm_slm.cli import main
-from openmm_slm.structure import ATOM14, from_backbone, residue_letter
+from openmm_slm.cli.main import main
+from openmm_slm.protein.structure import ATOM14, from_backbone, residue_letter
 
 QUIET = {"progress": False, "device": "cpu"}
 BPTI = "RPDFCLEPPYTGPCKARIIRYFYNAKAGLCQTFVYGGCRAKRNNFKSAEDCMRTCGGA"
@@ -77,7 +77,7 @@ def test_backbones_alone_are_completed_the_same_in_memory_and_on_disk(villin_fra
 
 def test_an_interrupted_completion_goes_on(villin_frames, tmp_path, monkeypatch):
     bare = villin_frames.atom_slice(villin_frames.topology.select("protein and backbone"))
-    monkeypatch.setattr("openmm_slm.completion.BLOCK", 10)
+    monkeypatch.setattr("openmm_slm.sampling.completion.BLOCK", 10)
     md.join([bare] * 8).save_dcd(str(tmp_path / "bare.dcd"))
     bare[0].save_pdb(str(tmp_path / "bare.pdb"))
     settings = {"top": tmp_path / "bare.pdb", "sidechains": "packer", **QUIET}

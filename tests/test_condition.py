@@ -12,16 +12,16 @@ from click.testing import CliRunner
 from toys import TINY_LM, write_shards
 
 import openmm_slm
-from openmm_slm.cli import main
-from openmm_slm.embedding import Embedder
+from openmm_slm.cli.main import main
+from openmm_slm.data.embed_sequences import Embedder
+from openmm_slm.data.embeddings import EmbeddingStore, embed_arrays, embed_shards
+from openmm_slm.data.shards import ShardDataset, index_checksum, read_index
 from openmm_slm.errors import ModelError, SLMError
 from openmm_slm.language.condition import SequenceCondition
 from openmm_slm.language.families import FAMILIES
 from openmm_slm.language.trunk import sequence_tensors
 from openmm_slm.models.registry import load_language_model, shipped_models
-from openmm_slm.models.storage import load_module, load_network, read_config
-from openmm_slm.training.embeddings import EmbeddingStore, embed_arrays, embed_shards
-from openmm_slm.training.shards import ShardDataset, index_checksum, read_index
+from openmm_slm.networks.storage import load_module, load_network, read_config
 from openmm_slm.training.train_language_model import train_language_model
 from openmm_slm.training.warm_start import starting_network
 
@@ -244,7 +244,7 @@ def test_ensembles_with_a_condition_are_told_apart(tmp_path):
     start = shipped_models()["diffusion"] / "language_model"
     network = starting_network("diffusion", {"condition": 4}, 512, start)
     torch.nn.init.normal_(network.condition_input.weight, std=0.5)
-    from openmm_slm.models.storage import save_module
+    from openmm_slm.networks.storage import save_module
 
     save_module(tmp_path / "lm", network, **{k: read_config(start)[k] for k in ["tokenizer"]})
     numbers = {name: rng.normal(size=(10, 4)).astype(np.float32) for name in ("a", "b")}

@@ -12,10 +12,10 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 from scipy.spatial.transform import Rotation
 
-from openmm_slm.contacts import SLOTS, bonding, heavy_contacts, pierced_rings
 from openmm_slm.errors import StructureError
-from openmm_slm.sequence import AMINO_ACIDS
-from openmm_slm.structure import ATOM14
+from openmm_slm.protein.sequence import AMINO_ACIDS
+from openmm_slm.protein.structure import ATOM14
+from openmm_slm.validity.close_contacts import SLOTS, bonding, heavy_contacts, pierced_rings
 
 ONE_CHAIN = np.arange(len(AMINO_ACIDS)) == 0
 

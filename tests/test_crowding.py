@@ -14,11 +14,11 @@ from openmm_slm import projection
 from openmm_slm.allatom import clashes
 from openmm_slm.allatom.packer import SideChainPacker
 from openmm_slm.allatom.room import fit_side_chains
-from openmm_slm.crowding import make_room
 from openmm_slm.models.registry import load_packer
-from openmm_slm.projection import close_peptide_bonds
-from openmm_slm.sequence import encode_sequence
-from openmm_slm.validity import all_atom_report
+from openmm_slm.projection.all_atom_sites import make_room
+from openmm_slm.projection.close_peptides import close_peptide_bonds
+from openmm_slm.protein.sequence import encode_sequence
+from openmm_slm.validity.report import all_atom_report
 
 LENGTH = 13
 SEQUENCE = "ALKELFEQLLKRA" * 2

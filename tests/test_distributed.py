@@ -13,10 +13,10 @@ import torch
 from safetensors.torch import load_file
 from toys import TINY_LM, write_shards
 
+from openmm_slm.data.tokens import TokenStore, tokenize
 from openmm_slm.models.registry import shipped_models
-from openmm_slm.models.storage import load_network, read_config
+from openmm_slm.networks.storage import load_network, read_config
 from openmm_slm.training.distributed import Processes, own_device
-from openmm_slm.training.tokens import TokenStore, tokenize
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
 
@@ -56,9 +56,9 @@ from openmm_slm.language.families import FAMILIES
 from openmm_slm.training.batches import ClusterSampler
 from openmm_slm.training.language_losses import TERMS
 from openmm_slm.training.loop import LoopConfig, Trainer
-from openmm_slm.training.shards import ShardDataset
+from openmm_slm.data.shards import ShardDataset
 from openmm_slm.training.token_batches import language_model_batch
-from openmm_slm.training.tokens import TokenStore
+from openmm_slm.data.tokens import TokenStore
 
 together = int(sys.argv[2])
 sampler = ClusterSampler(ShardDataset("shards", "train"))

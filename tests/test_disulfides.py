@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from builders import helix
 
-from openmm_slm.allatom.disulfides import disulfide_formed, find_disulfides, parse_disulfides
 from openmm_slm.errors import StructureError
-from openmm_slm.geometry import cb_position
+from openmm_slm.protein.disulfides import disulfide_formed, find_disulfides, parse_disulfides
+from openmm_slm.protein.geometry import cb_position
 
 CB, SG = 4, 5
 

@@ -170,7 +170,7 @@ def test_the_python_page_has_all_that_is_public_and_nothing_private(site):
 
 
 def test_the_page_of_commands_has_every_verb(site):
-    from openmm_slm.cli import main
+    from openmm_slm.cli.main import main
 
     text = (site / "cli.html").read_text()
     for name, command in main.commands.items():

@@ -13,7 +13,7 @@ import scipy.stats
 from click.testing import CliRunner
 
 import openmm_slm
-from openmm_slm.cli import main
+from openmm_slm.cli.main import main
 
 BPTI = "RPDFCLEPPYTGPCKARIIRYFYNAKAGLCQTFVYGGCRAKRNNFKSAEDCMRTCGGA"
 QUIET = {"progress": False, "device": "cpu"}

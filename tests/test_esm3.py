@@ -14,20 +14,20 @@ from builders import helix
 from click.testing import CliRunner
 
 import openmm_slm
-from openmm_slm.cli import main
+from openmm_slm.cli.main import main
 from openmm_slm.errors import ModelError
-from openmm_slm.geometry import peptide_bond_lengths, place_oxygen, rmsd
 from openmm_slm.language.esm3 import ESM3Model, ESMDiffModel
 from openmm_slm.language.esm3_network import ESM3Network, ESMDiffConfig, ESMDiffNetwork
-from openmm_slm.language.esm3_tokens import SEQUENCE, esm3_layout, structure_row
 from openmm_slm.language.iterative import annealed, iterative_sample, nucleus, still_masked
 from openmm_slm.language.sampling import ancestral_sample
 from openmm_slm.models.esm3_import import FILES, import_esm3
 from openmm_slm.models.registry import check_parts, find_model, load_language_model, verify_model
-from openmm_slm.models.storage import load_module, save_module, tokenizer_fingerprint
-from openmm_slm.projection import close_peptide_bonds
-from openmm_slm.sequence import sequence_layout
-from openmm_slm.structure import backbone_trajectory
+from openmm_slm.networks.esm3_tokens import SEQUENCE, esm3_layout, structure_row
+from openmm_slm.networks.storage import load_module, save_module, tokenizer_fingerprint
+from openmm_slm.projection.close_peptides import close_peptide_bonds
+from openmm_slm.protein.geometry import peptide_bond_lengths, place_oxygen, rmsd
+from openmm_slm.protein.sequence import sequence_layout
+from openmm_slm.protein.structure import backbone_trajectory
 from openmm_slm.tokenizer.esm3 import ESM3Tokenizer, ESM3TokenizerNetwork
 from openmm_slm.tokenizer.holding import lay_on
 

@@ -11,7 +11,9 @@ from click.testing import CliRunner
 from toys import write_shards
 
 import openmm_slm
-from openmm_slm.cli import main
+from openmm_slm.cli.main import main
+from openmm_slm.data.shards import ShardDataset
+from openmm_slm.data.tokens import TokenStore
 from openmm_slm.errors import SLMError
 from openmm_slm.language.esm3_network import (
     ESM3Config,
@@ -19,15 +21,15 @@ from openmm_slm.language.esm3_network import (
     ESMDiffConfig,
     ESMDiffNetwork,
 )
-from openmm_slm.language.esm3_tokens import MASK, esm3_layout, structure_row
-from openmm_slm.models.storage import (
+from openmm_slm.networks.esm3_tokens import MASK, esm3_layout, structure_row
+from openmm_slm.networks.storage import (
     assemble_model,
     load_module,
     read_config,
     save_module,
     tokenizer_fingerprint,
 )
-from openmm_slm.sequence import sequence_layout
+from openmm_slm.protein.sequence import sequence_layout
 from openmm_slm.tokenizer.esm3 import ESM3TokenizerConfig, ESM3TokenizerNetwork
 from openmm_slm.training.batches import pad_entries
 from openmm_slm.training.esmdiff_loss import (
@@ -37,9 +39,7 @@ from openmm_slm.training.esmdiff_loss import (
     stratified_times,
 )
 from openmm_slm.training.fine_tuning import FineTuning, merged_state, prepare_network
-from openmm_slm.training.shards import ShardDataset
 from openmm_slm.training.token_batches import read_tokens
-from openmm_slm.training.tokens import TokenStore
 from openmm_slm.training.train_language_model import train_language_model
 
 pytest.importorskip("esm", reason="needs the esm package (openmm_slm[esm3])")

@@ -11,7 +11,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from openmm_slm.cli import main
+from openmm_slm.cli.main import main
 from openmm_slm.errors import ModelError
 from openmm_slm.models.esmdiff_import import NAMES, find_states, import_esmdiff, read_settings
 from openmm_slm.models.registry import load_language_model

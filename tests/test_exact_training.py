@@ -15,10 +15,10 @@ import pytest
 import torch
 from toys import TINY, TINY_LM, write_shards
 
+from openmm_slm.data.tokens import tokenize
 from openmm_slm.errors import ModelError
-from openmm_slm.models.storage import load_network
+from openmm_slm.networks.storage import load_network
 from openmm_slm.training.throughput import count_flops, measured_peak
-from openmm_slm.training.tokens import tokenize
 from openmm_slm.training.train_language_model import train_language_model
 from openmm_slm.training.train_tokenizer import train_tokenizer
 

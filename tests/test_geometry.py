@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from openmm_slm import geometry
-from openmm_slm.structure import backbone_trajectory
-from openmm_slm.validity import backbone_report
+from openmm_slm.protein.structure import backbone_trajectory
+from openmm_slm.validity.report import backbone_report
 
 RNG = np.random.default_rng(0)
 

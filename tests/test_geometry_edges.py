@@ -8,7 +8,7 @@ from builders import helix
 
 from openmm_slm import geometry
 from openmm_slm.errors import SequenceError
-from openmm_slm.sequence import parse_sequence
+from openmm_slm.protein.sequence import parse_sequence
 
 RNG = np.random.default_rng(0)
 

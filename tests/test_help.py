@@ -20,8 +20,8 @@ from test_imports import HEAVY
 from toys import LETTERS, TINY, TINY_LM, TINY_PACKER
 
 import openmm_slm
-from openmm_slm.cli import main
-from openmm_slm.training.shards import read_index
+from openmm_slm.cli.main import main
+from openmm_slm.data.shards import read_index
 
 # What an example takes up must have been made by one before it.
 FIRST = ("sample", "prepare", "train tokenizer", "tokenize", "train lm", "train packer")

@@ -152,7 +152,7 @@ def test_every_public_name_can_be_called(tmp_path):
     import numpy as np
     from builders import helix
 
-    from openmm_slm.structure import backbone_trajectory
+    from openmm_slm.protein.structure import backbone_trajectory
 
     traj = backbone_trajectory(helix(6)[None], "ACDEFG")
     wobble = 0.01 * np.random.default_rng(0).normal(size=(5, 6, 4, 3))
@@ -247,7 +247,7 @@ def test_trainers_need_only_torch_numpy_safetensors_tqdm_click(tmp_path):
     write_shards(tmp_path / "shards")
     write_side_chains(tmp_path / "side_chains")
     code = """
-from openmm_slm.cli import main
+from openmm_slm.cli.main import main
 data = ['--data', 'shards', '--threads', '1']
 def run(*arguments):
     main([*arguments], standalone_mode=False)

@@ -17,7 +17,7 @@ from all_atoms import villin_path
 from killing import Command, check_whole, files, relax_workers
 from toys import TINY_PACKER, write_side_chains
 
-from openmm_slm.output import EnsembleWriter
+from openmm_slm.files.ensemble_folder import EnsembleWriter
 from openmm_slm.training.journal import Journal
 
 KILLS = 10

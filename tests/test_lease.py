@@ -13,20 +13,20 @@ import torch
 from absent import without
 from toys import TINY, TINY_LM, write_shards, write_side_chains
 
-from openmm_slm.errors import ModelError, StructureError
-from openmm_slm.models.storage import load_network
-from openmm_slm.training.batches import prefetch
-from openmm_slm.training.checkpoint import read_tensors
-from openmm_slm.training.coordinate_codes import (
+from openmm_slm.data.coordinate_codes import (
     codable,
     decode_backbone,
     encode_backbone,
     step_of,
 )
-from openmm_slm.training.data_pack import pack_data, unpack_data
+from openmm_slm.data.data_pack import pack_data, unpack_data
+from openmm_slm.data.shards import ShardDataset
+from openmm_slm.data.tokens import TokenStore, tokenize
+from openmm_slm.errors import ModelError, StructureError
+from openmm_slm.networks.storage import load_network
+from openmm_slm.training.batches import prefetch
+from openmm_slm.training.checkpoint import read_tensors
 from openmm_slm.training.run_pack import expand_run, shrink_run
-from openmm_slm.training.shards import ShardDataset
-from openmm_slm.training.tokens import TokenStore, tokenize
 from openmm_slm.training.train_tokenizer import train_tokenizer
 
 ROOT = Path(__file__).parent.parent

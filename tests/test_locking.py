@@ -18,9 +18,9 @@ from killing import check_whole, files
 from reference_sets import write_references
 from toys import TINY_PACKER, write_side_chains
 
-from openmm_slm.cli import main
+from openmm_slm.cli.main import main
 from openmm_slm.errors import SLMError
-from openmm_slm.locking import FolderLock
+from openmm_slm.files.folder_lock import FolderLock
 
 fcntl = pytest.importorskip("fcntl", reason="no locks on this platform")
 SAMPLE = ("GYDPETGTWG", "-n", "12", "--seed", "1", "--batch-size", "2", "--device", "cpu")

@@ -12,8 +12,8 @@ import torch
 
 import openmm_slm
 from openmm_slm.allatom import pdbfixer_sidechains
-from openmm_slm.lookahead import in_order, threads_for
 from openmm_slm.models.registry import load_language_model
+from openmm_slm.sampling.prefetch import in_order, threads_for
 
 
 @pytest.fixture

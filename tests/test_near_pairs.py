@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from builders import helix
 
-from openmm_slm.near_pairs import NearPairs
-from openmm_slm.overlaps import Overlaps
-from openmm_slm.parting import Contacts
+from openmm_slm.projection.backbone_sites import Overlaps
+from openmm_slm.projection.rigid_body_step import Contacts
+from openmm_slm.projection.verlet_list import NearPairs
 
 LENGTH, FRAMES = 20, 4
 START = np.arange(2 * LENGTH) % LENGTH == 0

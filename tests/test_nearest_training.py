@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from builders import helix
 
-from openmm_slm.sequence import AMINO_ACIDS
-from openmm_slm.training.shards import ShardWriter
+from openmm_slm.data.shards import ShardWriter
+from openmm_slm.protein.sequence import AMINO_ACIDS
 
 
 def sequence(seed: int, length: int) -> str:

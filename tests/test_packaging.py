@@ -14,7 +14,7 @@ import yaml
 from packaging.requirements import Requirement
 
 import openmm_slm
-from openmm_slm.checking import _DEVELOPMENT
+from openmm_slm.cli.installation import _DEVELOPMENT
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -14,9 +14,9 @@ from openmm_slm.allatom.packer import SideChainPacker
 from openmm_slm.allatom.packer_network import ABSENT, KNOWN, PackerConfig, PackerNetwork
 from openmm_slm.allatom.rotamers import chi_difference, chi_torsions, has_atom
 from openmm_slm.models.registry import load_packer
-from openmm_slm.sequence import AMINO_ACIDS, encode_sequence
+from openmm_slm.protein.sequence import AMINO_ACIDS, encode_sequence
 from openmm_slm.training.train_packer import side_chain_entries, train_packer
-from openmm_slm.validity import all_atom_report
+from openmm_slm.validity.report import all_atom_report
 
 
 @pytest.fixture(scope="module")

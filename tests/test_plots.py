@@ -12,12 +12,12 @@ from test_comparison_matching import SEQUENCE, ensemble
 
 import openmm_slm
 from openmm_slm import plots
-from openmm_slm.comparison.fluctuations import mean_structure
-from openmm_slm.drawing import free_energy
+from openmm_slm.analysis.fluctuations import mean_structure
 from openmm_slm.errors import SLMError, StructureError
-from openmm_slm.faults import failures
+from openmm_slm.plots.drawing import free_energy
 from openmm_slm.plots.superposition import evenly_spaced, superposed_view
-from openmm_slm.structure import backbone_trajectory
+from openmm_slm.protein.structure import backbone_trajectory
+from openmm_slm.validity.reasons import failures
 
 pytest.importorskip("matplotlib")
 
@@ -74,7 +74,7 @@ def test_ramachandran_points_are_those_of_mdtraj(traj):
 
 
 def test_many_torsions_are_shown_as_their_density(monkeypatch, traj):
-    monkeypatch.setattr("openmm_slm.drawing.MOST_POINTS", 100)
+    monkeypatch.setattr("openmm_slm.plots.drawing.MOST_POINTS", 100)
     ax = drawn(plots.plot_ramachandran(traj))
     shades = ax.collections[0].get_array()
     assert shades.max() == 0  # ln of the share of the fullest bin

@@ -21,14 +21,14 @@ import pytest
 from builders import helix, ideal_backbone
 from click.testing import CliRunner
 
-from openmm_slm.cli import main
+from openmm_slm.cli.main import main
+from openmm_slm.data.clusters import assign_clusters, split_of
+from openmm_slm.data.merge import summarise
+from openmm_slm.data.prepare import prepare
+from openmm_slm.data.shards import ShardDataset
 from openmm_slm.errors import SLMError, StructureError
-from openmm_slm.preparation.clusters import assign_clusters, split_of
-from openmm_slm.preparation.merge import summarise
-from openmm_slm.preparation.prepare import prepare
-from openmm_slm.sequence import AMINO_ACIDS
-from openmm_slm.structure import backbone_trajectory
-from openmm_slm.training.shards import ShardDataset
+from openmm_slm.protein.sequence import AMINO_ACIDS
+from openmm_slm.protein.structure import backbone_trajectory
 
 QUIET = {"progress": False, "processes": 1}
 LINUX = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="looks into /proc")

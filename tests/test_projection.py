@@ -7,10 +7,10 @@ import pytest
 from builders import helix, ideal_backbone
 
 from openmm_slm import geometry
-from openmm_slm.near_pairs import NearPairs
-from openmm_slm.overlaps import Overlaps
-from openmm_slm.projection import close_peptide_bonds
-from openmm_slm.validity import all_atom_report, backbone_report
+from openmm_slm.projection.backbone_sites import Overlaps
+from openmm_slm.projection.close_peptides import close_peptide_bonds
+from openmm_slm.projection.verlet_list import NearPairs
+from openmm_slm.validity.report import all_atom_report, backbone_report
 
 L = 30
 START = np.arange(L) == 0

@@ -10,7 +10,7 @@ import pytest
 
 from openmm_slm import ramachandran
 from openmm_slm.errors import StructureError
-from openmm_slm.ramachandran import ALLOWED, FAVOURED, OUTLIER, UNDEFINED, classify, levels
+from openmm_slm.protein.ramachandran import ALLOWED, FAVOURED, OUTLIER, UNDEFINED, classify, levels
 
 
 def level(phi: float, psi: float, residue: str = "A", following: str = "A") -> int:
@@ -119,7 +119,7 @@ def test_levels_are_the_smallest_regions_that_hold_the_shares(tool):
 def test_a_shard_directory_is_counted_one_chain_a_cluster(tool, tmp_path):
     from builders import helix
 
-    from openmm_slm.training.shards import ShardWriter
+    from openmm_slm.data.shards import ShardWriter
 
     writer = ShardWriter(tmp_path, atoms=4, prefix="backbone")
     broken = np.arange(10) == 0

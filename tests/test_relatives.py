@@ -10,13 +10,13 @@ from click.testing import CliRunner
 
 import openmm_slm
 from openmm_slm.benchmarks import board_relatives
-from openmm_slm.cli import main
+from openmm_slm.cli.main import main
+from openmm_slm.data.relatives import Relatives
+from openmm_slm.data.shards import Entry, ShardDataset, ShardWriter
 from openmm_slm.errors import StructureError
-from openmm_slm.geometry import rmsd
-from openmm_slm.relatives import Relatives
-from openmm_slm.structure import from_trajectory
-from openmm_slm.templates import check_settings
-from openmm_slm.training.shards import Entry, ShardDataset, ShardWriter
+from openmm_slm.protein.geometry import rmsd
+from openmm_slm.protein.structure import from_trajectory
+from openmm_slm.sampling.template import check_settings
 
 SEQUENCE = "MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGIPPDQQRLIFAGKQLEDGRTLSDYN"
 RNG = np.random.default_rng(0)

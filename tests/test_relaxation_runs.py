@@ -18,11 +18,11 @@ from frames_to_relax import ALONE, QUIET, changed
 from openmm import unit
 
 import openmm_slm
-from openmm_slm.cli import main
+from openmm_slm.cli.main import main
 from openmm_slm.errors import SLMError
+from openmm_slm.relaxation.relaxation_settings import RelaxationSettings
+from openmm_slm.relaxation.relaxation_workers import WorkerPool
 from openmm_slm.relaxation.relaxer import Relaxer
-from openmm_slm.relaxation.settings import RelaxationSettings
-from openmm_slm.relaxation.workers import WorkerPool
 
 # -- many at once ----------------------------------------------------------------------------
 
@@ -95,7 +95,7 @@ def test_annealing_repeats_and_does_not_depend_on_the_frames_before(peptide):
 
 
 def test_streaming_resumes_and_the_command_does_the_same(peptide, tmp_path, monkeypatch):
-    monkeypatch.setattr("openmm_slm.relaxing.BLOCK", 3)
+    monkeypatch.setattr("openmm_slm.relaxation.relaxing.BLOCK", 3)
     md.join([peptide] * 2).save_dcd(str(tmp_path / "x.dcd"))
     peptide[0].save_pdb(str(tmp_path / "x.pdb"))
     settings = {"top": tmp_path / "x.pdb", "iterations": 5, **ALONE}

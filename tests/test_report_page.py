@@ -13,13 +13,13 @@ import pytest
 from click.testing import CliRunner
 
 import openmm_slm
-from openmm_slm.cli import main
+from openmm_slm.cli.main import main
 from openmm_slm.errors import SLMError
-from openmm_slm.output import read_report
-from openmm_slm.overview import overview
+from openmm_slm.files.ensemble_folder import read_report
 from openmm_slm.plots.contact_maps import contact_counts
+from openmm_slm.plots.overview import overview
 from openmm_slm.plots.profiles import rmsf_about_mean
-from openmm_slm.report_page import page_is_old, write_report_page
+from openmm_slm.plots.report_page import page_is_old, write_report_page
 
 pytest.importorskip("matplotlib")
 PEPTIDE = "GYDPETGTWGKLACDEFGHI"
@@ -122,7 +122,7 @@ def test_the_overview_equals_what_the_whole_ensemble_says(folder, monkeypatch):
     """A chunk at a time, with the mean structure of some frames only, or of all."""
     traj = md.load(str(folder / "samples.xtc"), top=str(folder / "topology.pdb"))
     ca = traj.xyz[:, traj.topology.select("name CA")]
-    monkeypatch.setattr("openmm_slm.overview._CHUNK", 7 * traj.n_atoms)
+    monkeypatch.setattr("openmm_slm.plots.overview._CHUNK", 7 * traj.n_atoms)
     seen = overview(folder, np.arange(30))
     np.testing.assert_allclose(seen.rmsf, rmsf_about_mean(ca), atol=1e-6)
     np.testing.assert_allclose(seen.contacts, contact_counts(ca) / 30)
@@ -130,7 +130,7 @@ def test_the_overview_equals_what_the_whole_ensemble_says(folder, monkeypatch):
     np.testing.assert_allclose(seen.rg, md.compute_rg(alone), atol=1e-5)
     np.testing.assert_array_equal(seen.frame, np.arange(30))
     assert seen.torsions.sum() == 30 * (len(PEPTIDE) - 2)
-    monkeypatch.setattr("openmm_slm.overview._FOR_MEAN", 20)
+    monkeypatch.setattr("openmm_slm.plots.overview._FOR_MEAN", 20)
     few = overview(folder, np.arange(30))
     assert len(few.few) == 20 and few.few_frames[0] == 0 and few.few_frames[-1] == 29
     # Another mean structure to lay frames on, but all frames count.

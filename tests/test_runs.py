@@ -18,12 +18,12 @@ import pytest
 from click.testing import CliRunner
 
 import openmm_slm
-from openmm_slm.cli import main
+from openmm_slm.cli.main import main
 from openmm_slm.errors import ModelError, SLMError
+from openmm_slm.files.ensemble_folder import EnsembleWriter
 from openmm_slm.models.registry import model_identity, shipped_models, verify_model
-from openmm_slm.output import EnsembleWriter
-from openmm_slm.proteomes import sample_fasta
-from openmm_slm.runs import repeat_run
+from openmm_slm.sampling.many_sequences import sample_fasta
+from openmm_slm.sampling.rerun import repeat_run
 
 PEPTIDE = "GYDPETGTWG"
 FILES = ("topology.pdb", "samples.xtc", "report.csv", "run.json")

@@ -19,7 +19,7 @@ from openmm_slm.language.sampling import (
     frame_uniforms,
     token_probabilities,
 )
-from openmm_slm.memory import in_halves
+from openmm_slm.networks.out_of_memory import in_halves
 
 V, L = 3, 3
 

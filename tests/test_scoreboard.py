@@ -17,7 +17,7 @@ from openmm_slm.benchmarks.board_ensembles import best_tm
 from openmm_slm.benchmarks.intervals import interval, mean_interval, median_interval
 from openmm_slm.benchmarks.packers import in_one_rotamer
 from openmm_slm.benchmarks.scoreboard import benchmark_all
-from openmm_slm.training.shards import Entry, ShardWriter
+from openmm_slm.data.shards import Entry, ShardWriter
 
 QUIET = {"device": "cpu", "processes": 1, "progress": False}
 TINY = {"chains": 1, "n": 4, "pairs": 1}
@@ -86,7 +86,7 @@ def test_letters_are_shuffled_and_hidden_in_place():
 def test_one_rotamer_is_that_rotamer_on_the_given_backbone():
     from openmm_slm.allatom.rotamers import chi_torsions, has_atom
     from openmm_slm.models.registry import load_packer
-    from openmm_slm.sequence import encode_sequence
+    from openmm_slm.protein.sequence import encode_sequence
 
     sequence = "ACDEFGHIKLMNQRSTVWY"
     backbone = helix(len(sequence))[None]

@@ -16,7 +16,7 @@ from openmm_slm.errors import SLMError
 from openmm_slm.seeding import writing
 from openmm_slm.seeding.exporting import check_formats
 from openmm_slm.seeding.reading_back import ExportError, compare_energies
-from openmm_slm.seeding.settings import SeedSettings
+from openmm_slm.seeding.seeding_settings import SeedSettings
 
 PEPTIDE = "AFKPISTWD"  # Pro has a CMAP of its own, Ile and Thr a hand at CB
 QUICK = {"equilibration": 0.02, "platform": "CPU", "progress": False}

@@ -20,17 +20,17 @@ from click.testing import CliRunner
 from openmm import app, unit
 
 import openmm_slm
-from openmm_slm.cli import main
+from openmm_slm.cli.main import main
 from openmm_slm.errors import SLMError
+from openmm_slm.protein.structure import backbone_trajectory
 from openmm_slm.seeding.features import feature_space
 from openmm_slm.seeding.judging import SeedJudge, judge_md
 from openmm_slm.seeding.plain import fast_system
 from openmm_slm.seeding.reading_back import energies
+from openmm_slm.seeding.seeding_settings import SeedSettings
 from openmm_slm.seeding.selecting import METHODS, k_centers
-from openmm_slm.seeding.settings import SeedSettings
 from openmm_slm.seeding.solvating import box_width, solvate
 from openmm_slm.seeding.systems import create_system, load_forcefield
-from openmm_slm.structure import backbone_trajectory
 
 PEPTIDE = "AFKPISTW"
 QUICK = {"equilibration": 0.1, "platform": "CPU"}
@@ -438,7 +438,7 @@ def test_the_command_writes_seeds_of_a_sampled_folder(tmp_path):
 
 
 def test_openmm_has_every_force_field_that_is_named():
-    from openmm_slm.seeding.settings import PROTEINS, WATERS
+    from openmm_slm.seeding.seeding_settings import PROTEINS, WATERS
 
     data = Path(str(files("openmm") / "app" / "data"))
     for name, waters in WATERS.items():

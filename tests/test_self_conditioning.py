@@ -11,7 +11,7 @@ from openmm_slm.language.masked_diffusion import (
     MaskedDiffusionConfig,
     MaskedDiffusionModel,
 )
-from openmm_slm.models.storage import load_module, save_module
+from openmm_slm.networks.storage import load_module, save_module
 from openmm_slm.training.language_losses import TERMS
 from openmm_slm.training.warm_start import starting_network
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openmm_slm.errors import SequenceError
-from openmm_slm.sequence import (
+from openmm_slm.protein.sequence import (
     AMINO_ACIDS,
     MAX_LENGTH,
     ONE_LETTER,

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openmm_slm.sequence import AMINO_ACIDS
-from openmm_slm.sequence_search import SequenceLibrary
+from openmm_slm.protein.sequence import AMINO_ACIDS
+from openmm_slm.protein.sequence_search import SequenceLibrary
 
 # Of residues in proteins, % (Robinson & Robinson, PNAS 1991); scores assume such sequences.
 SHARES = dict(

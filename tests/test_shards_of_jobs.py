@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import openmm_slm
-from openmm_slm.cli import main
+from openmm_slm.cli.main import main
 from openmm_slm.errors import SLMError
-from openmm_slm.job_shards import JobShard
-from openmm_slm.output import read_run
-from openmm_slm.proteomes import sample_fasta
+from openmm_slm.files.ensemble_folder import read_run
+from openmm_slm.files.job_shards import JobShard
+from openmm_slm.sampling.many_sequences import sample_fasta
 
 ROOT = Path(__file__).parent.parent
 FILES = ("topology.pdb", "samples.xtc", "report.csv")

@@ -11,14 +11,14 @@ from toys import write_shards
 
 import openmm_slm
 from openmm_slm import geometry
+from openmm_slm.data.shards import Entry, ShardDataset
 from openmm_slm.errors import StructureError
-from openmm_slm.frames import compose, frames_from_backbone, invert
-from openmm_slm.sequence import sequence_layout
+from openmm_slm.networks.rigid_frames import compose, frames_from_backbone, invert
+from openmm_slm.protein.sequence import sequence_layout
 from openmm_slm.tokenizer.dvae import DVAE, DVAEConfig
 from openmm_slm.tokenizer.dvae_tokenizer import DVAETokenizer
 from openmm_slm.tokenizer.starts import Start, first_frames
 from openmm_slm.training.batches import ClusterSampler, crop_rows, tokenizer_batch
-from openmm_slm.training.shards import Entry, ShardDataset
 from openmm_slm.training.starts import StartConfig, deformed, draw_start
 
 LENGTH = 40
@@ -113,7 +113,7 @@ def test_what_is_absent_is_chained_to_its_nearest_neighbour():
 
 
 def test_decode_names_what_is_wrong_with_a_start(tokenizer, inputs):
-    from openmm_slm.structure import backbone_trajectory
+    from openmm_slm.protein.structure import backbone_trajectory
 
     start = backbone_trajectory(chain()[None].astype(np.float32), SEQUENCE)
     tokens = inputs[0]

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from openmm_slm.errors import StructureError
-from openmm_slm.sequence import AMINO_ACIDS, THREE_LETTER
-from openmm_slm.structure import (
+from openmm_slm.protein.sequence import AMINO_ACIDS, THREE_LETTER
+from openmm_slm.protein.structure import (
     ATOM14,
     ProteinStructure,
     backbone_trajectory,

@@ -11,13 +11,13 @@ from click.testing import CliRunner
 from openmm import unit
 
 import openmm_slm
-from openmm_slm.backbones import BackboneSampler
-from openmm_slm.cli import main
+from openmm_slm.cli.main import main
 from openmm_slm.errors import StructureError
-from openmm_slm.geometry import rmsd, superpose
-from openmm_slm.masking import masked_residues
-from openmm_slm.structure import from_backbone, from_trajectory, load_structure
-from openmm_slm.templates import Template, check_settings
+from openmm_slm.language.masking import masked_residues
+from openmm_slm.protein.geometry import rmsd, superpose
+from openmm_slm.protein.structure import from_backbone, from_trajectory, load_structure
+from openmm_slm.sampling.backbones import BackboneSampler
+from openmm_slm.sampling.template import Template, check_settings
 
 SEQUENCE = "MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGI"
 QUIET = {"progress": False, "seed": 3}

@@ -9,17 +9,17 @@ import pytest
 import torch
 from toys import write_shards
 
+from openmm_slm.data.shards import ShardDataset, ShardWriter, index_checksum
+from openmm_slm.data.tokens import TokenStore
 from openmm_slm.language.bound import negative_bound
 from openmm_slm.language.masked_diffusion import (
     MaskedDiffusion,
     MaskedDiffusionConfig,
     MaskedDiffusionModel,
 )
-from openmm_slm.sequence import encode_sequence
+from openmm_slm.protein.sequence import encode_sequence
 from openmm_slm.training.batches import ClusterSampler
-from openmm_slm.training.shards import ShardDataset, ShardWriter, index_checksum
 from openmm_slm.training.token_batches import language_model_batch
-from openmm_slm.training.tokens import TokenStore
 
 
 def token_store(directory, shards, value):

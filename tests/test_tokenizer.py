@@ -13,8 +13,8 @@ from scipy.spatial.transform import Rotation
 
 import openmm_slm
 from openmm_slm import geometry
-from openmm_slm.sequence import sequence_layout
-from openmm_slm.structure import from_trajectory
+from openmm_slm.protein.sequence import sequence_layout
+from openmm_slm.protein.structure import from_trajectory
 from openmm_slm.tokenizer.encoder import neighbour_graph
 from openmm_slm.tokenizer.quantizer import StochasticFSQ
 
@@ -251,7 +251,7 @@ def test_usage_kl_is_that_of_the_mean_posterior():
 
 @pytest.mark.parametrize("learned", [True, False])
 def test_attention_written_out_equals_the_fused_one(learned):
-    from openmm_slm.layers import attention
+    from openmm_slm.networks.transformer import attention
 
     q, k, v = (torch.randn(2, 3, 10, 8, requires_grad=True) for _ in range(3))
     bias = torch.randn(2, 1, 1, 10, requires_grad=learned)

@@ -11,10 +11,10 @@ import torch
 from click.testing import CliRunner
 from toys import TINY, TINY_LM, TINY_PACKER, write_shards, write_side_chains
 
-from openmm_slm.cli import main
-from openmm_slm.configuration import build
+from openmm_slm.cli.main import main
+from openmm_slm.files.json_settings import build
 from openmm_slm.language.t5 import T5, T5Config
-from openmm_slm.models.storage import load_module, tokenizer_fingerprint
+from openmm_slm.networks.storage import load_module, tokenizer_fingerprint
 from openmm_slm.tokenizer.dvae import DVAE, DVAEConfig
 from openmm_slm.training.loop import LoopConfig
 from openmm_slm.training.starts import StartConfig

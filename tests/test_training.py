@@ -13,17 +13,17 @@ from builders import helix, ideal_backbone
 from click.testing import CliRunner
 from toys import TINY, TINY_LM, write_shards
 
-from openmm_slm.cli import main
+from openmm_slm.cli.main import main
+from openmm_slm.data.shards import ShardDataset, ShardWriter
+from openmm_slm.data.tokens import TokenStore, tokenize
 from openmm_slm.errors import ModelError, SLMError
-from openmm_slm.models.storage import (
+from openmm_slm.networks.storage import (
     assemble_model,
     load_network,
     save_network,
     tokenizer_fingerprint,
 )
 from openmm_slm.training.batches import ClusterSampler, prefetch, tokenizer_batch
-from openmm_slm.training.shards import ShardDataset, ShardWriter
-from openmm_slm.training.tokens import TokenStore, tokenize
 from openmm_slm.training.train_language_model import nats_of_split, train_language_model
 from openmm_slm.training.train_tokenizer import train_tokenizer
 

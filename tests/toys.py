@@ -12,8 +12,8 @@ from builders import ideal_backbone
 from openmm_slm.allatom.builder import AtomBuilder
 from openmm_slm.allatom.ideal import measure_geometry
 from openmm_slm.allatom.rotamers import has_atom
-from openmm_slm.sequence import encode_sequence
-from openmm_slm.training.shards import ShardWriter
+from openmm_slm.data.shards import ShardWriter
+from openmm_slm.protein.sequence import encode_sequence
 
 LETTERS = "ACDEFGHIKLMNPQRSTVWY"
 TINY = {

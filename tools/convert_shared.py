@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from openmm_slm.training.shards import ShardWriter
+from openmm_slm.data.shards import ShardWriter
 
 
 def load_module(path: Path):

@@ -24,7 +24,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # there are many loaders, re
 
 import click  # noqa: E402
 
-from openmm_slm.cli_common import prepare_cpu, read_config_file, report_errors  # noqa: E402
+from openmm_slm.cli.common import prepare_cpu, read_config_file, report_errors  # noqa: E402
 
 MOST, FILES = 64 * 2**20, 8
 
@@ -53,8 +53,8 @@ def main(step, config, minutes, decay, device, loaders, output):
         raise ValueError(f"{output} holds files already; choose another folder")
     check_folder()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    from openmm_slm.data.data_pack import unpack_data
     from openmm_slm.models.registry import find_device
-    from openmm_slm.training.data_pack import unpack_data
     from openmm_slm.training.run_pack import expand_run, shrink_run
 
     prepare_cpu(None)

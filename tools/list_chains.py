@@ -23,7 +23,7 @@ import lzma
 from collections import Counter
 from pathlib import Path
 
-from openmm_slm.training.shards import read_index
+from openmm_slm.data.shards import read_index
 
 COLUMNS = ("pdb", "chain", "split", "cluster", "kind", "length", "begins")
 

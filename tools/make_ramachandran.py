@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from openmm_slm.geometry import backbone_torsions, peptide_bond_lengths
-from openmm_slm.ramachandran import ALLOWED, CLASSES, FAVOURED, grid_cell, residue_classes
-from openmm_slm.training.shards import ShardDataset
+from openmm_slm.data.shards import ShardDataset
+from openmm_slm.protein.geometry import backbone_torsions, peptide_bond_lengths
+from openmm_slm.protein.ramachandran import ALLOWED, CLASSES, FAVOURED, grid_cell, residue_classes
 
 CELLS = 72
 SHARES = {ALLOWED: 0.998, FAVOURED: 0.98}

@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from openmm_slm.data.shards import ShardDataset
+from openmm_slm.data.tokens import TokenStore
 from openmm_slm.training.batches import ClusterSampler, tokenizer_batch
-from openmm_slm.training.shards import ShardDataset
 from openmm_slm.training.starts import StartConfig
 from openmm_slm.training.token_batches import language_model_batch
-from openmm_slm.training.tokens import TokenStore
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 

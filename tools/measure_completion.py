@@ -25,7 +25,7 @@ def measure(name: str, path: str, frames: int) -> None:
     import mdtraj as md
 
     import openmm_slm
-    from openmm_slm.cli_common import prepare_cpu
+    from openmm_slm.cli.common import prepare_cpu
 
     prepare_cpu(2)
     sampled = md.load(path)

@@ -15,17 +15,17 @@ from pathlib import Path
 import torch
 
 from openmm_slm.allatom.packer_network import PackerConfig, PackerNetwork
-from openmm_slm.configuration import build
+from openmm_slm.data.shards import ShardDataset
+from openmm_slm.data.tokens import TokenStore
+from openmm_slm.files.json_settings import build
 from openmm_slm.language.families import FAMILIES
 from openmm_slm.tokenizer.dvae import DVAE, DVAEConfig
 from openmm_slm.training.batches import ClusterSampler, tokenizer_batch
 from openmm_slm.training.language_losses import TERMS
-from openmm_slm.training.shards import ShardDataset
 from openmm_slm.training.starts import StartConfig
 from openmm_slm.training.throughput import count_flops
 from openmm_slm.training.token_batches import language_model_batch
 from openmm_slm.training.tokenizer_loss import LOSS, tokenizer_loss
-from openmm_slm.training.tokens import TokenStore
 from openmm_slm.training.train_packer import LOSS as PACKER_LOSS
 from openmm_slm.training.train_packer import packer_batch, packer_loss, side_chain_entries
 

@@ -18,9 +18,9 @@ from pathlib import Path
 import torch
 
 from openmm_slm import EnsembleGenerator
-from openmm_slm.cli_common import prepare_cpu
+from openmm_slm.cli.common import prepare_cpu
 from openmm_slm.language.esm3_network import ESMDiffNetwork
-from openmm_slm.models.storage import (
+from openmm_slm.networks.storage import (
     LARGE_SHARD_BYTES,
     assemble_model,
     save_network,

@@ -15,7 +15,7 @@ import numpy as np
 from measure_conformers import N, pairs
 
 from openmm_slm.benchmarks.pairs import distances_after_fit, pooled_correlation, score_pair
-from openmm_slm.normal_modes import network_hessian, packed_stiffness, spring_hessian
+from openmm_slm.protein.elastic_network import network_hessian, packed_stiffness, spring_hessian
 
 SIZE = 0.1  # nm
 FLOOR = 3e-4

@@ -16,8 +16,8 @@ from pathlib import Path
 import gemmi
 import pdbfixer
 
-from openmm_slm.preparation.merge import summarise, told
-from openmm_slm.preparation.prepare import prepare
+from openmm_slm.data.merge import summarise, told
+from openmm_slm.data.prepare import prepare
 
 
 def write_files(folder: Path, number: int) -> int:

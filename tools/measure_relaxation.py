@@ -222,8 +222,8 @@ def md(names=("chignolin", "villin", "GB1", "BPTI", "ubiquitin")) -> None:
 
 def solvents() -> None:
     """Seconds a frame on one thread."""
+    from openmm_slm.relaxation.relaxation_settings import RelaxationSettings
     from openmm_slm.relaxation.relaxer import Relaxer
-    from openmm_slm.relaxation.settings import RelaxationSettings
 
     traj = sample("BPTI", 40)
     for solvent, n in (("vacuum", 9), ("obc2", 5), ("gbn2", 3)):

@@ -113,7 +113,7 @@ def charmm() -> None:
     from openmm import app, unit
 
     from openmm_slm.seeding.plain import fast_system
-    from openmm_slm.seeding.settings import SeedSettings
+    from openmm_slm.seeding.seeding_settings import SeedSettings
     from openmm_slm.seeding.systems import create_system, load_forcefield
 
     settings = SeedSettings(forcefield="charmm36", solvent="explicit", cutoff=0.9)

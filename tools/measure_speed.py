@@ -16,9 +16,9 @@ import torch
 
 import openmm_slm
 from openmm_slm.allatom.completer import AtomCompleter
-from openmm_slm.projection import close_peptide_bonds
-from openmm_slm.sequence import sequence_layout
-from openmm_slm.structure import from_backbone
+from openmm_slm.projection.close_peptides import close_peptide_bonds
+from openmm_slm.protein.sequence import sequence_layout
+from openmm_slm.protein.structure import from_backbone
 
 UBIQUITIN = "MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGIPPDQQRLIFAGKQLEDGRTLSDYNIQKESTLHLVLRLRGG"
 LENGTHS = (50, 100, 200, 400, 800)

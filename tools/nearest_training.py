@@ -16,9 +16,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from openmm_slm.data.clusters import find_mmseqs
+from openmm_slm.data.shards import read_index
 from openmm_slm.errors import SLMError
-from openmm_slm.preparation.clusters import find_mmseqs
-from openmm_slm.training.shards import read_index
 
 E_VALUE = 1e-3
 COVERAGE = 0.5  # of the benchmark protein

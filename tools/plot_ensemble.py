@@ -12,8 +12,8 @@ from pathlib import Path
 import mdtraj as md
 import numpy as np
 
-from openmm_slm.drawing import new_figure
 from openmm_slm.plots import plot_ensemble, plot_ramachandran
+from openmm_slm.plots.drawing import new_figure
 
 
 def main(folder: str, picture: str | None = None) -> None:

@@ -11,10 +11,10 @@ from statistics import median
 
 import torch
 
+from openmm_slm.data.shards import ShardDataset
 from openmm_slm.models.registry import load_tokenizer
 from openmm_slm.training.batches import ClusterSampler, tokenizer_batch
 from openmm_slm.training.optimizers import make_optimizers
-from openmm_slm.training.shards import ShardDataset
 from openmm_slm.training.starts import StartConfig
 from openmm_slm.training.throughput import bf16_is_emulated
 from openmm_slm.training.tokenizer_loss import LOSS, batch_codes, take_crops, tokenizer_loss

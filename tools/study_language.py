@@ -18,19 +18,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from openmm_slm.cli_common import prepare_cpu
-from openmm_slm.configuration import build
+from openmm_slm.cli.common import prepare_cpu
+from openmm_slm.data.shards import ShardDataset
+from openmm_slm.data.tokens import TokenStore, tokenize
+from openmm_slm.files.json_settings import build
 from openmm_slm.language.autoregressive import token_nats
 from openmm_slm.language.bound import negative_bound
 from openmm_slm.language.families import FAMILIES, family_of
 from openmm_slm.language.masked_diffusion import MaskedDiffusion
-from openmm_slm.masking import masked_residues
+from openmm_slm.language.masking import masked_residues
 from openmm_slm.models.registry import find_part
-from openmm_slm.models.storage import load_module, load_network, read_config, save_module
+from openmm_slm.networks.storage import load_module, load_network, read_config, save_module
 from openmm_slm.training.checkpoint import read_meta
-from openmm_slm.training.shards import ShardDataset
 from openmm_slm.training.token_batches import read_tokens
-from openmm_slm.training.tokens import TokenStore, tokenize
 from openmm_slm.training.train_language_model import train_language_model
 
 PREFIX = ("backbone", "heavy", "shard")

@@ -13,15 +13,15 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from openmm_slm.cli_common import prepare_cpu
+from openmm_slm.cli.common import prepare_cpu
+from openmm_slm.data.shards import Entry, ShardDataset
 from openmm_slm.models.registry import find_part
-from openmm_slm.models.storage import load_module
+from openmm_slm.networks.storage import load_module
 from openmm_slm.tokenizer.decoder import Decoded
 from openmm_slm.tokenizer.dvae import DVAE
 from openmm_slm.tokenizer.starts import Start
 from openmm_slm.training.batches import pad_entries
 from openmm_slm.training.reconstruction import chain_metrics
-from openmm_slm.training.shards import Entry, ShardDataset
 
 LONGEST = 200  # residues
 REFINEMENTS = (2, 8)

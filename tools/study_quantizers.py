@@ -24,12 +24,12 @@ from openmm_slm.benchmarks.token_entropy import (
     score_neighbour_model,
     tokenize_chains,
 )
-from openmm_slm.cli_common import prepare_cpu
-from openmm_slm.models.storage import load_module
+from openmm_slm.cli.common import prepare_cpu
+from openmm_slm.data.shards import ShardDataset
+from openmm_slm.networks.storage import load_module
 from openmm_slm.tokenizer.dvae import DVAE
 from openmm_slm.training.checkpoint import read_meta
 from openmm_slm.training.reconstruction import chain_metrics, reconstruct_chains, summarize
-from openmm_slm.training.shards import ShardDataset
 from openmm_slm.training.train_tokenizer import train_tokenizer
 
 QUANTIZERS = {

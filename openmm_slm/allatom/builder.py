@@ -6,8 +6,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from ..frames import full_precision, torsion_angle
-from ..sequence import AMINO_ACIDS
+from ..networks.rigid_frames import full_precision, torsion_angle
+from ..protein.sequence import AMINO_ACIDS
 from .ideal import TREE, SideChainGeometry
 
 _PROLINE = AMINO_ACIDS.index("P")

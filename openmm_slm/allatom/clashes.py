@@ -12,8 +12,8 @@ import math
 
 import torch
 
-from ..sequence import AMINO_ACIDS
-from ..structure import ATOM14
+from ..protein.sequence import AMINO_ACIDS
+from ..protein.structure import ATOM14
 from .packer_network import Backbones, PackerNetwork
 
 NEIGHBOURS = 32  # residues (by CA) a side chain may touch

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import StructureError, require
-from ..geometry import place_oxygen
-from ..sequence import encode_sequence
-from ..structure import ATOM14, ProteinStructure
-from ..validity import Report, all_atom_report
-from .disulfides import parse_disulfides
+from ..protein.disulfides import parse_disulfides
+from ..protein.geometry import place_oxygen
+from ..protein.sequence import encode_sequence
+from ..protein.structure import ATOM14, ProteinStructure
+from ..validity.report import Report, all_atom_report
 from .hydrogens import PlacedAtoms
 from .room import fit_side_chains
 from .topology import define_topology, residue_name
@@ -44,7 +44,7 @@ class AtomCompleter:
     hydrogens, ph, disulfides
         See `openmm_slm.complete`.
     cis_allowed : ndarray, bool [L], optional
-        See `openmm_slm.validity`.
+        See `openmm_slm.validity.report`.
 
     Attributes
     ----------

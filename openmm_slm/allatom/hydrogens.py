@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..geometry import _unit, dihedral
+from ..protein.geometry import _unit, dihedral
 
 if TYPE_CHECKING:
     from .topology import AllAtomTopology

@@ -7,9 +7,9 @@ import os
 import numpy as np
 import torch
 
-from ..models.storage import load_module
+from ..networks.storage import load_module
+from ..protein.disulfides import CB_CB, Pairs
 from .clashes import relieve_clashes
-from .disulfides import CB_CB, Pairs
 from .packer_network import ABSENT, GUESSED, KNOWN, PackerNetwork
 from .sulfurs import bond_sulfurs
 
@@ -56,7 +56,7 @@ class SideChainPacker:
         amino_acids : ndarray, int [L]
             Rows of `AMINO_ACIDS`; X (20) gets a CB.
         index : ndarray, int [L]
-            See `openmm_slm.structure.residue_index`.
+            See `openmm_slm.protein.structure.residue_index`.
         disulfides : tuple of (int, int)
             Cysteines whose SG are brought together where their CB are close enough.
         passes : int

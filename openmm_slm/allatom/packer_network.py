@@ -17,8 +17,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from ..frames import frames_from_backbone, full_precision, to_local, torsion_angle
-from ..neighbours import nearest_residues
+from ..networks.nearest_residues import nearest_residues
+from ..networks.rigid_frames import frames_from_backbone, full_precision, to_local, torsion_angle
 from .builder import AtomBuilder, place_atom
 from .rotamers import chi_period
 

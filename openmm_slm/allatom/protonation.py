@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import require
-from ..structure import ProteinStructure
-from .disulfides import Pairs
+from ..protein.disulfides import Pairs
+from ..protein.structure import ProteinStructure
 
 if TYPE_CHECKING:
     import mdtraj

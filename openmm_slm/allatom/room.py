@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..contacts import bonding
-from ..crowding import clashing_residues, make_room
+from ..projection.all_atom_sites import clashing_residues, make_room
+from ..validity.close_contacts import bonding
 
 ROUNDS = 4
 _TURNS = 5  # slot of the first atom that a chi moves

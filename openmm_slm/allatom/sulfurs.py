@@ -6,8 +6,8 @@ import math
 
 import torch
 
-from ..frames import torsion_angle
-from ..sequence import AMINO_ACIDS
+from ..networks.rigid_frames import torsion_angle
+from ..protein.sequence import AMINO_ACIDS
 from .builder import AtomBuilder, place_atom
 
 _CYSTEINE = AMINO_ACIDS.index("C")

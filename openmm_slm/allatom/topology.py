@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import StructureError, require
-from ..sequence import THREE_LETTER
-from ..structure import ATOM14, ProteinStructure
-from .disulfides import Pairs, parse_disulfides
+from ..protein.disulfides import Pairs, parse_disulfides
+from ..protein.sequence import THREE_LETTER
+from ..protein.structure import ATOM14, ProteinStructure
 from .hydrogens import PlacedAtoms
 from .protonation import add_hydrogens, variant_name, wanted_variants, wrong_histidines
 
@@ -88,7 +88,7 @@ def define_topology(
     ph : float
         0 to 14.
     disulfides : "auto", "none", None or iterable of (int, int)
-        See `openmm_slm.allatom.disulfides.parse_disulfides`.
+        See `openmm_slm.protein.disulfides.parse_disulfides`.
 
     Raises
     ------

@@ -8,17 +8,17 @@ import os
 import numpy as np
 from tqdm.auto import tqdm
 
-from ..ensemble import EnsembleGenerator
 from ..errors import StructureError
+from ..files.folder_lock import FolderLock
 from ..language.interface import check_integer
-from ..locking import FolderLock
 from ..models.registry import model_identity
-from ..structure import from_trajectory
+from ..protein.structure import from_trajectory
+from ..sampling.ensemble import EnsembleGenerator
+from .benchmark_workers import Workers
 from .pairs import on_sequence, pooled_correlation, score_pair
 from .references import Reference, load_pair, read_references
 from .results import ResultTable
 from .sources import BASELINES, SAMPLERS
-from .workers import Workers
 
 RMSF = 0.1  # nm, of baselines: nothing but a structure is known
 #: name -> ResFlex global, per target (mean, median), TM-ens (mean); * as others report it.

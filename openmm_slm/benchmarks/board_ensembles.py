@@ -6,13 +6,14 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..analysis.tmscore import tm_matrix
 from ..comparison.baselines import mean_rmsf
-from ..comparison.tmscore import tm_matrix
-from ..ensemble import EnsembleGenerator
+from ..data.shards import Entry
 from ..errors import StructureError
-from ..structure import from_trajectory
-from ..training.shards import Entry
+from ..protein.structure import from_trajectory
+from ..sampling.ensemble import EnsembleGenerator
 from .apo_holo import METHODS, RMSF, rows_of, score_target
+from .benchmark_workers import Workers
 from .board import Row, Section
 from .intervals import interval, mean_interval, median_interval
 from .pairs import pooled_correlation
@@ -21,7 +22,6 @@ from .references import Reference, load_ensemble, read_references
 from .samples import choose_chains
 from .scores import ensemble_figures
 from .sources import BASELINES, SAMPLERS, all_atoms
-from .workers import Workers
 
 ALL_ATOM = 20  # samples for each that is made with side chains, and relaxed
 CONFORMERS = 5  # samples of a pair, as published

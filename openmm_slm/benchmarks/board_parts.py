@@ -10,13 +10,14 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from ..ensemble import EnsembleGenerator
+from ..data.shards import Entry, ShardDataset
 from ..errors import ModelError, require
 from ..models.registry import find_part
-from ..models.storage import read_config
+from ..networks.storage import read_config
+from ..sampling.ensemble import EnsembleGenerator
 from ..training.language_nats import nats_of_entries
 from ..training.reconstruction import LENGTHS, SOFT, by_cluster, reconstruct_chains
-from ..training.shards import Entry, ShardDataset
+from .benchmark_workers import Workers
 from .board import Row, Section
 from .intervals import median_interval
 from .language import BPTI, EncodedTokens, models_without_sequence, trained_on
@@ -24,7 +25,6 @@ from .packers import in_one_rotamer
 from .plan import Plan, read_split, splits_of
 from .sidechains import choose_chains, outside_method, packer_method, score_methods
 from .sources import all_atoms
-from .workers import Workers
 
 TIMED = 5  # frames of BPTI for each of `n`
 RECONSTRUCTED, PACKED = 6, 4  # chains for each of `chains`

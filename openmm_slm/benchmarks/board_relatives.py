@@ -6,17 +6,17 @@ import functools
 
 import numpy as np
 
-from ..ensemble import EnsembleGenerator
-from ..relatives import Relatives
-from ..structure import from_backbone, from_trajectory
-from ..training.shards import Entry
+from ..data.relatives import Relatives
+from ..data.shards import Entry
+from ..protein.structure import from_backbone, from_trajectory
+from ..sampling.ensemble import EnsembleGenerator
+from .benchmark_workers import Workers
 from .board import Row, Section
 from .intervals import median_interval
 from .pairs import tm_to
 from .plan import Plan, read_split, splits_of
 from .samples import choose_chains
 from .sources import SAMPLERS
-from .workers import Workers
 
 IDENTITY = 0.9  # what is nearer than the splits allow (parts of other entries) is passed over
 

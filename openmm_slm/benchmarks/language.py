@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from ..comparison.tmscore import tm_self
+from ..analysis.tmscore import tm_self
+from ..data.shards import Entry, ShardDataset
+from ..data.tokens import TokenStore
 from ..errors import ModelError
 from ..language.interface import StructureLanguageModel
 from ..models.registry import (
@@ -20,14 +22,12 @@ from ..models.registry import (
     load_language_model,
     load_tokenizer,
 )
-from ..models.storage import read_config
-from ..projection import close_peptide_bonds
-from ..sequence import sequence_layout
+from ..networks.storage import read_config
+from ..projection.close_peptides import close_peptide_bonds
+from ..protein.sequence import sequence_layout
 from ..tokenizer.interface import StructureTokenizer
 from ..training.language_nats import entries_of_clusters, mean_and_error, nats_of_entries
-from ..training.shards import Entry, ShardDataset
-from ..training.tokens import TokenStore
-from ..validity import backbone_report
+from ..validity.report import backbone_report
 from .samples import STATES, choose_chains, secondary_structure
 
 BPTI = "RPDFCLEPPYTGPCKARIIRYFYNAKAGLCQTFVYGGCRAKRNNFKSAEDCMRTCGGA"

@@ -7,9 +7,9 @@ import os
 from tqdm.auto import tqdm
 
 from ..comparison.baselines import mean_rmsf
-from ..ensemble import EnsembleGenerator
 from ..language.interface import check_integer
-from ..structure import from_trajectory
+from ..protein.structure import from_trajectory
+from ..sampling.ensemble import EnsembleGenerator
 from .ceiling import choose
 from .references import Reference, load_ensemble, read_references, trajectory_lengths
 from .scores import Figures, ensemble_figures, tica_lag, told

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import MissingDependencyError, StructureError, require
-from ..sequence import AMINO_ACIDS, THREE_LETTER, encode_sequence
-from ..structure import ATOM14, find_chain_breaks
+from ..protein.sequence import AMINO_ACIDS, THREE_LETTER, encode_sequence
+from ..protein.structure import ATOM14, find_chain_breaks
 
 if TYPE_CHECKING:
     from ..allatom.builder import AtomBuilder

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from ..comparison.tmscore import tm_scores
+from ..analysis.tmscore import tm_scores
 from ..errors import StructureError
-from ..geometry import superpose
+from ..protein.geometry import superpose
 
 _GAP = 1e-3  # breaks ties: of alignments with as many matches, the one with the fewest gaps
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
+from ..data.shards import ShardDataset
 from ..errors import StructureError
-from ..training.shards import ShardDataset
 from .language import PREFIXES
 
 SPLITS = ("test", "test_related")

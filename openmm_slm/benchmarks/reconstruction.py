@@ -7,11 +7,11 @@ from functools import partial
 
 import numpy as np
 
+from ..data.shards import ShardDataset
 from ..errors import StructureError
 from ..models.registry import load_tokenizer
 from ..tokenizer.dvae import DVAE
 from ..training.reconstruction import LENGTHS, SOFT, by_cluster, reconstruct_chains, summarize
-from ..training.shards import ShardDataset
 
 _FOLD = (
     *((f"CA RMSD, L <= {n}, A", f"rmsd_{n}", 1, 2) for n in LENGTHS),

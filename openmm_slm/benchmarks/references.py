@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import StructureError, require
-from ..structure import ProteinStructure, from_trajectory, read_structure
+from ..protein.structure import ProteinStructure, from_trajectory, read_structure
 
 if TYPE_CHECKING:
     import mdtraj

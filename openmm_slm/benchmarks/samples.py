@@ -8,13 +8,13 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from ..allatom.room import fit_side_chains
-from ..ensemble import EnsembleGenerator
+from ..data.shards import Entry, ShardDataset
 from ..errors import StructureError
-from ..projection import close_peptide_bonds
-from ..sequence import sequence_layout
-from ..structure import backbone_trajectory
-from ..training.shards import Entry, ShardDataset
-from ..validity import CLOSEST_CA, all_atom_report, backbone_report
+from ..projection.close_peptides import close_peptide_bonds
+from ..protein.sequence import sequence_layout
+from ..protein.structure import backbone_trajectory
+from ..sampling.ensemble import EnsembleGenerator
+from ..validity.report import CLOSEST_CA, all_atom_report, backbone_report
 
 STATES = np.array(["H", "E", "C"])
 

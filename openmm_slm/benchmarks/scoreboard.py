@@ -12,14 +12,14 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from ..errors import SLMError, StructureError, require
+from ..files.folder_lock import FolderLock
 from ..language.interface import check_integer
-from ..locking import FolderLock
 from ..models.registry import model_identity
 from . import board_ensembles, board_parts, board_relatives
+from .benchmark_workers import Workers
 from .board import Section, Sections
 from .plan import Plan, splits_of
 from .references import read_references
-from .workers import Workers
 
 #: In the order in which they are measured: speed first, because nothing else is in memory then.
 SECTIONS: dict[str, Callable[[Plan, Workers], Section]] = {

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm.auto import tqdm
 
-from ..allatom.disulfides import find_disulfides
 from ..allatom.pdbfixer_sidechains import build_with_pdbfixer
 from ..allatom.rotamers import chi_difference, chi_torsions, has_atom, sidechain_rmsd
-from ..contacts import bonding, heavy_contacts
+from ..data.shards import Entry, ShardDataset
 from ..errors import StructureError
-from ..geometry import cb_position, chirality
-from ..sequence import encode_sequence
-from ..structure import from_backbone
-from ..training.shards import Entry, ShardDataset
+from ..protein.disulfides import find_disulfides
+from ..protein.geometry import cb_position, chirality
+from ..protein.sequence import encode_sequence
+from ..protein.structure import from_backbone
+from ..validity.close_contacts import bonding, heavy_contacts
 from .packers import pack_with_faspr, pack_with_pdbfixer
 
 if TYPE_CHECKING:

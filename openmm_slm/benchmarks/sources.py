@@ -11,8 +11,8 @@ from ..comparison.baselines import elastic_network, jitter, repeated
 if TYPE_CHECKING:
     import mdtraj
 
-    from ..ensemble import EnsembleGenerator
-    from ..sampled import Ensemble
+    from ..sampling.ensemble import EnsembleGenerator
+    from ..sampling.result import Ensemble
 
 #: (generator, sequence, structure of one frame, n, seed) -> n frames with N, CA, C and O.
 Sampler = Callable[["EnsembleGenerator", str, "mdtraj.Trajectory", int, int], "mdtraj.Trajectory"]
@@ -31,7 +31,7 @@ def all_atoms(
     generator: EnsembleGenerator, sequence: str, n: int, seed: int, **settings: object
 ) -> Ensemble:
     """Samples with side chains and hydrogens, and no warning of those that are not valid."""
-    logger = logging.getLogger("openmm_slm.ensemble")
+    logger = logging.getLogger("openmm_slm.sampling.ensemble")
     before = logger.level
     logger.setLevel(logging.ERROR)
     try:

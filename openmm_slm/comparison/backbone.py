@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..analysis.histograms import counts, js_distance
+from ..analysis.matching import Matched
+from ..analysis.weights import Weights, means
 from ..errors import require
-from ..geometry import backbone_torsions
-from ..structure import backbone_trajectory
-from .histograms import counts, js_distance
-from .matching import Matched
-from .weights import Weights, means
+from ..protein.geometry import backbone_torsions
+from ..protein.structure import backbone_trajectory
 
 STATES = ("H", "E", "C")  # helix, strand, coil
 RAMACHANDRAN_BINS = 18  # in each direction: 20 degrees

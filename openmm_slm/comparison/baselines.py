@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import StructureError, require
-from ..geometry import superpose
-from ..normal_modes import CUTOFF, network_modes, rigid_motions
+from ..protein.elastic_network import CUTOFF, network_modes, rigid_motions
+from ..protein.geometry import superpose
 
 if TYPE_CHECKING:
     import mdtraj

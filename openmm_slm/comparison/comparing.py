@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..analysis.matching import Matched, match
+from ..analysis.weights import Weights
 from ..errors import StructureError, require
 from .catalogue import METRICS
-from .matching import Matched, match
 from .measuring import Measured, measure
-from .weights import Weights
 
 if TYPE_CHECKING:
     import mdtraj

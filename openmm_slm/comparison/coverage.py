@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .rotation import best_rotations, rmsd_matrix
-from .tmscore import tm_matrix, tm_self
+from ..analysis.rotation import best_rotations, rmsd_matrix
+from ..analysis.tmscore import tm_matrix, tm_self
 
 AT_MOST = 100
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..drawing import (
+from ..plots.drawing import (  # fmt: skip
     REFERENCE,
     SAMPLES,
     Rows,
@@ -21,7 +21,7 @@ from ..drawing import (
     torsion_axes,
     torsion_counts,
     torsion_density,
-)  # fmt: skip
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,10 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import StructureError
-from .backbone import backbone_metrics
-from .coverage import AT_MOST, Coverage, Scored, evenly
-from .features import (
+from ..analysis.features import (
     STILL,
     TOLERANCE,
     end_to_end,
@@ -17,7 +14,7 @@ from .features import (
     radius_of_gyration,
     without_clash,
 )
-from .fluctuations import (
+from ..analysis.fluctuations import (
     MODES,
     correlation,
     covariance,
@@ -28,12 +25,15 @@ from .fluctuations import (
     rmsf,
     rmsip,
 )
-from .histograms import js_of_features
-from .matching import Matched
-from .pairwise import pair_metrics
-from .rotation import superposed
-from .tica import distance_basis, fit_tica
-from .weights import Weights, means
+from ..analysis.histograms import js_of_features
+from ..analysis.matching import Matched
+from ..analysis.pairwise import pair_metrics
+from ..analysis.rotation import superposed
+from ..analysis.tica import distance_basis, fit_tica
+from ..analysis.weights import Weights, means
+from ..errors import StructureError
+from .backbone import backbone_metrics
+from .coverage import AT_MOST, Coverage, Scored, evenly
 
 NAN = float("nan")
 REDUCED = 600  # dimensions; beyond, the floor of RMSIP is computed in so many leading components

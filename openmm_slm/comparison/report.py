@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import StructureError
-from ..pages import cells, html_page, image, png, settings_table, table, write_whole
+from ..files.html_page import cells, html_page, image, png, settings_table, table, write_whole
 from .catalogue import BY_NAME
 
 if TYPE_CHECKING:

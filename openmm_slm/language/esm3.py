@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 import torch
 
-from ..sequence import parse_sequence
+from ..networks.esm3_tokens import BOS, esm3_layout
+from ..protein.sequence import parse_sequence
 from .esm3_network import ESM3Network, ESMDiffNetwork
-from .esm3_tokens import BOS, esm3_layout
 from .iterative import entropy_sample, iterative_sample
 from .masked_model import MaskedModel
 from .sampling import ORDERS, Denoiser, ancestral_sample

@@ -16,7 +16,7 @@ import torch.nn as nn
 from torch.utils.checkpoint import checkpoint
 
 from ..errors import require
-from .esm3_tokens import BOS, CHAIN_BREAK, CODES, EOS, PAD, SEQUENCE
+from ..networks.esm3_tokens import BOS, CHAIN_BREAK, CODES, EOS, PAD, SEQUENCE
 
 _EMPTY = 0  # what all the other tracks hold where nothing is known
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from ..memory import in_halves
+from ..networks.out_of_memory import in_halves
 from .sampling import frame_uniforms
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn as nn
 
-from ..layers import Block, attention, rotary_angles
+from ..networks.transformer import Block, attention, rotary_angles
 from .causal import Cache, attend, causal_bias, init_known, previous_tokens, sum_of_nats
 from .condition_input import condition_input
 from .trunk import padding_bias

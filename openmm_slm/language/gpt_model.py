@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from ..sequence import AMINO_ACIDS, MAX_LENGTH
+from ..protein.sequence import AMINO_ACIDS, MAX_LENGTH
 from .autoregressive import AutoregressiveModel, draw_tokens
 from .frame_batches import sample_frames
 from .interface import TokenSamples, check_integer, check_sampling

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn as nn
 
-from ..layers import Block, rotary_angles
+from ..networks.transformer import Block, rotary_angles
 from .bound import negative_bound
 from .condition_input import condition_tensor
 from .masked_model import MaskedModel

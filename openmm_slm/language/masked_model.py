@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn as nn
 
-from ..sequence import parse_sequence
+from ..protein.sequence import parse_sequence
 from .bound import negative_bound
 from .frame_batches import known_tokens, sample_frames
 from .interface import StructureLanguageModel, TokenSamples, check_integer, check_sampling

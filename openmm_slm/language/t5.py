@@ -14,7 +14,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from ..layers import Block, attention, rotary, rotary_angles
+from ..networks.transformer import Block, attention, rotary, rotary_angles
 from .causal import Cache, attend, causal_bias, init_known, previous_tokens
 from .trunk import SequenceTrunk, TrunkConfig, padding_bias
 

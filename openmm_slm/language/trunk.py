@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn as nn
 
-from ..layers import Block, rotary_angles
-from ..sequence import parse_sequence, sequence_layout
+from ..networks.transformer import Block, rotary_angles
+from ..protein.sequence import parse_sequence, sequence_layout
 from .condition_input import condition_input
 
 

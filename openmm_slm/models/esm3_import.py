@@ -14,8 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ModelError
+from ..networks.storage import (
+    LARGE_SHARD_BYTES,
+    assemble_model,
+    save_network,
+    tokenizer_fingerprint,
+)
 from .fitting import check_weights
-from .storage import LARGE_SHARD_BYTES, assemble_model, save_network, tokenizer_fingerprint
 from .torch_files import read_torch_file
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ModelError, require
+from ..networks.storage import LARGE_SHARD_BYTES, save_network
 from .fitting import check_weights
-from .storage import LARGE_SHARD_BYTES, save_network
 from .torch_files import read_torch_file
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ModelError
+from ..networks.storage import load_module, read_config, tokenizer_fingerprint
 from .esm3_import import release_files
 from .esm3_weights import converted, find_esm3
-from .storage import load_module, read_config, tokenizer_fingerprint
 
 if TYPE_CHECKING:
     from ..allatom.packer import SideChainPacker

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..comparison.pairwise import CONTACT
-from ..drawing import axes_or_new, contact_map
+from ..analysis.pairwise import CONTACT
 from ..errors import require
+from .drawing import axes_or_new, contact_map
 from .residues import ca_of, frames_of, matched_ca
 
 if TYPE_CHECKING:
     import mdtraj
     from matplotlib.axes import Axes
 
-    from ..sampled import Ensemble
+    from ..sampling.result import Ensemble
 
 NEAR = 3  # pairs less than so many residues apart always touch: left blank
 

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..comparison.features import radius_of_gyration
-from ..drawing import SAMPLES, WRONG, new_figure
+from ..analysis.features import radius_of_gyration
 from ..errors import StructureError
-from ..faults import failures
+from ..validity.reasons import failures
+from .drawing import SAMPLES, WRONG, new_figure
 from .residues import ca_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from ..sampled import Ensemble
+    from ..sampling.result import Ensemble
 
 PANELS = {
     "log_prob_nats": "log-probability\n(nats)",

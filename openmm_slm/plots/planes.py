@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..comparison.tica import distance_basis, fit_tica
-from ..drawing import (
+from ..analysis.tica import distance_basis, fit_tica
+from ..protein.geometry import backbone_torsions
+from ..protein.structure import ProteinStructure, load_structure
+from .drawing import (
     HIGHEST,
     REFERENCE,
     axes_or_new,
@@ -20,22 +22,20 @@ from ..drawing import (
     torsion_axes,
     torsion_points,
 )
-from ..geometry import backbone_torsions
-from ..structure import ProteinStructure, load_structure
 from .residues import frames_of, matched_ca
 
 if TYPE_CHECKING:
     import mdtraj
     from matplotlib.axes import Axes
 
-    from ..sampled import Ensemble
+    from ..sampling.result import Ensemble
 
 
 def plot_ramachandran(traj: mdtraj.Trajectory | Ensemble, ax: Axes | None = None) -> Axes:
     """phi and psi of all residues of all frames.
 
     Outlines: the regions of 98 and 99.8 % of the residues of known structures other than glycine,
-    proline and what precedes proline (`openmm_slm.ramachandran`).
+    proline and what precedes proline (`openmm_slm.protein.ramachandran`).
 
     Parameters
     ----------

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..comparison.fluctuations import mean_structure, rmsf
-from ..comparison.rotation import superposed
-from ..drawing import REFERENCE, SAMPLES, axes_or_new, residue_axis, residue_profile
+from ..analysis.fluctuations import mean_structure, rmsf
+from ..analysis.rotation import superposed
 from ..errors import StructureError
+from .drawing import REFERENCE, SAMPLES, axes_or_new, residue_axis, residue_profile
 from .residues import ca_of, ca_rows, frames_of, matched_ca
 
 if TYPE_CHECKING:
     import mdtraj
     from matplotlib.axes import Axes
 
-    from ..sampled import Ensemble
+    from ..sampling.result import Ensemble
 
 
 def plot_rmsf(

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..comparison.matching import match
-from ..drawing import Rows
+from ..analysis.matching import match
 from ..errors import StructureError
-from ..structure import chain_names, protein_chains
+from ..protein.structure import chain_names, protein_chains
+from .drawing import Rows
 
 if TYPE_CHECKING:
     import mdtraj

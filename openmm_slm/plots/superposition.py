@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..comparison.fluctuations import mean_structure
-from ..comparison.rotation import superposed
-from ..drawing import Rows, axes_or_new
+from ..analysis.fluctuations import mean_structure
+from ..analysis.rotation import superposed
 from ..errors import SLMError, require
+from .drawing import Rows, axes_or_new
 from .residues import ca_of, frames_of
 
 if TYPE_CHECKING:
     import mdtraj
     from matplotlib.axes import Axes
 
-    from ..sampled import Ensemble
+    from ..sampling.result import Ensemble
 
 STEP = 5  # points of the curve for each residue
 GAP = 0.5  # nm; neighbours in a row that are further apart are not joined

@@ -9,8 +9,8 @@ import numpy as np
 
 from .judging import FrameJudge
 from .minimiser import FrameMinimiser, MinimisationError
+from .relaxation_settings import RelaxationSettings
 from .repair import Repairs
-from .settings import RelaxationSettings
 
 if TYPE_CHECKING:
     import mdtraj

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..allatom.disulfides import parse_disulfides
 from ..errors import SLMError, require
-from ..geometry import chirality, rmsd
-from ..structure import from_trajectory, protein_chains
-from ..validity import OXT_NAMES, Report, all_atom_report
+from ..protein.disulfides import parse_disulfides
+from ..protein.geometry import chirality, rmsd
+from ..protein.structure import from_trajectory, protein_chains
+from ..validity.report import OXT_NAMES, Report, all_atom_report
 
 if TYPE_CHECKING:
     import mdtraj

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import SLMError, require
 from .judging import FrameJudge
-from .settings import RelaxationSettings
+from .relaxation_settings import RelaxationSettings
 from .system import BONDED, GUARDS, NONBONDED, guarded_system
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import SLMError
-from ..faults import fault_text
-from ..validity import Report
+from ..validity.reasons import fault_text
+from ..validity.report import Report
 from .frame import FrameRelaxer, RelaxedFrame
-from .settings import RelaxationSettings
+from .relaxation_settings import RelaxationSettings
+from .relaxation_workers import WorkerPool
 from .tiles import TiledRelaxer
-from .workers import WorkerPool
 
 if TYPE_CHECKING:
     import mdtraj

@@ -12,11 +12,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..contacts import OXT, SLOTS, bonding, pierced_rings
 from ..errors import require
-from ..geometry import _unit, superpose
-from ..projection import close_peptide_bonds
-from ..validity import CLASH
+from ..projection.close_peptides import close_peptide_bonds
+from ..protein.geometry import _unit, superpose
+from ..validity.close_contacts import OXT, SLOTS, bonding, pierced_rings
+from ..validity.report import CLASH
 from .judging import FrameJudge
 from .minimiser import FrameMinimiser, MinimisationError
 from .system import hydrogens

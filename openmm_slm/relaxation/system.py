@@ -23,7 +23,7 @@ import numpy as np
 
 from ..errors import SLMError, require
 from .judging import FrameJudge
-from .settings import RelaxationSettings
+from .relaxation_settings import RelaxationSettings
 
 if TYPE_CHECKING:
     import mdtraj

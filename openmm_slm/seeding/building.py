@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import SLMError, StructureError
-from ..validity import geometry_report
+from ..validity.report import geometry_report
 from .equilibrating import SeedError, Start, add_barostat, equilibrate
 from .judging import SeedJudge
 from .same_box import SameBoxes
-from .settings import SeedSettings
+from .seeding_settings import SeedSettings
 from .solvating import Counts, Solvated, box_width, solvate
 from .systems import create_system, load_forcefield
 

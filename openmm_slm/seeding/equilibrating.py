@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import SLMError, require
 from ..relaxation.minimiser import find_platform
-from .settings import SeedSettings
+from .seeding_settings import SeedSettings
 
 if TYPE_CHECKING:
     import openmm

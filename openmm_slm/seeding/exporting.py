@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import SLMError, require
 from .plain import LennardJones, plain_system
-from .settings import FOUR_SITES, SeedSettings
+from .seeding_settings import FOUR_SITES, SeedSettings
 
 if TYPE_CHECKING:
     import openmm

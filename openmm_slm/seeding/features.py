@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..comparison.fluctuations import mean_structure
-from ..comparison.rotation import rmsd_matrix, superposed
-from ..comparison.tica import distance_basis, fit_tica
+from ..analysis.fluctuations import mean_structure
+from ..analysis.rotation import rmsd_matrix, superposed
+from ..analysis.tica import distance_basis, fit_tica
 from ..errors import SLMError, StructureError
-from ..geometry import backbone_torsions
-from ..structure import from_trajectory
+from ..protein.geometry import backbone_torsions
+from ..protein.structure import from_trajectory
 
 if TYPE_CHECKING:
     import mdtraj

@@ -11,8 +11,8 @@ import numpy as np
 
 from ..comparison.loading import load_frames
 from ..errors import SLMError, StructureError
-from ..structure import protein_chains
-from ..validity import Report, geometry_report
+from ..protein.structure import protein_chains
+from ..validity.report import Report, geometry_report
 from .judging import judge_md
 
 if TYPE_CHECKING:

@@ -1,9 +1,9 @@
 """What must hold of a frame in the midst of a simulation.
 
-`openmm_slm.validity` judges frames at rest. At 300 K bonds vibrate and peptides bend, some past its
-limits; what dynamics does not mend, and must not have spoiled, is this: finite coordinates, chains
-that hold together, L residues, CB of Ile and Thr of their hand, no pierced ring, and peptides that
-are cis where they were before, or before proline, alone.
+`openmm_slm.validity.report` judges frames at rest. At 300 K bonds vibrate and peptides bend, some
+past its limits; what dynamics does not mend, and must not have spoiled, is this: finite
+coordinates, chains that hold together, L residues, CB of Ile and Thr of their hand, no pierced
+ring, and peptides that are cis where they were before, or before proline, alone.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..geometry import backbone_torsions
+from ..protein.geometry import backbone_torsions
 from ..relaxation.judging import FrameJudge
-from ..validity import Report
+from ..validity.report import Report
 
 if TYPE_CHECKING:
     import mdtraj

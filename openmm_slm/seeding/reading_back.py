@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import SLMError, require
 from .exporting import NAMES
-from .settings import SeedSettings
+from .seeding_settings import SeedSettings
 from .systems import nonbonded_arguments
 
 if TYPE_CHECKING:

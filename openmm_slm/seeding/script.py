@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .settings import SeedSettings
+from .seeding_settings import SeedSettings
 
 FILES = ("system.xml", "state.xml", "integrator.xml", "topology.cif")
 

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import SLMError
-from ..validity import Report
+from ..validity.report import Report
 from .building import Seed, SeedBuilder
 from .equilibrating import SeedError
 from .frames import Frames, protein_only
+from .seeding_settings import SeedSettings
 from .selecting import choose
-from .settings import SeedSettings
 
 if TYPE_CHECKING:
     import mdtraj
     from openmm import app
 
-    from ..sampled import Ensemble
+    from ..sampling.result import Ensemble
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def seed_simulations(
     method, features, top : str
         How frames are chosen: see `select_seeds`.
     **settings
-        `openmm_slm.seeding.settings.SeedSettings`: forcefield, water, padding, box_shape,
+        `openmm_slm.seeding.seeding_settings.SeedSettings`: forcefield, water, padding, box_shape,
         ionic_strength, same_box, cutoff, constraints, hydrogen_mass, temperature, friction,
         timestep, pressure, restraint, equilibration, seed, platform; `openmm.unit` quantities or
         numbers in nm, molar, dalton, K, 1/ps, fs, bar, kJ/mol/nm^2 and ps.

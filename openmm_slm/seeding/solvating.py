@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import SLMError, require
-from .settings import FOUR_SITES, SeedSettings
+from .seeding_settings import FOUR_SITES, SeedSettings
 from .systems import cutoffs
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..errors import SLMError, require
 from ..relaxation.system import first_line, native_obc2
 from .plain import fast_system
-from .settings import SeedSettings
+from .seeding_settings import SeedSettings
 
 if TYPE_CHECKING:
     import openmm

@@ -15,20 +15,20 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from ..errors import SLMError, require
-from ..models.storage import write_json
-from ..output import environment
-from ..validity import Report
+from ..files.ensemble_folder import environment
+from ..networks.storage import write_json
+from ..validity.report import Report
 from .building import Seed, SeedBuilder
 from .exporting import check_formats, to_parmed, write_amber, write_gromacs
 from .reading_back import ExportError, compare_energies, energies, read_back
 from .script import run_script
-from .settings import SeedSettings
+from .seeding_settings import SeedSettings
 from .simulating import built, known, prepare
 
 if TYPE_CHECKING:
     import mdtraj
 
-    from ..sampled import Ensemble
+    from ..sampling.result import Ensemble
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from ..frames import full_precision
+from ..networks.rigid_frames import full_precision
 from .quantizer import Quantized, Quantizer
 
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from ..frames import (
+from ..networks.rigid_frames import (
     Frames,
     chain_frames,
     compose,
@@ -24,7 +24,7 @@ from ..frames import (
     rotation_from_6d,
     rotation_from_vector,
 )
-from ..layers import Block, FeedForward, PointBlock, rotary_angles
+from ..networks.transformer import Block, FeedForward, PointBlock, rotary_angles
 from .starts import Start, StartFeatures, first_frames, hold
 
 OFFSET = 32

@@ -7,8 +7,8 @@ import os
 import numpy as np
 import torch
 
-from ..memory import in_halves
-from ..models.storage import load_module
+from ..networks.out_of_memory import in_halves
+from ..networks.storage import load_module
 from .dvae import DVAE
 from .holding import keep_atoms
 from .interface import StructureTokenizer

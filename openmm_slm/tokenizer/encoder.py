@@ -13,8 +13,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from ..frames import frames_from_backbone, full_precision, to_local
-from ..neighbours import nearest_residues
+from ..networks.nearest_residues import nearest_residues
+from ..networks.rigid_frames import frames_from_backbone, full_precision, to_local
 
 OFFSET = 32  # sequence offsets beyond this are "far"
 

@@ -11,11 +11,11 @@ import torch
 import torch.nn as nn
 
 from ..errors import require
-from ..geometry import place_oxygen
-from ..language.esm3_tokens import BOS, CHAIN_BREAK, CODES, EOS
-from ..memory import in_halves
-from ..models.storage import load_module
-from ..sequence import UNRELATED
+from ..networks.esm3_tokens import BOS, CHAIN_BREAK, CODES, EOS
+from ..networks.out_of_memory import in_halves
+from ..networks.storage import load_module
+from ..protein.geometry import place_oxygen
+from ..protein.sequence import UNRELATED
 from .holding import keep_atoms, lay_on
 from .interface import StructureTokenizer
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import SequenceError, StructureError
-from ..sequence import parse_sequence, sequence_layout
-from ..structure import ProteinStructure, backbone_trajectory, load_structure
+from ..protein.sequence import parse_sequence, sequence_layout
+from ..protein.structure import ProteinStructure, backbone_trajectory, load_structure
 
 if TYPE_CHECKING:
     import os

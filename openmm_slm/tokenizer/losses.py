@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from ..frames import Frames, full_precision, to_local
+from ..networks.rigid_frames import Frames, full_precision, to_local
 
 _EPS = 1e-6  # nm^2 under the root
 

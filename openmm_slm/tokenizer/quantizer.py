@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn as nn
 
-from ..frames import full_precision
+from ..networks.rigid_frames import full_precision
 
 
 @dataclass

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn as nn
 
-from ..frames import Frames, compose, frames_from_backbone, invert
+from ..networks.rigid_frames import Frames, compose, frames_from_backbone, invert
 
 _LEVELS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64)  # nm, centres of the features of s
 _DISTANCES = torch.linspace(0.4, 3.0, 16)  # nm

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..sequence import encode_sequence
-from .shards import Entry, ShardDataset
+from ..data.shards import Entry, ShardDataset
+from ..protein.sequence import encode_sequence
 from .starts import StartConfig, draw_start
 
 if TYPE_CHECKING:
-    from .tokens import TokenStore
+    from ..data.tokens import TokenStore
 
 
 class ClusterSampler:

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 
 from ..language.esm3_network import ESMDiffNetwork
-from ..language.esm3_tokens import MASK, SEQUENCE
-from ..sequence import AMINO_ACIDS, UNKNOWN, UNRELATED
+from ..networks.esm3_tokens import MASK, SEQUENCE
+from ..protein.sequence import AMINO_ACIDS, UNKNOWN, UNRELATED
 
 FIRST_TIME = 1e-3
 _LETTERS = [SEQUENCE[letter] for letter in AMINO_ACIDS + "X"]

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 import torch.nn as nn
 
-from .embeddings import EmbeddingStore
+from ..data.embeddings import EmbeddingStore
+from ..data.shards import ShardDataset
 from .language_losses import TERMS
-from .shards import ShardDataset
 from .token_batches import read_tokens
 
 

@@ -23,7 +23,7 @@ import torch
 from tqdm.auto import tqdm
 
 from ..errors import SLMError
-from ..locking import FolderLock
+from ..files.folder_lock import FolderLock
 from .batches import prefetch
 from .checkpoint import compare_settings, read_checkpoint, read_meta, write_checkpoint
 from .distributed import Processes, own_device

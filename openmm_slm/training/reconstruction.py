@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import torch
 
-from .. import geometry
-from ..frames import frames_from_backbone
-from ..projection import close_peptide_bonds
+from ..data.shards import Entry, ShardDataset
+from ..networks.rigid_frames import frames_from_backbone
+from ..projection.close_peptides import close_peptide_bonds
+from ..protein import geometry
 from ..tokenizer.dvae import DVAE
 from ..tokenizer.losses import local_error
 from ..tokenizer.starts import Start
 from .batches import pad_entries
-from .shards import Entry, ShardDataset
 from .starts import deformed
 
 LENGTHS = (64, 128, 256, 512)

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from ..errors import ModelError
-from ..models.storage import load_network, read_config, save_network
+from ..networks.storage import load_network, read_config, save_network
 from .checkpoint import read_tensors, write_tensors
 
 KIND, CHECKPOINT = "run", "checkpoint.safetensors"

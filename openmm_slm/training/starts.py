@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..geometry import superpose
-from ..normal_modes import ElasticNetwork, displace
+from ..protein.elastic_network import ElasticNetwork, displace
+from ..protein.geometry import superpose
 
 ABSENT = np.inf
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..masking import masked_residues
+from ..data.embeddings import EmbeddingStore
+from ..data.shards import ShardDataset
+from ..data.tokens import TokenStore
+from ..language.masking import masked_residues
 from .batches import ClusterSampler, pad_entries, pad_tokens
-from .embeddings import EmbeddingStore
-from .shards import ShardDataset
-from .tokens import TokenStore
 
 
 def language_model_batch(

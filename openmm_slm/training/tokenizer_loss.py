@@ -19,7 +19,7 @@ import math
 
 import torch
 
-from ..frames import frames_from_backbone, full_precision, oxygen_torsion
+from ..networks.rigid_frames import frames_from_backbone, full_precision, oxygen_torsion
 from ..tokenizer.dvae import DVAE
 from ..tokenizer.losses import (
     distogram_loss,

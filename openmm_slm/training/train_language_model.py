@@ -10,19 +10,19 @@ from pathlib import Path
 import torch
 import torch.nn as nn
 
-from ..configuration import build, check_names, merge
+from ..data.embeddings import EmbeddingStore
+from ..data.shards import ShardDataset
+from ..data.tokens import TokenStore
 from ..errors import SLMError
+from ..files.json_settings import build, check_names, merge
 from ..language.families import FAMILIES, family_of
-from ..models.storage import LARGE_SHARD_BYTES, SHARD_BYTES, read_config, save_network
+from ..networks.storage import LARGE_SHARD_BYTES, SHARD_BYTES, read_config, save_network
 from .batches import ClusterSampler
-from .embeddings import EmbeddingStore
 from .fine_tuning import FineTuning, merged_state, prepare_network
 from .language_losses import TERMS
 from .language_nats import entries_of_clusters, mean_and_error, nats_of_entries
 from .loop import LoopConfig, Trainer
-from .shards import ShardDataset
 from .token_batches import language_model_batch
-from .tokens import TokenStore
 from .warm_start import starting_network
 
 LARGE = 10**8  # numbers, of a network that is stored in large shards

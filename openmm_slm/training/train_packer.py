@@ -13,13 +13,13 @@ import torch
 from ..allatom.ideal import measure_geometry
 from ..allatom.packer_network import ABSENT, GUESSED, KNOWN, PackerConfig, PackerNetwork
 from ..allatom.rotamers import chi_difference, chi_torsions, has_atom
-from ..configuration import build, check_names, merge
+from ..data.shards import ShardDataset
 from ..errors import StructureError
-from ..models.storage import load_module, save_module
-from ..sequence import encode_sequence
+from ..files.json_settings import build, check_names, merge
+from ..networks.storage import load_module, save_module
+from ..protein.sequence import encode_sequence
 from .batches import ClusterSampler, pad_entries
 from .loop import LoopConfig, Trainer
-from .shards import ShardDataset
 
 DATA = {
     "residues": 2048, "max_length": 512, "prefix": None, "min_complete": 0.95,

@@ -9,18 +9,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..configuration import build, check_names, merge
+from ..data.shards import ShardDataset
+from ..data.tokens import TokenStore
 from ..errors import ModelError
-from ..models.storage import load_module, save_module, tokenizer_fingerprint
+from ..files.json_settings import build, check_names, merge
+from ..networks.storage import load_module, save_module, tokenizer_fingerprint
 from ..tokenizer.dvae import DVAE, DVAEConfig
 from .batches import ClusterSampler, pad_entries, tokenizer_batch
 from .deepening import deepened
 from .loop import LoopConfig, Trainer
 from .reconstruction import validation_metrics
-from .shards import ShardDataset
 from .starts import StartConfig
 from .tokenizer_loss import LOSS, WARM_UP, tokenizer_loss
-from .tokens import TokenStore
 
 DATA = {"residues": 1536, "crop": 64, "max_length": 512, "complexes": 0.0, "prefix": None}
 

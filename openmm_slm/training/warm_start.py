@@ -8,10 +8,10 @@ from dataclasses import fields, replace
 
 import torch.nn as nn
 
-from ..configuration import build
 from ..errors import SLMError
+from ..files.json_settings import build
 from ..language.families import FAMILIES
-from ..models.storage import load_module, load_network, read_config
+from ..networks.storage import load_module, load_network, read_config
 
 logger = logging.getLogger(__name__)
 

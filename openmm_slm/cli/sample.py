@@ -1,0 +1,226 @@
+"""``openmm-slm sample``, ``complete`` and ``relax``: each verb wraps one function."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from ..errors import require
+from .common import (
+    device_option,
+    example,
+    existing,
+    new,
+    prepare_cpu,
+    report_errors,
+    stack,
+    threads_option,
+)
+
+_atoms = stack(
+    click.option("--hydrogens/--no-hydrogens", default=True, help="[default: yes]"),
+    click.option("--ph", default=7.0, show_default=True, help="Decides protonation."),
+    click.option(
+        "--disulfides", default="auto", show_default=True,
+        help="auto, none, or pairs of residues counted from 0: 4-54,13-37",
+    ),
+)  # fmt: skip
+
+
+_drop_invalid = click.option(
+    "--drop-invalid", is_flag=True, help="Leave out frames that are not valid."
+)
+
+
+def _pairs(text: str) -> str | list[list[int]]:
+    """What `disulfides` means on the command line."""
+    if text in ("auto", "none"):
+        return text
+    try:
+        return [[int(row) for row in pair.split("-")] for pair in text.split(",")]
+    except ValueError:
+        remedy = "give auto, none, or pairs of residues as in 4-54,13-37"
+        raise ValueError(f"--disulfides is {text!r}; {remedy}") from None
+
+
+@click.command(
+    epilog=example(
+        "openmm-slm sample GYDPETGTWG -n 10 --seed 1 -o ensemble",
+        "openmm-slm sample proteins.fasta -n 10 --shard 1/2 -o many --resume",
+    )
+)
+@click.argument("sequence", required=False)
+@click.option("-o", "--output", type=new, required=True, help="Folder to write.")
+@click.option("-n", default=500, show_default=True, help="Number of conformations.")
+@click.option("--model", default="default", show_default=True, help="Model name or directory.")
+@click.option("--template", type=existing, help="PDB or mmCIF file to start from.")
+@click.option("--relatives", type=existing, help="Shards: relatives in there are the templates.")
+@click.option("--noise", type=float, help="Share of residues sampled anew [with a template: 0.02].")
+@click.option("--rounds", default=1, show_default=True, help="How often.")
+@click.option("--deform", type=float, help="Displaced along soft modes, nm [with noise: 0.1].")
+@click.option("--resample", help="Sample these alone: H:95-102, or an MDTraj selection.")
+@click.option("--temperature", type=float, help="Below 1: less diverse [the model's own: 1].")
+@click.option("--top-p", type=float, help="Share of the probability kept [the model's own: 1].")
+@click.option("--steps", type=int, help="Denoising steps, of masked diffusion [25].")
+@click.option(
+    "--order",
+    type=click.Choice(["ancestral", "confidence", "iterative", "entropy"]),
+    help="Of unmasking [ancestral].",
+)
+@click.option("--guidance", default=0.0, show_default=True, help="Above 0: the sequence says more.")
+@click.option(
+    "--log-prob",
+    type=click.Choice(["path", "bound"]),
+    default="path",
+    show_default=True,
+    help="Reported: of the choices made, or of the tokens.",
+)
+@click.option("--condition", help="What the model is told: a .npy file [L, D], or an ESM model.")
+@click.option("--seed", type=int, help="Repeats a run [default: drawn].")
+@click.option("--batch-size", type=int, help="Frames in memory at once.")
+@click.option("--project/--no-project", default=True, help="Close peptide bonds [default: yes].")
+@click.option(
+    "--sidechains",
+    type=click.Choice(["packer", "pdbfixer", "none"]),
+    default="packer",
+    show_default=True,
+    help="none: N, CA, C and O alone.",
+)
+@_atoms
+@click.option("--relax", is_flag=True, help="Minimise every frame with OpenMM.")
+@_drop_invalid
+@click.option("--resume", is_flag=True, help="Continue or extend what --output holds.")
+@click.option("--report", is_flag=True, help="Write report.html: pictures, reasons, settings.")
+@click.option("--shard", help="Of a FASTA file: 3/8 is the third of eight parts, for job arrays.")
+@click.option("--repeat", type=existing, help="Do again what this run.json describes.")
+@device_option
+@threads_option
+@report_errors
+def sample(sequence, output, n, repeat, report, shard, device, resume, threads, **settings):
+    """Sample conformations of SEQUENCE.
+
+    SEQUENCE is one-letter amino acids ("AAA:BBB" for two chains), or a FASTA file: then each
+    record gets a folder of its own in --output. A record that fails is passed over and written to
+    failures.csv there; the exit code is 1 at the end. What failed or was interrupted is done by
+    the same command with --resume.
+    """
+    from ..plots.report_page import PAGE, write_report_page
+    from ..sampling.ensemble import generate_ensemble
+    from ..sampling.many_sequences import sample_fasta
+    from ..sampling.rerun import repeat_run
+
+    prepare_cpu(threads, patient=True)
+    if report:
+        require("matplotlib", "plots")  # what lacks is said before hours of sampling
+    options = {"device": device, "resume": resume}
+    settings["disulfides"] = _pairs(settings["disulfides"])
+    settings["sidechains"] = None if settings["sidechains"] == "none" else settings["sidechains"]
+    if (sequence is None) == (repeat is None):
+        raise ValueError("give either a SEQUENCE (or FASTA file) or --repeat RUN_JSON")
+    # A sequence may be longer than a file name can be: only short ones are looked up.
+    fasta = sequence is not None and len(sequence) < 200 and Path(sequence).is_file()
+    if shard is not None and not fasta:
+        raise ValueError(
+            f"--shard {shard} is a share of the records of a FASTA file, and this is one ensemble; "
+            "give each task another --seed and --output"
+        )
+    failed = {}
+    if repeat is not None:
+        source = click.get_current_context().get_parameter_source
+        given = [name for name in ("n", *settings) if source(name).name != "DEFAULT"]
+        if given:
+            raise ValueError(f"--repeat takes {given[0]} from the run.json; leave the option out")
+        where = [repeat_run(repeat, output, **options)]
+    elif fasta:
+        run = sample_fasta(sequence, output, n, shard=shard, report=report, **settings, **options)
+        where, failed = run.folders, run.failures
+    elif "." in sequence or "/" in sequence:
+        raise ValueError(f"{sequence}: no such file (a sequence has letters and ':' only)")
+    else:
+        where = [generate_ensemble(sequence, n, output=output, **settings, **options)]
+    if report and not fasta:
+        write_report_page(where[0])
+    for folder in where:
+        click.echo(_ENSEMBLE.format(folder) + (f", {PAGE} (pictures)" if report else ""))
+    if failed:
+        click.echo(
+            f"openmm-slm: {len(failed)} of {len(failed) + len(where)} sequences failed; "
+            f"{run.table} says why, the same command with --resume tries them again",
+            err=True,
+        )
+        sys.exit(1)
+
+
+@click.command("complete", epilog=example("openmm-slm complete backbones.pdb -o completed"))
+@click.argument("trajectory", type=new)
+@click.option("-o", "--output", type=new, required=True, help="Folder to write.")
+@click.option("--top", type=existing, help="Topology of trajectories without one.")
+@click.option(
+    "--sidechains", type=click.Choice(["packer", "pdbfixer"]), default="packer", show_default=True
+)
+@_atoms
+@click.option("--model", default="default", show_default=True, help="Where the packer is.")
+@click.option("--resume", is_flag=True, help="Continue what --output holds.")
+@device_option
+@threads_option
+@report_errors
+def complete_command(trajectory, threads, disulfides, **options):
+    """Add side chains, hydrogens and OXT to the frames of TRAJECTORY (PDB, mmCIF, XTC, DCD, ...).
+
+    N, CA and C of every residue are needed; side-chain atoms that are there are kept.
+    """
+    from ..sampling.completion import complete
+
+    prepare_cpu(threads, patient=True)
+    click.echo(_ENSEMBLE.format(complete(trajectory, disulfides=_pairs(disulfides), **options)))
+
+
+@click.command(
+    "relax",
+    epilog=example(
+        "openmm-slm sample GYDPETGTWG -n 4 -o unrelaxed",
+        "openmm-slm relax unrelaxed -o relaxed",
+    ),
+)
+@click.argument("trajectory", type=new)
+@click.option("-o", "--output", type=new, required=True, help="Folder to write.")
+@click.option("--top", type=existing, help="Topology of trajectories without one.")
+@click.option(
+    "--forcefield",
+    multiple=True,
+    default=["amber14-all.xml"],
+    show_default=True,
+    help="File of OpenMM, or your own; may be repeated.",
+)
+@click.option(
+    "--solvent", type=click.Choice(["vacuum", "obc2", "gbn2"]), default="vacuum", show_default=True
+)
+@click.option("--restraint", default=1000.0, show_default=True, help="Of N CA C O, kJ/mol/nm^2.")
+@click.option("--iterations", default=100, show_default=True, help="With all atoms free.")
+@click.option("--tolerance", default=10.0, show_default=True, help="RMS force, kJ/mol/nm.")
+@click.option("--anneal", default=0.0, show_default=True, help="Langevin dynamics, ps.")
+@click.option("--temperature", default=300.0, show_default=True, help="Of the dynamics, K.")
+@click.option("--seed", default=0, show_default=True, help="Of the dynamics.")
+@click.option("--repair/--no-repair", default=True, help="Try again where needed [default: yes].")
+@click.option("--platform", default="CPU", show_default=True, help="CPU, CUDA, OpenCL, ...")
+@click.option("--processes", type=click.IntRange(1), help="Worker processes [default: all CPUs].")
+@click.option("--copies", type=click.IntRange(1), default=1, help="Frames together, for GPUs.")
+@_drop_invalid
+@click.option("--resume", is_flag=True, help="Continue what --output holds.")
+@report_errors
+def relax_command(trajectory, **options):
+    """Minimise the frames of TRAJECTORY (PDB, mmCIF, XTC, DCD, ..., or a folder of `sample`).
+
+    All atoms with hydrogens are needed (`openmm-slm complete` adds what is missing).
+    """
+    from ..relaxation.relaxing import relax
+
+    click.echo(_ENSEMBLE.format(relax(trajectory, **options)))
+
+
+_ENSEMBLE = (
+    "{}: topology.pdb and samples.xtc (open both in MDTraj, VMD or PyMOL), "
+    "report.csv (one row a frame), run.json (settings and seed)"
+)

@@ -1,0 +1,154 @@
+"""Embeddings of the entries of a shard directory, in half precision beside their tokens.
+
+``openmm-slm embed`` writes ``embeddings.npy`` float16 [R, D], ``starts.npy`` int64 [N] (the first
+row of each entry, in the order of ``index.csv``) and ``embeddings.json``, which says of what.
+Entries of one sequence share their rows where these are a function of the sequence.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from ..errors import ModelError
+from ..language.condition import SequenceCondition
+from ..networks.storage import write_json
+from .shards import index_checksum, open_array, read_index, save_array
+
+
+def embed_shards(
+    data: str | os.PathLike,
+    output: str | os.PathLike,
+    embed: Callable[[dict[str, str]], SequenceCondition],
+    identity: str,
+    *,
+    by_sequence: bool = True,
+    progress: bool = True,
+) -> Path:
+    """Write the embeddings of all entries.
+
+    Parameters
+    ----------
+    data : path
+        Shard directory.
+    output : path
+    embed : callable row of the index -> SequenceCondition
+    identity : str
+        What they are; a model trained with them takes no others.
+    by_sequence : bool
+        Entries of one sequence have the same.
+
+    Raises
+    ------
+    ModelError
+        Widths differ, or numbers too large for half precision.
+    """
+    output = Path(output)
+    output.mkdir(parents=True, exist_ok=True)
+    rows = read_index(data)
+    keys = [row["sequence"] if by_sequence else number for number, row in enumerate(rows)]
+    first: dict[object, int] = {}
+    total = 0
+    for key, row in zip(keys, rows, strict=True):
+        if key not in first:
+            first[key] = total
+            total += int(row["length"])
+    array, done = None, set()
+    temporary = output / "embeddings.tmp"
+    for key, row in tqdm(zip(keys, rows, strict=True), total=len(rows), disable=not progress):
+        if key in done:
+            continue
+        done.add(key)
+        values = embed(row).values
+        if array is None:
+            shape = (total, values.shape[1])
+            array = np.lib.format.open_memmap(temporary, "w+", np.float16, shape)
+        if values.shape[1] != array.shape[1]:
+            raise ModelError(
+                f"embeddings of {row['id']} have {values.shape[1]} numbers a residue, those before "
+                f"it {array.shape[1]}"
+            )
+        if np.abs(values).max() > np.finfo(np.float16).max:
+            raise ModelError(
+                f"embeddings of {row['id']} run up to {np.abs(values).max():.3g}, half precision "
+                f"holds {np.finfo(np.float16).max:.0f}; scale them all"
+            )
+        array[first[key] : first[key] + len(values)] = values
+    array.flush()
+    temporary.replace(output / "embeddings.npy")
+    save_array(output / "starts.npy", np.array([first[key] for key in keys], np.int64))
+    meta = {"embeddings": identity, "size": array.shape[1], "data": index_checksum(data)}
+    write_json(output / "embeddings.json", meta)
+    return output
+
+
+def embed_arrays(
+    data: str | os.PathLike,
+    output: str | os.PathLike,
+    arrays: str | os.PathLike,
+    identity: str,
+    progress: bool = True,
+) -> Path:
+    """`embed_shards` of the user's own arrays: ``<entry id>.npy`` [L, D] in the folder `arrays`."""
+
+    def embed(row: dict[str, str]) -> SequenceCondition:
+        return SequenceCondition.of(Path(arrays) / f"{row['id']}.npy", row["sequence"])
+
+    return embed_shards(data, output, embed, identity, by_sequence=False, progress=progress)
+
+
+class EmbeddingStore:
+    """Embeddings of entries, read from a directory that `embed_shards` wrote.
+
+    Parameters
+    ----------
+    directory : path
+    data : path
+        Shard directory they should belong to.
+
+    Attributes
+    ----------
+    embeddings : str
+        What they are.
+    size : int
+        Numbers of each residue.
+
+    Raises
+    ------
+    ModelError
+        None there, or those of other data.
+    """
+
+    def __init__(self, directory: str | os.PathLike, data: str | os.PathLike) -> None:
+        self.directory = Path(directory)
+        path = self.directory / "embeddings.json"
+        if not path.exists():
+            raise ModelError(f"{directory}: no embeddings.json; run `openmm-slm embed` first")
+        try:
+            meta = json.loads(path.read_text())
+            self.embeddings, self.size = str(meta["embeddings"]), int(meta["size"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ModelError(f"{path}: cannot be read ({error!r}); embed the data again") from None
+        if meta.get("data") != index_checksum(data):
+            raise ModelError(
+                f"{directory} holds embeddings of other data than {data}; embed that first"
+            )
+        self._array = open_array(self.directory / "embeddings.npy")
+        starts = open_array(self.directory / "starts.npy").tolist()
+        rows = read_index(data)
+        needed = max(start + int(row["length"]) for start, row in zip(starts, rows, strict=False))
+        if len(starts) != len(rows) or self._array.shape != (needed, self.size):
+            raise ModelError(f"{directory}: its files do not fit each other; embed the data again")
+        self._starts = {
+            (row["shard"], row["offset"]): start for start, row in zip(starts, rows, strict=True)
+        }
+
+    def read(self, row: dict[str, str]) -> np.ndarray:
+        """float16 [L, D] of one index row."""
+        start = self._starts[row["shard"], row["offset"]]
+        return np.array(self._array[start : start + int(row["length"])])

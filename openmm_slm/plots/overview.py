@@ -1,0 +1,114 @@
+"""What a page shows of an ensemble on disk, from its frames a chunk at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..analysis.features import radius_of_gyration
+from ..analysis.fluctuations import mean_structure
+from ..analysis.rotation import superposed
+from ..errors import require
+from ..protein.structure import load_structure
+from .contact_maps import contact_counts
+from .drawing import TORSION_BINS, Rows, torsion_counts
+from .planes import phi_psi
+from .residues import ca_rows
+from .superposition import evenly_spaced
+
+if TYPE_CHECKING:
+    import mdtraj
+
+_FOR_MEAN = 500  # frames of which the mean structure is taken
+_CHUNK = 1_000_000  # atoms in memory at once
+
+
+@dataclass(frozen=True, eq=False)
+class Overview:
+    """Sums over the F finite frames of an ensemble of L residues.
+
+    Attributes
+    ----------
+    rows : Rows
+    frame : ndarray, int [F]
+        Numbers of the frames in ``report.csv``.
+    rg : ndarray [F]
+        Radius of gyration of CA (nm).
+    rmsf : ndarray [L]
+        Of CA (nm), superposed on the mean structure of at most 500 evenly spaced frames.
+    contacts : ndarray [L, L]
+        Share of frames in which CA are within 0.8 nm.
+    torsions : ndarray [B, B]
+        Numbers of (phi, psi).
+    few : ndarray [K, L, 3]
+        CA (nm) of those at most 500 frames.
+    few_frames : ndarray, int [K]
+        Their numbers.
+    """
+
+    rows: Rows
+    frame: np.ndarray
+    rg: np.ndarray
+    rmsf: np.ndarray
+    contacts: np.ndarray
+    torsions: np.ndarray
+    few: np.ndarray
+    few_frames: np.ndarray
+
+
+def overview(directory: Path, frames: np.ndarray) -> Overview | None:
+    """Read ``topology.pdb`` and ``samples.xtc``.
+
+    `frames`: numbers [F] of those that are there and finite (XTC cannot say NaN). None without any.
+    """
+    topology = require("mdtraj").load_topology(str(directory / "topology.pdb"))
+    backbone = topology.select("protein and name N CA C O")
+    rows, ca_atoms = ca_rows(topology.subset(backbone))
+    wanted = frames[evenly_spaced(len(frames), _FOR_MEAN)]
+    rg, few = [], []
+    contacts = np.zeros((len(rows),) * 2, np.int64)
+    torsions = np.zeros((TORSION_BINS,) * 2)
+    for chunk in _chunks(directory, topology, backbone, frames):
+        ca = chunk.xyz[:, ca_atoms]
+        few.append(ca[np.isin(chunk.time, wanted)])
+        rg.append(radius_of_gyration(ca))
+        contacts += contact_counts(ca)
+        if len(rows) > 1:
+            torsions += torsion_counts(*phi_psi(load_structure(chunk)))
+    if not rg:
+        return None
+    few = np.concatenate(few)
+    mean = mean_structure(few, np.ones(len(few)))
+    if len(frames) > _FOR_MEAN:
+        chunks = _chunks(directory, topology, backbone, frames)
+        rmsf = _rmsf((chunk.xyz[:, ca_atoms] for chunk in chunks), mean)
+    else:
+        rmsf = _rmsf(iter([few]), mean)
+    rg = np.concatenate(rg)
+    return Overview(rows, frames, rg, rmsf, contacts / len(rg), torsions, few, wanted)
+
+
+def _chunks(
+    directory: Path, topology: mdtraj.Topology, atoms: np.ndarray, frames: np.ndarray
+) -> Iterator[mdtraj.Trajectory]:
+    """The frames of these numbers, which are their times in the file."""
+    path, size = str(directory / "samples.xtc"), max(1, _CHUNK // topology.n_atoms)
+    for chunk in require("mdtraj").iterload(path, top=topology, chunk=size, atom_indices=atoms):
+        kept = np.isin(np.rint(chunk.time), frames)
+        if kept.any():
+            yield chunk[kept]
+
+
+def _rmsf(chunks: Iterator[np.ndarray], mean: np.ndarray) -> np.ndarray:
+    """sqrt(<|x - <x>|^2>) [L] of CA [F, L, 3] superposed on `mean`."""
+    count, first, second = 0, np.zeros_like(mean), np.zeros(len(mean))
+    for ca in chunks:
+        moved = superposed(ca, mean) - mean
+        count += len(moved)
+        first += moved.sum(0)
+        second += (moved**2).sum((0, 2))
+    return np.sqrt(np.maximum(second / count - ((first / count) ** 2).sum(1), 0))

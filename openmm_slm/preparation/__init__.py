@@ -1,1 +1,0 @@
-"""Structures and trajectories of any origin to training shards."""

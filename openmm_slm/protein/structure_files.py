@@ -1,0 +1,390 @@
+"""Read the protein of PDB and mmCIF files through gemmi.
+
+What is done with what files hold:
+
+- every model with the residues of the first becomes a frame; others are counted in a warning;
+- waters, ligands (free amino acids too), nucleic acids and hydrogens are set aside; MSE becomes M,
+  other modified residues of the chain (SEP, HYP, D-amino acids, ...) become X with N, CA, C, O, CB;
+- of alternative locations the one with the largest total occupancy in the residue is taken (ties:
+  the first letter) and never mixed with another; of alternative residues at one position likewise;
+- author chain names and residue numbers with insertion codes are kept; missing atoms are NaN;
+- without chain names, a TER ends a chain, and chains are named A, B, ...; under one name, a TER
+  ends a chain only where the numbers start again (some programs write a TER at every gap);
+- a file cut inside an atom is refused; one cut between two atoms cannot be told from a whole one
+  unless something else is missing (END, ENDMDL, the last ``#``), which gives a warning.
+"""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import math
+import os
+import re
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import StructureError, require
+from .structure import (
+    _ATOM_ALIASES,
+    ATOM14,
+    PEPTIDE_BOND,
+    ProteinStructure,
+    chain_names,
+    find_chain_breaks,
+    residue_letter,
+)
+
+if TYPE_CHECKING:
+    import gemmi
+
+logger = logging.getLogger(__name__)
+
+LARGEST = 1e5  # Å; beyond it a coordinate is a mistake
+_ABSENT = [float("nan")] * 3
+_SLOTS = {letter: (*names, *(None,) * (14 - len(names))) for letter, names in ATOM14.items()}
+
+
+class NoProteinError(StructureError):
+    """The file was read, and there is no protein in it."""
+
+
+@dataclass(eq=False)
+class _Residue:
+    """One residue of one model: `atoms` are positions in Å by name, `alternative` its altloc."""
+
+    number: int
+    code: str
+    name: str
+    atoms: dict[str, list[float]]
+    ligand: bool
+    alternative: str
+    occupancy: float
+
+    @property
+    def key(self) -> tuple[int, str, str]:
+        return self.number, self.code, self.name
+
+
+_Chain = tuple[str, list[_Residue]]
+
+
+@dataclass(eq=False)
+class ParsedFile:
+    """A file as gemmi parsed it, before anything is decided about its contents.
+
+    Attributes
+    ----------
+    path : Path
+    models : gemmi.Structure or list
+        Models to iterate over.
+    resolution : float or None
+        Å; None for NMR, predicted models and files that do not say.
+    doubt : str
+        Why the file may be truncated although it could be parsed; empty if nothing says so.
+    """
+
+    path: Path
+    models: gemmi.Structure | list
+    resolution: float | None = None
+    doubt: str = ""
+
+
+def read(path: str | os.PathLike, chains: str | Iterable[str] | None = None) -> ProteinStructure:
+    """Protein of a PDB or mmCIF file (also ``.gz``); the text tells which it is.
+
+    Parameters
+    ----------
+    path : path
+    chains : str or iterable of str, optional
+        Names of the chains to keep, in this order; default all.
+
+    Raises
+    ------
+    StructureError
+        Names the file and what is wrong with it: missing, empty, unreadable, truncated, without
+        protein, without a chain asked for, with coordinates that are not finite or beyond 1e5 Å.
+    """
+    file = parse(path)
+    if file.doubt:
+        logger.warning("%s: %s; is the file complete?", file.path, file.doubt)
+    return interpret(file, chains)
+
+
+def interpret(
+    file: ParsedFile, chains: str | Iterable[str] | None = None, *, first_model: bool = False
+) -> ProteinStructure:
+    """Protein of a parsed file; see `read`. `first_model` leaves the other models unread."""
+    path = file.path
+    found = filter(None, (_chains(model, path) for model in file.models))
+    models = list(islice(found, 1 if first_model else None))
+    if models and chains is not None:
+        models = [_select(model, chains, path) for model in models]
+    count = sum(len(residues) for _, residues in models[0]) if models else 0
+    if count < 2:
+        raise NoProteinError(
+            f"{path}: {count} protein residues; at least 2 are needed (is it a protein, with ATOM "
+            "records of N, CA, C?)"
+        )
+    keys = [[(name, r.key) for name, chain in model for r in chain] for model in models]
+    same = [model for model, key in zip(models, keys, strict=True) if key == keys[0]]
+    if len(same) < len(models):
+        logger.warning(
+            "%s: %d of %d models have other residues than the first and are left out",
+            path, len(models) - len(same), len(models),
+        )  # fmt: skip
+    rows = [residue for _, chain in same[0] for residue in chain]
+    sequence = "".join(residue_letter(residue.name) for residue in rows)
+    atom14 = np.array([_atom14(model, sequence) for model in same])
+    atom14 = (atom14 / 10).astype(np.float32)
+    chain_index = np.repeat(np.arange(len(same[0])), [len(c) for _, c in same[0]]).astype(np.int32)
+    return ProteinStructure(
+        sequence,
+        atom14,
+        chain_index,
+        tuple(name for name, _ in same[0]),
+        np.array([residue.number for residue in rows], np.int32),
+        np.array([residue.code for residue in rows], "<U1"),
+        find_chain_breaks(atom14[0], chain_index),
+    )
+
+
+def _atom14(model: list[_Chain], sequence: str) -> list[list[list[float]]]:
+    """Positions [L, 14, 3] of one model in Å, NaN where absent."""
+    residues = [residue for _, chain in model for residue in chain]
+    return [
+        [residue.atoms.get(name, _ABSENT) for name in _SLOTS[letter]]
+        for letter, residue in zip(sequence, residues, strict=True)
+    ]
+
+
+def _text(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+        if data[:2] == b"\x1f\x8b":
+            data = gzip.decompress(data)
+    except FileNotFoundError:
+        raise StructureError(f"{path}: no such file") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise StructureError(f"{path}: cannot be read ({error}); is it complete?") from None
+    if b"\0" in data:
+        raise StructureError(
+            f"{path}: a binary file; PDB or mmCIF text is read here (for trajectories: "
+            "mdtraj.load(file, top=...), and pass what it returns)"
+        )
+    if not data.strip():
+        raise StructureError(f"{path}: the file is empty")
+    # One character a byte, all ASCII: columns stay, and gemmi hands no half letters back.
+    return data.removeprefix(b"\xef\xbb\xbf").decode("ascii", "replace").replace("\ufffd", "?")
+
+
+def parse(path: str | os.PathLike) -> ParsedFile:
+    """Text to gemmi's models, resolution and what speaks against the file being whole.
+
+    Raises
+    ------
+    StructureError
+        The file is missing, empty, unreadable or truncated.
+    """
+    path = Path(path)
+    text = _text(path)
+    gemmi = require("gemmi")
+    first = re.search(r"^[ \t]*([^#\s]\S*)", text, re.MULTILINE)
+    mmcif = (first and first[1].lower().startswith("data_")) or ".cif" in path.name.lower()
+    try:
+        if mmcif:
+            blocks = gemmi.cif.read_string(text)
+            doubt = _check_mmcif(text, blocks, path)
+            with_atoms = [block for block in blocks if block.find_loop("_atom_site.id")]
+            if not with_atoms:
+                return ParsedFile(path, [])
+            structure = gemmi.make_structure_from_block(with_atoms[0])
+        else:
+            doubt = _check_pdb(text, path)
+            structure = gemmi.read_pdb_string(text, split_chain_on_ter=True)
+    except StructureError:
+        raise
+    except (RuntimeError, ValueError, IndexError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise StructureError(
+            f"{path}: cannot be read as {'mmCIF' if mmcif else 'PDB'} ({reason}); is it complete?"
+        ) from None
+    return ParsedFile(path, structure, structure.resolution or None, doubt)
+
+
+def _check_pdb(text: str, path: Path) -> str:
+    """Refuse atoms that are cut or are no numbers; returns a reason to doubt the file, or "".
+
+    gemmi would read ``********`` as 0, and a coordinate without its last digits as another one.
+    """
+    last = before = ""
+    ended, opened = False, 0
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.startswith(("ATOM  ", "HETATM")):
+            last, before = line, last
+            try:
+                for at in (30, 38, 46):
+                    float(line[at : at + 8])
+            except ValueError:
+                raise StructureError(
+                    f"{path}, line {number}: {line[30:54]!r} is not three coordinates; the file "
+                    "is truncated or its columns are shifted"
+                ) from None
+        elif line.startswith("MODEL "):
+            opened += 1
+        elif line.startswith("ENDMDL"):
+            opened -= 1
+        elif line.startswith("END"):
+            ended = True
+    # Columns from 79 on (the charge) may be absent of a whole atom.
+    cut = len(last.rstrip()) < min(len(before.rstrip()), 78) and text.endswith(last)
+    tail = text[text.rfind("\n") + 1 :]
+    if tail and (cut or "ATOM".startswith(tail) or "HETATM".startswith(tail)):
+        raise StructureError(
+            f"{path}: the last line is half an atom record ({tail.strip()!r}); the file is "
+            "truncated, get it again"
+        )
+    if opened > 0:
+        return "a MODEL has no ENDMDL"
+    titled = re.search(r"^(HEADER|SEQRES)", text, re.MULTILINE)
+    return "it has a title section but no END record" if titled and not ended else ""
+
+
+def _check_mmcif(text: str, blocks, path: Path) -> str:
+    """Refuse a table of atoms that ends inside a value; returns a reason to doubt, or ""."""
+    tail = text[text.rfind("\n") + 1 :]
+    items = list(blocks[-1]) if len(blocks) else []
+    loop = items[-1].loop if items else None
+    atoms = loop is not None and loop.tags[0].lower().startswith("_atom_site.")
+    open_end = atoms and tail and tail.rstrip() == tail and not tail.startswith("#")
+    # The last column is a model or a name, hardly ever another value than in the row before.
+    if open_end and loop.values[-1] not in loop.values[-1 - loop.width() : -1 : loop.width()]:
+        raise StructureError(
+            f"{path}: the last line may be half an atom ({tail!r}, no end of line); if it is "
+            "whole, put an end of line behind it"
+        )
+    ended = text.rstrip().rpartition("\n")[2].startswith("#")
+    return "its tables end with #, the last does not" if text.count("\n#") > 4 and not ended else ""
+
+
+def _chains(model, path: Path) -> list[_Chain]:
+    """Protein chains of a model, each under a name of its own."""
+    parts: list[_Chain] = []
+    for part in model:
+        residues = _polymer(_alternatives(part, path))
+        if not residues:
+            continue
+        name = part.name.strip()
+        before = next((r for n, r in reversed(parts) if n == name), None) if name else None
+        if before and residues[0].number > before[-1].number:
+            before += residues
+        else:
+            parts.append((name, residues))
+    # One residue is no chain but a ligand, unless it is all there is (the caller says so).
+    parts = [part for part in parts if len(part[1]) > 1] or parts
+    names = chain_names([name for name, _ in parts])
+    return [(name, residues) for name, (_, residues) in zip(names, parts, strict=True)]
+
+
+def _select(model: list[_Chain], chains: str | Iterable[str], path: Path) -> list[_Chain]:
+    wanted = [chains] if isinstance(chains, str) else list(chains)
+    present = dict(model)
+    for name in wanted:
+        if name not in present:
+            raise StructureError(
+                f"{path}: no protein chain {name!r}; it has {', '.join(map(repr, present))}"
+            )
+    return [(name, present[name]) for name in dict.fromkeys(wanted)]
+
+
+def _alternatives(chain, path: Path) -> list[_Residue]:
+    """Protein residues of a gemmi chain, one for each position."""
+    out: list[_Residue] = []
+    for group in chain:
+        for residue in _conformers(group, path):
+            last = out[-1] if out else None
+            here = last and (last.number, last.code) == (residue.number, residue.code)
+            # Several residues modelled at one position (microheterogeneity): one stays.
+            if here and last.alternative and residue.alternative:
+                if residue.occupancy > last.occupancy:
+                    out[-1] = residue
+            else:
+                out.append(residue)
+    return out
+
+
+def _conformers(group, path: Path) -> list[_Residue]:
+    """The residues in one gemmi residue: one, or several that share number and name."""
+    total: dict[str, float] = {}
+    for atom in group:
+        if atom.has_altloc():
+            total[atom.altloc] = total.get(atom.altloc, 0.0) + atom.occ
+    best = max(sorted(total), key=lambda letter: total[letter]) if total else ""
+    copies: list[dict[str, list[float]]] = [{}]
+    occupancies = []
+    for atom in group:
+        if atom.is_hydrogen() or (total and atom.has_altloc() and atom.altloc != best):
+            continue
+        name, position = atom.name, atom.pos.tolist()
+        if not all(-LARGEST <= x <= LARGEST for x in position):  # nor is NaN
+            raise StructureError(
+                f"{path}: atom {name} of {group.name} {group.seqid} has the coordinates "
+                f"{position}, not finite or beyond {LARGEST:g} Å; remove the residue"
+            )
+        if name in copies[-1]:  # the number was given twice
+            copies.append({})
+        copies[-1][name] = position
+        occupancies.append(atom.occ)
+    first = copies[0].get("CA")
+    return [
+        _Residue(
+            group.seqid.num,
+            group.seqid.icode.strip(),
+            group.name,
+            _standard_names(atoms),
+            group.het_flag == "H" and group.name != "MSE",
+            best,
+            math.fsum(occupancies) / len(occupancies),
+        )
+        for i, atoms in enumerate(copies)
+        # A second set of atoms in the same place is an unlabelled alternative, not a residue.
+        if _is_protein(group, atoms) and (i == 0 or _apart(first, atoms.get("CA")))
+    ]
+
+
+def _standard_names(atoms: dict[str, list[float]]) -> dict[str, list[float]]:
+    if not _ATOM_ALIASES.keys() & atoms.keys():
+        return atoms
+    renamed = {_ATOM_ALIASES.get(name, name): xyz for name, xyz in atoms.items()}
+    return {**renamed, **atoms}
+
+
+def _apart(a: list[float] | None, b: list[float] | None, distance: float = 1.0) -> bool:
+    return a is not None and b is not None and math.dist(a, b) > distance
+
+
+def _is_protein(residue, atoms: dict[str, list[float]]) -> bool:
+    if residue_letter(residue.name) != "X":
+        # A free amino acid in a HETATM record is told by its neighbours, in `_polymer`.
+        return bool({"N", "CA", "C"} & atoms.keys())
+    tabulated = require("gemmi").find_tabulated_residue(residue.name)
+    return {"N", "CA", "C"} <= atoms.keys() or (tabulated.is_amino_acid() and "CA" in atoms)
+
+
+def _polymer(residues: list[_Residue]) -> list[_Residue]:
+    """Residues of the chain: standard ones, and others bonded to a neighbour or between them."""
+    bonded = [
+        "C" in a.atoms
+        and "N" in b.atoms
+        and not _apart(a.atoms["C"], b.atoms["N"], PEPTIDE_BOND * 10)
+        for a, b in zip(residues, residues[1:], strict=False)
+    ]
+    kept = [not r.ligand or any(bonded[max(0, i - 1) : i + 1]) for i, r in enumerate(residues)]
+    inside = [i for i, keep in enumerate(kept) if keep]
+    return residues[inside[0] : inside[-1] + 1] if inside else []

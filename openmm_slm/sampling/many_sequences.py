@@ -1,0 +1,208 @@
+"""Ensembles of many sequences: in shards, taken up again, past those that fail."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+from ..data.embed_sequences import is_model
+from ..errors import SequenceError, SLMError
+from ..files.folder_lock import FolderLock
+from ..files.job_shards import JobShard
+from ..plots.report_page import page_is_old, write_report_page
+from ..protein.sequence import parse_sequence, read_records
+from .ensemble import EnsembleGenerator
+from .settings import SamplingSettings
+from .template import check_settings
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FastaRun:
+    """What came of a FASTA file.
+
+    Attributes
+    ----------
+    folders : list of Path
+        One for each ensemble that is finished, in the order of the file.
+    failures : dict of str
+        Why the others are not, by name.
+    table : Path
+        The same as CSV; not there when nothing failed.
+    """
+
+    folders: list[Path]
+    failures: dict[str, str]
+    table: Path
+
+
+def sample_fasta(
+    fasta: str | os.PathLike,
+    output: str | os.PathLike,
+    n: int = 500,
+    *,
+    shard: str | None = None,
+    model: str | os.PathLike = "default",
+    device: str = "auto",
+    resume: bool = False,
+    report: bool = False,
+    progress: bool = True,
+    **settings: object,
+) -> FastaRun:
+    """Sample an ensemble of each sequence of a FASTA file.
+
+    A sequence that cannot be sampled (a letter that is no amino acid, too many residues, too
+    little memory) is logged, written to ``failures.csv`` and passed over; the same call with
+    `resume` tries it again. Short sequences come first: most are there early, and what a long one
+    cannot do is known last.
+
+    Parameters
+    ----------
+    fasta : path
+    output : path
+        Receives one folder for each record, named by the first word of its header (characters
+        other than letters, digits, ``.``, ``_`` and ``-`` become ``_``). All shards may share it.
+    n : int
+        Conformations of each.
+    shard : str, optional
+        ``"3/8"``: only the third of eight parts of the file that take about the same time. An
+        ensemble does not depend on it: without a seed, each draws its own, which its ``run.json``
+        has. The failures of a shard are in ``failures_3_of_8.csv``.
+    model, device, progress
+        As in `generate_ensemble`.
+    resume : bool
+        Pass over what is finished, continue what was interrupted.
+    report : bool
+        Write a page into each folder as soon as its ensemble is there (`write_report_page`), unless
+        it has one that is newer than its frames.
+    **settings
+        Other settings of `EnsembleGenerator.write`.
+
+    Returns
+    -------
+    FastaRun
+
+    Raises
+    ------
+    ValueError
+        The file is no FASTA, two names are one or make one folder name, a setting that no record
+        can have, another process that does this shard, or, without `resume`, an ensemble that is
+        there: all before any work.
+    OSError
+        The disk is full or gone: that is no matter of one sequence.
+    """
+    texts = read_records(fasta)
+    folders = {name: Path(output) / folder for name, folder in _folders(texts, fasta).items()}
+    if len(texts) > 1 and not (
+        settings.get("condition") is None or is_model(settings["condition"])
+    ):
+        raise SLMError(
+            f"condition is the numbers of one sequence, {fasta} has {len(texts)}; give the name of "
+            "an ESM model, or one sequence at a time"
+        )
+    part = JobShard.of(shard) if shard is not None else JobShard(1, 1)
+    lengths = {name: _residues(text) for name, text in texts.items()}
+    mine = part.share({name: _cost(length) for name, length in lengths.items()})
+    checked = _checked((text for name, text in texts.items() if lengths[name]), n, settings)
+    there = [folders[name] for name in mine if (folders[name] / "run.json").exists()]
+    if there and not resume:
+        raise SLMError(
+            f"{there[0]} holds an ensemble already; choose another output folder, or continue what "
+            "is there with resume (--resume)"
+        )
+    if not mine:
+        logger.info("no record of %s is in shard %s", fasta, part)
+        return FastaRun([], {}, failures_table(output, part))
+    generator = EnsembleGenerator.from_pretrained(model, device)
+    if checked:
+        generator.language_model.check_options(checked.steps, checked.order, checked.guidance)
+    options = {**settings, "resume": resume, "progress": False}
+    table = failures_table(output, part)
+    with FolderLock(output, table.with_suffix(".lock").name):
+        failures = _Failures(table)
+        shortest = sorted(mine, key=lengths.__getitem__)
+        for name in tqdm(shortest, unit="sequence", disable=not progress):
+            try:
+                generator.write(texts[name], folders[name], n, **options)
+                if report and page_is_old(folders[name]):
+                    write_report_page(folders[name])
+            except OSError:
+                raise
+            except Exception as error:  # of whatever library: the others do not suffer for it
+                failures.add(name, error)
+    done = [folders[name] for name in mine if name not in failures.reasons]
+    return FastaRun(done, failures.reasons, failures.path)
+
+
+def failures_table(output: str | os.PathLike, part: JobShard) -> Path:
+    """Where the failures of a shard are: each writes its own."""
+    which = f"_{part.number}_of_{part.count}" if part.count > 1 else ""
+    return Path(output) / f"failures{which}.csv"
+
+
+class _Failures:
+    """The table of what failed, whole at any moment; none where nothing did."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.reasons = path, {}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)  # what failed before is tried again
+
+    def add(self, name: str, error: Exception) -> None:
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        self.reasons[name] = kind + " ".join(str(error).split())
+        logger.warning("%s is passed over: %s", name, self.reasons[name])
+        logger.info("where it failed", exc_info=error)
+        temporary = self.path.with_suffix(".tmp")
+        with open(temporary, "w", newline="") as handle:
+            csv.writer(handle).writerows([("name", "reason"), *self.reasons.items()])
+        temporary.replace(self.path)
+
+
+def _folders(names: Iterable[str], fasta: str | os.PathLike) -> dict[str, str]:
+    """A folder name for each record; case-blind file systems must keep them apart."""
+    out: dict[str, str] = {}
+    taken: dict[str, str] = {}
+    for name in names:
+        out[name] = re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip(".") or "_"
+        other = taken.setdefault(out[name].lower(), name)
+        if other != name:
+            raise SequenceError(
+                f"{fasta}: {other!r} and {name!r} would both be written to {out[name]!r}; "
+                "rename one"
+            )
+    return out
+
+
+def _residues(text: str) -> int:
+    """Of a sequence that can be sampled; 0 of others, which fail at once."""
+    try:
+        return sum(map(len, parse_sequence(text)))
+    except SequenceError:
+        return 0
+
+
+def _cost(length: int) -> float:
+    """Work of a frame up to a factor: per residue, and per pair of residues (docs/speed.md)."""
+    return length * (1 + length / 100)
+
+
+def _checked(texts: Iterable[str], n: int, settings: dict) -> SamplingSettings | None:
+    """Settings of a record that can have them; what no record can have is refused here."""
+    refused = None
+    for text in texts:
+        try:
+            return check_settings(text, n, **settings)[0]
+        except ValueError as error:
+            refused = refused or error
+    if refused:
+        raise refused
+    return None

@@ -1,0 +1,281 @@
+"""Known structures as templates: laid on the sequence, and which of their residues are sampled."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..data.embed_sequences import condition_of
+from ..data.relatives import find_relatives
+from ..errors import StructureError
+from ..language.condition import SequenceCondition
+from ..protein.alignment import align
+from ..protein.geometry import backbone_torsions
+from ..protein.sequence import parse_sequence
+from ..protein.structure import ProteinStructure, backbone_trajectory, load_structure
+from .settings import SamplingSettings
+
+if TYPE_CHECKING:
+    import mdtraj
+
+_RANGE = re.compile(r"(\w+):(-?\d+)(?:-(-?\d+))?$")
+
+
+@dataclass(frozen=True, eq=False)
+class Template:
+    """Frames of a protein of known structure, on the residues of a sequence.
+
+    Attributes
+    ----------
+    sequence : str
+        ``:`` between chains.
+    atom14 : ndarray, float32 [T, L, 14, 3]
+        nm; NaN where the template has no atom.
+    known : ndarray, bool [T, L]
+        N, CA and C are there.
+    chain_ids : tuple of str
+    residue_number : ndarray, int32 [L]
+        The template's; residues that it lacks count on from their neighbours.
+    chain_break : ndarray, bool [L]
+        True at the first residue of each chain: what is missing in between is sampled.
+    """
+
+    sequence: str
+    atom14: np.ndarray
+    known: np.ndarray
+    chain_ids: tuple[str, ...]
+    residue_number: np.ndarray
+    chain_break: np.ndarray
+
+    @classmethod
+    def of(
+        cls,
+        template: mdtraj.Trajectory | ProteinStructure | str | os.PathLike,
+        sequence: str,
+    ) -> Template:
+        """Lay a template on a sequence (chains separated by ``:``, in the template's order).
+
+        Raises
+        ------
+        StructureError
+            Other residues (the first is named), more or fewer chains, residues that the sequence
+            lacks, or nothing known.
+        """
+        found = load_structure(template)
+        ours, theirs = sequence.split(":"), found.chain_sequences.split(":")
+        if len(ours) != len(theirs):
+            raise StructureError(
+                f"the template has {len(theirs)} chains ({', '.join(found.chain_ids)}), the "
+                f"sequence {len(ours)}; take out the chains you do not sample, or separate the "
+                "chains of the sequence with ':'"
+            )
+        rows = np.full(len("".join(ours)), -1)
+        first_ours = first_theirs = 0
+        for name, a, b in zip(found.chain_ids, ours, theirs, strict=True):
+            numbers = found.residue_number[first_theirs : first_theirs + len(b)]
+            for i, j in _places(a, b, numbers, name):
+                rows[first_ours + i] = first_theirs + j
+            first_ours, first_theirs = first_ours + len(a), first_theirs + len(b)
+        there = rows >= 0
+        atom14 = np.full((found.n_frames, len(rows), 14, 3), np.nan, np.float32)
+        atom14[:, there] = found.atom14[:, rows[there]]
+        known = np.isfinite(atom14[:, :, :3]).all((-1, -2))
+        atom14[~known] = np.nan
+        lengths = [len(chain) for chain in ours]
+        if not known.any(1).all():
+            frame = int((~known.any(1)).argmax())
+            raise StructureError(f"frame {frame} of the template has no residue with N, CA and C")
+        return cls(
+            sequence,
+            atom14,
+            known,
+            found.chain_ids,
+            _numbers(found.residue_number, rows, lengths),
+            np.concatenate([np.arange(n) == 0 for n in lengths]),
+        )
+
+    @classmethod
+    def of_relatives(
+        cls, data: str | os.PathLike, sequence: str
+    ) -> tuple[Template, list[dict[str, object]]]:
+        """Template of a chain, a frame for each relative in a shard directory; who they are.
+
+        Raises
+        ------
+        StructureError
+            See `find_relatives`.
+        """
+        atom14, told = find_relatives(sequence, data)
+        known = np.isfinite(atom14[:, :, :3]).all((-1, -2))
+        atom14[~known] = np.nan
+        number = np.arange(1, len(sequence) + 1, dtype=np.int32)
+        return cls(sequence, atom14, known, ("A",), number, number == 1), told
+
+    def identity(self, source: object) -> dict[str, str | None]:
+        """What ``run.json`` says of it: the file it came from, if any, and a checksum."""
+        digest = hashlib.sha256(self.sequence.encode() + self.atom14.tobytes()).hexdigest()
+        path = source if isinstance(source, (str, os.PathLike)) else None
+        return {"path": path and os.path.abspath(path), "sha256": digest[:16]}
+
+    @property
+    def backbone(self) -> np.ndarray:
+        """float32 [T, L, 4, 3]"""
+        return self.atom14[:, :, :4]
+
+    def cis_peptides(self) -> np.ndarray:
+        """Residues before which some frame has a cis peptide; bool [L]."""
+        with np.errstate(invalid="ignore"):
+            omega = backbone_torsions(self.backbone, self.chain_break)[2]
+            return (np.abs(omega) < np.pi / 2).any(0)
+
+    def select(self, what: str | Iterable[int]) -> np.ndarray:
+        """Residues that a user named: bool [L].
+
+        Parameters
+        ----------
+        what : str or iterable of int
+            ``"H:95-102"`` (chain and residue numbers of the template, several with commas), a
+            selection in MDTraj's language, or rows of the sequence from 0.
+
+        Raises
+        ------
+        StructureError
+            An unknown chain, a number or row out of range, a bad selection, or no residue at all.
+        """
+        chosen = np.zeros(self.known.shape[1], bool)
+        if not isinstance(what, (str, Iterable)):
+            raise StructureError(f"resample is {what!r}; give 'H:95-102', a selection, or rows")
+        if not isinstance(what, str):
+            for row in what:
+                if isinstance(row, bool) or not isinstance(row, (int, np.integer)):
+                    raise StructureError(f"resample has {row!r}; give rows of the sequence from 0")
+                if not 0 <= row < len(chosen):
+                    raise StructureError(
+                        f"resample has row {row}; the sequence has rows 0 to {len(chosen) - 1}"
+                    )
+                chosen[row] = True
+        elif all(_RANGE.match(part.strip()) for part in what.split(",")):
+            for part in what.split(","):
+                chosen |= self._range(*_RANGE.match(part.strip()).groups())
+        else:
+            chosen[self._selected(what)] = True
+        if not chosen.any():
+            raise StructureError(f"resample {what!r} names no residue; name those to be sampled")
+        return chosen
+
+    def _range(self, chain: str, first: str, last: str | None) -> np.ndarray:
+        if chain not in self.chain_ids:
+            raise StructureError(
+                f"resample names chain {chain!r}; the template has {', '.join(self.chain_ids)}"
+            )
+        low, high = int(first), int(last or first)
+        mine = np.cumsum(self.chain_break) - 1 == self.chain_ids.index(chain)
+        numbers = self.residue_number
+        found = mine & (numbers >= low) & (numbers <= high)
+        if not found.any() or {low, high} - set(numbers[mine].tolist()):
+            raise StructureError(
+                f"resample names {chain}:{low}-{high}; chain {chain} has residues "
+                f"{numbers[mine].min()} to {numbers[mine].max()}"
+            )
+        return found
+
+    def _selected(self, selection: str) -> list[int]:
+        backbone = np.zeros((1, len(self.residue_number), 4, 3), np.float32)
+        topology = backbone_trajectory(
+            backbone, self.sequence, self.chain_ids, self.residue_number
+        ).topology
+        try:
+            atoms = topology.select(selection)
+        except Exception as error:  # MDTraj raises what its parser raises
+            raise StructureError(
+                f"resample {selection!r} is neither like 'H:95-102' nor an MDTraj selection "
+                f"({str(error).splitlines()[0]})"
+            ) from None
+        return sorted({topology.atom(int(atom)).residue.index for atom in atoms})
+
+
+def _places(ours: str, theirs: str, numbers: np.ndarray, chain: str) -> list[tuple[int, int]]:
+    """Rows (i, j) of one chain that belong together; every residue of the template has one."""
+    steps = numbers - numbers[0]
+    rising = len(set(numbers.tolist())) == len(numbers) and (np.diff(numbers) > 0).all()
+    if rising:  # numbers say where residues are missing, which letters may leave open
+        for first in range(len(ours) - int(steps[-1])):
+            if all(ours[first + k] == b or b == "X" for k, b in zip(steps, theirs, strict=True)):
+                return [(first + int(k), j) for j, k in enumerate(steps)]
+    try:
+        places = align(ours, theirs)
+    except StructureError as error:
+        text = (
+            str(error)
+            .replace("the samples", "the sequence")
+            .replace("the reference", "the template")
+        )
+        raise StructureError(f"chain {chain} of the template: {text.split(';')[0]}") from None
+    if len(places) < len(theirs):
+        extra = sorted(set(range(len(theirs))) - {j for _, j in places})[0]
+        raise StructureError(
+            f"chain {chain} of the template has {theirs[extra]}{numbers[extra]}, which the "
+            "sequence lacks; add it to the sequence or take it out of the template"
+        )
+    return places
+
+
+def _numbers(numbers: np.ndarray, rows: np.ndarray, lengths: list[int]) -> np.ndarray:
+    """Residue numbers int32 [L]; rows [L] of the template, -1 where it has none."""
+    out, first = [], 0
+    for length in lengths:
+        mine = rows[first : first + length]
+        there = np.flatnonzero(mine >= 0)
+        if not len(there):
+            out += range(1, length + 1)
+        else:
+            place = np.arange(length)
+            anchor = there[np.maximum(np.searchsorted(there, place, "right") - 1, 0)]
+            out += (numbers[mine[anchor]] + place - anchor).tolist()
+        first += length
+    return np.array(out, np.int32)
+
+
+def check_settings(
+    sequence: str,
+    n: int,
+    *,
+    template: object = None,
+    relatives: str | os.PathLike | None = None,
+    resample: object = None,
+    condition: object = None,
+    **settings: object,
+) -> tuple[SamplingSettings, Template | None, SequenceCondition | None]:
+    """Settings of a run from what a user gives, with template and condition laid on the sequence.
+
+    Raises
+    ------
+    ValueError
+        See `SamplingSettings`, `Template` and `condition_of`.
+    """
+    chains = ":".join(parse_sequence(sequence))
+    laid = told = None
+    if relatives is not None:
+        for name, value in {"template": template, "resample": resample}.items():
+            if value is not None:
+                raise StructureError(
+                    f"{name} and relatives exclude each other: relatives are templates, of which "
+                    "nothing is kept as it is; leave out one"
+                )
+        laid, found = Template.of_relatives(relatives, chains)
+        settings["template"] = {**laid.identity(relatives), "relatives": found}
+    if template is not None:
+        laid = Template.of(template, chains)
+        settings["template"] = laid.identity(template)
+        resample = None if resample is None else np.flatnonzero(laid.select(resample)).tolist()
+    checked = SamplingSettings(chains, n, resample=resample, **settings)
+    if condition is not None:  # last: it may take a large model's time
+        told = condition_of(condition, chains)
+        checked = replace(checked, condition=told.identity())
+    return checked, laid, told

@@ -1,0 +1,58 @@
+"""Why frames are not valid, from the columns of a report (`openmm_slm.validity.report`)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+LIMITS = {"c_n_deviation_nm": ("C-N", 0.015), "bond_deviation_nm": ("N-CA or CA-C", 0.01)}
+COUNTS = {
+    "wrong_omega": "cis or twisted peptides",
+    "d_residues": "D residues",
+    "wrong_cb": "CB of the wrong hand",
+    "clashes": "heavy-atom pairs under 0.25 nm",
+    "pierced_rings": "pierced rings",
+}
+_CLOSEST_CA = 0.3  # nm; judged where side chains are not
+
+
+def failures(report: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Each reason and the frames that have it.
+
+    Parameters
+    ----------
+    report : dict of ndarray [F]
+        Of `openmm_slm.geometry_report`, `relax` or an `Ensemble`.
+
+    Returns
+    -------
+    dict of ndarray, bool [F]
+        Reasons that the report knows of; a frame is valid when it has none. One that is not finite
+        has no other.
+    """
+    finite = np.asarray(report["finite"], bool)
+    found = {"coordinates are not finite": ~finite}
+    for column, (what, limit) in LIMITS.items():
+        found[f"{what} off by over {limit} nm"] = finite & (report[column] > limit)
+    for column, what in COUNTS.items():
+        if column in report:
+            found[what] = finite & (report[column] > 0)
+    if "clashes" not in report:
+        found["CA pairs under 0.3 nm"] = finite & (report["closest_ca_nm"] < _CLOSEST_CA)
+    return found
+
+
+def fault_text(report: dict[str, np.ndarray], frame: int) -> str:
+    """Why a frame of all atoms is not valid, with numbers; empty if it is."""
+    if report["valid"][frame]:
+        return ""
+    if not report["finite"][frame]:
+        return "coordinates are not finite"
+    found = [
+        f"{what} off by {report[column][frame]:.3f} nm"
+        for column, (what, limit) in LIMITS.items()
+        if report[column][frame] > limit
+    ]
+    for column, what in COUNTS.items():
+        if count := int(report[column][frame]):
+            found.append(f"{what}: {count}")
+    return "; ".join(found)

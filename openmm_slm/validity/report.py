@@ -1,0 +1,310 @@
+"""The one definition of a *valid* frame, as columns of a report (NumPy; SciPy for all atoms).
+
+A frame is valid when it is finite; every C-N is within 0.015 nm of 0.133 nm, every N-CA and CA-C
+within 0.01 nm of ideal; every omega is within 30 degrees of 180 (before proline, and where the
+caller allows cis peptides, also of 0); and nothing lies on something else:
+
+- of N, CA, C and O alone, no two CA two or more residues apart are closer than 0.3 nm;
+- of all heavy atoms, no two more than two bonds apart are closer than 0.25 nm and no bond passes
+  through a ring, and CA, and CB of isoleucine and threonine, have the handedness of L residues.
+
+Frames with absent side-chain atoms are judged on what they have. Absent atoms, open disulfides
+and Ramachandran classes are reported, not judged.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import StructureError
+from ..protein.disulfides import disulfide_formed, parse_disulfides
+from ..protein.geometry import backbone_torsions, chirality, closest_ca, peptide_bond_lengths
+from ..protein.ramachandran import ALLOWED, FAVOURED, OUTLIER, classify
+from ..protein.structure import ATOM14, ProteinStructure, load_structure, protein_chains
+from .close_contacts import OXT, SLOTS, bonding, heavy_contacts, pierced_rings
+
+if TYPE_CHECKING:
+    import mdtraj
+
+C_N, N_CA, CA_C = 0.133, 0.1459, 0.1525
+CLOSEST_CA = 0.3  # nm
+CLASH = 0.25  # nm
+BLOCK = 3_000_000  # numbers in one array of a block of frames
+OXT_NAMES = ("OXT", "OT2", "O2", "OC2")  # of the archive, CHARMM and GROMACS
+Report = dict[str, np.ndarray]
+
+
+def backbone_report(
+    backbone: np.ndarray,
+    sequence: str,
+    chain_break: np.ndarray,
+    *,
+    cis_allowed: np.ndarray | None = None,
+) -> Report:
+    """Judge backbone frames.
+
+    Parameters
+    ----------
+    backbone : ndarray, float32 [F, L, 4, 3]
+        N, CA, C, O; nm.
+    sequence : str
+        L letters, chains concatenated.
+    chain_break : ndarray, bool [L]
+        True where residue i is not bonded to residue i - 1.
+    cis_allowed : ndarray, bool [L], optional
+        Residues, besides prolines, before which the peptide may be cis.
+
+    Returns
+    -------
+    dict of ndarray [F]
+        ``valid`` (bool), ``finite``, ``c_n_deviation_nm`` and ``bond_deviation_nm`` (largest, C-N
+        and within residues), ``broken_bonds`` (C-N off by over 0.015 nm), ``cis``,
+        ``twisted_omega``, ``wrong_omega`` (counts; wrong: twisted, or cis where it may not be),
+        ``closest_ca_nm`` (two or more apart).
+    """
+    report = _backbone_columns(backbone, sequence, chain_break, cis_allowed)
+    valid = _sound_backbone(report) & (report["closest_ca_nm"] >= CLOSEST_CA)
+    return {"valid": valid, **report}
+
+
+def all_atom_report(
+    atom14: np.ndarray,
+    sequence: str,
+    chain_break: np.ndarray,
+    *,
+    terminal_oxygen: np.ndarray | None = None,
+    disulfides: Iterable[tuple[int, int]] | str = (),
+    cis_allowed: np.ndarray | None = None,
+) -> Report:
+    """Judge frames of heavy atoms.
+
+    Parameters
+    ----------
+    atom14 : ndarray, float32 [F, L, 14, 3]
+        nm, NaN where absent; names in `openmm_slm.protein.structure.ATOM14`; other slots ignored.
+    sequence, chain_break, cis_allowed
+        As for `backbone_report`.
+    terminal_oxygen : ndarray, float32 [F, L, 3], optional
+        OXT; nm, NaN where there is none.
+    disulfides : iterable of (int, int), or "auto"
+        Cysteines (rows from 0) whose SG are bonded; see `openmm_slm.protein.disulfides`.
+
+    Returns
+    -------
+    dict of ndarray [F]
+        The columns of `backbone_report` (``finite`` also asks that no side-chain atom is
+        infinite), then ``d_residues`` and ``wrong_cb`` (CA, and CB of Ile and Thr, of the wrong
+        hand or flat; residues X not judged), ``closest_heavy_nm`` (atoms more than two bonds
+        apart), ``clashes`` (such pairs under 0.25 nm), ``pierced_rings``, ``missing_heavy_atoms``
+        (of `ATOM14`; of X only N, CA, C and O are expected), ``disulfides_open`` (pairs whose
+        SG-SG is not 0.18 to 0.25 nm), and ``ramachandran_favoured``, ``ramachandran_allowed``,
+        ``ramachandran_outliers`` (see `openmm_slm.protein.ramachandran`).
+
+    Raises
+    ------
+    StructureError
+        Arrays and sequence that do not fit, or a disulfide of what are not two cysteines.
+    """
+    atom14 = np.asarray(atom14)
+    frames, length = atom14.shape[0], len(sequence)
+    if terminal_oxygen is None:
+        terminal_oxygen = np.broadcast_to(np.float32(np.nan), (frames, length, 3))
+    for name, array, shape in (
+        ("atom14", atom14, (frames, length, 14, 3)),
+        ("terminal_oxygen", terminal_oxygen, (frames, length, 3)),
+    ):
+        if array.shape != shape:
+            raise StructureError(f"{name} has shape {array.shape}, expected {shape}")
+    bridges = parse_disulfides(disulfides, atom14, sequence)
+    bonded = bonding(sequence, chain_break, bridges)
+    # One array of the blocks below has rings x bonds, and some atoms, numbers for each frame.
+    block = max(1, BLOCK // (len(bonded.rings) * len(bonded.bonds) + 300 * length))
+    count = np.array([len(ATOM14[letter]) for letter in sequence])
+    known = (np.arange(SLOTS) < count[:, None]) | (np.arange(SLOTS) == OXT)
+    parts = []
+    for start in range(0, max(frames, 1), block):
+        part = slice(start, start + block)
+        atoms = np.concatenate([atom14[part], terminal_oxygen[part, :, None]], 2)
+        infinite = (np.isinf(atoms).any(-1) & known).any((1, 2))
+        atoms = np.where(known[..., None] & np.isfinite(atoms), atoms, np.float32(np.nan))
+        report = _backbone_columns(atoms[:, :, :4], sequence, chain_break, cis_allowed)
+        report["finite"] = report["finite"] & ~infinite
+        report |= _handedness(atoms, sequence)
+        flat = atoms.reshape(len(atoms), SLOTS * length, 3)
+        closest, clashes = heavy_contacts(flat, bonded, CLASH)
+        report |= {"closest_heavy_nm": closest, "clashes": clashes}
+        report["pierced_rings"] = pierced_rings(flat, bonded)
+        report["missing_heavy_atoms"] = _missing(atoms, sequence)
+        report["disulfides_open"] = (~disulfide_formed(atoms, bridges)).sum(1)
+        report |= _ramachandran_counts(atoms, sequence, chain_break)
+        valid = _sound_backbone(report)
+        for column in ("d_residues", "wrong_cb", "clashes", "pierced_rings"):
+            valid &= report[column] == 0
+        parts.append({"valid": valid, **report})
+    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+
+def _backbone_columns(
+    backbone: np.ndarray,
+    sequence: str,
+    chain_break: np.ndarray,
+    cis_allowed: np.ndarray | None,
+) -> Report:
+    """The columns of `backbone_report`, without the verdict."""
+    frames, length = backbone.shape[:2]
+    finite = np.isfinite(backbone).all((1, 2, 3))
+    x = np.where(finite[:, None, None, None], backbone, 0.0)
+    bonded = ~np.asarray(chain_break)[1:]
+    peptide = peptide_bond_lengths(x, chain_break)[:, 1:][:, bonded]
+    inner = np.concatenate(
+        [
+            np.linalg.norm(x[:, :, 0] - x[:, :, 1], axis=-1) - N_CA,
+            np.linalg.norm(x[:, :, 2] - x[:, :, 1], axis=-1) - CA_C,
+        ],
+        1,
+    )
+    with np.errstate(invalid="ignore"):
+        omega = np.abs(backbone_torsions(x, chain_break)[2][:, 1:][:, bonded])
+    cis = omega < np.radians(30)
+    twisted = ~cis & (omega < np.radians(150))
+    may_be_cis = np.array([letter == "P" for letter in sequence], bool)
+    if cis_allowed is not None:
+        if np.shape(cis_allowed) != (length,):
+            raise StructureError(
+                f"cis_allowed has shape {np.shape(cis_allowed)}, expected ({length},)"
+            )
+        may_be_cis |= np.asarray(cis_allowed, bool)
+    c_n = np.abs(peptide - C_N)
+
+    def largest(values: np.ndarray) -> np.ndarray:
+        return values.max(1) if values.shape[1] else np.zeros(frames)
+
+    return {
+        "finite": finite,
+        "c_n_deviation_nm": largest(c_n),
+        "bond_deviation_nm": largest(np.abs(inner)),
+        "broken_bonds": (c_n > 0.015).sum(1),
+        "cis": cis.sum(1),
+        "twisted_omega": twisted.sum(1),
+        "wrong_omega": (twisted | (cis & ~may_be_cis[1:][bonded])).sum(1),
+        "closest_ca_nm": closest_ca(x[:, :, 1]),
+    }
+
+
+def _sound_backbone(report: Report) -> np.ndarray:
+    """What both kinds of frames must satisfy."""
+    return (
+        report["finite"]
+        & (report["c_n_deviation_nm"] <= 0.015)
+        & (report["bond_deviation_nm"] <= 0.01)
+        & (report["wrong_omega"] == 0)
+    )
+
+
+def _handedness(atoms: np.ndarray, sequence: str) -> Report:
+    """``d_residues`` and ``wrong_cb`` of atoms [F, L, 15, 3]."""
+    letters = np.array(list(sequence), "<U1")
+    known, branched = letters != "X", np.isin(letters, ("I", "T"))
+    n, ca, c, _, cb = (atoms[:, known, slot].astype(np.float64) for slot in range(5))
+    with np.errstate(invalid="ignore"):
+        at_ca = chirality(n, ca, c, cb)
+        # CA, then CG1 or OG1, then CG2, about CB: Ile and Thr have the same hand.
+        at_cb = chirality(*(atoms[:, branched, slot].astype(np.float64) for slot in (1, 4, 5, 6)))
+    return {"d_residues": (at_ca <= 0).sum(1), "wrong_cb": (at_cb <= 0).sum(1)}
+
+
+def _missing(atoms: np.ndarray, sequence: str) -> np.ndarray:
+    """Number of absent atoms [F] of atoms [F, L, 15, 3]."""
+    count = [4 if letter == "X" else len(ATOM14[letter]) for letter in sequence]
+    expected = np.arange(SLOTS) < np.array(count)[:, None]
+    return (expected & ~np.isfinite(atoms).all(-1)).sum((1, 2))
+
+
+def _ramachandran_counts(atoms: np.ndarray, sequence: str, chain_break: np.ndarray) -> Report:
+    """Number of residues [F] at each level."""
+    with np.errstate(invalid="ignore"):
+        phi, psi, _ = backbone_torsions(atoms[:, :, :4], chain_break)
+    level = classify(phi, psi, sequence)
+    names = {"favoured": FAVOURED, "allowed": ALLOWED, "outliers": OUTLIER}
+    return {f"ramachandran_{name}": (level == value).sum(1) for name, value in names.items()}
+
+
+def geometry_report(
+    structure: ProteinStructure | mdtraj.Trajectory | str | os.PathLike,
+    *,
+    disulfides: Iterable[tuple[int, int]] | str = "auto",
+    cis_allowed: np.ndarray | None = None,
+) -> Report:
+    """Judge anybody's frames.
+
+    Parameters
+    ----------
+    structure : ProteinStructure, mdtraj.Trajectory, or path of a PDB or mmCIF file
+        Hydrogens, solvent and ligands are set aside. OXT counts in a Trajectory. Where no side
+        chain is there at all, frames are judged as backbones.
+    disulfides : iterable of (int, int), "auto" or "none"
+        Cysteines (rows from 0) whose SG are bonded. "auto": the S-S bonds of a Trajectory's
+        topology; where it has none, those that are closed in more than half of the frames.
+    cis_allowed : ndarray, bool [L], optional
+        Residues, besides prolines, before which the peptide may be cis.
+
+    Returns
+    -------
+    dict of ndarray [F]
+        ``frame`` (from 0), then the columns of `all_atom_report` or `backbone_report`;
+        ``pandas.DataFrame(report)`` makes a table.
+
+    Raises
+    ------
+    StructureError
+        No protein, no frame with finite coordinates, or disulfides that cannot be.
+    """
+    protein, oxygen, bonded = _read(structure)
+    frame = {"frame": np.arange(protein.n_frames)}
+    arguments = protein.sequence, protein.chain_break
+    with_side_chains = bool(set(protein.sequence) - set("GX"))
+    if with_side_chains and not np.isfinite(protein.atom14[:, :, 4:]).any():
+        return frame | backbone_report(protein.backbone, *arguments, cis_allowed=cis_allowed)
+    return frame | all_atom_report(
+        protein.atom14,
+        *arguments,
+        terminal_oxygen=oxygen,
+        disulfides=bonded if bonded and str(disulfides) == "auto" else disulfides,
+        cis_allowed=cis_allowed,
+    )
+
+
+def _read(
+    structure: ProteinStructure | mdtraj.Trajectory | str | os.PathLike,
+) -> tuple[ProteinStructure, np.ndarray | None, list[tuple[int, int]]]:
+    """A structure, and of a Trajectory also OXT [F, L, 3] and the S-S bonds of its topology.
+
+    Frames of a Trajectory that are not finite come back as NaN.
+    """
+    if not (hasattr(structure, "topology") and hasattr(structure, "xyz")):
+        return load_structure(structure), None, []
+    topology, xyz = structure.topology, structure.xyz
+    residues = (residue for _, chain in protein_chains(topology) for residue in chain)
+    row = {residue: i for i, residue in enumerate(residues)}
+    good = np.isfinite(xyz[:, [atom.index for r in row for atom in r.atoms]]).all((1, 2))
+    protein = load_structure(structure if good.all() or not good.any() else structure[good])
+    atom14 = np.full((len(xyz), *protein.atom14.shape[1:]), np.nan, np.float32)
+    atom14[good] = protein.atom14
+    oxygen = np.full((len(xyz), len(row), 3), np.nan, np.float32)
+    for atom in topology.atoms:
+        if atom.residue in row and atom.name in OXT_NAMES:
+            oxygen[good, row[atom.residue]] = xyz[good, atom.index]
+    bridges = [
+        (row[a.residue], row[b.residue])
+        for a, b in topology.bonds
+        if a.name == b.name == "SG" and a.residue in row and b.residue in row
+    ]
+    bonded = {(min(pair), max(pair)) for pair in bridges}
+    if len({i for pair in bonded for i in pair}) < 2 * len(bonded):
+        bonded = set()  # bonds by distance, as of MDTraj's reader: one SG is in two
+    return replace(protein, atom14=atom14), oxygen, sorted(bonded)

@@ -17,7 +17,8 @@ from openmm_slm.networks.storage import load_network
 # Loaded once, in a server that forks: a killed command costs no second start of Python.
 _LOADED = ("openmm_slm.sampling.ensemble", "openmm_slm.relaxation.relaxing",
            "openmm_slm.data.prepare", "openmm_slm.training.train_packer", "openmm_slm.cli.main",
-           "pdbfixer", "mdtraj", "mdtraj.formats", "openmm.app", "gemmi", "scipy.optimize", "torch._dynamo",
+           "pdbfixer", "mdtraj", "mdtraj.formats", "openmm.app", "gemmi", "scipy.optimize",
+           "torch._dynamo",
            "torch.utils.flop_counter", "safetensors.torch", "killing")  # fmt: skip
 
 

@@ -5,11 +5,11 @@ from .language.interface import StructureLanguageModel as StructureLanguageModel
 from .models.registry import load_language_model as load_language_model
 from .models.registry import load_packer as load_packer
 from .models.registry import load_tokenizer as load_tokenizer
+from .protein.loading import load_structure as load_structure
+from .protein.loading import read_structure as read_structure
 from .protein.sequence import parse_sequence as parse_sequence
 from .protein.sequence import read_fasta as read_fasta
 from .protein.structure import ProteinStructure as ProteinStructure
-from .protein.structure import load_structure as load_structure
-from .protein.structure import read_structure as read_structure
 from .relaxation.relaxing import relax as relax
 from .sampling.completion import complete as complete
 from .sampling.ensemble import EnsembleGenerator as EnsembleGenerator

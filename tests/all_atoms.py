@@ -7,9 +7,11 @@ from importlib.resources import files
 import numpy as np
 from builders import ideal_backbone
 
-from openmm_slm.protein.geometry import superpose
+from openmm_slm.protein.atoms import ATOM14
+from openmm_slm.protein.loading import read_structure
 from openmm_slm.protein.sequence import AMINO_ACIDS, THREE_LETTER
-from openmm_slm.protein.structure import ATOM14, ProteinStructure, read_structure
+from openmm_slm.protein.structure import ProteinStructure
+from openmm_slm.protein.superposition import superpose
 
 START = np.arange(len(AMINO_ACIDS)) == 0
 

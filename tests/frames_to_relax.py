@@ -8,7 +8,8 @@ from all_atoms import template_chain, villin_path
 from builders import ideal_backbone
 
 import openmm_slm
-from openmm_slm.protein.structure import ATOM14, ProteinStructure, from_backbone
+from openmm_slm.protein.atoms import ATOM14
+from openmm_slm.protein.structure import ProteinStructure, from_backbone
 
 QUIET = {"progress": False}
 ALONE = {"progress": False, "processes": 1}

@@ -9,7 +9,7 @@ import numpy as np
 from builders import ideal_backbone
 
 from openmm_slm.comparison.baselines import elastic_network, jitter
-from openmm_slm.protein.structure import backbone_trajectory
+from openmm_slm.protein.trajectory import backbone_trajectory
 
 SEQUENCE = "ACDEFGHIKLMNPQRSTVWY"
 

@@ -14,9 +14,9 @@ from openmm_slm.allatom.builder import AtomBuilder
 from openmm_slm.allatom.ideal import TREE, measure_geometry
 from openmm_slm.allatom.rotamers import chi_difference, chi_torsions, has_atom
 from openmm_slm.models.registry import load_packer
+from openmm_slm.protein.atoms import ATOM14, sidechain_bonds
 from openmm_slm.protein.geometry import chirality, dihedral
 from openmm_slm.protein.sequence import AMINO_ACIDS, encode_sequence
-from openmm_slm.protein.structure import ATOM14, sidechain_bonds
 
 ALL = encode_sequence(AMINO_ACIDS)
 

@@ -22,8 +22,8 @@ from openmm_slm.protein.elastic_network import (
     rigid_motions,
     spring_hessian,
 )
-from openmm_slm.protein.geometry import superpose
-from openmm_slm.protein.structure import backbone_trajectory
+from openmm_slm.protein.superposition import superpose
+from openmm_slm.protein.trajectory import backbone_trajectory
 
 RMSF = 0.05  # nm
 

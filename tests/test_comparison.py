@@ -11,8 +11,8 @@ from builders import ideal_backbone
 import openmm_slm
 from openmm_slm.analysis.histograms import counts, digitise
 from openmm_slm.analysis.tica import distance_basis, fit_tica
-from openmm_slm.protein.geometry import rmsd, superpose
-from openmm_slm.protein.structure import backbone_trajectory
+from openmm_slm.protein.superposition import rmsd, superpose
+from openmm_slm.protein.trajectory import backbone_trajectory
 
 pytest.importorskip("pandas")
 pytest.importorskip("deeptime")

@@ -12,7 +12,7 @@ import openmm_slm
 from openmm_slm.analysis.matching import match
 from openmm_slm.errors import SLMError, StructureError
 from openmm_slm.protein.alignment import align
-from openmm_slm.protein.structure import backbone_trajectory
+from openmm_slm.protein.trajectory import backbone_trajectory
 
 pytest.importorskip("pandas")
 pytest.importorskip("deeptime")

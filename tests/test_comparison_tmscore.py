@@ -6,9 +6,14 @@ import numpy as np
 import pytest
 from builders import ideal_backbone
 
-from openmm_slm.analysis.rotation import best_rotations, rmsd_matrix, superposed
 from openmm_slm.analysis.tmscore import tm_d0, tm_matrix, tm_scores, tm_self
-from openmm_slm.protein.geometry import rmsd, superpose
+from openmm_slm.protein.superposition import (
+    best_rotations,
+    rmsd,
+    rmsd_matrix,
+    superpose,
+    superposed,
+)
 
 
 def chain(length: int, seed: int) -> np.ndarray:

@@ -16,7 +16,8 @@ from openmm import LocalEnergyMinimizer, VerletIntegrator, app, unit
 import openmm_slm
 from openmm_slm.allatom.completer import AtomCompleter
 from openmm_slm.cli.main import main
-from openmm_slm.protein.structure import ATOM14, from_backbone, residue_letter
+from openmm_slm.protein.atoms import ATOM14, residue_letter
+from openmm_slm.protein.structure import from_backbone
 
 QUIET = {"progress": False, "device": "cpu"}
 BPTI = "RPDFCLEPPYTGPCKARIIRYFYNAKAGLCQTFVYGGCRAKRNNFKSAEDCMRTCGGA"

@@ -13,9 +13,11 @@ from scipy.sparse.csgraph import dijkstra
 from scipy.spatial.transform import Rotation
 
 from openmm_slm.errors import StructureError
+from openmm_slm.protein.atoms import ATOM14
 from openmm_slm.protein.sequence import AMINO_ACIDS
-from openmm_slm.protein.structure import ATOM14
-from openmm_slm.validity.close_contacts import SLOTS, bonding, heavy_contacts, pierced_rings
+from openmm_slm.validity.bonding import SLOTS, bonding
+from openmm_slm.validity.close_contacts import close_contacts
+from openmm_slm.validity.rings import pierced_rings
 
 ONE_CHAIN = np.arange(len(AMINO_ACIDS)) == 0
 
@@ -105,7 +107,7 @@ def test_close_pairs_are_those_of_brute_force(seed, size):
     x = rng.uniform(0, size, (2, SLOTS * len(AMINO_ACIDS), 3))
     x[rng.random(x.shape[:2]) < 0.5] = np.nan
     apart = bonds_apart(found.bonds, x.shape[1])
-    closest, count = heavy_contacts(x, found, 0.25)
+    closest, count = close_contacts(x, found, 0.25)
     for frame in range(2):
         expected = brute_force(x[frame], apart, 0.25)
         assert closest[frame] == pytest.approx(expected[0], abs=1e-12)
@@ -118,7 +120,7 @@ def test_more_atoms_than_a_block_holds():
     found = bonding(sequence, broken)
     x = np.random.default_rng(3).uniform(0, 2, (1, SLOTS * len(sequence), 3))
     expected = brute_force(x[0], bonds_apart(found.bonds, x.shape[1]), 0.25)
-    closest, count = heavy_contacts(x, found, 0.25)
+    closest, count = close_contacts(x, found, 0.25)
     assert (closest[0], count[0]) == (pytest.approx(expected[0], abs=1e-12), expected[1])
 
 
@@ -131,7 +133,7 @@ def test_closest_pair_of_an_md_frame_is_mdtrajs():
     expected = md.compute_distances(traj, pairs, periodic=False)[0]
     protein = villin()
     found = bonding(protein.sequence, protein.chain_break)
-    closest, count = heavy_contacts(flat(protein.atom14[0])[None], found, 0.3)
+    closest, count = close_contacts(flat(protein.atom14[0])[None], found, 0.3)
     assert closest[0] == pytest.approx(expected.min(), abs=1e-5)
     assert count[0] == (expected < 0.3).sum() > 0
 
@@ -139,13 +141,13 @@ def test_closest_pair_of_an_md_frame_is_mdtrajs():
 def test_a_hand_placed_clash_has_its_distance():
     x = flat(template_chain())
     found = bonding(AMINO_ACIDS, ONE_CHAIN)
-    before = heavy_contacts(x[None], found, 0.25)
+    before = close_contacts(x[None], found, 0.25)
     assert before[0][0] > 0.25 and before[1][0] == 0
     # The tip of Arg 14 is put 0.1 nm from O of Asp 2, which is far from it.
     tip, oxygen = number(AMINO_ACIDS, 14, "NH2"), number(AMINO_ACIDS, 2, "O")
     assert np.linalg.norm(x[tip] - x[oxygen]) > 2
     x[tip] = x[oxygen] + [0, 0.06, 0.08]
-    closest, count = heavy_contacts(x[None], found, 0.25)
+    closest, count = close_contacts(x[None], found, 0.25)
     near = np.linalg.norm(x - x[tip], axis=-1) < 0.25
     assert closest[0] == pytest.approx(0.1, abs=1e-9)
     assert count[0] == near.sum() - 1 >= 1
@@ -156,8 +158,8 @@ def test_disulfides_are_no_clash():
     sg = ATOM14["C"].index("SG")
     x[:, sg] = [[0, 0, 0], [0.205, 0, 0]]
     broken = np.array([True, True])
-    assert heavy_contacts(flat(x)[None], bonding("CC", broken), 0.25)[1][0] == 1
-    closest, count = heavy_contacts(flat(x)[None], bonding("CC", broken, [(0, 1)]), 0.25)
+    assert close_contacts(flat(x)[None], bonding("CC", broken), 0.25)[1][0] == 1
+    closest, count = close_contacts(flat(x)[None], bonding("CC", broken, [(0, 1)]), 0.25)
     assert closest[0] == np.inf and count[0] == 0
 
 
@@ -165,7 +167,7 @@ def test_disulfides_are_no_clash():
 def test_the_closest_pair_is_found_however_far_it_is(distance):
     x = np.full((1, 2 * SLOTS, 3), np.nan)
     x[0, [0, 1, 17]] = [[0, 0, 0], [-0.15, 0, 0], [distance, 0, 0]]  # N, CA; C of the next
-    closest, count = heavy_contacts(x, bonding("AA", np.array([True, True])), 0.25)
+    closest, count = close_contacts(x, bonding("AA", np.array([True, True])), 0.25)
     assert closest[0] == pytest.approx(distance) and count[0] == 0
 
 
@@ -173,7 +175,7 @@ def test_atoms_in_one_place_and_no_atoms():
     found = bonding("AA", np.array([True, False]))
     x = np.full((2, 2 * SLOTS, 3), np.nan)
     x[0, [*range(5), *range(15, 20)]] = 1.0
-    closest, count = heavy_contacts(x, found, 0.25)
+    closest, count = close_contacts(x, found, 0.25)
     present = np.flatnonzero(np.isfinite(x[0]).all(-1))
     apart = bonds_apart(found.bonds, 2 * SLOTS)[np.ix_(present, present)]
     assert closest.tolist() == [0, np.inf]

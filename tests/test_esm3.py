@@ -25,9 +25,10 @@ from openmm_slm.models.registry import check_parts, find_model, load_language_mo
 from openmm_slm.networks.esm3_tokens import SEQUENCE, esm3_layout, structure_row
 from openmm_slm.networks.storage import load_module, save_module, tokenizer_fingerprint
 from openmm_slm.projection.close_peptides import close_peptide_bonds
-from openmm_slm.protein.geometry import peptide_bond_lengths, place_oxygen, rmsd
+from openmm_slm.protein.geometry import peptide_bond_lengths, place_oxygen
 from openmm_slm.protein.sequence import sequence_layout
-from openmm_slm.protein.structure import backbone_trajectory
+from openmm_slm.protein.superposition import rmsd
+from openmm_slm.protein.trajectory import backbone_trajectory
 from openmm_slm.tokenizer.esm3 import ESM3Tokenizer, ESM3TokenizerNetwork
 from openmm_slm.tokenizer.holding import lay_on
 

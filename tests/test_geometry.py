@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from openmm_slm import geometry
-from openmm_slm.protein.structure import backbone_trajectory
+from openmm_slm.protein.trajectory import backbone_trajectory
+from openmm_slm.validity.close_contacts import ca_clashes
 from openmm_slm.validity.report import backbone_report
 
 RNG = np.random.default_rng(0)
@@ -130,8 +131,8 @@ def test_lddt_equals_a_loop():
 
 def test_clashes_are_counted_by_hand():
     ca = np.array([[0, 0, 0], [0.38, 0, 0], [0.1, 0, 0], [5, 0, 0]])
-    assert geometry.ca_clashes(ca) == 1  # 0-2; 1-2 are neighbours
-    assert geometry.ca_clashes(np.stack([ca, ca * 10])).tolist() == [1, 0]
+    assert ca_clashes(ca) == 1  # 0-2; 1-2 are neighbours
+    assert ca_clashes(np.stack([ca, ca * 10])).tolist() == [1, 0]
 
 
 # -- validity ---------------------------------------------------------------------------------

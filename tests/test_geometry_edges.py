@@ -9,6 +9,7 @@ from builders import helix
 from openmm_slm import geometry
 from openmm_slm.errors import SequenceError
 from openmm_slm.protein.sequence import parse_sequence
+from openmm_slm.validity.close_contacts import ca_clashes
 
 RNG = np.random.default_rng(0)
 
@@ -68,11 +69,11 @@ def test_clashes_of_many_frames_take_little_memory():
     tracemalloc = pytest.importorskip("tracemalloc")
     ca = RNG.normal(size=(200, 200, 3)).astype(np.float32)
     tracemalloc.start()
-    counts = geometry.ca_clashes(ca)
+    counts = ca_clashes(ca)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert counts.shape == (200,) and peak < 20e6
-    assert counts[7] == geometry.ca_clashes(ca[7])
+    assert counts[7] == ca_clashes(ca[7])
 
 
 def test_the_oxygen_before_an_absent_nitrogen_is_built_as_at_an_end():

@@ -16,9 +16,9 @@ from builders import ideal_backbone
 from openmm_slm.allatom import hydrogens
 from openmm_slm.allatom.hydrogens import PlacedAtoms
 from openmm_slm.allatom.topology import define_topology
-from openmm_slm.protein.geometry import superpose
 from openmm_slm.protein.sequence import AMINO_ACIDS
 from openmm_slm.protein.structure import ProteinStructure
+from openmm_slm.protein.superposition import superpose
 
 ALL = AMINO_ACIDS + "AHG"
 

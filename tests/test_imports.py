@@ -152,7 +152,7 @@ def test_every_public_name_can_be_called(tmp_path):
     import numpy as np
     from builders import helix
 
-    from openmm_slm.protein.structure import backbone_trajectory
+    from openmm_slm.protein.trajectory import backbone_trajectory
 
     traj = backbone_trajectory(helix(6)[None], "ACDEFG")
     wobble = 0.01 * np.random.default_rng(0).normal(size=(5, 6, 4, 3))

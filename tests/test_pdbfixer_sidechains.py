@@ -11,8 +11,8 @@ from all_atoms import template_chain, template_residue, villin
 
 from openmm_slm.allatom.pdbfixer_sidechains import build_with_pdbfixer
 from openmm_slm.errors import StructureError
+from openmm_slm.protein.atoms import ATOM14, sidechain_bonds
 from openmm_slm.protein.geometry import chirality
-from openmm_slm.protein.structure import ATOM14, sidechain_bonds
 
 BRANCHED = {
     "I": ("CA", "CB", "CG1", "CG2"), "T": ("CA", "CB", "OG1", "CG2"),

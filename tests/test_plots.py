@@ -16,7 +16,7 @@ from openmm_slm.analysis.fluctuations import mean_structure
 from openmm_slm.errors import SLMError, StructureError
 from openmm_slm.plots.drawing import free_energy
 from openmm_slm.plots.superposition import evenly_spaced, superposed_view
-from openmm_slm.protein.structure import backbone_trajectory
+from openmm_slm.protein.trajectory import backbone_trajectory
 from openmm_slm.validity.reasons import failures
 
 pytest.importorskip("matplotlib")

@@ -28,7 +28,7 @@ from openmm_slm.data.prepare import prepare
 from openmm_slm.data.shards import ShardDataset
 from openmm_slm.errors import SLMError, StructureError
 from openmm_slm.protein.sequence import AMINO_ACIDS
-from openmm_slm.protein.structure import backbone_trajectory
+from openmm_slm.protein.trajectory import backbone_trajectory
 
 QUIET = {"progress": False, "processes": 1}
 LINUX = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="looks into /proc")

@@ -22,7 +22,7 @@ from openmm_slm.benchmarks.scores import ensemble_figures, evenly_spaced, tica_l
 from openmm_slm.benchmarks.sources import SAMPLERS
 from openmm_slm.cli.main import main
 from openmm_slm.comparison.baselines import elastic_network
-from openmm_slm.protein.structure import backbone_trajectory
+from openmm_slm.protein.trajectory import backbone_trajectory
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from openmm_slm.cli.main import main
 from openmm_slm.data.relatives import Relatives
 from openmm_slm.data.shards import Entry, ShardDataset, ShardWriter
 from openmm_slm.errors import StructureError
-from openmm_slm.protein.geometry import rmsd
-from openmm_slm.protein.structure import from_trajectory
+from openmm_slm.protein.superposition import rmsd
+from openmm_slm.protein.trajectory import from_trajectory
 from openmm_slm.sampling.template import check_settings
 
 SEQUENCE = "MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGIPPDQQRLIFAGKQLEDGRTLSDYN"

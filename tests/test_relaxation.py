@@ -20,10 +20,11 @@ from frames_to_relax import (
 from openmm import app, unit
 
 import openmm_slm
-from openmm_slm.protein.geometry import superpose
+from openmm_slm.protein.superposition import superpose
 from openmm_slm.relaxation.judging import FrameJudge
 from openmm_slm.relaxation.relaxation_settings import RelaxationSettings
-from openmm_slm.validity.close_contacts import bonding, pierced_rings
+from openmm_slm.validity.bonding import bonding
+from openmm_slm.validity.rings import pierced_rings
 
 
 def fresh_simulation(topology: app.Topology, *files: str) -> app.Simulation:

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 import openmm_slm
 from openmm_slm.cli.main import main
 from openmm_slm.errors import SLMError
-from openmm_slm.files.ensemble_folder import read_report
+from openmm_slm.files.report_table import read_report
 from openmm_slm.plots.contact_maps import contact_counts
 from openmm_slm.plots.overview import overview
 from openmm_slm.plots.profiles import rmsf_about_mean

@@ -20,9 +20,11 @@ from openmm_slm.allatom.rotamers import (
     sidechain_rmsd,
     swap_slots,
 )
+from openmm_slm.protein.atoms import ATOM14
 from openmm_slm.protein.geometry import cb_position
+from openmm_slm.protein.loading import read_structure
 from openmm_slm.protein.sequence import AMINO_ACIDS, encode_sequence
-from openmm_slm.protein.structure import ATOM14, from_trajectory, read_structure
+from openmm_slm.protein.trajectory import from_trajectory
 
 SHIPPED = Path(find_spec("pdbfixer").origin).parent / "tests" / "data"
 shipped = pytest.mark.skipif(not (SHIPPED / "1BHL.pdb").is_file(), reason="not shipped here")

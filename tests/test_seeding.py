@@ -22,7 +22,7 @@ from openmm import app, unit
 import openmm_slm
 from openmm_slm.cli.main import main
 from openmm_slm.errors import SLMError
-from openmm_slm.protein.structure import backbone_trajectory
+from openmm_slm.protein.trajectory import backbone_trajectory
 from openmm_slm.seeding.features import feature_space
 from openmm_slm.seeding.judging import SeedJudge, judge_md
 from openmm_slm.seeding.plain import fast_system

@@ -15,8 +15,8 @@ from openmm_slm.benchmarks.packers import pack_with_faspr, pack_with_pdbfixer
 from openmm_slm.benchmarks.sidechains import benchmark_sidechains, choose_chains, score_residues
 from openmm_slm.data.shards import Entry, ShardDataset, ShardWriter
 from openmm_slm.errors import MissingDependencyError, StructureError
+from openmm_slm.protein.loading import read_structure
 from openmm_slm.protein.sequence import encode_sequence
-from openmm_slm.protein.structure import read_structure
 
 SHIPPED = Path(find_spec("pdbfixer").origin).parent / "tests" / "data"
 pytestmark = pytest.mark.skipif(

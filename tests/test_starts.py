@@ -113,7 +113,7 @@ def test_what_is_absent_is_chained_to_its_nearest_neighbour():
 
 
 def test_decode_names_what_is_wrong_with_a_start(tokenizer, inputs):
-    from openmm_slm.protein.structure import backbone_trajectory
+    from openmm_slm.protein.trajectory import backbone_trajectory
 
     start = backbone_trajectory(chain()[None].astype(np.float32), SEQUENCE)
     tokens = inputs[0]

@@ -14,16 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from openmm_slm.errors import StructureError
+from openmm_slm.protein.atoms import ATOM14
+from openmm_slm.protein.loading import load_structure, read_structure
 from openmm_slm.protein.sequence import AMINO_ACIDS, THREE_LETTER
-from openmm_slm.protein.structure import (
-    ATOM14,
-    ProteinStructure,
-    backbone_trajectory,
-    from_trajectory,
-    load_structure,
-    read_structure,
-    residue_index,
-)
+from openmm_slm.protein.structure import ProteinStructure, residue_index
+from openmm_slm.protein.trajectory import backbone_trajectory, from_trajectory
 
 LINE = (
     "{record:6}{serial:5d} {name:^4}{alt:1}{residue:>3} {chain:1}{number:4d}{code:1}   "

@@ -19,15 +19,12 @@ from hypothesis import strategies as st
 
 from openmm_slm import geometry
 from openmm_slm.errors import StructureError
+from openmm_slm.protein.atoms import residue_letter
+from openmm_slm.protein.loading import read_structure
 from openmm_slm.protein.sequence import AMINO_ACIDS
-from openmm_slm.protein.structure import (
-    backbone_trajectory,
-    chain_names,
-    from_trajectory,
-    read_structure,
-    residue_letter,
-)
+from openmm_slm.protein.structure import chain_names
 from openmm_slm.protein.structure_files import parse
+from openmm_slm.protein.trajectory import backbone_trajectory, from_trajectory
 
 SHIPPED = [
     Path(find_spec(package).origin).parent / name

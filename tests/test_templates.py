@@ -14,8 +14,10 @@ import openmm_slm
 from openmm_slm.cli.main import main
 from openmm_slm.errors import StructureError
 from openmm_slm.language.masking import masked_residues
-from openmm_slm.protein.geometry import rmsd, superpose
-from openmm_slm.protein.structure import from_backbone, from_trajectory, load_structure
+from openmm_slm.protein.loading import load_structure
+from openmm_slm.protein.structure import from_backbone
+from openmm_slm.protein.superposition import rmsd, superpose
+from openmm_slm.protein.trajectory import from_trajectory
 from openmm_slm.sampling.backbones import BackboneSampler
 from openmm_slm.sampling.template import Template, check_settings
 

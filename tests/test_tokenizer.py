@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 import openmm_slm
 from openmm_slm import geometry
 from openmm_slm.protein.sequence import sequence_layout
-from openmm_slm.protein.structure import from_trajectory
+from openmm_slm.protein.trajectory import from_trajectory
 from openmm_slm.tokenizer.encoder import neighbour_graph
 from openmm_slm.tokenizer.quantizer import StochasticFSQ
 

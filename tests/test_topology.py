@@ -15,9 +15,9 @@ from all_atoms import template_chain, villin
 
 from openmm_slm.allatom.topology import define_topology
 from openmm_slm.errors import StructureError
-from openmm_slm.protein.geometry import superpose
 from openmm_slm.protein.sequence import AMINO_ACIDS
 from openmm_slm.protein.structure import ProteinStructure
+from openmm_slm.protein.superposition import superpose
 
 FORCE_FIELDS = ("amber14-all.xml", "amber19-all.xml", "charmm36.xml")
 

@@ -22,7 +22,8 @@ import click
 
 from openmm_slm.cli.common import directory, existing, new, report_errors
 from openmm_slm.data.data_pack import pack_data
-from openmm_slm.networks.storage import load_network, write_json
+from openmm_slm.files.json_file import write_json
+from openmm_slm.networks.storage import load_network
 from openmm_slm.training.run_pack import expand_run, shrink_run
 
 ROOT = Path(__file__).parent.parent

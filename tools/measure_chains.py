@@ -16,8 +16,9 @@ import numpy as np
 
 import openmm_slm
 from openmm_slm.data.shards import ShardDataset
-from openmm_slm.protein.geometry import rmsd, superpose
-from openmm_slm.protein.structure import from_backbone, from_trajectory
+from openmm_slm.protein.structure import from_backbone
+from openmm_slm.protein.superposition import rmsd, superpose
+from openmm_slm.protein.trajectory import from_trajectory
 
 SETTINGS = ({"noise": 0.05}, {"noise": 0.3}, {"noise": 0.3, "rounds": 3})
 

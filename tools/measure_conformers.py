@@ -18,8 +18,9 @@ import openmm_slm
 from openmm_slm.benchmarks.pairs import pooled_correlation, score_pair
 from openmm_slm.benchmarks.sources import BASELINES
 from openmm_slm.data.shards import Entry, ShardDataset
-from openmm_slm.protein.geometry import rmsd
-from openmm_slm.protein.structure import from_backbone, from_trajectory
+from openmm_slm.protein.structure import from_backbone
+from openmm_slm.protein.superposition import rmsd
+from openmm_slm.protein.trajectory import from_trajectory
 
 N = 5
 SETTINGS = [(0.02, 1, 0.1), (0.05, 1, 0.1), (0.1, 1, 0.1), (0.3, 1, 0.1), (0.05, 1, 0.0),

@@ -19,7 +19,8 @@ import numpy as np
 import openmm_slm
 from openmm_slm.data.shards import Entry, ShardDataset
 from openmm_slm.projection.close_peptides import close_peptide_bonds
-from openmm_slm.protein.structure import ProteinStructure, from_backbone, from_trajectory
+from openmm_slm.protein.structure import ProteinStructure, from_backbone
+from openmm_slm.protein.trajectory import from_trajectory
 
 
 def loop(entry: Entry, rng: np.random.Generator) -> np.ndarray | None:

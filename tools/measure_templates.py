@@ -18,8 +18,8 @@ import openmm_slm
 from openmm_slm.benchmarks.references import load_ensemble, read_references
 from openmm_slm.benchmarks.sources import BASELINES
 from openmm_slm.comparison.baselines import mean_rmsf
-from openmm_slm.protein.geometry import rmsd, superpose
-from openmm_slm.protein.structure import from_trajectory
+from openmm_slm.protein.superposition import rmsd, superpose
+from openmm_slm.protein.trajectory import from_trajectory
 
 SETTINGS = [
     *((noise, 1, 0.1) for noise in (0.02, 0.05, 0.1, 0.3, 0.6, 1.0)),

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import StructureError, require
+from ..files.report_table import Report
+from ..protein.atoms import ATOM14
 from ..protein.disulfides import parse_disulfides
 from ..protein.geometry import place_oxygen
 from ..protein.sequence import encode_sequence
-from ..protein.structure import ATOM14, ProteinStructure
-from ..validity.report import Report, all_atom_report
+from ..protein.structure import ProteinStructure
+from ..validity.report import all_atom_report
 from .hydrogens import PlacedAtoms
 from .room import fit_side_chains
 from .topology import define_topology, residue_name

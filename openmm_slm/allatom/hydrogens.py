@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..protein.geometry import _unit, dihedral
+from ..protein.geometry import dihedral, unit_vector
 
 if TYPE_CHECKING:
     from .topology import AllAtomTopology
@@ -130,9 +130,9 @@ class PlacedAtoms:
         """Computed atoms [F, P, 3] of frames [F, L * 14, 3]."""
         parent = flat[:, self.near[:, 0]]
         with np.errstate(invalid="ignore", divide="ignore"):
-            a, b, c = (_unit(flat[:, self.near[:, i]] - parent) for i in (1, 2, 3))
-            e3 = _unit(np.cross(a, b))
-            e1 = _unit(a + self.weight[:, :1] * b + self.weight[:, 1:] * c)
+            a, b, c = (unit_vector(flat[:, self.near[:, i]] - parent) for i in (1, 2, 3))
+            e3 = unit_vector(np.cross(a, b))
+            e1 = unit_vector(a + self.weight[:, :1] * b + self.weight[:, 1:] * c)
             e2 = np.cross(e3, e1)
             x, y, z = (self.local[:, i : i + 1] for i in range(3))
             return parent + x * e1 + y * e2 + z * e3

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..projection.all_atom_sites import clashing_residues, make_room
-from ..validity.close_contacts import bonding
+from ..projection.all_atom_sites import make_room
+from ..validity.bonding import bonding
+from ..validity.close_contacts import clashing_residues
 
 ROUNDS = 4
 _TURNS = 5  # slot of the first atom that a chi moves

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import StructureError, require
+from ..protein.atoms import ATOM14
 from ..protein.disulfides import Pairs, parse_disulfides
 from ..protein.sequence import THREE_LETTER
-from ..protein.structure import ATOM14, ProteinStructure
+from ..protein.structure import ProteinStructure
 from .hydrogens import PlacedAtoms
 from .protonation import add_hydrogens, variant_name, wanted_variants, wrong_histidines
 

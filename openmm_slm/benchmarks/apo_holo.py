@@ -12,7 +12,7 @@ from ..errors import StructureError
 from ..files.folder_lock import FolderLock
 from ..language.interface import check_integer
 from ..models.registry import model_identity
-from ..protein.structure import from_trajectory
+from ..protein.trajectory import from_trajectory
 from ..sampling.ensemble import EnsembleGenerator
 from .benchmark_workers import Workers
 from .pairs import on_sequence, pooled_correlation, score_pair

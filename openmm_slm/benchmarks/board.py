@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..errors import SLMError
-from ..networks.storage import write_json
+from ..files.json_file import write_json
 from .results import begin_folder
 
 WIDTH = 100

@@ -10,7 +10,7 @@ from ..analysis.tmscore import tm_matrix
 from ..comparison.baselines import mean_rmsf
 from ..data.shards import Entry
 from ..errors import StructureError
-from ..protein.structure import from_trajectory
+from ..protein.trajectory import from_trajectory
 from ..sampling.ensemble import EnsembleGenerator
 from .apo_holo import METHODS, RMSF, rows_of, score_target
 from .benchmark_workers import Workers

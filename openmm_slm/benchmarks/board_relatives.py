@@ -8,7 +8,8 @@ import numpy as np
 
 from ..data.relatives import Relatives
 from ..data.shards import Entry
-from ..protein.structure import from_backbone, from_trajectory
+from ..protein.structure import from_backbone
+from ..protein.trajectory import from_trajectory
 from ..sampling.ensemble import EnsembleGenerator
 from .benchmark_workers import Workers
 from .board import Row, Section

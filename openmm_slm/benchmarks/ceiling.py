@@ -16,9 +16,9 @@ from tqdm.auto import tqdm
 from ..errors import StructureError
 from ..models.registry import load_tokenizer
 from ..projection.close_peptides import close_peptide_bonds
-from ..protein.geometry import rmsd
 from ..protein.sequence import encode_sequence
-from ..protein.structure import backbone_trajectory, from_trajectory
+from ..protein.superposition import rmsd
+from ..protein.trajectory import backbone_trajectory, from_trajectory
 from .pairs import tm_to
 from .references import Reference, load_ensemble, read_references, trajectory_lengths
 from .scores import ensemble_figures, evenly_spaced, tica_lag, told

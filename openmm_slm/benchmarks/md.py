@@ -8,7 +8,7 @@ from tqdm.auto import tqdm
 
 from ..comparison.baselines import mean_rmsf
 from ..language.interface import check_integer
-from ..protein.structure import from_trajectory
+from ..protein.trajectory import from_trajectory
 from ..sampling.ensemble import EnsembleGenerator
 from .ceiling import choose
 from .references import Reference, load_ensemble, read_references, trajectory_lengths

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import MissingDependencyError, StructureError, require
+from ..protein.atoms import ATOM14
 from ..protein.sequence import AMINO_ACIDS, THREE_LETTER, encode_sequence
-from ..protein.structure import ATOM14, find_chain_breaks
+from ..protein.structure import find_chain_breaks
 
 if TYPE_CHECKING:
     from ..allatom.builder import AtomBuilder

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..analysis.tmscore import tm_scores
 from ..errors import StructureError
-from ..protein.geometry import superpose
+from ..protein.superposition import superpose
 
 _GAP = 1e-3  # breaks ties: of alignments with as many matches, the one with the fewest gaps
 

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import StructureError, require
-from ..protein.structure import ProteinStructure, from_trajectory, read_structure
+from ..protein.loading import read_structure
+from ..protein.structure import ProteinStructure
+from ..protein.trajectory import from_trajectory
 
 if TYPE_CHECKING:
     import mdtraj

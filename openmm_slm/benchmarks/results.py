@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from ..errors import SLMError
-from ..networks.storage import write_json
+from ..files.json_file import write_json
 
 
 def begin_folder(directory: str | os.PathLike, run: dict, begun: bool) -> None:

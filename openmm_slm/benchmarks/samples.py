@@ -12,9 +12,10 @@ from ..data.shards import Entry, ShardDataset
 from ..errors import StructureError
 from ..projection.close_peptides import close_peptide_bonds
 from ..protein.sequence import sequence_layout
-from ..protein.structure import backbone_trajectory
+from ..protein.trajectory import backbone_trajectory
 from ..sampling.ensemble import EnsembleGenerator
-from ..validity.report import CLOSEST_CA, all_atom_report, backbone_report
+from ..validity.criteria import CLOSEST_CA
+from ..validity.report import all_atom_report, backbone_report
 
 STATES = np.array(["H", "E", "C"])
 

@@ -19,7 +19,9 @@ from ..protein.disulfides import find_disulfides
 from ..protein.geometry import cb_position, chirality
 from ..protein.sequence import encode_sequence
 from ..protein.structure import from_backbone
-from ..validity.close_contacts import bonding, heavy_contacts
+from ..validity.bonding import bonding
+from ..validity.close_contacts import close_contacts
+from ..validity.criteria import CLASH
 from .packers import pack_with_faspr, pack_with_pdbfixer
 
 if TYPE_CHECKING:
@@ -33,7 +35,6 @@ MODELLED = ("TCRdock", "buried_unsat_seq_recov", "bioemu-benchmarks")
 OTHERS = ("faspr", "pdbfixer", "pdbfixer-repaired")
 RIGHT = 40.0  # degrees; the usual tolerance, that of SCWRL4 (Krivov et al., 2009)
 BURIED, EXPOSED = 20, 15  # CB within 1 nm: at least, at most (as PIPPack is assessed)
-TOO_CLOSE = 0.25  # nm
 _MEANS = (  # figures of residues, averaged
     ("chi1 within 40 degrees, %", "chi1", 1),
     (f"  buried ({BURIED} or more CB within 10 A)", "chi1_buried", 1),
@@ -232,7 +233,7 @@ def score_residues(packed: np.ndarray, entry: Entry) -> dict[str, np.ndarray]:
     bonds = bonding(
         entry.sequence, entry.chain_break, find_disulfides(native[None], entry.sequence)
     )
-    _, pairs = heavy_contacts(padded.reshape(1, -1, 3), bonds, TOO_CLOSE)
+    _, pairs = close_contacts(padded.reshape(1, -1, 3), bonds, CLASH)
     out["pairs"] = np.full(len(native), pairs[0] / len(native))
     return out
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import StructureError
-from ..files.html_page import cells, html_page, image, png, settings_table, table, write_whole
+from ..files.html_page import cells, html_page, image, png, settings_table, table
+from ..files.json_file import write_whole
 from .catalogue import BY_NAME
 
 if TYPE_CHECKING:

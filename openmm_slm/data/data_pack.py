@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import StructureError
-from ..networks.storage import write_json
+from ..files.json_file import write_json
 from ..protein.sequence import encode_sequence
 from .coordinate_codes import (
     BackboneCodes,

@@ -16,8 +16,8 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from ..errors import ModelError
+from ..files.json_file import write_json
 from ..language.condition import SequenceCondition
-from ..networks.storage import write_json
 from .shards import index_checksum, open_array, read_index, save_array
 
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import SLMError, StructureError, require
-from ..protein.structure import ProteinStructure, _is_protein, find_chain_breaks, from_trajectory
+from ..protein.structure import ProteinStructure, find_chain_breaks
 from ..protein.structure_files import NoProteinError, interpret, parse
+from ..protein.trajectory import from_trajectory, is_protein_residue
 from .chain_list import ListedChain, entry_name, select
 from .inputs import WITH_TOPOLOGY, Source
 from .shards import RESIDUE_DTYPE
@@ -128,7 +129,7 @@ def trajectory_blocks(
     try:
         own = limits.top is None or os.path.splitext(source.path)[1].lower() in WITH_TOPOLOGY
         topology = md.load_frame(source.path, 0).topology if own else load_topology(limits.top)
-        atoms = [a.index for r in topology.residues if _is_protein(r) for a in r.atoms]
+        atoms = [a.index for r in topology.residues if is_protein_residue(r) for a in r.atoms]
         if not atoms:
             yield 0, f"{source.path}: its topology has no protein"
             return

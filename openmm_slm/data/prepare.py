@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 from .. import __version__
 from ..errors import SLMError, require
 from ..files.folder_lock import FolderLock
-from ..networks.storage import write_json
+from ..files.json_file import write_json
 from .chain_list import find_list, match, read_chain_list
 from .clusters import find_mmseqs
 from .entries import Limits, load_topology

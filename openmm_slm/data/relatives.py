@@ -10,8 +10,8 @@ from functools import lru_cache
 import numpy as np
 
 from ..errors import StructureError
-from ..protein.geometry import superpose
 from ..protein.sequence_search import Hit, SequenceLibrary
+from ..protein.superposition import superpose
 from .shards import ShardDataset
 
 logger = logging.getLogger(__name__)

@@ -16,7 +16,8 @@ import torch
 from tqdm.auto import tqdm
 
 from ..errors import ModelError
-from ..networks.storage import load_module, read_config, tokenizer_fingerprint, write_json
+from ..files.json_file import write_json
+from ..networks.storage import load_module, read_config, tokenizer_fingerprint
 from ..tokenizer.dvae import DVAE
 from ..tokenizer.kinds import TOKENIZERS
 from ..training.batches import pad_entries

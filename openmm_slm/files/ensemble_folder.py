@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import os
 import platform
@@ -15,9 +14,9 @@ import numpy as np
 
 from .. import __version__
 from ..errors import SLMError, require
-from ..networks.storage import write_json
-from ..validity.report import Report
 from .folder_lock import FolderLock
+from .json_file import write_json
+from .report_table import Report, report_rows
 
 if TYPE_CHECKING:
     import mdtraj
@@ -88,7 +87,7 @@ class EnsembleWriter:
         number = report["frame"][keep]
         if len(number):
             self._append("samples.xtc", self._frames(trajectory.xyz[keep], number))
-        self._append("report.csv", _rows(report, header=not self.done))
+        self._append("report.csv", report_rows(report, header=not self.done))
         self.done += len(report["frame"])
         self.invalid += int((~report["valid"]).sum())
         self._write_progress()
@@ -221,53 +220,5 @@ def read_run(directory: str | os.PathLike) -> dict:
     return values
 
 
-def read_report(directory: str | os.PathLike) -> Report:
-    """``report.csv`` of an ensemble's folder, as the dict of arrays that it was written from.
-
-    Raises
-    ------
-    SLMError
-        It is missing or not a report.
-    """
-    path = Path(directory) / "report.csv"
-    try:
-        with open(path, newline="") as handle:
-            header, *rows = csv.reader(handle, strict=True)
-        columns = zip(header, zip(*rows, strict=True), strict=True)
-        report = {name: _column(name, values) for name, values in columns}
-    except (OSError, ValueError, csv.Error) as error:
-        raise SLMError(f"{path}: cannot be read as a report ({error})") from None
-    if not {"frame", "valid"} <= report.keys():
-        raise SLMError(f"{path}: not the report of an ensemble (no frame and valid)")
-    return report
-
-
-def _column(name: str, texts: tuple[str, ...]) -> np.ndarray:
-    if name in ("valid", "finite", "valid_before"):
-        return np.array(texts) == "1"
-    for kind in (int, float):
-        try:
-            return np.array(texts, kind)
-        except ValueError:
-            continue
-    return np.array(texts)
-
-
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-def _rows(report: Report, header: bool) -> bytes:
-    text = io.StringIO(newline="")
-    rows = csv.writer(text)
-    if header:
-        rows.writerow(report)
-    for row in zip(*report.values(), strict=True):
-        rows.writerow(_text(value) for value in row)
-    return text.getvalue().encode()
-
-
-def _text(value: object) -> str:
-    if isinstance(value, (bool, np.bool_)):
-        return str(int(value))
-    return f"{value:.6g}" if isinstance(value, (float, np.floating)) else str(value)

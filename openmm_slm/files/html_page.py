@@ -6,7 +6,6 @@ import base64
 import io
 from collections.abc import Iterable, Sequence
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -66,11 +65,3 @@ def png(figure: Figure, trimmed: bool = False) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight" if trimmed else None)
     return buffer.getvalue()
-
-
-def write_whole(path: Path, data: bytes) -> Path:
-    """Write under a temporary name, then rename: no half a file bears the name."""
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(data)
-    part.replace(path)
-    return path

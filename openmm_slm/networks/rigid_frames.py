@@ -12,15 +12,14 @@ import math
 import torch
 import torch.nn.functional as F
 
+from ..protein.geometry import C_O, CA_C, CA_C_O_ANGLE, N_CA, N_CA_C_ANGLE
+
 # N, CA, C of a residue in its own frame (nm); Engh & Huber bond lengths and angle.
-_NCAC = math.radians(111.0)
 IDEAL_BACKBONE = (
-    (0.1459 * math.cos(_NCAC), 0.1459 * math.sin(_NCAC), 0.0),
+    (N_CA * math.cos(N_CA_C_ANGLE), N_CA * math.sin(N_CA_C_ANGLE), 0.0),
     (0.0, 0.0, 0.0),
-    (0.1525, 0.0, 0.0),
+    (CA_C, 0.0, 0.0),
 )
-C_O_BOND = 0.1231
-CA_C_O_ANGLE = math.radians(120.4)
 
 Frames = tuple[torch.Tensor, torch.Tensor]
 
@@ -150,11 +149,11 @@ def place_backbone(
     axis = F.normalize(ca - c, dim=-1)
     away = next_n - c
     away = F.normalize(away - (away * axis).sum(-1, keepdim=True) * axis, dim=-1)
-    in_plane = c + C_O_BOND * (math.cos(CA_C_O_ANGLE) * axis - math.sin(CA_C_O_ANGLE) * away)
+    in_plane = c + C_O * (math.cos(CA_C_O_ANGLE) * axis - math.sin(CA_C_O_ANGLE) * away)
     direction = F.normalize(end_torsion, dim=-1)
-    x = IDEAL_BACKBONE[2][0] - C_O_BOND * math.cos(CA_C_O_ANGLE)
+    x = IDEAL_BACKBONE[2][0] - C_O * math.cos(CA_C_O_ANGLE)
     local = torch.cat(
-        [torch.full_like(direction[..., :1], x), C_O_BOND * math.sin(CA_C_O_ANGLE) * direction], -1
+        [torch.full_like(direction[..., :1], x), C_O * math.sin(CA_C_O_ANGLE) * direction], -1
     )
     at_end = to_global(frames, local.unsqueeze(-2))[..., 0, :]
     oxygen = torch.where(bonded_next.unsqueeze(-1), in_plane, at_end)

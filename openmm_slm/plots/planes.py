@@ -9,7 +9,8 @@ import numpy as np
 
 from ..analysis.tica import distance_basis, fit_tica
 from ..protein.geometry import backbone_torsions
-from ..protein.structure import ProteinStructure, load_structure
+from ..protein.loading import load_structure
+from ..protein.structure import ProteinStructure
 from .drawing import (
     HIGHEST,
     REFERENCE,

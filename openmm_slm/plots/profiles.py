@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..analysis.fluctuations import mean_structure, rmsf
-from ..analysis.rotation import superposed
 from ..errors import StructureError
+from ..protein.superposition import superposed
 from .drawing import REFERENCE, SAMPLES, axes_or_new, residue_axis, residue_profile
 from .residues import ca_of, ca_rows, frames_of, matched_ca
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..analysis.fluctuations import mean_structure
-from ..analysis.rotation import superposed
 from ..errors import SLMError, require
+from ..protein.superposition import superposed
 from .drawing import Rows, axes_or_new
 from .residues import ca_of, frames_of
 

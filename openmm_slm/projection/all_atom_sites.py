@@ -12,17 +12,15 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ..errors import require
-from ..protein.geometry import superpose
-from ..protein.structure import ATOM14
-from ..validity.close_contacts import OXT, SLOTS, Bonding, bonding
+from ..protein.atoms import ATOM14
+from ..protein.superposition import superpose
+from ..validity.bonding import OXT, SLOTS, bonding
+from ..validity.criteria import CLASH, CONTACT_RADII
 from .backbone_sites import BACKBONE, Overlaps
 from .close_peptides import close_peptide_bonds
 from .verlet_list import NearPairs
 
-_CLASH = 0.25  # nm; as in `validity`
 _OVERLAP = 0.256  # residues with a pair under it are pushed
-_RADII = {"C": 0.145, "N": 0.135, "O": 0.132, "S": 0.155}  # nm; their sums are parted to
 _NEAR = 0.262  # the same between neighbours, whose distances phi and psi bound
 _O, _END = 3, 14  # O in the plane of a peptide; O of chain ends, carried along as a site of its own
 _SIDE = slice(4, 14)
@@ -99,7 +97,7 @@ class AtomOverlaps(Overlaps):
         self._radius = np.full((length, SLOTS), np.nan, np.float32)
         for i, letter in enumerate(sequence):
             names = ATOM14[letter]
-            self._radius[i, : len(names)] = [_RADII[name[0]] for name in names]
+            self._radius[i, : len(names)] = [CONTACT_RADII[name[0]] for name in names]
         self.place = _places(atom14)
         self.place[:, _END, self.bonded] = self.place[:, _O, ~self.bonded] = np.nan
         self._radius[:, _END] = self._radius[:, _O]
@@ -133,7 +131,7 @@ class AtomOverlaps(Overlaps):
         contact = self._radius[:, None, i] + self._radius[:, j]
         near = (j - i == 1) & self.bonded[i]
         contact[..., near] = np.minimum(contact[..., near], np.float32(_NEAR))
-        return contact * allowed, np.float32(_CLASH) * allowed
+        return contact * allowed, np.float32(CLASH) * allowed
 
 
 def _places(atom14: np.ndarray) -> np.ndarray:
@@ -149,31 +147,3 @@ def _places(atom14: np.ndarray) -> np.ndarray:
     place[:3] = np.linalg.solve(axes, relative).transpose(2, 3, 1, 0)
     place[:, :4] = BACKBONE.T[..., None, None]
     return place
-
-
-def clashing_residues(atom14: np.ndarray, bonds: Bonding) -> np.ndarray:
-    """Residues [F, L] that have an atom under 0.25 nm from another more than two bonds apart."""
-    frames, length = atom14.shape[:2]
-    out = np.zeros((frames, length), bool)
-    for frame, x in enumerate(atom14.astype(np.float64)):
-        first, second, _ = _close_pairs(x, bonds, _CLASH)
-        out[frame, first // SLOTS] = out[frame, second // SLOTS] = True
-    return out
-
-
-def _close_pairs(x: np.ndarray, bonds: Bonding, cutoff: float) -> tuple[np.ndarray, ...]:
-    """Numbers and distance of atoms [L, 14, 3] closer than `cutoff` and not bonded."""
-    tree_type = require("scipy.spatial").cKDTree
-    padded = np.full((len(x), SLOTS, 3), np.nan)
-    padded[:, :14] = x
-    padded = padded.reshape(-1, 3)
-    number = np.flatnonzero(np.isfinite(padded).all(-1))
-    if not len(number):
-        return number, number, np.zeros(0)
-    pairs = tree_type(padded[number]).query_pairs(cutoff, output_type="ndarray")
-    first, second = np.sort(number[pairs], 1).T
-    key = first * len(padded) + second
-    at = np.minimum(np.searchsorted(bonds.excluded, key), len(bonds.excluded) - 1)
-    apart = bonds.excluded[at] != key
-    first, second = first[apart], second[apart]
-    return first, second, np.linalg.norm(padded[first] - padded[second], axis=-1)

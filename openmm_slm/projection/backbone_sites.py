@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..validity.criteria import CLASH
 from .rigid_body_step import place_sites
 
 # Kinds of sites. Each residue has the first seven: its bead may be the _RING of a proline, and any
@@ -39,7 +40,6 @@ _OVERLAP = np.array([
     [0.28, 0.28, 0.28, 0.28, 0.28, 0.28, 0.31],
     [0.31, 0.31, 0.31, 0.31, 0.31, 0.31, 0.31],
 ])  # fmt: skip
-_CLASH = 0.25  # as in `validity`: pairs of atoms under it mark a frame
 # Neighbours: the pairs that phi and psi decide, and to which distance they are parted. It counts
 # little whether they could come as far, much that they come over 0.25 soon.
 _NEAR_OVERLAP = 0.256
@@ -141,7 +141,7 @@ def _distances(separation: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     contact[0, _CA, _CA], overlap[0, _CA, _CA] = separation, 0.92 * separation
     for pair, distance in _NEAR.items():
         contact[(1, *pair)], overlap[(1, *pair)] = distance, _NEAR_OVERLAP
-    clash = np.minimum(overlap, _CLASH)
+    clash = np.minimum(overlap, CLASH)
     clash[:, [_BEAD, _RING]] = clash[:, :, [_BEAD, _RING]] = 0
     clash[0, _CA, _CA] = overlap[0, _CA, _CA]
     return contact, overlap, clash

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..protein.geometry import backbone_torsions, place_oxygen, superpose
+from ..protein.geometry import backbone_torsions, place_oxygen
+from ..protein.superposition import superpose
 from .backbone_sites import Overlaps
 from .constraints import Peptides, largest_error, pull
 from .separate_segments import untangle

@@ -12,24 +12,24 @@ from collections.abc import Iterable
 
 import numpy as np
 
-# Bonds (nm) and angles of Engh & Huber (2001); a cis peptide opens its angles.
-_N_CA, _CA_C, _C_N = 0.1459, 0.1525, 0.1329
-_N_CA_C = np.radians(111.0)
+from ..protein.geometry import CA_C, N_CA, N_CA_C_ANGLE
+
+_C_N = 0.1329  # nm, Engh and Huber (2001), as are the angles; a cis peptide opens them
 _ANGLES = {False: np.radians([116.6, 121.7]), True: np.radians([120.0, 127.0])}  # at C, at N
 
 
 def _peptide(cis: bool) -> tuple[float, float, float]:
     """CA-N, C-CA and CA-CA over a planar peptide: C at the origin, N on the x axis."""
     at_c, at_n = _ANGLES[cis]
-    before = _CA_C * np.array([np.cos(at_c), np.sin(at_c)])
+    before = CA_C * np.array([np.cos(at_c), np.sin(at_c)])
     side = 1 if cis else -1
-    after = np.array([_C_N, 0]) - _N_CA * np.array([np.cos(at_n), -side * np.sin(at_n)])
+    after = np.array([_C_N, 0]) - N_CA * np.array([np.cos(at_n), -side * np.sin(at_n)])
     nitrogen = np.array([_C_N, 0])
     return tuple(float(np.linalg.norm(v)) for v in (before - nitrogen, after, after - before))
 
 
 _TRANS, _CIS = np.float32(_peptide(False)), np.float32(_peptide(True))
-_N_C = np.sqrt(_N_CA**2 + _CA_C**2 - 2 * _N_CA * _CA_C * np.cos(_N_CA_C))
+_N_C = np.sqrt(N_CA**2 + CA_C**2 - 2 * N_CA * CA_C * np.cos(N_CA_C_ANGLE))
 _N, _CA, _C = range(3)
 # Two views of points [3, K, F], the distance of each to its counterpart, and which share of what
 # is missing each goes.
@@ -107,7 +107,7 @@ class Peptides:
 
     def shapes(self, x: np.ndarray) -> list[Pull]:
         """The three distances inside every residue, as views of x."""
-        spans = (_N, _C, _N_C), (_N, _CA, _N_CA), (_CA, _C, _CA_C)
+        spans = (_N, _C, _N_C), (_N, _CA, N_CA), (_CA, _C, CA_C)
         return [(x[a], x[b], np.float32(span), *self._movable) for a, b, span in spans]
 
 

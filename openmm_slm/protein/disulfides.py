@@ -9,9 +9,9 @@ from numbers import Integral
 import numpy as np
 
 from ..errors import StructureError
+from .atoms import ATOM14
 from .geometry import cb_position
 from .sequence import THREE_LETTER
-from .structure import ATOM14
 
 CB_CB = 0.5  # nm; disulfides of crystal structures have 0.33 to 0.46
 CB_CB_NEIGHBOURS = 0.45  # nm; CB of residues i and i + 1 are 0.45 to 0.6 apart without a bond

@@ -31,15 +31,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import StructureError, require
-from .structure import (
-    _ATOM_ALIASES,
-    ATOM14,
-    PEPTIDE_BOND,
-    ProteinStructure,
-    chain_names,
-    find_chain_breaks,
-    residue_letter,
-)
+from .atoms import ATOM14, ATOM_ALIASES, residue_letter
+from .structure import PEPTIDE_BOND, ProteinStructure, chain_names, find_chain_breaks
 
 if TYPE_CHECKING:
     import gemmi
@@ -359,9 +352,9 @@ def _conformers(group, path: Path) -> list[_Residue]:
 
 
 def _standard_names(atoms: dict[str, list[float]]) -> dict[str, list[float]]:
-    if not _ATOM_ALIASES.keys() & atoms.keys():
+    if not ATOM_ALIASES.keys() & atoms.keys():
         return atoms
-    renamed = {_ATOM_ALIASES.get(name, name): xyz for name, xyz in atoms.items()}
+    renamed = {ATOM_ALIASES.get(name, name): xyz for name, xyz in atoms.items()}
     return {**renamed, **atoms}
 
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import SLMError, require
+from ..files.report_table import Report
 from ..protein.disulfides import parse_disulfides
-from ..protein.geometry import chirality, rmsd
-from ..protein.structure import from_trajectory, protein_chains
-from ..validity.report import OXT_NAMES, Report, all_atom_report
+from ..protein.superposition import rmsd
+from ..protein.trajectory import from_trajectory, protein_chains
+from ..validity.handedness import wrong_hands
+from ..validity.report import OXT_NAMES, all_atom_report
 
 if TYPE_CHECKING:
     import mdtraj
@@ -103,13 +105,8 @@ class FrameJudge:
 
     def wrong_hands(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """bool [L], twice: residues of a frame [A, 3] whose CA is D, or whose CB is wrong."""
-        atoms = self.atom14(x[None])[0].astype(np.float64)
-        letters = np.array(list(self.sequence), "<U1")
-        n, ca, c, _, cb, one, two = (atoms[:, slot] for slot in range(7))
-        with np.errstate(invalid="ignore"):
-            at_ca = (chirality(n, ca, c, cb) <= 0) & (letters != "X")
-            at_cb = (chirality(ca, cb, one, two) <= 0) & np.isin(letters, ("I", "T"))
-        return at_ca, at_cb
+        at_ca, at_cb = wrong_hands(self.atom14(x[None]), self.sequence)
+        return at_ca[0], at_cb[0]
 
     def moved(self, before: np.ndarray, after: np.ndarray) -> dict[str, np.ndarray]:
         """RMSD [F] (nm) of CA, and of heavy atoms, between frames [F, A, 3], superposed."""

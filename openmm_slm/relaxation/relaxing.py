@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from ..errors import SLMError, StructureError, require
 from ..files.ensemble_folder import EnsembleWriter, environment
-from ..validity.report import Report
+from ..files.report_table import Report
 from .relaxation_settings import RelaxationSettings
 from .relaxer import Relaxer
 

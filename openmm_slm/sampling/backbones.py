@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..files.report_table import Report
 from ..language.condition import SequenceCondition
 from ..language.interface import StructureLanguageModel
 from ..language.masking import masked_residues
 from ..projection.close_peptides import close_peptide_bonds
 from ..protein.elastic_network import PackedNetwork, displace
 from ..protein.sequence import sequence_layout
-from ..protein.structure import ProteinStructure, backbone_trajectory, from_backbone
+from ..protein.structure import ProteinStructure, from_backbone
+from ..protein.trajectory import backbone_trajectory
 from ..tokenizer.interface import StructureTokenizer
-from ..validity.report import Report, backbone_report
+from ..validity.report import backbone_report
 from .settings import SamplingSettings
 from .template import Template
 

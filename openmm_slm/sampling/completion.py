@@ -17,7 +17,9 @@ from ..allatom.topology import check_ph
 from ..errors import StructureError, require
 from ..files.ensemble_folder import EnsembleWriter, environment
 from ..models.registry import load_packer, model_identity
-from ..protein.structure import ProteinStructure, load_structure, residue_letter
+from ..protein.atoms import residue_letter
+from ..protein.loading import load_structure
+from ..protein.structure import ProteinStructure
 
 if TYPE_CHECKING:
     import mdtraj

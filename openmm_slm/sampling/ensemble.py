@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from ..allatom.completer import AtomCompleter
 from ..errors import require
 from ..files.ensemble_folder import EnsembleWriter, environment, read_run
+from ..files.report_table import Report
 from ..language.condition import SequenceCondition
 from ..language.interface import StructureLanguageModel
 from ..models.registry import (
@@ -30,7 +31,6 @@ from ..protein.disulfides import find_disulfides
 from ..relaxation.relaxation_settings import RelaxationSettings
 from ..relaxation.relaxer import Relaxer, available_cpus
 from ..tokenizer.interface import StructureTokenizer
-from ..validity.report import Report
 from .backbones import Backbones, BackboneSampler
 from .prefetch import in_order, threads_for
 from .result import Ensemble

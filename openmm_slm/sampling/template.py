@@ -17,8 +17,10 @@ from ..errors import StructureError
 from ..language.condition import SequenceCondition
 from ..protein.alignment import align
 from ..protein.geometry import backbone_torsions
+from ..protein.loading import load_structure
 from ..protein.sequence import parse_sequence
-from ..protein.structure import ProteinStructure, backbone_trajectory, load_structure
+from ..protein.structure import ProteinStructure
+from ..protein.trajectory import backbone_trajectory
 from .settings import SamplingSettings
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ import numpy as np
 
 from ..comparison.loading import load_frames
 from ..errors import SLMError, StructureError
-from ..protein.structure import protein_chains
-from ..validity.report import Report, geometry_report
+from ..files.report_table import Report
+from ..protein.trajectory import protein_chains
+from ..validity.report import geometry_report
 from .judging import judge_md
 
 if TYPE_CHECKING:

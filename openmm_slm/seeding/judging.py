@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..files.report_table import Report
 from ..protein.geometry import backbone_torsions
 from ..relaxation.judging import FrameJudge
-from ..validity.report import Report
 
 if TYPE_CHECKING:
     import mdtraj

@@ -17,8 +17,8 @@ from .frames import Frames
 if TYPE_CHECKING:
     import mdtraj
 
+    from ..files.report_table import Report
     from ..sampling.result import Ensemble
-    from ..validity.report import Report
 
 METHODS = ("kcenters", "kmeans", "least-populated")
 CLUSTERS = 5  # times the seeds, for least-populated

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import SLMError
-from ..validity.report import Report
+from ..files.report_table import Report
 from .building import Seed, SeedBuilder
 from .equilibrating import SeedError
 from .frames import Frames, protein_only

@@ -16,8 +16,8 @@ from tqdm.auto import tqdm
 
 from ..errors import SLMError, require
 from ..files.ensemble_folder import environment
-from ..networks.storage import write_json
-from ..validity.report import Report
+from ..files.json_file import write_json
+from ..files.report_table import Report
 from .building import Seed, SeedBuilder
 from .exporting import check_formats, to_parmed, write_amber, write_gromacs
 from .reading_back import ExportError, compare_energies, energies, read_back

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..protein.geometry import superpose
 from ..protein.sequence import UNRELATED
+from ..protein.superposition import superpose
 
 DECODER_ERROR = 0.05  # nm, of CA: the s of s^2 / (s^2 + level^2)
 _FLANK = 3  # known residues that say where the end of a stretch belongs

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import SequenceError, StructureError
+from ..protein.loading import load_structure
 from ..protein.sequence import parse_sequence, sequence_layout
-from ..protein.structure import ProteinStructure, backbone_trajectory, load_structure
+from ..protein.structure import ProteinStructure
+from ..protein.trajectory import backbone_trajectory
 
 if TYPE_CHECKING:
     import os

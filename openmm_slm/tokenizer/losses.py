@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from ..networks.rigid_frames import Frames, full_precision, to_local
+from ..protein.geometry import C_N
 
 _EPS = 1e-6  # nm^2 under the root
 
@@ -128,5 +129,5 @@ def peptide_bond_error(backbone: torch.Tensor, bonded: torch.Tensor) -> torch.Te
     """Mean |C-N - 0.133| (nm, each at most 0.3) over bonded [B, L-1] neighbours."""
     with full_precision(backbone):
         length = _distance(backbone[:, 1:, 0] - backbone[:, :-1, 2])
-        error = (length - 0.133).abs().clamp(max=0.3)
+        error = (length - C_N).abs().clamp(max=0.3)
         return (error * bonded).sum() / bonded.sum().clamp(min=1)

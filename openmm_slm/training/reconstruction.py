@@ -19,6 +19,7 @@ from ..protein import geometry
 from ..tokenizer.dvae import DVAE
 from ..tokenizer.losses import local_error
 from ..tokenizer.starts import Start
+from ..validity.close_contacts import ca_clashes
 from .batches import pad_entries
 from .starts import deformed
 
@@ -62,7 +63,7 @@ def chain_metrics(
         tensors[2],
         clamp=float("inf"),
     )
-    clashes = int(geometry.ca_clashes(predicted[mask, 1]))
+    clashes = int(ca_clashes(predicted[mask, 1]))
     per_residue = max(1, bonded.sum())
     return {
         "rmsd": float(geometry.rmsd(predicted[mask, 1], true[mask, 1])),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..protein.elastic_network import ElasticNetwork, displace
-from ..protein.geometry import superpose
+from ..protein.superposition import superpose
 
 ABSENT = np.inf
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-LIMITS = {"c_n_deviation_nm": ("C-N", 0.015), "bond_deviation_nm": ("N-CA or CA-C", 0.01)}
+from .criteria import BOND_TOLERANCE, CLASH, CLOSEST_CA, PEPTIDE_TOLERANCE
+
+LIMITS = {
+    "c_n_deviation_nm": ("C-N", PEPTIDE_TOLERANCE),
+    "bond_deviation_nm": ("N-CA or CA-C", BOND_TOLERANCE),
+}
 COUNTS = {
     "wrong_omega": "cis or twisted peptides",
     "d_residues": "D residues",
     "wrong_cb": "CB of the wrong hand",
-    "clashes": "heavy-atom pairs under 0.25 nm",
+    "clashes": f"heavy-atom pairs under {CLASH} nm",
     "pierced_rings": "pierced rings",
 }
-_CLOSEST_CA = 0.3  # nm; judged where side chains are not
 
 
 def failures(report: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -37,7 +41,7 @@ def failures(report: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         if column in report:
             found[what] = finite & (report[column] > 0)
     if "clashes" not in report:
-        found["CA pairs under 0.3 nm"] = finite & (report["closest_ca_nm"] < _CLOSEST_CA)
+        found[f"CA pairs under {CLOSEST_CA} nm"] = finite & (report["closest_ca_nm"] < CLOSEST_CA)
     return found
 
 

@@ -22,21 +22,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import StructureError
+from ..files.report_table import Report
+from ..protein.atoms import ATOM14
 from ..protein.disulfides import disulfide_formed, parse_disulfides
-from ..protein.geometry import backbone_torsions, chirality, closest_ca, peptide_bond_lengths
+from ..protein.geometry import C_N, CA_C, N_CA, backbone_torsions, peptide_bond_lengths
+from ..protein.loading import load_structure
 from ..protein.ramachandran import ALLOWED, FAVOURED, OUTLIER, classify
-from ..protein.structure import ATOM14, ProteinStructure, load_structure, protein_chains
-from .close_contacts import OXT, SLOTS, bonding, heavy_contacts, pierced_rings
+from ..protein.structure import ProteinStructure
+from ..protein.trajectory import protein_chains
+from .bonding import OXT, SLOTS, bonding
+from .close_contacts import close_contacts, closest_ca
+from .criteria import BOND_TOLERANCE, CIS_OMEGA, CLASH, CLOSEST_CA, PEPTIDE_TOLERANCE, TRANS_OMEGA
+from .handedness import wrong_hands
+from .rings import pierced_rings
 
 if TYPE_CHECKING:
     import mdtraj
 
-C_N, N_CA, CA_C = 0.133, 0.1459, 0.1525
-CLOSEST_CA = 0.3  # nm
-CLASH = 0.25  # nm
 BLOCK = 3_000_000  # numbers in one array of a block of frames
 OXT_NAMES = ("OXT", "OT2", "O2", "OC2")  # of the archive, CHARMM and GROMACS
-Report = dict[str, np.ndarray]
 
 
 def backbone_report(
@@ -86,7 +90,7 @@ def all_atom_report(
     Parameters
     ----------
     atom14 : ndarray, float32 [F, L, 14, 3]
-        nm, NaN where absent; names in `openmm_slm.protein.structure.ATOM14`; other slots ignored.
+        nm, NaN where absent; names in `openmm_slm.protein.atoms.ATOM14`; other slots ignored.
     sequence, chain_break, cis_allowed
         As for `backbone_report`.
     terminal_oxygen : ndarray, float32 [F, L, 3], optional
@@ -134,9 +138,10 @@ def all_atom_report(
         atoms = np.where(known[..., None] & np.isfinite(atoms), atoms, np.float32(np.nan))
         report = _backbone_columns(atoms[:, :, :4], sequence, chain_break, cis_allowed)
         report["finite"] = report["finite"] & ~infinite
-        report |= _handedness(atoms, sequence)
+        at_ca, at_cb = wrong_hands(atoms, sequence)
+        report |= {"d_residues": at_ca.sum(1), "wrong_cb": at_cb.sum(1)}
         flat = atoms.reshape(len(atoms), SLOTS * length, 3)
-        closest, clashes = heavy_contacts(flat, bonded, CLASH)
+        closest, clashes = close_contacts(flat, bonded, CLASH)
         report |= {"closest_heavy_nm": closest, "clashes": clashes}
         report["pierced_rings"] = pierced_rings(flat, bonded)
         report["missing_heavy_atoms"] = _missing(atoms, sequence)
@@ -170,8 +175,8 @@ def _backbone_columns(
     )
     with np.errstate(invalid="ignore"):
         omega = np.abs(backbone_torsions(x, chain_break)[2][:, 1:][:, bonded])
-    cis = omega < np.radians(30)
-    twisted = ~cis & (omega < np.radians(150))
+    cis = omega < CIS_OMEGA
+    twisted = ~cis & (omega < TRANS_OMEGA)
     may_be_cis = np.array([letter == "P" for letter in sequence], bool)
     if cis_allowed is not None:
         if np.shape(cis_allowed) != (length,):
@@ -188,7 +193,7 @@ def _backbone_columns(
         "finite": finite,
         "c_n_deviation_nm": largest(c_n),
         "bond_deviation_nm": largest(np.abs(inner)),
-        "broken_bonds": (c_n > 0.015).sum(1),
+        "broken_bonds": (c_n > PEPTIDE_TOLERANCE).sum(1),
         "cis": cis.sum(1),
         "twisted_omega": twisted.sum(1),
         "wrong_omega": (twisted | (cis & ~may_be_cis[1:][bonded])).sum(1),
@@ -200,22 +205,10 @@ def _sound_backbone(report: Report) -> np.ndarray:
     """What both kinds of frames must satisfy."""
     return (
         report["finite"]
-        & (report["c_n_deviation_nm"] <= 0.015)
-        & (report["bond_deviation_nm"] <= 0.01)
+        & (report["c_n_deviation_nm"] <= PEPTIDE_TOLERANCE)
+        & (report["bond_deviation_nm"] <= BOND_TOLERANCE)
         & (report["wrong_omega"] == 0)
     )
-
-
-def _handedness(atoms: np.ndarray, sequence: str) -> Report:
-    """``d_residues`` and ``wrong_cb`` of atoms [F, L, 15, 3]."""
-    letters = np.array(list(sequence), "<U1")
-    known, branched = letters != "X", np.isin(letters, ("I", "T"))
-    n, ca, c, _, cb = (atoms[:, known, slot].astype(np.float64) for slot in range(5))
-    with np.errstate(invalid="ignore"):
-        at_ca = chirality(n, ca, c, cb)
-        # CA, then CG1 or OG1, then CG2, about CB: Ile and Thr have the same hand.
-        at_cb = chirality(*(atoms[:, branched, slot].astype(np.float64) for slot in (1, 4, 5, 6)))
-    return {"d_residues": (at_ca <= 0).sum(1), "wrong_cb": (at_cb <= 0).sum(1)}
 
 
 def _missing(atoms: np.ndarray, sequence: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Many small superpositions at once: rotations from 3 x 3 covariances, without a loop.
+"""Superposition of point sets: many small ones at once, without a loop.
 
 Horn's quaternion (J. Opt. Soc. Am. A 4, 629, 1987): the rotation that maximises tr(R H), where
 H = sum of x y^T, is the eigenvector of the largest eigenvalue of a symmetric 4 x 4 matrix K.
@@ -111,6 +111,55 @@ def _rotations(h: np.ndarray) -> np.ndarray:
         2 * (x * z - w * y), 2 * (y * z + w * x), w * w - x * x - y * y + z * z,
     ])  # fmt: skip
     return rotation.T.reshape(-1, 3, 3)
+
+
+def _fit_weights(a: np.ndarray, b: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """1 for points to fit, present in both sets and in `mask`; [..., P]."""
+    fit = np.isfinite(a).all(-1) & np.isfinite(b).all(-1)
+    return (fit if mask is None else fit & np.asarray(mask, bool)).astype(np.float64)
+
+
+def superpose(
+    mobile: np.ndarray, target: np.ndarray, mask: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Best proper rotation and translation of `mobile` onto `target` (Horn, 1987).
+
+    Parameters
+    ----------
+    mobile, target : ndarray [..., P, 3]
+        Leading dimensions broadcast. Points that are not finite in either are not fitted.
+    mask : ndarray, bool [..., P], optional
+        Points to fit; all are moved.
+
+    Returns
+    -------
+    moved : ndarray [..., P, 3]
+    rotation : ndarray [..., 3, 3]
+        moved = mobile @ rotation.T + translation. Its determinant is +1: never a mirror image.
+    translation : ndarray [..., 3]
+        All three are NaN for a set without a point to fit, so that one bad frame stays one.
+    """
+    mobile, target = np.asarray(mobile, np.float64), np.asarray(target, np.float64)
+    weight = _fit_weights(mobile, target, mask)[..., None]
+    a, b = (np.where(weight > 0, x, 0.0) for x in (mobile, target))
+    count = weight.sum(-2, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        centre_a, centre_b = (x.sum(-2, keepdims=True) / count for x in (a, b))
+    covariance = np.swapaxes((a - centre_a) * weight, -1, -2) @ (b - centre_b)
+    rotation = np.where(count > 0, best_rotations(np.nan_to_num(covariance)), np.nan)
+    translation = (centre_b - centre_a @ np.swapaxes(rotation, -1, -2))[..., 0, :]
+    moved = mobile @ np.swapaxes(rotation, -1, -2) + translation[..., None, :]
+    return moved, rotation, translation
+
+
+def rmsd(mobile: np.ndarray, target: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
+    """Root mean square distance (nm) of the points that `superpose` fits; NaN if there is none."""
+    moved, _, _ = superpose(mobile, target, mask)
+    target = np.asarray(target, np.float64)
+    weight = _fit_weights(np.asarray(mobile, np.float64), target, mask)
+    square = np.where(weight > 0, ((moved - target) ** 2).sum(-1), 0.0)
+    with np.errstate(invalid="ignore"):
+        return np.sqrt(square.sum(-1) / weight.sum(-1))
 
 
 def rmsd_matrix(mobile: np.ndarray, target: np.ndarray) -> np.ndarray:

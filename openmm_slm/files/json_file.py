@@ -1,0 +1,21 @@
+"""Files written through a temporary name, so that a reader never sees half of one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+
+def write_whole(path: Path, data: bytes) -> Path:
+    """Write under a temporary name, then rename: no half a file bears the name."""
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(data)
+    part.replace(path)
+    return path
+
+
+def write_json(path: Path, values: dict) -> None:
+    """Write `values` as indented JSON."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(values, indent=1) + "\n")
+    temporary.replace(path)

@@ -12,6 +12,7 @@ from toys import write_shards
 
 import openmm_slm
 from openmm_slm.cli.main import main
+from openmm_slm.data.padding import pad_entries
 from openmm_slm.data.shards import ShardDataset
 from openmm_slm.data.tokens import TokenStore
 from openmm_slm.errors import SLMError
@@ -31,7 +32,6 @@ from openmm_slm.networks.storage import (
 )
 from openmm_slm.protein.sequence import sequence_layout
 from openmm_slm.tokenizer.esm3 import ESM3TokenizerConfig, ESM3TokenizerNetwork
-from openmm_slm.training.batches import pad_entries
 from openmm_slm.training.esmdiff_loss import (
     esm3_rows,
     esmdiff_terms,

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 
 from openmm_slm.cli.common import prepare_cpu
+from openmm_slm.data.padding import pad_entries
 from openmm_slm.data.shards import Entry, ShardDataset
 from openmm_slm.models.registry import find_part
 from openmm_slm.networks.storage import load_module
 from openmm_slm.tokenizer.decoder import Decoded
 from openmm_slm.tokenizer.dvae import DVAE
 from openmm_slm.tokenizer.starts import Start
-from openmm_slm.training.batches import pad_entries
 from openmm_slm.training.reconstruction import chain_metrics
 
 LONGEST = 200  # residues

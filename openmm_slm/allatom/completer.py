@@ -17,9 +17,8 @@ from ..protein.geometry import place_oxygen
 from ..protein.sequence import encode_sequence
 from ..protein.structure import ProteinStructure
 from ..validity.report import all_atom_report
-from .hydrogens import PlacedAtoms
 from .room import fit_side_chains
-from .topology import define_topology, residue_name
+from .topology import define_topology, recipe, residue_name
 
 if TYPE_CHECKING:
     import mdtraj
@@ -89,7 +88,7 @@ class AtomCompleter:
             replace(structure, atom14=packed), frame,
             hydrogens=hydrogens, ph=ph, disulfides=self.disulfides,
         )  # fmt: skip
-        self._placed = PlacedAtoms.from_reference(self.topology)
+        self._placed = recipe(self.topology)
 
     def heavy_atoms(self, atom14: np.ndarray) -> np.ndarray:
         """All heavy atoms [F, L, 14, 3] of frames [F, L, 4 or 14, 3]; see `SideChainPacker.pack`.

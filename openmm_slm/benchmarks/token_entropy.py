@@ -20,9 +20,9 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from ..data.padding import pad_entries
 from ..data.shards import ShardDataset
 from ..tokenizer.dvae import DVAE
-from ..training.batches import pad_entries
 
 AROUND = (-2, -1, 1, 2)
 LETTERS = 22  # 20 amino acids, unknown, no residue

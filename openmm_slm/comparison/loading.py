@@ -43,7 +43,7 @@ def compare_files(
         seed=seed,
     )
     found.save(output)
-    return f"{as_text(found)}\n{output}: {', '.join(FILES)}"
+    return f"{as_text(found.table)}\n{output}: {', '.join(FILES)}"
 
 
 def load_frames(path: str | os.PathLike, top: str | os.PathLike | None) -> mdtraj.Trajectory:

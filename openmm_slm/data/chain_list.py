@@ -26,7 +26,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,34 +34,13 @@ import numpy as np
 from ..errors import SLMError, StructureError
 from ..protein.structure import ProteinStructure
 from .inputs import Source
+from .listed_chain import ListedChain
 
 SHIPPED = Path(__file__).parent.parent / "models" / "default" / "chains.csv.xz"
 REQUIRED = ("pdb", "chain", "split")
 OWN = (*REQUIRED, "cluster", "length", "begins")  # columns that mean something here
 INDEX = ("id", "shard", "offset", "sequence", "file", "resolution", "complete")  # not a list's
 _FILE_NAME = re.compile(r"(?:pdb)?(?:_?0000)?([0-9][a-z0-9]{3})")  # pdb1abc, 1abc, pdb_00001abc
-
-
-@dataclass(frozen=True)
-class ListedChain:
-    """One row of a list.
-
-    `cluster` is None where the list has none, `stretches` are (length, first letters) of each
-    chain, or empty; `extra` are columns that only go into the index.
-    """
-
-    pdb: str
-    chains: tuple[str, ...]
-    split: str
-    cluster: str | None
-    stretches: tuple[tuple[int, str], ...]
-    extra: tuple[tuple[str, str], ...]
-
-    @property
-    def columns(self) -> dict[str, str]:
-        """What the index says of the entry beside its structure."""
-        cluster = {} if self.cluster is None else {"cluster": self.cluster}
-        return {**dict(self.extra), "split": self.split, **cluster}
 
 
 def find_list(chains: str | os.PathLike) -> Path:

@@ -15,8 +15,9 @@ from ..errors import SLMError, StructureError, require
 from ..protein.structure import ProteinStructure, find_chain_breaks
 from ..protein.structure_files import NoProteinError, interpret, parse
 from ..protein.trajectory import from_trajectory, is_protein_residue
-from .chain_list import ListedChain, entry_name, select
+from .chain_list import entry_name, select
 from .inputs import WITH_TOPOLOGY, Source
+from .listed_chain import ListedChain
 from .shards import RESIDUE_DTYPE
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ..errors import StructureError, require
 
 if TYPE_CHECKING:
-    from .chain_list import ListedChain
+    from .listed_chain import ListedChain
 
 STRUCTURES = (".pdb", ".ent", ".cif", ".mmcif")
 WITH_TOPOLOGY = (".h5", ".hdf5", ".lh5", ".gro", ".arc")  # trajectories that need no `top`

@@ -20,7 +20,7 @@ from ..files.json_file import write_json
 from ..networks.storage import load_module, read_config, tokenizer_fingerprint
 from ..tokenizer.dvae import DVAE
 from ..tokenizer.kinds import TOKENIZERS
-from ..training.batches import pad_entries
+from .padding import pad_entries
 from .shards import Entry, ShardDataset, index_checksum, open_array, save_array
 
 

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     import mdtraj
     from matplotlib.axes import Axes
 
-    from ..sampling.result import Ensemble
+    from ..protein.trajectory import HasTrajectory
 
 
 def plot_rmsf(
-    traj: mdtraj.Trajectory | Ensemble,
+    traj: mdtraj.Trajectory | HasTrajectory,
     reference: mdtraj.Trajectory | None = None,
     ax: Axes | None = None,
 ) -> Axes:
@@ -69,7 +69,7 @@ def rmsf_about_mean(ca: np.ndarray) -> np.ndarray:
     return rmsf(superposed(ca, mean_structure(ca, weights)), weights[:, None])[0]
 
 
-def plot_token_entropy(ens: Ensemble, ax: Axes | None = None) -> Axes:
+def plot_token_entropy(ens: HasTrajectory, ax: Axes | None = None) -> Axes:
     """Entropy of the tokens of each residue: where the language model is undecided.
 
     Parameters

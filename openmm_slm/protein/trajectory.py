@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -13,6 +13,14 @@ from .structure import ProteinStructure, chain_names, find_chain_breaks, from_ba
 
 if TYPE_CHECKING:
     import mdtraj
+
+
+class HasTrajectory(Protocol):
+    """Anything with frames, such as an `openmm_slm.Ensemble`."""
+
+    @property
+    def trajectory(self) -> mdtraj.Trajectory:
+        """F frames, one topology."""
 
 
 def from_trajectory(trajectory: mdtraj.Trajectory) -> ProteinStructure:

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     import mdtraj
 
     from ..files.report_table import Report
-    from ..sampling.result import Ensemble
+    from ..protein.trajectory import HasTrajectory
 
 METHODS = ("kcenters", "kmeans", "least-populated")
 CLUSTERS = 5  # times the seeds, for least-populated
 
 
 def select_seeds(
-    ens_or_traj: Ensemble | mdtraj.Trajectory | str | os.PathLike,
+    ens_or_traj: HasTrajectory | mdtraj.Trajectory | str | os.PathLike,
     n: int = 10,
     method: str = "kcenters",
     features: str = "ca-rmsd",

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     import mdtraj
     from openmm import app
 
-    from ..sampling.result import Ensemble
+    from ..protein.trajectory import HasTrajectory
 
 logger = logging.getLogger(__name__)
 
 
 def seed_simulations(
-    ens_or_traj: Ensemble | mdtraj.Trajectory | str | os.PathLike,
+    ens_or_traj: HasTrajectory | mdtraj.Trajectory | str | os.PathLike,
     n: int = 10,
     solvent: str = "explicit",
     report: Report | np.ndarray | str | None = None,

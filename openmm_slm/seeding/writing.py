@@ -28,7 +28,7 @@ from .simulating import built, known, prepare
 if TYPE_CHECKING:
     import mdtraj
 
-    from ..sampling.result import Ensemble
+    from ..protein.trajectory import HasTrajectory
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ _COLUMNS = (
 
 
 def write_seeds(
-    ens_or_traj: Ensemble | mdtraj.Trajectory | str | os.PathLike,
+    ens_or_traj: HasTrajectory | mdtraj.Trajectory | str | os.PathLike,
     output: str | os.PathLike,
     n: int = 10,
     formats: str | Iterable[str] = ("openmm",),

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import torch
 
+from ..data.padding import pad_entries
 from ..data.shards import Entry, ShardDataset
 from ..networks.rigid_frames import frames_from_backbone
 from ..projection.close_peptides import close_peptide_bonds
@@ -20,7 +21,6 @@ from ..tokenizer.dvae import DVAE
 from ..tokenizer.losses import local_error
 from ..tokenizer.starts import Start
 from ..validity.close_contacts import ca_clashes
-from .batches import pad_entries
 from .starts import deformed
 
 LENGTHS = (64, 128, 256, 512)

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..data.embeddings import EmbeddingStore
+from ..data.padding import pad_entries
 from ..data.shards import ShardDataset
 from ..data.tokens import TokenStore
 from ..language.masking import masked_residues
-from .batches import ClusterSampler, pad_entries, pad_tokens
+from .batches import ClusterSampler, pad_tokens
 
 
 def language_model_batch(

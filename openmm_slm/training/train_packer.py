@@ -13,12 +13,13 @@ import torch
 from ..allatom.ideal import measure_geometry
 from ..allatom.packer_network import ABSENT, GUESSED, KNOWN, PackerConfig, PackerNetwork
 from ..allatom.rotamers import chi_difference, chi_torsions, has_atom
+from ..data.padding import pad_entries
 from ..data.shards import ShardDataset
 from ..errors import StructureError
 from ..files.json_settings import build, check_names, merge
 from ..networks.storage import load_module, save_module
 from ..protein.sequence import encode_sequence
-from .batches import ClusterSampler, pad_entries
+from .batches import ClusterSampler
 from .loop import LoopConfig, Trainer
 
 DATA = {

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..data.padding import pad_entries
 from ..data.shards import ShardDataset
 from ..data.tokens import TokenStore
 from ..errors import ModelError
 from ..files.json_settings import build, check_names, merge
 from ..networks.storage import load_module, save_module, tokenizer_fingerprint
 from ..tokenizer.dvae import DVAE, DVAEConfig
-from .batches import ClusterSampler, pad_entries, tokenizer_batch
+from .batches import ClusterSampler, tokenizer_batch
 from .deepening import deepened
 from .loop import LoopConfig, Trainer
 from .reconstruction import validation_metrics

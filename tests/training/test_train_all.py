@@ -19,7 +19,7 @@ from openmm_slm.tokenizer.dvae import DVAE, DVAEConfig
 from openmm_slm.training.loop import LoopConfig
 from openmm_slm.training.starts import StartConfig
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 THREE = {**TINY["model"], "decoder_layers": 3}
 
 

@@ -29,7 +29,7 @@ from openmm_slm.training.checkpoint import read_tensors
 from openmm_slm.training.run_pack import expand_run, shrink_run
 from openmm_slm.training.train_tokenizer import train_tokenizer
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 LACKING = ("openmm", "mdtraj", "scipy", "pandas", "matplotlib", "parmed", "gemmi", "pdbfixer")
 THERE = f"""{without(LACKING)}
 folder = sys.argv[1]

@@ -17,7 +17,7 @@ from openmm_slm.protein.structure import backbone_trajectory
 pytest.importorskip("pandas")
 pytest.importorskip("deeptime")
 SEQUENCE = "GSDKIEAPLWTRHNVFQYMC"
-GB3 = Path(__file__).parents[2] / "shared" / "benchmarks" / "md_gb3"
+GB3 = Path(__file__).parents[3] / "shared" / "benchmarks" / "md_gb3"
 
 
 def wandering(frames: int, seed: int, width: float = 6.0, psi: float = -45.0):

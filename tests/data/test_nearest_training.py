@@ -20,7 +20,7 @@ def sequence(seed: int, length: int) -> str:
 
 @pytest.mark.skipif(shutil.which("mmseqs") is None, reason="needs MMseqs2")
 def test_the_nearest_training_chain_covers_half_of_the_protein(tmp_path, monkeypatch, capsys):
-    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "tools"))
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "tools"))
     import nearest_training
 
     a, b, other = sequence(1, 80), sequence(2, 100), sequence(3, 90)

@@ -19,7 +19,7 @@ from toys import TINY, TINY_LM, TINY_PACKER
 import openmm_slm
 from openmm_slm.cli.main import main
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SEQUENCE = "NLYIQWLKDGGPSSGRPPPS"
 NOT_RUN = re.compile(r"<!-- not run: (.+) -->")
 

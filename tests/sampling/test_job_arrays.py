@@ -21,7 +21,7 @@ from openmm_slm.files.ensemble_folder import read_run
 from openmm_slm.files.job_shards import JobShard
 from openmm_slm.sampling.many_sequences import sample_fasta
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 FILES = ("topology.pdb", "samples.xtc", "report.csv")
 RECORDS = {
     "trpcage": "NLYIQWLKDGGPSSGRPPPS", "chignolin": "GYDPETGTWG", "dimer": "ACDE:FGHI",
@@ -239,7 +239,7 @@ def test_the_slurm_example_under_a_scheduler_that_kills_and_requeues_a_task(whol
 
     def sbatch(*options: str, **environment: str) -> subprocess.CompletedProcess:
         return subprocess.run(
-            [sys.executable, ROOT / "tests" / "stub_sbatch.py", *options,
+            [sys.executable, ROOT / "tests" / "support" / "stub_sbatch.py", *options,
              ROOT / "examples" / "slurm_array.sh", "proteome.fasta", "ensembles", *OPTIONS],
             cwd=tmp_path, env={**os.environ, "PATH": path, **environment},
             capture_output=True, text=True, timeout=600,

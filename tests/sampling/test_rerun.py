@@ -1,6 +1,6 @@
 """Runs on disk: stopped and continued, extended, repeated, many sequences, bounded memory.
 
-`test_kill` has those that are killed.
+`cli/test_kill.py` has those that are killed.
 """
 
 from __future__ import annotations

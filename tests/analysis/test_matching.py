@@ -6,33 +6,15 @@ import logging
 
 import numpy as np
 import pytest
-from builders import ideal_backbone
+from helices import ensemble
 
 import openmm_slm
 from openmm_slm.analysis.matching import match
 from openmm_slm.errors import SLMError, StructureError
 from openmm_slm.protein.alignment import align
-from openmm_slm.protein.structure import backbone_trajectory
 
 pytest.importorskip("pandas")
 pytest.importorskip("deeptime")
-SEQUENCE = "GSDKIEAPLWTRHNVF"
-
-
-def ensemble(sequence: str = SEQUENCE, frames: int = 12, seed: int = 0, first: int = 1):
-    """Helices of single-residue noise, numbered from `first`."""
-    rng = np.random.default_rng(seed)
-    lengths = [len(part) for part in sequence.split(":")]
-    x = []
-    for _ in range(frames):
-        parts = [
-            ideal_backbone(*np.radians(rng.normal((-65, -45, 180), 5, (n, 3))).T)
-            + ([k, 0, 0] + 0.1 * rng.normal(size=3) if k else 0)
-            for k, n in enumerate(lengths)
-        ]
-        x.append(np.concatenate(parts))
-    numbers = np.concatenate([np.arange(first, first + n) for n in lengths])
-    return backbone_trajectory(np.array(x), sequence, residue_number=numbers)
 
 
 def without(traj, rows):

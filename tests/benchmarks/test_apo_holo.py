@@ -24,7 +24,7 @@ from openmm_slm.benchmarks.pairs import (
 from openmm_slm.benchmarks.references import load_pair, read_references
 from openmm_slm.benchmarks.sources import SAMPLERS
 
-SHARED = Path(__file__).parents[2] / "shared/benchmarks"
+SHARED = Path(__file__).parents[3] / "shared/benchmarks"
 SHARED = Path(os.environ.get("OPENMM_SLM_REFERENCES", SHARED))
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="no references directory")
 

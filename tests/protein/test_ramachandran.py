@@ -87,7 +87,7 @@ def test_the_shipped_maps_are_small_and_nested():
 
 @pytest.fixture(scope="module")
 def tool():
-    path = Path(__file__).parents[1] / "tools" / "make_ramachandran.py"
+    path = Path(__file__).parents[2] / "tools" / "make_ramachandran.py"
     spec = importlib.util.spec_from_file_location("make_ramachandran", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -10,7 +10,7 @@ import pytest
 
 import openmm_slm
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 needs_checkout = pytest.mark.skipif(
     not (ROOT / "CITATION.cff").exists(), reason="the tests are not in a checkout"
 )

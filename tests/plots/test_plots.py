@@ -8,7 +8,7 @@ import mdtraj as md
 import numpy as np
 import pytest
 from builders import helix
-from test_comparison_matching import SEQUENCE, ensemble
+from helices import SEQUENCE, ensemble
 
 import openmm_slm
 from openmm_slm import plots

@@ -141,7 +141,7 @@ def test_shards_to_a_list_and_back(mirror, tmp_path):
     from importlib.util import module_from_spec, spec_from_file_location
 
     spec = spec_from_file_location(
-        "list_chains", Path(__file__).parent.parent / "tools" / "list_chains.py"
+        "list_chains", Path(__file__).parents[2] / "tools" / "list_chains.py"
     )
     tool = module_from_spec(spec)
     spec.loader.exec_module(tool)

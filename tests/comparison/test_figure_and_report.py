@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from test_comparison_matching import ensemble
+from helices import ensemble
 
 import openmm_slm
 from openmm_slm.cli.main import main

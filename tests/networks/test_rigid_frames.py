@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from openmm_slm import frames as fr
+from openmm_slm.networks import rigid_frames as fr
 
 
 def random_frames(*shape: int, seed: int = 0) -> fr.Frames:

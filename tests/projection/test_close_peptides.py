@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from builders import helix, ideal_backbone
 
-from openmm_slm import geometry
 from openmm_slm.projection.backbone_sites import Overlaps
 from openmm_slm.projection.close_peptides import close_peptide_bonds
 from openmm_slm.projection.verlet_list import NearPairs
+from openmm_slm.protein import geometry
 from openmm_slm.validity.report import all_atom_report, backbone_report
 
 L = 30

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from openmm_slm import geometry
+from openmm_slm.protein import geometry
 from openmm_slm.protein.structure import backbone_trajectory
 from openmm_slm.validity.report import backbone_report
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from builders import helix
 
-from openmm_slm import geometry
 from openmm_slm.errors import SequenceError
+from openmm_slm.protein import geometry
 from openmm_slm.protein.sequence import parse_sequence
 
 RNG = np.random.default_rng(0)

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from openmm_slm import ramachandran
 from openmm_slm.errors import StructureError
+from openmm_slm.protein import ramachandran
 from openmm_slm.protein.ramachandran import ALLOWED, FAVOURED, OUTLIER, UNDEFINED, classify, levels
 
 

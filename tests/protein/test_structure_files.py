@@ -17,8 +17,8 @@ from builders import helix, ideal_backbone
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from openmm_slm import geometry
 from openmm_slm.errors import StructureError
+from openmm_slm.protein import geometry
 from openmm_slm.protein.sequence import AMINO_ACIDS
 from openmm_slm.protein.structure import (
     backbone_trajectory,

@@ -26,8 +26,8 @@ def _run(arguments: list[str], log: str, block: int) -> None:
     with open(log, "ab", buffering=0) as handle:
         os.dup2(handle.fileno(), 1)
         os.dup2(handle.fileno(), 2)
-    from openmm_slm import relaxing
     from openmm_slm.cli.main import main
+    from openmm_slm.relaxation import relaxing
 
     relaxing.BLOCK = block
     main(arguments)

@@ -10,10 +10,10 @@ from scipy.spatial.transform import Rotation
 from toys import write_shards
 
 import openmm_slm
-from openmm_slm import geometry
 from openmm_slm.data.shards import Entry, ShardDataset
 from openmm_slm.errors import StructureError
 from openmm_slm.networks.rigid_frames import compose, frames_from_backbone, invert
+from openmm_slm.protein import geometry
 from openmm_slm.protein.sequence import sequence_layout
 from openmm_slm.tokenizer.dvae import DVAE, DVAEConfig
 from openmm_slm.tokenizer.dvae_tokenizer import DVAETokenizer

@@ -12,7 +12,7 @@ from scipy.integrate import trapezoid
 from scipy.spatial.transform import Rotation
 
 import openmm_slm
-from openmm_slm import geometry
+from openmm_slm.protein import geometry
 from openmm_slm.protein.sequence import sequence_layout
 from openmm_slm.protein.structure import from_trajectory
 from openmm_slm.tokenizer.encoder import neighbour_graph

@@ -52,7 +52,7 @@ examples: $(VENV)/installed
 docs: $(VENV)/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	OMP_NUM_THREADS=1 $(BIN)/sphinx-build -W --keep-going -b html docs build/docs
-	BUILT_SITE=build/docs $(BIN)/python -m pytest tests/test_docs.py -k "site or page_of or python_page"
+	BUILT_SITE=build/docs $(BIN)/python -m pytest tests/house/test_docs.py -k "site or page_of or python_page"
 
 $(VENV)/packaging: $(VENV)/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[packaging]'

@@ -18,7 +18,7 @@ from ..protein.sequence import encode_sequence
 from ..protein.structure import ProteinStructure
 from ..validity.report import all_atom_report
 from .room import fit_side_chains
-from .topology import define_topology, recipe, residue_name
+from .topology import define_topology, placed_atoms, residue_name
 
 if TYPE_CHECKING:
     import mdtraj
@@ -88,7 +88,7 @@ class AtomCompleter:
             replace(structure, atom14=packed), frame,
             hydrogens=hydrogens, ph=ph, disulfides=self.disulfides,
         )  # fmt: skip
-        self._placed = recipe(self.topology)
+        self._placed = placed_atoms(self.topology)
 
     def heavy_atoms(self, atom14: np.ndarray) -> np.ndarray:
         """All heavy atoms [F, L, 14, 3] of frames [F, L, 4 or 14, 3]; see `SideChainPacker.pack`.

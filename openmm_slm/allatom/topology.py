@@ -227,9 +227,9 @@ def _placed(
         positions = np.zeros((ours.n_atoms, 3), np.float32)
     found = AllAtomTopology(ours, positions, *_places(ours, structure.sequence), pairs, variants)
     atom14 = structure.atom14[frame : frame + 1]
-    return replace(found, positions=recipe(found).place(atom14)[0])
+    return replace(found, positions=placed_atoms(found).place(atom14)[0])
 
 
-def recipe(found: AllAtomTopology) -> PlacedAtoms:
+def placed_atoms(found: AllAtomTopology) -> PlacedAtoms:
     """What places the atoms that atom14 does not have."""
     return PlacedAtoms.from_reference(found.topology, found.residue, found.slot, found.positions)

@@ -42,7 +42,7 @@ def stack(*options: Callable) -> Callable:
 
 
 def example(*lines: str) -> str:
-    """Epilog of a command's help: lines that work as they are (tests/test_help.py runs them)."""
+    """Epilog of a command's help: lines that tests/cli/test_help.py runs."""
     return "\n".join(("\b", "Example:", *(f"  {line}" for line in lines)))
 
 

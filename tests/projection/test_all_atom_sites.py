@@ -10,11 +10,11 @@ import torch
 from builders import helix
 from scipy.spatial.transform import Rotation
 
-from openmm_slm import projection
 from openmm_slm.allatom import clashes
+from openmm_slm.allatom.make_room import fit_side_chains
 from openmm_slm.allatom.packer import SideChainPacker
-from openmm_slm.allatom.room import fit_side_chains
 from openmm_slm.models.registry import load_packer
+from openmm_slm.projection import close_peptides
 from openmm_slm.projection.all_atom_sites import make_room
 from openmm_slm.projection.close_peptides import close_peptide_bonds
 from openmm_slm.protein.sequence import encode_sequence
@@ -133,5 +133,5 @@ def test_helices_in_one_place_are_drawn_apart(monkeypatch):
 
     made = closed()
     assert made["clashes"][0] == 0 and made["c_n_deviation_nm"][0] < 5e-3
-    monkeypatch.setattr(projection, "untangle", lambda *_: None)
+    monkeypatch.setattr(close_peptides, "untangle", lambda *_: None)
     assert closed()["clashes"][0] > 20

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from builders import ideal_backbone
 
-from openmm_slm.protein.structure import backbone_trajectory
+from openmm_slm.protein.trajectory import backbone_trajectory
 
 SEQUENCE = "GSDKIEAPLWTRHNVF"
 

@@ -8,12 +8,12 @@ import pytest
 from all_atoms import template_chain, villin, villin_path
 from builders import helix
 
-from openmm_slm import validity
 from openmm_slm.errors import StructureError
 from openmm_slm.protein.atoms import ATOM14
 from openmm_slm.protein.sequence import AMINO_ACIDS
 from openmm_slm.protein.structure import ProteinStructure
 from openmm_slm.protein.trajectory import backbone_trajectory
+from openmm_slm.validity import report as validity
 from openmm_slm.validity.report import all_atom_report, backbone_report, geometry_report
 
 START = np.arange(len(AMINO_ACIDS)) == 0

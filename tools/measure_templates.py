@@ -16,7 +16,7 @@ import numpy as np
 
 import openmm_slm
 from openmm_slm.benchmarks.references import load_ensemble, read_references
-from openmm_slm.benchmarks.sources import BASELINES
+from openmm_slm.benchmarks.samplers_and_baselines import BASELINES
 from openmm_slm.comparison.baselines import mean_rmsf
 from openmm_slm.protein.superposition import rmsd, superpose
 from openmm_slm.protein.trajectory import from_trajectory

@@ -15,10 +15,10 @@ from ..models.registry import model_identity
 from ..protein.trajectory import from_trajectory
 from ..sampling.ensemble import EnsembleGenerator
 from .benchmark_workers import Workers
-from .pairs import on_sequence, pooled_correlation, score_pair
+from .conformer_pairs import on_sequence, pooled_correlation, score_pair
 from .references import Reference, load_pair, read_references
 from .results import ResultTable
-from .sources import BASELINES, SAMPLERS
+from .samplers_and_baselines import BASELINES, SAMPLERS
 
 RMSF = 0.1  # nm, of baselines: nothing but a structure is known
 #: name -> ResFlex global, per target (mean, median), TM-ens (mean); * as others report it.

@@ -19,9 +19,9 @@ from ..projection.close_peptides import close_peptide_bonds
 from ..protein.sequence import encode_sequence
 from ..protein.superposition import rmsd
 from ..protein.trajectory import backbone_trajectory, from_trajectory
-from .pairs import tm_to
+from .conformer_pairs import tm_to
+from .ensemble_scores import ensemble_figures, evenly_spaced, tica_lag, told
 from .references import Reference, load_ensemble, read_references, trajectory_lengths
-from .scores import ensemble_figures, evenly_spaced, tica_lag, told
 
 LEVEL = 0.15  # nm, at which the first frame is held
 

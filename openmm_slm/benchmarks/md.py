@@ -11,9 +11,9 @@ from ..language.interface import check_integer
 from ..protein.trajectory import from_trajectory
 from ..sampling.ensemble import EnsembleGenerator
 from .ceiling import choose
+from .ensemble_scores import Figures, ensemble_figures, tica_lag, told
 from .references import Reference, load_ensemble, read_references, trajectory_lengths
-from .scores import Figures, ensemble_figures, tica_lag, told
-from .sources import BASELINES, SAMPLERS, Sampler, from_template
+from .samplers_and_baselines import BASELINES, SAMPLERS, Sampler, from_template
 
 
 def benchmark_md(

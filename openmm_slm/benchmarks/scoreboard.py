@@ -15,23 +15,23 @@ from ..errors import SLMError, StructureError, require
 from ..files.folder_lock import FolderLock
 from ..language.interface import check_integer
 from ..models.registry import model_identity
-from . import board_ensembles, board_parts, board_relatives
+from . import scoreboard_ensembles, scoreboard_parts, scoreboard_relatives
 from .benchmark_workers import Workers
-from .board import Section, Sections
-from .plan import Plan, splits_of
 from .references import read_references
+from .scoreboard_plan import Plan, splits_of
+from .scoreboard_sections import Section, Sections
 
 #: In the order in which they are measured: speed first, because nothing else is in memory then.
 SECTIONS: dict[str, Callable[[Plan, Workers], Section]] = {
-    "speed": board_parts.speed,
-    "reconstruction": board_parts.reconstruction,
-    "language_model": board_parts.language_model,
-    "from_sequence": board_ensembles.from_sequence,
-    "from_relatives": board_relatives.from_relatives,
-    "valid_frames": board_ensembles.valid_frames,
-    "apo_holo": board_ensembles.apo_holo,
-    "md": board_ensembles.against_md,
-    "side_chains": board_parts.side_chains,
+    "speed": scoreboard_parts.speed,
+    "reconstruction": scoreboard_parts.reconstruction,
+    "language_model": scoreboard_parts.language_model,
+    "from_sequence": scoreboard_ensembles.from_sequence,
+    "from_relatives": scoreboard_relatives.from_relatives,
+    "valid_frames": scoreboard_ensembles.valid_frames,
+    "apo_holo": scoreboard_ensembles.apo_holo,
+    "md": scoreboard_ensembles.against_md,
+    "side_chains": scoreboard_parts.side_chains,
 }
 
 
@@ -109,7 +109,7 @@ def benchmark_all(
     )  # fmt: skip
     splits_of(plan.data)
     read_references(plan.references)
-    board_parts.check_no_sequence(plan)
+    scoreboard_parts.check_no_sequence(plan)
     run = {name: value for name, value in asdict(plan).items() if name != "device"}
     run |= {"model": identity}
     with nullcontext() if output is None else FolderLock(output):

@@ -22,7 +22,7 @@ from ..protein.structure import from_backbone
 from ..validity.bonding import bonding
 from ..validity.close_contacts import close_contacts
 from ..validity.criteria import CLASH
-from .packers import pack_with_faspr, pack_with_pdbfixer
+from .other_packers import pack_with_faspr, pack_with_pdbfixer
 
 if TYPE_CHECKING:
     from ..allatom.packer import SideChainPacker

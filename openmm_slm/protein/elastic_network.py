@@ -57,8 +57,7 @@ def packed_stiffness(ca: np.ndarray, index: np.ndarray | None = None) -> np.ndar
     It falls with the sixth power of the distance from 1 at that of neighbours in a chain (Hinsen,
     Proteins 1998; Yang et al., PNAS 2009, have such powers); residues one, two and three apart in a
     chain are held by 10, 10 / 4 and 10 / 9 (the form of Orellana et al., JCTC 2010). On pairs of
-    conformers of training chains it says better than a cutoff which residues differ
-    (`tools/measure_networks.py`).
+    conformers of training chains it says better than a cutoff which residues differ.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from reference_sets import bent, quick_sampler, write_references
 
 from openmm_slm.benchmarks import apo_holo
 from openmm_slm.benchmarks.apo_holo import benchmark_apo_holo
-from openmm_slm.benchmarks.pairs import (
+from openmm_slm.benchmarks.conformer_pairs import (
     align_to,
     distances_after_fit,
     flexibility,
@@ -22,7 +22,7 @@ from openmm_slm.benchmarks.pairs import (
     tm_to,
 )
 from openmm_slm.benchmarks.references import load_pair, read_references
-from openmm_slm.benchmarks.sources import SAMPLERS
+from openmm_slm.benchmarks.samplers_and_baselines import SAMPLERS
 
 SHARED = Path(__file__).parents[3] / "shared/benchmarks"
 SHARED = Path(os.environ.get("OPENMM_SLM_REFERENCES", SHARED))

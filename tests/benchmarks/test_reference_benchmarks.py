@@ -11,6 +11,7 @@ from reference_sets import SEQUENCE, bent, quick_sampler, write_references
 
 from openmm_slm.benchmarks import md as md_benchmark
 from openmm_slm.benchmarks.ceiling import benchmark_ceiling, reconstruct
+from openmm_slm.benchmarks.ensemble_scores import ensemble_figures, evenly_spaced, tica_lag
 from openmm_slm.benchmarks.md import benchmark_md
 from openmm_slm.benchmarks.references import (
     load_ensemble,
@@ -18,8 +19,7 @@ from openmm_slm.benchmarks.references import (
     read_references,
     trajectory_lengths,
 )
-from openmm_slm.benchmarks.scores import ensemble_figures, evenly_spaced, tica_lag
-from openmm_slm.benchmarks.sources import SAMPLERS
+from openmm_slm.benchmarks.samplers_and_baselines import SAMPLERS
 from openmm_slm.cli.main import main
 from openmm_slm.comparison.baselines import elastic_network
 from openmm_slm.protein.trajectory import backbone_trajectory

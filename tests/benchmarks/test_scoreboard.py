@@ -11,12 +11,12 @@ import pytest
 from builders import helix, ideal_backbone
 from reference_sets import write_references
 
-from openmm_slm.benchmarks import board_ensembles, board_parts, scoreboard
-from openmm_slm.benchmarks.board import WIDTH, Row, Section, Sections
-from openmm_slm.benchmarks.board_ensembles import best_tm
+from openmm_slm.benchmarks import scoreboard, scoreboard_ensembles, scoreboard_parts
 from openmm_slm.benchmarks.intervals import interval, mean_interval, median_interval
-from openmm_slm.benchmarks.packers import in_one_rotamer
+from openmm_slm.benchmarks.other_packers import in_one_rotamer
 from openmm_slm.benchmarks.scoreboard import benchmark_all
+from openmm_slm.benchmarks.scoreboard_ensembles import best_tm
+from openmm_slm.benchmarks.scoreboard_sections import WIDTH, Row, Section, Sections
 from openmm_slm.data.shards import Entry, ShardWriter
 
 QUIET = {"device": "cpu", "processes": 1, "progress": False}
@@ -77,10 +77,10 @@ def test_letters_are_shuffled_and_hidden_in_place():
     one = entry(30)
     letters = "ACDEFGHIKLMNPQRSTVWYACDEFGHIKL"
     one = Entry(*(letters if name == "sequence" else value for name, value in vars(one).items()))
-    mixed = board_parts.shuffled(one)
+    mixed = scoreboard_parts.shuffled(one)
     assert mixed != letters and sorted(mixed) == sorted(letters)
-    assert mixed == board_parts.shuffled(one)
-    assert board_parts.hidden(one) == "X" * 30
+    assert mixed == scoreboard_parts.shuffled(one)
+    assert scoreboard_parts.hidden(one) == "X" * 30
 
 
 def test_one_rotamer_is_that_rotamer_on_the_given_backbone():
@@ -211,11 +211,11 @@ def test_every_row_compares_equal_numbers(data, tmp_path, monkeypatch):
         return count
 
     monkeypatch.setattr(
-        board_ensembles, "best_tm", counted("tm", best_tm, lambda entry, ca: len(ca))
+        scoreboard_ensembles, "best_tm", counted("tm", best_tm, lambda entry, ca: len(ca))
     )
-    figures = board_ensembles.ensemble_figures
+    figures = scoreboard_ensembles.ensemble_figures
     monkeypatch.setattr(
-        board_ensembles,
+        scoreboard_ensembles,
         "ensemble_figures",
         counted("md", figures, lambda samples, reference: samples.n_frames),
     )

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from openmm_slm.allatom.rotamers import chi_difference, chi_torsions
-from openmm_slm.benchmarks.packers import pack_with_faspr, pack_with_pdbfixer
+from openmm_slm.benchmarks.other_packers import pack_with_faspr, pack_with_pdbfixer
 from openmm_slm.benchmarks.sidechains import benchmark_sidechains, choose_chains, score_residues
 from openmm_slm.data.shards import Entry, ShardDataset, ShardWriter
 from openmm_slm.errors import MissingDependencyError, StructureError

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 import openmm_slm
-from openmm_slm.benchmarks import board_relatives
+from openmm_slm.benchmarks import scoreboard_relatives
 from openmm_slm.cli.main import main
 from openmm_slm.data.relatives import Relatives
 from openmm_slm.data.shards import Entry, ShardDataset, ShardWriter
@@ -99,12 +99,12 @@ def test_the_scoreboard_passes_over_what_is_the_same_protein(shards, backbone, t
     generator = openmm_slm.EnsembleGenerator.from_pretrained("default", device="cpu")
     length = np.arange(len(SEQUENCE), dtype=np.int32)
     native = Entry("x", "test", "x", SEQUENCE, backbone, 0 * length, length, length == 0)
-    best, mean, nearest, any_one = board_relatives._score(generator, native, 3, 0, str(shards))
+    best, mean, nearest, any_one = scoreboard_relatives._score(generator, native, 3, 0, str(shards))
     assert best >= mean > 0.6 and 1.001 > any_one >= nearest > 0.9
     writer = ShardWriter(tmp_path)
     writer.add("same", SEQUENCE, backbone, length == 0, length)
     writer.close()
-    assert board_relatives._score(generator, native, 3, 0, str(tmp_path)) == ()
+    assert scoreboard_relatives._score(generator, native, 3, 0, str(tmp_path)) == ()
 
 
 @pytest.mark.parametrize(

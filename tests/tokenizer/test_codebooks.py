@@ -1,4 +1,4 @@
-"""Gumbel and VQ quantizers, and the entropy of tokens given their neighbours."""
+"""Gumbel and VQ quantizers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from builders import helix
 from scipy.spatial.transform import Rotation
 from toys import TINY, write_shards
 
-from openmm_slm.benchmarks.token_entropy import TokenChain, neighbourhoods, token_entropy
 from openmm_slm.data.shards import ShardDataset
 from openmm_slm.data.tokens import tokenize
 from openmm_slm.networks.storage import load_module, load_network, tokenizer_fingerprint
@@ -281,50 +280,3 @@ def test_an_unknown_quantizer_is_named_with_the_choices(shards, tmp_path):
     config = {**TINY, "model": {**TINY["model"], "quantizer": "fqs"}}
     with pytest.raises(ValueError, match='fqs.*choose "fsq", "gumbel" or "vq"'):
         train_tokenizer(config, shards, tmp_path)
-
-
-# -- entropy of tokens ------------------------------------------------------------------------
-
-
-def markov_chains(p: np.ndarray, number: int, length: int, seed: int) -> list[TokenChain]:
-    """Tokens of a stationary Markov chain; amino acids that say nothing."""
-    rng = np.random.default_rng(seed)
-    tokens = np.empty((number, length), int)
-    tokens[:, 0] = rng.choice(len(p), number, p=stationary(p))
-    for i in range(1, length):
-        below = p[tokens[:, i - 1]].cumsum(1)
-        tokens[:, i] = (rng.random((number, 1)) > below).sum(1).clip(max=len(p) - 1)
-    letters = rng.integers(0, 20, tokens.shape)
-    return [TokenChain(z, a, np.arange(length)) for z, a in zip(tokens, letters, strict=True)]
-
-
-def stationary(p: np.ndarray) -> np.ndarray:
-    return np.linalg.matrix_power(p, 200)[0]
-
-
-def test_entropy_of_a_markov_chain_is_the_known_one():
-    """H(z_i | z_{i-1}, z_{i+1}): further neighbours tell nothing more."""
-    p = np.random.default_rng(4).dirichlet(np.full(5, 0.4), 5)
-    pi = stationary(p)
-    joint = np.einsum("a,ab,bc->abc", pi, p, p)
-    around = joint.sum(1, keepdims=True)
-    expected = -(joint * np.log(joint / around)).sum()
-    unigram = -(pi * np.log(pi)).sum()
-    assert unigram - expected > 0.5
-    train, scored = (markov_chains(p, n, 100, seed) for n, seed in ((250, 0), (80, 1)))
-    found = token_entropy(train, scored, 5, epochs=4)
-    assert (found.trained, found.scored) == (25000, 8000)
-    assert abs(found.unigram - unigram) < 0.03
-    # The ends of a chain know one side only: 2 tokens of 100.
-    assert -3 * found.standard_error < found.conditional - expected < 0.03
-    assert abs(found.told - (found.unigram - found.conditional) / math.log(2)) < 1e-12
-
-
-def test_neighbours_are_those_of_the_chain_not_of_the_array():
-    tokens = np.array([3, 1, -1, 2, 0])
-    index = np.array([10, 11, 12, 20, 21])
-    here, around, letters = neighbourhoods(TokenChain(tokens, np.array([5, 6, 7, 8, 9]), index), 4)
-    assert here.tolist() == [3, 1, 2, 0]
-    assert around.tolist() == [[4, 4, 1, 4], [4, 3, 4, 4], [4, 4, 0, 4], [4, 2, 4, 4]]
-    assert letters[1].tolist() == [21, 5, 7, 21, 6]
-    assert letters[2].tolist() == [21, 21, 9, 21, 8]

@@ -48,7 +48,7 @@ def python(*arguments: object) -> subprocess.CompletedProcess:
 
 
 def lease(*arguments: object) -> str:
-    done = python(ROOT / "tools" / "lease.py", *arguments)
+    done = python(ROOT / "tools" / "lease" / "lease.py", *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

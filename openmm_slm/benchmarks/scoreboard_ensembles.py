@@ -14,14 +14,14 @@ from ..protein.trajectory import from_trajectory
 from ..sampling.ensemble import EnsembleGenerator
 from .apo_holo import METHODS, RMSF, rows_of, score_target
 from .benchmark_workers import Workers
-from .board import Row, Section
+from .conformer_pairs import pooled_correlation
+from .ensemble_scores import ensemble_figures
 from .intervals import interval, mean_interval, median_interval
-from .pairs import pooled_correlation
-from .plan import Plan, read_split, splits_of
 from .references import Reference, load_ensemble, read_references
+from .samplers_and_baselines import BASELINES, SAMPLERS, all_atoms
 from .samples import choose_chains
-from .scores import ensemble_figures
-from .sources import BASELINES, SAMPLERS, all_atoms
+from .scoreboard_plan import Plan, read_split, splits_of
+from .scoreboard_sections import Row, Section
 
 ALL_ATOM = 20  # samples for each that is made with side chains, and relaxed
 CONFORMERS = 5  # samples of a pair, as published

@@ -12,12 +12,12 @@ from ..protein.structure import from_backbone
 from ..protein.trajectory import from_trajectory
 from ..sampling.ensemble import EnsembleGenerator
 from .benchmark_workers import Workers
-from .board import Row, Section
+from .conformer_pairs import tm_to
 from .intervals import median_interval
-from .pairs import tm_to
-from .plan import Plan, read_split, splits_of
+from .samplers_and_baselines import SAMPLERS
 from .samples import choose_chains
-from .sources import SAMPLERS
+from .scoreboard_plan import Plan, read_split, splits_of
+from .scoreboard_sections import Row, Section
 
 IDENTITY = 0.9  # what is nearer than the splits allow (parts of other entries) is passed over
 

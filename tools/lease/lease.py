@@ -1,9 +1,9 @@
 """A folder to train from on a machine that is lent for minutes, and what comes back from it.
 
-    python tools/lease.py pack --data shards --tokens tokens --start model/tokenizer -o lease
+    python tools/lease/lease.py pack --data shards --tokens tokens --start model/tokenizer -o lease
     python lease/run.py decoder decoder_deep.json --minutes 8 -o results    # there
-    python tools/lease.py unpack results -o run                             # here again
-    python tools/lease.py pack --data lease/data.npz --run run -o lease2    # the next piece
+    python tools/lease/lease.py unpack results -o run                             # here again
+    python tools/lease/lease.py pack --data lease/data.npz --run run -o lease2    # the next piece
 
 The folder holds this package's code, the configs, the data as one file and the weights to begin
 with. The machine needs Python, torch, numpy, safetensors, tqdm and click. Limits: data 36 MiB,
@@ -26,7 +26,7 @@ from openmm_slm.files.json_file import write_json
 from openmm_slm.networks.storage import load_network
 from openmm_slm.training.run_pack import expand_run, shrink_run
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 MIB = 2**20
 DATA, WEIGHTS, ALL = 36 * MIB, 24 * MIB, 64 * MIB
 
@@ -75,7 +75,7 @@ def pack(data, tokens, start, run, configs, atoms, error, prefix, output):
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
     shutil.copytree(configs, output / "configs", ignore=lambda _, names: _not_json(names))
-    shutil.copy(ROOT / "tools" / "lease_run.py", output / "run.py")
+    shutil.copy(Path(__file__).with_name("run.py"), output / "run.py")
     sizes = {
         "data": (_size(output / "data.npz"), DATA),
         "weights": (_size(output / "start") + _size(output / "run"), WEIGHTS),

@@ -1,4 +1,4 @@
-"""Train on a lent machine from the folder this file lies in (made by tools/lease.py).
+"""Train on a lent machine from the folder this file lies in (made by tools/lease/lease.py).
 
     python3 run.py decoder decoder_deep.json --minutes 8 -o $OUT
 

@@ -18,13 +18,13 @@ from ..sampling.ensemble import EnsembleGenerator
 from ..training.language_nats import nats_of_entries
 from ..training.reconstruction import LENGTHS, SOFT, by_cluster, reconstruct_chains
 from .benchmark_workers import Workers
-from .board import Row, Section
 from .intervals import median_interval
 from .language import BPTI, EncodedTokens, models_without_sequence, trained_on
-from .packers import in_one_rotamer
-from .plan import Plan, read_split, splits_of
+from .other_packers import in_one_rotamer
+from .samplers_and_baselines import all_atoms
+from .scoreboard_plan import Plan, read_split, splits_of
+from .scoreboard_sections import Row, Section
 from .sidechains import choose_chains, outside_method, packer_method, score_methods
-from .sources import all_atoms
 
 TIMED = 5  # frames of BPTI for each of `n`
 RECONSTRUCTED, PACKED = 6, 4  # chains for each of `chains`

@@ -6,6 +6,8 @@ import numpy as np
 
 from .bonding import Bonding
 
+_EDGE = 1e-9  # of a triangle's side
+
 
 def pierced_rings(atoms: np.ndarray, bonding: Bonding) -> np.ndarray:
     """Number of rings with a bond through them, int64 [F].
@@ -71,5 +73,6 @@ def _meets_fan(
         a = (from_centre * across).sum(-1) / volume
         b = (along * twist).sum(-1) / volume
         t = (v * twist).sum(-1) / volume
-        inside = (a >= 0) & (b >= 0) & (a + b <= 1) & (t >= 0) & (t <= 1)
+        # A segment along an edge that two triangles share is in both, whatever is rounded.
+        inside = (a >= -_EDGE) & (b >= -_EDGE) & (a + b <= 1) & (t >= 0) & (t <= 1)
     return (inside & (np.abs(volume) > 1e-12)).any(1)  # nm^3; 0: the repeat of a ring of five

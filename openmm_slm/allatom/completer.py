@@ -17,7 +17,7 @@ from ..protein.geometry import place_oxygen
 from ..protein.sequence import encode_sequence
 from ..protein.structure import ProteinStructure
 from ..validity.report import all_atom_report
-from .make_room import fit_side_chains
+from .side_chain_fitting import fit_side_chains
 from .topology import define_topology, placed_atoms, residue_name
 
 if TYPE_CHECKING:

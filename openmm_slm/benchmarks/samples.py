@@ -7,7 +7,7 @@ import os
 import numpy as np
 from tqdm.auto import tqdm
 
-from ..allatom.make_room import fit_side_chains
+from ..allatom.side_chain_fitting import fit_side_chains
 from ..data.shards import Entry, ShardDataset
 from ..errors import StructureError
 from ..projection.close_peptides import close_peptide_bonds

@@ -11,8 +11,8 @@ from builders import helix
 from scipy.spatial.transform import Rotation
 
 from openmm_slm.allatom import clashes
-from openmm_slm.allatom.make_room import fit_side_chains
 from openmm_slm.allatom.packer import SideChainPacker
+from openmm_slm.allatom.side_chain_fitting import fit_side_chains
 from openmm_slm.models.registry import load_packer
 from openmm_slm.projection import close_peptides
 from openmm_slm.projection.all_atom_sites import make_room

@@ -191,7 +191,7 @@ def _residues(text: str) -> int:
 
 
 def _cost(length: int) -> float:
-    """Work of a frame up to a factor: per residue, and per pair of residues (docs/speed.md)."""
+    """Work of a frame up to a factor: per residue, and per pair of residues (docs/large_jobs.md)."""
     return length * (1 + length / 100)
 
 

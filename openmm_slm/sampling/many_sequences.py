@@ -191,7 +191,7 @@ def _residues(text: str) -> int:
 
 
 def _cost(length: int) -> float:
-    """Work of a frame up to a factor: per residue, and per pair of residues (docs/large_jobs.md)."""
+    """Relative work per frame: one term per residue, one per pair (docs/large_jobs.md)."""
     return length * (1 + length / 100)
 
 

@@ -39,8 +39,8 @@ def test_shaken_residues_are_joined_again(x):
     assert after["c_n_deviation_nm"].max() < 3e-3 and after["bond_deviation_nm"].max() < 3e-3
     # It moves atoms no farther than they had been moved, and towards where they came from.
     assert np.median(moved) < 0.03
-    rmsd = [rmsd(y[:, :, 1], x[:, 1]).mean() for y in (broken, closed)]
-    assert rmsd[1] < rmsd[0]
+    off = [rmsd(y[:, :, 1], x[:, 1]).mean() for y in (broken, closed)]
+    assert off[1] < off[0]
     np.testing.assert_allclose(
         np.linalg.norm(closed[:, :, :3] - broken[:, :, :3], axis=-1).max(-1), moved, atol=1e-6
     )

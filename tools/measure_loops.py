@@ -19,6 +19,7 @@ import numpy as np
 import openmm_slm
 from openmm_slm.data.shards import Entry, ShardDataset
 from openmm_slm.projection.close_peptides import close_peptide_bonds
+from openmm_slm.protein.protein import Protein
 from openmm_slm.protein.structure import ProteinStructure, from_backbone
 from openmm_slm.protein.trajectory import from_trajectory
 
@@ -105,7 +106,7 @@ def random_closure(native: ProteinStructure, rows: np.ndarray, n: int, seed: int
     weight = np.isin(np.arange(len(x)), rows).astype(float)
     first = native.chain_break
     sequence = native.chain_sequences.replace(":", "")
-    return close_peptide_bonds(frames.astype(np.float32), sequence, first, weight)[0]
+    return close_peptide_bonds(frames.astype(np.float32), Protein(sequence, first), weight)[0]
 
 
 def measured(

@@ -127,7 +127,9 @@ def spoiled(traj, kind: str):
             atoms = judge.index[:, :4]
             x[atoms] += rng.normal(0, 0.06 / np.sqrt(3), (*atoms.shape, 3))
             continue
-        row = rng.choice([r for r, a in enumerate(judge.sequence) if a not in "GP" and r > 2])
+        row = rng.choice(
+            [r for r, a in enumerate(judge.protein.sequence) if a not in "GP" and r > 2]
+        )
         atoms = {a.name: a.index for a in judge.residues[row].atoms}
         if kind == "a D residue":
             n, ca, c = x[atoms["N"]], x[atoms["CA"]], x[atoms["C"]]

@@ -17,6 +17,7 @@ import torch
 import openmm_slm
 from openmm_slm.allatom.completer import AtomCompleter
 from openmm_slm.projection.close_peptides import close_peptide_bonds
+from openmm_slm.protein.protein import Protein
 from openmm_slm.protein.sequence import sequence_layout
 from openmm_slm.protein.structure import from_backbone
 
@@ -40,7 +41,7 @@ def main(models: list[str]) -> None:
             clock.append(time.process_time())
             decoded = generator.tokenizer.decode_tokens(tokens, letters, index)
             clock.append(time.process_time())
-            backbone, _ = close_peptide_bonds(decoded, sequence, first)
+            backbone, _ = close_peptide_bonds(decoded, Protein(sequence, first))
             clock.append(time.process_time())
             atoms = np.full((n, length, 14, 3), np.nan, np.float32)
             atoms[:, :, :4] = backbone

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..projection.all_atom_sites import make_room
-from ..validity.bonding import bonding
+from ..protein.protein import Protein
 from ..validity.close_contacts import clashing_residues
 
 ROUNDS = 4
@@ -17,10 +17,8 @@ _TURNS = 5  # slot of the first atom that a chi moves
 def fit_side_chains(
     pack: Callable[[np.ndarray], np.ndarray],
     atom14: np.ndarray,
-    sequence: str,
-    chain_break: np.ndarray,
+    protein: Protein,
     weight: np.ndarray,
-    disulfides: tuple[tuple[int, int], ...] = (),
     rounds: int = ROUNDS,
 ) -> tuple[np.ndarray, np.ndarray]:
     """All heavy atoms of sampled frames, their backbones moved a little where side chains clash.
@@ -35,14 +33,9 @@ def fit_side_chains(
     atom14 : ndarray, float32 [F, L, 14, 3]
         nm, NaN where absent. Side chains that are there are kept as they are, but move with
         residues that may.
-    sequence : str
-        L letters.
-    chain_break : ndarray, bool [L]
-        True where residue i is not bonded to residue i - 1.
+    protein : Protein
     weight : ndarray [L]
         How readily a residue moves; 0: not at all.
-    disulfides : tuple of (int, int)
-        Bonded cysteines.
 
     Returns
     -------
@@ -50,9 +43,9 @@ def fit_side_chains(
     moved : ndarray, float32 [F]
         Largest displacement of N, CA or C of each frame (nm).
     """
-    bonds = bonding(sequence, chain_break, disulfides)
+    bonds = protein.bonding
     given = np.isfinite(atom14[:, :, _TURNS:]).any((2, 3))
-    bridged = np.isin(np.arange(len(sequence)), np.array(disulfides, int).ravel())
+    bridged = np.isin(np.arange(len(protein)), np.array(protein.disulfides, int).ravel())
     packed = pack(atom14)
     start = packed[:, :, :3].copy()
     clashing = clashing_residues(packed, bonds)
@@ -60,7 +53,7 @@ def fit_side_chains(
         left = np.flatnonzero(clashing.any(1))
         if not len(left) or not (weight > 0).any():
             break
-        parted, _ = make_room(packed[left], sequence, chain_break, weight, disulfides=disulfides)
+        parted, _ = make_room(packed[left], protein, weight)
         # Sulfurs that are bonded no longer face each other as they should.
         again = clashing_residues(parted, bonds)
         anew = (again | bridged) & ~given[left]

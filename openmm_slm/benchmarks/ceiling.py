@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 from ..errors import StructureError
 from ..models.registry import load_tokenizer
 from ..projection.close_peptides import close_peptide_bonds
+from ..protein.protein import Protein
 from ..protein.sequence import encode_sequence
 from ..protein.superposition import rmsd
 from ..protein.trajectory import backbone_trajectory, from_trajectory
@@ -103,7 +104,7 @@ def reconstruct(
         tokens = np.random.default_rng(0).permuted(tokens, axis=1)
     begun = (structure.backbone[:1], np.full((1, len(index)), LEVEL)) if start else ()
     backbone = tokenizer.decode_tokens(tokens, letters, index, *begun)
-    backbone, _ = close_peptide_bonds(backbone, structure.sequence, structure.chain_break)
+    backbone, _ = close_peptide_bonds(backbone, Protein(structure.sequence, structure.chain_break))
     return backbone_trajectory(
         backbone, structure.chain_sequences, structure.chain_ids, structure.residue_number
     )

@@ -24,6 +24,7 @@ from ..models.registry import (
 )
 from ..networks.storage import read_config
 from ..projection.close_peptides import close_peptide_bonds
+from ..protein.protein import Protein
 from ..protein.sequence import sequence_layout
 from ..tokenizer.interface import StructureTokenizer
 from ..training.language_nats import entries_of_clusters, mean_and_error, nats_of_entries
@@ -241,14 +242,14 @@ def sample_figures(
     amino_acids, _, index = sequence_layout((sequence,))
     drawn = model.sample(sequence, range(n), seed=seed, **settings)
     frames = tokenizer.decode_tokens(drawn.tokens, amino_acids, index)
-    frames, _ = close_peptide_bonds(frames, sequence, entry.chain_break)
+    frames, _ = close_peptide_bonds(frames, Protein(sequence, entry.chain_break))
     (native,) = secondary_structure(entry.backbone[None], sequence)
     states = secondary_structure(frames, sequence)
     commonest = STATES[(states[None] == STATES[:, None, None]).sum(1).argmax(0)]
     scores = tm_self(frames[:PAIRED, :, 1])
     others = scores[~np.eye(len(scores), dtype=bool)]
     return {
-        "valid": backbone_report(frames, sequence, entry.chain_break)["valid"].mean(),
+        "valid": backbone_report(frames, Protein(sequence, entry.chain_break))["valid"].mean(),
         "tm": others.mean() if len(others) else 1.0,
         "single": (states == native).mean(),
         "majority": (commonest == native).mean(),

@@ -11,6 +11,7 @@ from ..allatom.side_chain_fitting import fit_side_chains
 from ..data.shards import Entry, ShardDataset
 from ..errors import StructureError
 from ..projection.close_peptides import close_peptide_bonds
+from ..protein.protein import Protein
 from ..protein.sequence import sequence_layout
 from ..protein.trajectory import backbone_trajectory
 from ..sampling.ensemble import EnsembleGenerator
@@ -135,15 +136,15 @@ def _measure(generator: EnsembleGenerator, entry: Entry, n: int, seed: int) -> d
     decoded = tokenizer.decode_tokens(drawn.tokens, amino_acids, index)
     tokens = tokenizer.encode_backbone(native, np.ones((1, len(sequence)), bool), index)
     rebuilt = tokenizer.decode_tokens(tokens, amino_acids, index)
-    rebuilt, _ = close_peptide_bonds(rebuilt, sequence, broken)
-    projected, _ = close_peptide_bonds(decoded, sequence, broken)
+    rebuilt, _ = close_peptide_bonds(rebuilt, Protein(sequence, broken))
+    projected, _ = close_peptide_bonds(decoded, Protein(sequence, broken))
     bare = np.full((*projected.shape[:2], 14, 3), np.nan, np.float32)
     bare[:, :, :4] = projected
 
     def pack(atom14: np.ndarray) -> np.ndarray:
         return generator.packer.pack(atom14, amino_acids, index)
 
-    fitted, _ = fit_side_chains(pack, bare, sequence, broken, np.ones(len(sequence)))
+    fitted, _ = fit_side_chains(pack, bare, Protein(sequence, broken), np.ones(len(sequence)))
     projected = fitted[:, :, :4]
     moved = np.linalg.norm(projected[:, :, :3] - decoded[:, :, :3], axis=-1).max(-1)
     figures = {"moved": moved.max(1).mean(), "moved_rms": np.sqrt((moved**2).mean())}
@@ -151,9 +152,9 @@ def _measure(generator: EnsembleGenerator, entry: Entry, n: int, seed: int) -> d
         ("before", decoded, pack(decoded)),
         ("after", projected, fitted),
     ):
-        report = backbone_report(frames, sequence, broken)
+        report = backbone_report(frames, Protein(sequence, broken))
         figures[f"valid_{when}"] = report["valid"].mean()
-        whole = all_atom_report(packed, sequence, broken)
+        whole = all_atom_report(packed, Protein(sequence, broken))
         figures[f"whole_{when}"] = whole["valid"].mean()
         figures[f"favoured_{when}"] = whole["ramachandran_favoured"].mean() / len(sequence)
         figures[f"bonds_{when}"] = (report["broken_bonds"] == 0).mean()

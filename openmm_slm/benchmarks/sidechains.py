@@ -15,11 +15,11 @@ from ..allatom.pdbfixer_sidechains import build_with_pdbfixer
 from ..allatom.rotamers import chi_difference, chi_torsions, has_atom, sidechain_rmsd
 from ..data.shards import Entry, ShardDataset
 from ..errors import StructureError
+from ..protein.bonding import bonding
 from ..protein.disulfides import find_disulfides
 from ..protein.geometry import cb_position, chirality
 from ..protein.sequence import encode_sequence
 from ..protein.structure import from_backbone
-from ..validity.bonding import bonding
 from ..validity.close_contacts import close_contacts
 from ..validity.criteria import CLASH
 from .other_packers import pack_with_faspr, pack_with_pdbfixer

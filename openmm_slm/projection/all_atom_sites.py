@@ -8,13 +8,12 @@ stay as they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from ..protein.atoms import ATOM14
+from ..protein.bonding import OXT, SLOTS
+from ..protein.protein import Protein
 from ..protein.superposition import superpose
-from ..validity.bonding import OXT, SLOTS, bonding
 from ..validity.criteria import CLASH, CONTACT_RADII
 from .backbone_sites import BACKBONE, Overlaps
 from .close_peptides import close_peptide_bonds
@@ -28,11 +27,9 @@ _SIDE = slice(4, 14)
 
 def make_room(
     atom14: np.ndarray,
-    sequence: str,
-    chain_break: np.ndarray,
+    protein: Protein,
     weight: np.ndarray | None = None,
     *,
-    disulfides: Iterable[tuple[int, int]] = (),
     sweeps: int = 300,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Part the residues whose atoms clash, as rigid bodies, and keep the peptides closed.
@@ -41,10 +38,9 @@ def make_room(
     ----------
     atom14 : ndarray, float32 [F, L, 14, 3]
         nm, NaN where absent; peptides closed (`close_peptide_bonds`).
-    sequence, chain_break, weight, sweeps
+    protein : Protein
+    weight, sweeps
         As for `close_peptide_bonds`.
-    disulfides : iterable of (int, int)
-        Cysteines (rows from 0) whose SG are bonded: no clash.
 
     Returns
     -------
@@ -54,13 +50,13 @@ def make_room(
         Largest displacement of N, CA or C of each residue (nm).
     """
     atom14 = np.asarray(atom14, np.float32)
-    weight = np.ones(len(sequence)) if weight is None else np.asarray(weight, np.float64)
-    overlaps = AtomOverlaps(atom14, sequence, chain_break, weight, disulfides)
+    weight = np.ones(len(protein)) if weight is None else np.asarray(weight, np.float64)
+    overlaps = AtomOverlaps(atom14, protein, weight)
     crowded = overlaps.crowded(atom14)
     overlaps.place = overlaps.place.take(crowded, 3)
     closed, moved = atom14[:, :, :4].copy(), np.zeros(atom14.shape[:2], np.float32)
     closed[crowded], moved[crowded] = close_peptide_bonds(
-        closed[crowded], sequence, chain_break, weight, overlaps=overlaps, sweeps=sweeps
+        closed[crowded], protein, weight, overlaps=overlaps, sweeps=sweeps
     )
     out = atom14.copy()
     out[:, :, :4] = closed
@@ -79,23 +75,17 @@ class AtomOverlaps(Overlaps):
     Parameters
     ----------
     atom14 : ndarray, float32 [F, L, 14, 3]
-    sequence, chain_break, weight, disulfides
+    protein : Protein
+    weight : ndarray [L]
         See `make_room`.
     """
 
-    def __init__(
-        self,
-        atom14: np.ndarray,
-        sequence: str,
-        chain_break: np.ndarray,
-        weight: np.ndarray,
-        disulfides: Iterable[tuple[int, int]],
-    ) -> None:
+    def __init__(self, atom14: np.ndarray, protein: Protein, weight: np.ndarray) -> None:
         self.weight = np.asarray(weight, np.float32)
-        length = len(sequence)
-        self.bonded = np.append(~np.asarray(chain_break, bool)[1:], False)
+        length = len(protein)
+        self.bonded = np.append(~protein.chain_break[1:], False)
         self._radius = np.full((length, SLOTS), np.nan, np.float32)
-        for i, letter in enumerate(sequence):
+        for i, letter in enumerate(protein.sequence):
             names = ATOM14[letter]
             self._radius[i, : len(names)] = [CONTACT_RADII[name[0]] for name in names]
         self.place = _places(atom14)
@@ -104,9 +94,7 @@ class AtomOverlaps(Overlaps):
         self._radius = self._radius.T
         self.widest = np.float32(_OVERLAP)
         # Pairs of residues with a bond between them, and which of their sites overlap.
-        excluded = np.stack(
-            np.divmod(bonding(sequence, chain_break, disulfides).excluded, SLOTS * length)
-        )
+        excluded = np.stack(np.divmod(protein.bonding.excluded, SLOTS * length))
         (i, j), (a, b) = np.divmod(excluded, SLOTS)
         between = (i != j) & (a < OXT) & (b < OXT)
         bound, row = np.unique(i[between] * length + j[between], return_inverse=True)

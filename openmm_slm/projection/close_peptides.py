@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..protein.geometry import backbone_torsions, place_oxygen
+from ..protein.protein import Protein
 from ..protein.superposition import superpose
 from .backbone_sites import Overlaps
 from .constraints import Peptides, largest_error, pull
@@ -28,8 +29,7 @@ _TWISTED = np.sin(np.radians(28))  # of omega; 30 degrees are not valid
 
 def close_peptide_bonds(
     backbone: np.ndarray,
-    sequence: str,
-    chain_break: np.ndarray,
+    protein: Protein,
     weight: np.ndarray | None = None,
     *,
     separation: float = 0.34,
@@ -44,10 +44,8 @@ def close_peptide_bonds(
     ----------
     backbone : ndarray, float32 [F, L, 4, 3]
         N, CA, C, O; nm.
-    sequence : str
-        L letters: a peptide that is cis stays so before proline, and becomes trans elsewhere.
-    chain_break : ndarray, bool [L]
-        True where residue i is not bonded to residue i - 1.
+    protein : Protein
+        A peptide that is cis stays so before proline, and becomes trans elsewhere.
     weight : ndarray [L], optional
         How readily a residue moves; 0 keeps it where it is. Default 1.
     separation : float
@@ -75,6 +73,7 @@ def close_peptide_bonds(
     """
     backbone = np.asarray(backbone, np.float32)
     frames, length = backbone.shape[:2]
+    sequence, chain_break = protein.sequence, protein.chain_break
     weight = np.ones(length) if weight is None else np.asarray(weight, np.float64)
     cis = np.zeros((frames, length), bool)
     with np.errstate(invalid="ignore"):
@@ -82,7 +81,7 @@ def close_peptide_bonds(
     cis &= np.array([letter == "P" for letter in sequence])
     peptides = Peptides(chain_break, weight, cis)
     movable = weight > 0
-    joined = np.flatnonzero(~np.asarray(chain_break, bool)[1:] & (movable[1:] | movable[:-1])) + 1
+    joined = np.flatnonzero(~chain_break[1:] & (movable[1:] | movable[:-1])) + 1
 
     x = backbone[:, :, :3].copy()
     everything = overlaps or Overlaps(sequence, chain_break, weight, separation)

@@ -135,7 +135,8 @@ repair, cis_allowed, disulfides, platform
         if output is None:
             return _in_memory(trajectory, relaxer, blocks(0), n, drop_invalid, progress)
         run = {
-            "task": "relax", "input": str(trajectory), "sequence": relaxer.judge.sequence, "n": n,
+            "task": "relax", "input": str(trajectory), "n": n,
+            "sequence": relaxer.judge.protein.sequence,
             **asdict(settings), "copies": copies, "drop_invalid": drop_invalid,
             "environment": environment(platform, torch=False, openmm=True),
         }  # fmt: skip

@@ -13,9 +13,9 @@ from dataclasses import replace
 import numpy as np
 
 from ..projection.close_peptides import close_peptide_bonds
+from ..protein.bonding import OXT, SLOTS
 from ..protein.geometry import unit_vector
 from ..protein.superposition import superpose
-from ..validity.bonding import OXT, SLOTS, bonding
 from ..validity.close_contacts import clashing_residues
 from ..validity.rings import pierced_rings
 from .judging import FrameJudge
@@ -30,7 +30,7 @@ class Repairs:
 
     def __init__(self, judge: FrameJudge, minimiser: FrameMinimiser) -> None:
         self.judge, self.minimiser = judge, minimiser
-        self._bonding = bonding(judge.sequence, judge.chain_break, judge.disulfides)
+        self._bonding = judge.protein.bonding
         self._owner = np.full(judge.topology.n_atoms, -1)  # row of each atom of the protein
         for row, residue in enumerate(judge.residues):
             self._owner[[atom.index for atom in residue.atoms]] = row
@@ -84,7 +84,7 @@ class Repairs:
             side = self._side_chain(row)
             if at_ca[row]:
                 beside = [*side, cb, *self._hydrogens_of(ca)]
-                if at_cb[row] or self.judge.sequence[row] == "P":
+                if at_cb[row] or self.judge.protein.sequence[row] == "P":
                     x[beside] = _reflected(x[beside], x[ca], x[n] - x[ca], x[c] - x[ca])
                 else:
                     axis = unit_vector(unit_vector(x[n] - x[ca]) + unit_vector(x[c] - x[ca]))
@@ -133,7 +133,7 @@ class Repairs:
         """Peptides closed and planar, residues carried along as rigid bodies."""
         judge = self.judge
         backbone = x[judge.index[:, :4]]
-        closed, _ = close_peptide_bonds(backbone[None], judge.sequence, judge.chain_break)
+        closed, _ = close_peptide_bonds(backbone[None], judge.protein)
         _, rotation, shift = superpose(backbone[:, :3], closed[0, :, :3])
         own = self._owner >= 0
         row = self._owner[own]

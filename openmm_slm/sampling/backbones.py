@@ -14,6 +14,7 @@ from ..language.interface import StructureLanguageModel
 from ..language.masking import masked_residues
 from ..projection.close_peptides import close_peptide_bonds
 from ..protein.elastic_network import PackedNetwork, displace
+from ..protein.protein import Protein
 from ..protein.sequence import sequence_layout
 from ..protein.structure import ProteinStructure, from_backbone
 from ..protein.trajectory import backbone_trajectory
@@ -93,10 +94,12 @@ class BackboneSampler:
         self.settings, self.template = settings, template
         self._told = {} if condition is None else {"condition": condition}
         self.letters, self.chain, self.index = sequence_layout(tuple(settings.sequence.split(":")))
-        self.sequence = settings.sequence.replace(":", "")
-        self.chain_break = np.diff(self.chain, prepend=-1) != 0
-        #: Residues before which the template has a cis peptide (bool [L]), or None.
-        self.cis_allowed = None if template is None else template.cis_peptides()
+        self.protein = Protein(
+            settings.sequence.replace(":", ""),
+            np.diff(self.chain, prepend=-1) != 0,
+            self.index,
+            cis_allowed=None if template is None else template.cis_peptides(),
+        )
         if template is not None:
             self.tokens = tokenizer.encode_backbone(template.backbone, template.known, self.index)
         self._network = lru_cache(maxsize=2)(self._measure)
@@ -146,9 +149,7 @@ class BackboneSampler:
         named = (self.template.chain_ids, self.template.residue_number) if self.template else ()
         return (
             backbone_trajectory(backbone, self.settings.sequence, *named),
-            backbone_report(
-                backbone, self.sequence, self.chain_break, cis_allowed=self.cis_allowed
-            ),
+            backbone_report(backbone, self.protein),
         )
 
     def _sample(self, frames: np.ndarray, known: np.ndarray | None = None, number: int = 0):
@@ -240,7 +241,7 @@ class BackboneSampler:
     def _finished(self, tokens, log_prob, backbone, lddt, weight=None) -> Backbones:
         moved = np.zeros(len(tokens), np.float32)
         if self.settings.project:
-            backbone, shift = close_peptide_bonds(backbone, self.sequence, self.chain_break, weight)
+            backbone, shift = close_peptide_bonds(backbone, self.protein, weight)
             moved = shift.max(1)
         atom14 = np.full((*tokens.shape, 14, 3), np.nan, np.float32)
         atom14[:, :, :4] = backbone

@@ -120,7 +120,7 @@ def complete(
         run = {
             "task": "complete", "input": str(trajectory), "sequence": first.chain_sequences, "n": n,
             "seed": None, "sidechains": sidechains, "hydrogens": hydrogens, "ph": ph,
-            "disulfides": [list(pair) for pair in completer.disulfides],
+            "disulfides": [list(pair) for pair in completer.protein.disulfides],
             "model": model_identity(model),
             "environment": environment(str(packer.device) if packer else "cpu"),
         }  # fmt: skip

@@ -222,7 +222,7 @@ class EnsembleGenerator:
             return None
         disulfides = settings.disulfides
         if disulfides == "auto" and template is not None:
-            disulfides = find_disulfides(template.atom14, sampler.sequence)
+            disulfides = find_disulfides(template.atom14, sampler.protein.sequence)
         several = disulfides == "auto" and settings.sequence.count("C") > 1
         # Where one frame is enough, those that the language model computes with it cost little.
         together = self.language_model.frames_together(settings.length)
@@ -236,7 +236,7 @@ class EnsembleGenerator:
             hydrogens=settings.hydrogens,
             ph=settings.ph,
             disulfides=disulfides,
-            cis_allowed=sampler.cis_allowed,
+            cis_allowed=sampler.protein.cis_allowed,
         )
 
 
@@ -250,9 +250,9 @@ def _relaxer(
     processes = min(available_cpus(), require("torch").get_num_threads())
     wanted = RelaxationSettings(**settings.relax)
     if wanted.disulfides is None:
-        wanted = replace(wanted, disulfides=completer.disulfides)
-    if completer.cis_allowed is not None and not wanted.cis_allowed:
-        wanted = replace(wanted, cis_allowed=np.flatnonzero(completer.cis_allowed).tolist())
+        wanted = replace(wanted, disulfides=completer.protein.disulfides)
+    if not wanted.cis_allowed:
+        wanted = replace(wanted, cis_allowed=np.flatnonzero(completer.protein.cis_allowed).tolist())
     if wanted.anneal:
         wanted = replace(wanted, seed=settings.seed)
     return Relaxer(completer.topology.topology, wanted, processes=processes)

@@ -17,6 +17,7 @@ from ..data.shards import Entry, ShardDataset
 from ..networks.rigid_frames import frames_from_backbone
 from ..projection.close_peptides import close_peptide_bonds
 from ..protein import geometry
+from ..protein.protein import Protein
 from ..tokenizer.dvae import DVAE
 from ..tokenizer.losses import local_error
 from ..tokenizer.starts import Start
@@ -138,8 +139,8 @@ def reconstruct_chains(
             figures = chain_metrics(decoded, entry.backbone, *known)
             figures["chain_rmsd"] = _chain_rmsd(*ca, entry.chain_index[here])
             if project:
-                arguments = entry.sequence, entry.chain_break
-                decoded = close_peptide_bonds(decoded[None], *arguments)[0][0]
+                protein = Protein(entry.sequence, entry.chain_break)
+                decoded = close_peptide_bonds(decoded[None], protein)[0][0]
                 projected = chain_metrics(decoded, entry.backbone, *known)
                 figures |= {f"projected_{name}": value for name, value in projected.items()}
             table.append(

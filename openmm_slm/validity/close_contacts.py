@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..errors import require
+from ..protein.bonding import SLOTS, Bonding
 from ..protein.geometry import distance_matrix
-from .bonding import SLOTS, Bonding
 from .criteria import CLASH, CLOSEST_CA
 
 BLOCK = 512  # atoms searched at once: bounds the memory of a frame whose atoms lie in one place

@@ -24,13 +24,14 @@ import numpy as np
 from ..errors import StructureError
 from ..files.report_table import Report
 from ..protein.atoms import ATOM14
-from ..protein.disulfides import disulfide_formed, parse_disulfides
+from ..protein.bonding import OXT, SLOTS
+from ..protein.disulfides import disulfide_formed
 from ..protein.geometry import C_N, CA_C, N_CA, backbone_torsions, peptide_bond_lengths
 from ..protein.loading import load_structure
+from ..protein.protein import Protein
 from ..protein.ramachandran import ALLOWED, FAVOURED, OUTLIER, classify
 from ..protein.structure import ProteinStructure
 from ..protein.trajectory import protein_chains
-from .bonding import OXT, SLOTS, bonding
 from .close_contacts import close_contacts, closest_ca
 from .criteria import BOND_TOLERANCE, CIS_OMEGA, CLASH, CLOSEST_CA, PEPTIDE_TOLERANCE, TRANS_OMEGA
 from .handedness import wrong_hands
@@ -45,10 +46,7 @@ OXT_NAMES = ("OXT", "OT2", "O2", "OC2")  # of the archive, CHARMM and GROMACS
 
 def backbone_report(
     backbone: np.ndarray,
-    sequence: str,
-    chain_break: np.ndarray,
-    *,
-    cis_allowed: np.ndarray | None = None,
+    protein: Protein,
 ) -> Report:
     """Judge backbone frames.
 
@@ -56,12 +54,7 @@ def backbone_report(
     ----------
     backbone : ndarray, float32 [F, L, 4, 3]
         N, CA, C, O; nm.
-    sequence : str
-        L letters, chains concatenated.
-    chain_break : ndarray, bool [L]
-        True where residue i is not bonded to residue i - 1.
-    cis_allowed : ndarray, bool [L], optional
-        Residues, besides prolines, before which the peptide may be cis.
+    protein : Protein
 
     Returns
     -------
@@ -71,19 +64,16 @@ def backbone_report(
         ``twisted_omega``, ``wrong_omega`` (counts; wrong: twisted, or cis where it may not be),
         ``closest_ca_nm`` (two or more apart).
     """
-    report = _backbone_columns(backbone, sequence, chain_break, cis_allowed)
+    report = _backbone_columns(backbone, protein)
     valid = _sound_backbone(report) & (report["closest_ca_nm"] >= CLOSEST_CA)
     return {"valid": valid, **report}
 
 
 def all_atom_report(
     atom14: np.ndarray,
-    sequence: str,
-    chain_break: np.ndarray,
+    protein: Protein,
     *,
     terminal_oxygen: np.ndarray | None = None,
-    disulfides: Iterable[tuple[int, int]] | str = (),
-    cis_allowed: np.ndarray | None = None,
 ) -> Report:
     """Judge frames of heavy atoms.
 
@@ -91,12 +81,9 @@ def all_atom_report(
     ----------
     atom14 : ndarray, float32 [F, L, 14, 3]
         nm, NaN where absent; names in `openmm_slm.protein.atoms.ATOM14`; other slots ignored.
-    sequence, chain_break, cis_allowed
-        As for `backbone_report`.
+    protein : Protein
     terminal_oxygen : ndarray, float32 [F, L, 3], optional
         OXT; nm, NaN where there is none.
-    disulfides : iterable of (int, int), or "auto"
-        Cysteines (rows from 0) whose SG are bonded; see `openmm_slm.protein.disulfides`.
 
     Returns
     -------
@@ -112,10 +99,10 @@ def all_atom_report(
     Raises
     ------
     StructureError
-        Arrays and sequence that do not fit, or a disulfide of what are not two cysteines.
+        Arrays that do not fit the protein.
     """
     atom14 = np.asarray(atom14)
-    frames, length = atom14.shape[0], len(sequence)
+    frames, length, sequence = atom14.shape[0], len(protein), protein.sequence
     if terminal_oxygen is None:
         terminal_oxygen = np.broadcast_to(np.float32(np.nan), (frames, length, 3))
     for name, array, shape in (
@@ -124,8 +111,7 @@ def all_atom_report(
     ):
         if array.shape != shape:
             raise StructureError(f"{name} has shape {array.shape}, expected {shape}")
-    bridges = parse_disulfides(disulfides, atom14, sequence)
-    bonded = bonding(sequence, chain_break, bridges)
+    bonded = protein.bonding
     # One array of the blocks below has rings x bonds, and some atoms, numbers for each frame.
     block = max(1, BLOCK // (len(bonded.rings) * len(bonded.bonds) + 300 * length))
     count = np.array([len(ATOM14[letter]) for letter in sequence])
@@ -136,7 +122,7 @@ def all_atom_report(
         atoms = np.concatenate([atom14[part], terminal_oxygen[part, :, None]], 2)
         infinite = (np.isinf(atoms).any(-1) & known).any((1, 2))
         atoms = np.where(known[..., None] & np.isfinite(atoms), atoms, np.float32(np.nan))
-        report = _backbone_columns(atoms[:, :, :4], sequence, chain_break, cis_allowed)
+        report = _backbone_columns(atoms[:, :, :4], protein)
         report["finite"] = report["finite"] & ~infinite
         at_ca, at_cb = wrong_hands(atoms, sequence)
         report |= {"d_residues": at_ca.sum(1), "wrong_cb": at_cb.sum(1)}
@@ -145,8 +131,8 @@ def all_atom_report(
         report |= {"closest_heavy_nm": closest, "clashes": clashes}
         report["pierced_rings"] = pierced_rings(flat, bonded)
         report["missing_heavy_atoms"] = _missing(atoms, sequence)
-        report["disulfides_open"] = (~disulfide_formed(atoms, bridges)).sum(1)
-        report |= _ramachandran_counts(atoms, sequence, chain_break)
+        report["disulfides_open"] = (~disulfide_formed(atoms, protein.disulfides)).sum(1)
+        report |= _ramachandran_counts(atoms, protein)
         valid = _sound_backbone(report)
         for column in ("d_residues", "wrong_cb", "clashes", "pierced_rings"):
             valid &= report[column] == 0
@@ -156,15 +142,13 @@ def all_atom_report(
 
 def _backbone_columns(
     backbone: np.ndarray,
-    sequence: str,
-    chain_break: np.ndarray,
-    cis_allowed: np.ndarray | None,
+    protein: Protein,
 ) -> Report:
     """The columns of `backbone_report`, without the verdict."""
-    frames, length = backbone.shape[:2]
+    frames, chain_break = len(backbone), protein.chain_break
     finite = np.isfinite(backbone).all((1, 2, 3))
     x = np.where(finite[:, None, None, None], backbone, 0.0)
-    bonded = ~np.asarray(chain_break)[1:]
+    bonded = ~chain_break[1:]
     peptide = peptide_bond_lengths(x, chain_break)[:, 1:][:, bonded]
     inner = np.concatenate(
         [
@@ -177,13 +161,9 @@ def _backbone_columns(
         omega = np.abs(backbone_torsions(x, chain_break)[2][:, 1:][:, bonded])
     cis = omega < CIS_OMEGA
     twisted = ~cis & (omega < TRANS_OMEGA)
-    may_be_cis = np.array([letter == "P" for letter in sequence], bool)
-    if cis_allowed is not None:
-        if np.shape(cis_allowed) != (length,):
-            raise StructureError(
-                f"cis_allowed has shape {np.shape(cis_allowed)}, expected ({length},)"
-            )
-        may_be_cis |= np.asarray(cis_allowed, bool)
+    may_be_cis = protein.cis_allowed | np.array(
+        [letter == "P" for letter in protein.sequence], bool
+    )
     c_n = np.abs(peptide - C_N)
 
     def largest(values: np.ndarray) -> np.ndarray:
@@ -218,11 +198,11 @@ def _missing(atoms: np.ndarray, sequence: str) -> np.ndarray:
     return (expected & ~np.isfinite(atoms).all(-1)).sum((1, 2))
 
 
-def _ramachandran_counts(atoms: np.ndarray, sequence: str, chain_break: np.ndarray) -> Report:
+def _ramachandran_counts(atoms: np.ndarray, protein: Protein) -> Report:
     """Number of residues [F] at each level."""
     with np.errstate(invalid="ignore"):
-        phi, psi, _ = backbone_torsions(atoms[:, :, :4], chain_break)
-    level = classify(phi, psi, sequence)
+        phi, psi, _ = backbone_torsions(atoms[:, :, :4], protein.chain_break)
+    level = classify(phi, psi, protein.sequence)
     names = {"favoured": FAVOURED, "allowed": ALLOWED, "outliers": OUTLIER}
     return {f"ramachandran_{name}": (level == value).sum(1) for name, value in names.items()}
 
@@ -257,19 +237,15 @@ def geometry_report(
     StructureError
         No protein, no frame with finite coordinates, or disulfides that cannot be.
     """
-    protein, oxygen, bonded = _read(structure)
-    frame = {"frame": np.arange(protein.n_frames)}
-    arguments = protein.sequence, protein.chain_break
-    with_side_chains = bool(set(protein.sequence) - set("GX"))
-    if with_side_chains and not np.isfinite(protein.atom14[:, :, 4:]).any():
-        return frame | backbone_report(protein.backbone, *arguments, cis_allowed=cis_allowed)
-    return frame | all_atom_report(
-        protein.atom14,
-        *arguments,
-        terminal_oxygen=oxygen,
-        disulfides=bonded if bonded and str(disulfides) == "auto" else disulfides,
-        cis_allowed=cis_allowed,
-    )
+    found, oxygen, bonded = _read(structure)
+    frame = {"frame": np.arange(found.n_frames)}
+    with_side_chains = bool(set(found.sequence) - set("GX"))
+    if with_side_chains and not np.isfinite(found.atom14[:, :, 4:]).any():
+        return frame | backbone_report(found.backbone, Protein.of(found, None, cis_allowed))
+    if bonded and isinstance(disulfides, str) and disulfides == "auto":
+        disulfides = bonded
+    protein = Protein.of(found, disulfides, cis_allowed)
+    return frame | all_atom_report(found.atom14, protein, terminal_oxygen=oxygen)
 
 
 def _read(

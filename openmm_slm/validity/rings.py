@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .bonding import Bonding
+from ..protein.bonding import Bonding
 
 _EDGE = 1e-9  # of a triangle's side
 

@@ -14,6 +14,7 @@ from openmm_slm.allatom.packer import SideChainPacker
 from openmm_slm.allatom.packer_network import ABSENT, KNOWN, PackerConfig, PackerNetwork
 from openmm_slm.allatom.rotamers import chi_difference, chi_torsions, has_atom
 from openmm_slm.models.registry import load_packer
+from openmm_slm.protein.protein import Protein
 from openmm_slm.protein.sequence import AMINO_ACIDS, encode_sequence
 from openmm_slm.training.train_packer import side_chain_entries, train_packer
 from openmm_slm.validity.report import all_atom_report
@@ -37,7 +38,7 @@ def test_native_backbones_get_native_like_side_chains(packer, protein):
     off = chi_difference(chi_torsions(made[0], aa), chi_torsions(structure.atom14[0], aa), aa)
     first = off[np.isfinite(off[:, 0]), 0]
     assert (first < np.radians(40)).mean() > 0.6  # of villin's 27, most of them on its surface
-    report = all_atom_report(made, structure.sequence, structure.chain_break)
+    report = all_atom_report(made, Protein(structure.sequence, structure.chain_break))
     assert report["d_residues"][0] == report["wrong_cb"][0] == report["pierced_rings"][0] == 0
 
 
@@ -106,12 +107,9 @@ def test_overlapping_side_chains_are_parted(packer):
     aa = encode_sequence(sequence * 2)
     index = np.concatenate([np.arange(13), np.arange(13) + 78])
     start = np.arange(26) % 13 == 0
-    counts = [
-        all_atom_report(
-            packer.pack(frame, aa, index, clash_passes=n), sequence * 2, start
-        )["clashes"][0]
-        for n in (0, 8)
-    ]  # fmt: skip
+    pair = Protein(sequence * 2, start)
+    packed = [packer.pack(frame, aa, index, clash_passes=n) for n in (0, 8)]
+    counts = [all_atom_report(atoms, pair)["clashes"][0] for atoms in packed]
     assert counts[1] <= counts[0]
     assert counts[1] <= 4
 

@@ -23,6 +23,7 @@ from openmm_slm.language.t5 import T5, T5Config
 from openmm_slm.models.registry import find_part, load_language_model, load_tokenizer
 from openmm_slm.networks.storage import read_config, save_module
 from openmm_slm.projection.close_peptides import close_peptide_bonds
+from openmm_slm.protein.protein import Protein
 from openmm_slm.protein.sequence import sequence_layout
 
 
@@ -95,7 +96,7 @@ def test_native_tokens_agree_with_the_native_and_the_majority_outvotes(tokenizer
         Remembered(np.repeat(native, 5, 0)), tokenizer, entry, 5, seed=0
     )
     rebuilt = tokenizer.decode_tokens(native, sequence_layout((entry.sequence,))[0], index)
-    rebuilt, _ = close_peptide_bonds(rebuilt, entry.sequence, entry.chain_break)
+    rebuilt, _ = close_peptide_bonds(rebuilt, Protein(entry.sequence, entry.chain_break))
     (true,) = secondary_structure(entry.backbone[None], entry.sequence)
     expected = (secondary_structure(rebuilt, entry.sequence)[0] == true).mean()
     assert figures["single"] == figures["majority"] == pytest.approx(expected)

@@ -26,6 +26,7 @@ from openmm_slm.networks.esm3_tokens import SEQUENCE, esm3_layout, structure_row
 from openmm_slm.networks.storage import load_module, save_module, tokenizer_fingerprint
 from openmm_slm.projection.close_peptides import close_peptide_bonds
 from openmm_slm.protein.geometry import peptide_bond_lengths, place_oxygen
+from openmm_slm.protein.protein import Protein
 from openmm_slm.protein.sequence import sequence_layout
 from openmm_slm.protein.superposition import rmsd
 from openmm_slm.protein.trajectory import backbone_trajectory
@@ -234,7 +235,7 @@ def test_a_decoded_loop_joins_fixed_residues_that_stay_to_the_bit(tokenizer):
     assert np.nanmax(np.abs(gaps - 0.1329)) < 0.05
     full = np.concatenate([laid, place_oxygen(laid, breaks)[:, :, None]], 2)
     full[:, ~moving] = true[~moving]
-    closed, moved = close_peptide_bonds(full, "A" * length, breaks, moving.astype(float))
+    closed, moved = close_peptide_bonds(full, Protein("A" * length, breaks), moving.astype(float))
     kept = np.broadcast_to(true, closed.shape)[:, ~moving]
     assert np.array_equal(closed[:, ~moving, :3], kept[:, :, :3])
     assert np.nanmax(np.abs(peptide_bond_lengths(closed, breaks) - 0.1329)) < 0.002

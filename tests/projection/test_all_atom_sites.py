@@ -17,6 +17,7 @@ from openmm_slm.models.registry import load_packer
 from openmm_slm.projection import close_peptides
 from openmm_slm.projection.all_atom_sites import make_room
 from openmm_slm.projection.close_peptides import close_peptide_bonds
+from openmm_slm.protein.protein import Protein
 from openmm_slm.protein.sequence import encode_sequence
 from openmm_slm.validity.report import all_atom_report
 
@@ -45,7 +46,7 @@ def packed(packer: SideChainPacker, backbone: np.ndarray) -> np.ndarray:
 
 
 def report(atom14: np.ndarray) -> dict:
-    return all_atom_report(atom14, SEQUENCE, START)
+    return all_atom_report(atom14, Protein(SEQUENCE, START))
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,7 @@ def crowded(packer) -> np.ndarray:
 
 
 def test_residues_make_room_for_their_side_chains(crowded):
-    parted, moved = make_room(crowded, SEQUENCE, START)
+    parted, moved = make_room(crowded, Protein(SEQUENCE, START))
     made = report(parted)
     assert made["clashes"].sum() < 0.3 * report(crowded)["clashes"].sum()
     assert (made["c_n_deviation_nm"] < 5e-3).all() and (made["wrong_omega"] == 0).all()
@@ -75,11 +76,11 @@ def test_residues_make_room_for_their_side_chains(crowded):
 def test_room_is_made_by_residues_that_may_move_and_frame_by_frame(crowded):
     weight = np.ones(2 * LENGTH)
     weight[:LENGTH] = 0
-    parted, moved = make_room(crowded, SEQUENCE, START, weight)
+    parted, moved = make_room(crowded, Protein(SEQUENCE, START), weight)
     np.testing.assert_array_equal(parted[:, :LENGTH], crowded[:, :LENGTH])
     assert not moved[:, :LENGTH].any() and moved[:2, LENGTH:].max() > 0
     for frame in range(3):
-        alone, _ = make_room(crowded[frame : frame + 1], SEQUENCE, START, weight)
+        alone, _ = make_room(crowded[frame : frame + 1], Protein(SEQUENCE, START), weight)
         np.testing.assert_array_equal(alone[0], parted[frame])
 
 
@@ -94,11 +95,11 @@ def test_sampled_frames_are_fitted_until_nothing_clashes(packer):
     def pack(x):
         return packed(packer, x)
 
-    made, moved = fit_side_chains(pack, frame, SEQUENCE, START, weight)
+    made, moved = fit_side_chains(pack, frame, Protein(SEQUENCE, START), weight)
     assert report(made)["valid"][0] and 0 < moved[0] < 0.2
     but_o = np.arange(14) != 3  # O is in the plane of the peptide, whose other residue moved
     np.testing.assert_array_equal(made[0, 15, but_o], kept[but_o])
-    still, unmoved = fit_side_chains(pack, frame, SEQUENCE, START, np.zeros(2 * LENGTH))
+    still, unmoved = fit_side_chains(pack, frame, Protein(SEQUENCE, START), np.zeros(2 * LENGTH))
     np.testing.assert_array_equal(still[:, :, :4], frame[:, :, :4])
     assert unmoved[0] == 0
 
@@ -127,9 +128,9 @@ def test_helices_in_one_place_are_drawn_apart(monkeypatch):
 
     def closed() -> dict:
         made = np.full((1, 48, 14, 3), np.nan, np.float32)
-        made[:, :, :4], moved = close_peptide_bonds(x, "L" * 48, start)
+        made[:, :, :4], moved = close_peptide_bonds(x, Protein("L" * 48, start))
         assert moved.max() < 0.8
-        return all_atom_report(made, "L" * 48, start)
+        return all_atom_report(made, Protein("L" * 48, start))
 
     made = closed()
     assert made["clashes"][0] == 0 and made["c_n_deviation_nm"][0] < 5e-3

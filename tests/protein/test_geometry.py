@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from openmm_slm.protein import geometry
+from openmm_slm.protein.protein import Protein
 from openmm_slm.protein.superposition import rmsd, superpose
 from openmm_slm.protein.trajectory import backbone_trajectory
 from openmm_slm.validity.close_contacts import ca_clashes
@@ -144,7 +145,7 @@ def report(backbone, sequence=None):
     return {
         key: value[0]
         for key, value in backbone_report(
-            backbone[None], sequence or "A" * length, np.arange(length) == 0
+            backbone[None], Protein(sequence or "A" * length, np.arange(length) == 0)
         ).items()
     }
 
@@ -189,5 +190,5 @@ def test_each_fault_makes_a_frame_invalid(spoil, column):
 
 def test_crossing_chains_are_invalid():
     x = np.concatenate([helix(10), helix(10) + [0.05, 0.05, 0.0]])
-    judged = backbone_report(x[None], "A" * 20, np.isin(np.arange(20), [0, 10]))
+    judged = backbone_report(x[None], Protein("A" * 20, np.isin(np.arange(20), [0, 10])))
     assert judged["closest_ca_nm"][0] < 0.3 and not judged["valid"][0]

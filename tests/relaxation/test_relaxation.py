@@ -20,10 +20,10 @@ from frames_to_relax import (
 from openmm import app, unit
 
 import openmm_slm
+from openmm_slm.protein.bonding import bonding
 from openmm_slm.protein.superposition import superpose
 from openmm_slm.relaxation.judging import FrameJudge
 from openmm_slm.relaxation.relaxation_settings import RelaxationSettings
-from openmm_slm.validity.bonding import bonding
 from openmm_slm.validity.rings import pierced_rings
 
 
@@ -217,12 +217,15 @@ def test_dropping_names_what_was_dropped(peptide, caplog):
 
 def test_the_judge_knows_what_is_bonded_from_the_topology(peptide):
     judge = FrameJudge(peptide.topology)
-    assert judge.sequence == PEPTIDE and judge.chain_break.tolist() == [True] + [False] * 7
+    assert (
+        judge.protein.sequence == PEPTIDE
+        and judge.protein.chain_break.tolist() == [True] + [False] * 7
+    )
     torn = peptide.xyz[:1].copy()
     half = [a.index for a in peptide.topology.atoms if a.residue.index > 3]
     torn[0, half] += 5.0  # a gap for what guesses by distance, a broken bond here
     assert judge.report(torn)["broken_bonds"][0] == 1
-    bonds = bonding(judge.sequence, judge.chain_break)
+    bonds = bonding(judge.protein.sequence, judge.protein.chain_break)
     assert pierced_rings(np.zeros((1, 15 * 8, 3)) * np.nan, bonds)[0] == 0
     moved, _, _ = superpose(peptide.xyz[0], peptide.xyz[0])
     np.testing.assert_allclose(moved, peptide.xyz[0], atol=1e-5)

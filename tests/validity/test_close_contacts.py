@@ -14,8 +14,8 @@ from scipy.spatial.transform import Rotation
 
 from openmm_slm.errors import StructureError
 from openmm_slm.protein.atoms import ATOM14
+from openmm_slm.protein.bonding import SLOTS, bonding
 from openmm_slm.protein.sequence import AMINO_ACIDS
-from openmm_slm.validity.bonding import SLOTS, bonding
 from openmm_slm.validity.close_contacts import close_contacts
 from openmm_slm.validity.rings import pierced_rings
 

@@ -10,6 +10,7 @@ from builders import helix
 
 from openmm_slm.errors import StructureError
 from openmm_slm.protein.atoms import ATOM14
+from openmm_slm.protein.protein import Protein
 from openmm_slm.protein.sequence import AMINO_ACIDS
 from openmm_slm.protein.structure import ProteinStructure
 from openmm_slm.protein.trajectory import backbone_trajectory
@@ -23,7 +24,7 @@ WITH_CB = len(AMINO_ACIDS) - 1
 
 def report(atom14, sequence=AMINO_ACIDS, broken=None, **options) -> dict:
     broken = np.arange(len(sequence)) == 0 if broken is None else broken
-    found = all_atom_report(np.asarray(atom14)[None], sequence, broken, **options)
+    found = all_atom_report(np.asarray(atom14)[None], Protein(sequence, broken), **options)
     assert all(values.shape == (1,) for values in found.values())
     return {key: values[0] for key, values in found.items()}
 
@@ -49,8 +50,8 @@ def test_all_twenty_amino_acids_from_templates_are_sound():
 def test_backbone_columns_are_those_of_the_backbone_report():
     rng = np.random.default_rng(0)
     x = SOUND + rng.normal(0, 0.01, (5, *SOUND.shape)).astype(np.float32)
-    full = all_atom_report(x, AMINO_ACIDS, START)
-    for column, values in backbone_report(x[:, :, :4], AMINO_ACIDS, START).items():
+    full = all_atom_report(x, Protein(AMINO_ACIDS, START))
+    for column, values in backbone_report(x[:, :, :4], Protein(AMINO_ACIDS, START)).items():
         if column != "valid":
             np.testing.assert_array_equal(full[column], values)
 
@@ -153,7 +154,7 @@ def test_cis_is_wrong_but_before_proline_and_where_allowed(at, allowed, wrong):
     mask = None if allowed is None else np.array([a == allowed for a in AMINO_ACIDS])
     found = report(x, cis_allowed=mask)
     assert (found["cis"], found["twisted_omega"], found["wrong_omega"]) == (1, 0, wrong)
-    backbone = backbone_report(x[None, :, :4], AMINO_ACIDS, START, cis_allowed=mask)
+    backbone = backbone_report(x[None, :, :4], Protein(AMINO_ACIDS, START, cis_allowed=mask))
     assert backbone["wrong_omega"][0] == wrong and backbone["valid"][0] == (not wrong)
     if wrong:
         assert not found["valid"]
@@ -248,11 +249,11 @@ def test_terminal_oxygens_clash_and_are_never_missing():
 def test_a_frame_that_is_not_finite_leaves_the_others_alone(value):
     rng = np.random.default_rng(1)
     x = SOUND + rng.normal(0, 0.002, (5, *SOUND.shape)).astype(np.float32)
-    clean = all_atom_report(x, AMINO_ACIDS, START)
+    clean = all_atom_report(x, Protein(AMINO_ACIDS, START))
     x[1, 4, 2] = value  # C
     x[3] = value
     with np.errstate(all="raise", under="ignore"):
-        found = all_atom_report(x, AMINO_ACIDS, START)
+        found = all_atom_report(x, Protein(AMINO_ACIDS, START))
     assert found["finite"].tolist() == [True, False, True, False, True]
     assert not found["valid"][[1, 3]].any()
     assert found["missing_heavy_atoms"].tolist() == [0, 1, 0, (~np.isnan(SOUND[..., 0])).sum(), 0]
@@ -272,9 +273,9 @@ def test_an_infinite_side_chain_atom_is_not_finite_and_an_absent_one_is():
 def test_blocks_of_frames_are_judged_as_single_ones(monkeypatch):
     rng = np.random.default_rng(2)
     x = SOUND + rng.normal(0, 0.02, (7, *SOUND.shape)).astype(np.float32)
-    together = all_atom_report(x, AMINO_ACIDS, START)
+    together = all_atom_report(x, Protein(AMINO_ACIDS, START))
     monkeypatch.setattr(validity, "BLOCK", 1)
-    single = all_atom_report(x, AMINO_ACIDS, START)
+    single = all_atom_report(x, Protein(AMINO_ACIDS, START))
     assert list(single) == list(together)
     for column in single:
         np.testing.assert_array_equal(single[column], together[column], err_msg=column)
@@ -282,14 +283,14 @@ def test_blocks_of_frames_are_judged_as_single_ones(monkeypatch):
 
 
 def test_no_frames_are_an_empty_report():
-    found = all_atom_report(SOUND[None][:0], AMINO_ACIDS, START)
+    found = all_atom_report(SOUND[None][:0], Protein(AMINO_ACIDS, START))
     assert all(len(values) == 0 for values in found.values())
     assert list(found) == list(report(SOUND))
 
 
 def test_arrays_that_do_not_fit_are_refused():
     with pytest.raises(StructureError, match=r"atom14 has shape \(1, 20, 4, 3\)"):
-        all_atom_report(SOUND[None, :, :4], AMINO_ACIDS, START)
+        all_atom_report(SOUND[None, :, :4], Protein(AMINO_ACIDS, START))
     with pytest.raises(StructureError, match="terminal_oxygen"):
         report(SOUND, terminal_oxygen=np.zeros((2, 20, 3)))
     with pytest.raises(StructureError, match="cis_allowed"):
@@ -323,7 +324,7 @@ def test_backbones_are_judged_as_backbones():
     traj = backbone_trajectory(np.stack([helix(12)] * 2), "ACDEFGHIKLMN")
     found = geometry_report(traj)
     assert found["valid"].tolist() == [True, True]
-    assert set(found) == {"frame", *backbone_report(helix(12)[None], "A" * 12, START[:12])}
+    assert set(found) == {"frame", *backbone_report(helix(12)[None], Protein("A" * 12, START[:12]))}
     glycines = geometry_report(backbone_trajectory(helix(12)[None], "G" * 12))
     assert "closest_heavy_nm" in glycines and glycines["missing_heavy_atoms"][0] == 0
 

@@ -12,7 +12,7 @@ from itertools import combinations
 import numpy as np
 
 from ..errors import StructureError
-from ..protein.atoms import ATOM14, sidechain_bonds
+from .atoms import ATOM14, sidechain_bonds
 
 SLOTS = 15
 

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import SLMError, StructureError, require
+from ..files.frame_reader import WITH_TOPOLOGY
 from ..protein.structure import ProteinStructure, find_chain_breaks
 from ..protein.structure_files import NoProteinError, interpret, parse
 from ..protein.trajectory import from_trajectory, is_protein_residue
 from .chain_list import entry_name, select
-from .inputs import WITH_TOPOLOGY, Source
+from .inputs import Source
 from .listed_chain import ListedChain
 from .shards import RESIDUE_DTYPE
 

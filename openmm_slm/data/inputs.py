@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import StructureError, require
+from ..files.frame_reader import STRUCTURE_FILES, WITH_TOPOLOGY
 
 if TYPE_CHECKING:
     from .listed_chain import ListedChain
-
-STRUCTURES = (".pdb", ".ent", ".cif", ".mmcif")
-WITH_TOPOLOGY = (".h5", ".hdf5", ".lh5", ".gro", ".arc")  # trajectories that need no `top`
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ def find_sources(
         if not inside:
             raise StructureError(
                 f"{given}: no structures in this folder; files that end with "
-                f"{', '.join(STRUCTURES)} (also .gz) are read"
+                f"{', '.join(STRUCTURE_FILES)} (also .gz) are read"
             )
         for path in inside:
             paths.setdefault(os.path.abspath(path), path)
@@ -69,7 +67,7 @@ def _structures_in(folder: Path) -> list[Path]:
         Path(parent, name)
         for parent, _, names in os.walk(folder)
         for name in names
-        if _split(name)[1] in STRUCTURES and not name.startswith(".")
+        if _split(name)[1] in STRUCTURE_FILES and not name.startswith(".")
     ]
     return sorted(found, key=lambda path: path.parts)
 
@@ -83,13 +81,13 @@ def _split(name: str) -> tuple[str, str]:
 
 def _is_trajectory(path: Path) -> bool:
     extension = _split(path.name)[1]
-    if extension in STRUCTURES:
+    if extension in STRUCTURE_FILES:
         return False
     known = set(require("mdtraj").FormatRegistry.fileobjects)
     if extension not in known:
         raise StructureError(
             f"{path}: unknown extension {extension!r}; structures end with "
-            f"{', '.join(STRUCTURES)} (also .gz), trajectories with what MDTraj reads (.xtc, "
+            f"{', '.join(STRUCTURE_FILES)} (also .gz), trajectories with what MDTraj reads (.xtc, "
             ".dcd, .nc, .h5, ...)"
         )
     return True

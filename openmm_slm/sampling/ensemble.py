@@ -16,8 +16,9 @@ from tqdm.auto import tqdm
 
 from ..allatom.completer import AtomCompleter
 from ..errors import require
-from ..files.ensemble_folder import EnsembleWriter, environment, read_run
+from ..files.ensemble_folder import environment, read_run
 from ..files.report_table import Report
+from ..files.stream import to_folder, to_memory
 from ..language.condition import SequenceCondition
 from ..language.interface import StructureLanguageModel
 from ..models.registry import (
@@ -116,20 +117,22 @@ class EnsembleGenerator:
 
     def _sampled(self, checked: _Checked, progress: bool) -> Ensemble:
         run = self._begin(checked)
-        chosen, blocks, n = run[0], list(self._blocks(*run, 0, progress)), run[0].n
-        report = {key: np.concatenate([b.report[key] for b in blocks]) for key in blocks[0].report}
-        valid = report["valid"]
-        _warn(int((~valid).sum()), n, "EnsembleGenerator.sample(...).report says why")
-        keep = valid if chosen.drop_invalid else slice(None)
-        trajectory = blocks[0].trajectory
-        trajectory.xyz = np.concatenate([block.trajectory.xyz for block in blocks])[keep]
-        trajectory.time = report["frame"][keep].astype(np.float32)
+        drawn: list[Backbones] = []
+
+        def blocks() -> Iterator[tuple[mdtraj.Trajectory, Report]]:
+            for block in self._blocks(*run, 0, progress):
+                drawn.append(block.drawn)
+                yield block.trajectory, block.report
+
+        where = "EnsembleGenerator.sample(...).report says why"
+        trajectory, report, kept = to_memory(blocks(), where, drop_invalid=run[0].drop_invalid)
+        trajectory.time = report["frame"][kept].astype(np.float32)
         return Ensemble(
             trajectory,
-            np.concatenate([block.drawn.tokens for block in blocks])[keep],
-            np.concatenate([block.drawn.log_prob for block in blocks])[keep],
-            {key: values[keep] for key, values in report.items()},
-            chosen.seed,
+            np.concatenate([part.tokens for part in drawn])[kept],
+            np.concatenate([part.log_prob for part in drawn])[kept],
+            {key: values[kept] for key, values in report.items()},
+            run[0].seed,
         )
 
     def write(
@@ -159,12 +162,12 @@ class EnsembleGenerator:
         chosen = begun[0]
         machine = environment(str(self.language_model.device), openmm=bool(chosen.relax))
         run = {**asdict(chosen), "model": self.model, "environment": machine}
-        with EnsembleWriter(output, run, resume) as writer:
-            for block in self._blocks(*begun, writer.done, progress):
-                keep = block.report["valid"] if chosen.drop_invalid else slice(None)
-                writer.add(block.trajectory, block.report, keep)
-        _warn(writer.invalid, chosen.n, f"see {Path(output) / 'report.csv'}")
-        return Path(output)
+
+        def blocks(start: int) -> Iterator[tuple[mdtraj.Trajectory, Report]]:
+            for block in self._blocks(*begun, start, progress):
+                yield block.trajectory, block.report
+
+        return to_folder(output, run, blocks, resume=resume, drop_invalid=chosen.drop_invalid)
 
     def _begin(self, checked: _Checked) -> _Checked:
         """The same with a seed and what the model decides, if the model can do it."""
@@ -393,8 +396,3 @@ def generate_ensemble(
     if output is not None:
         return generator._written(checked, output, resume, progress)
     return generator._sampled(checked, progress).trajectory
-
-
-def _warn(invalid: int, n: int, where: str) -> None:
-    if invalid:
-        logger.warning("%d of %d frames are not valid; %s", invalid, n, where)

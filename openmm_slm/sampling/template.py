@@ -14,10 +14,10 @@ import numpy as np
 from ..data.embed_sequences import condition_of
 from ..data.relatives import find_relatives
 from ..errors import StructureError
+from ..files.frame_reader import StructureReader
 from ..language.condition import SequenceCondition
 from ..protein.alignment import align
 from ..protein.geometry import backbone_torsions
-from ..protein.loading import load_structure
 from ..protein.sequence import parse_sequence
 from ..protein.structure import ProteinStructure
 from ..protein.trajectory import backbone_trajectory
@@ -69,7 +69,7 @@ class Template:
             Other residues (the first is named), more or fewer chains, residues that the sequence
             lacks, or nothing known.
         """
-        found = load_structure(template)
+        found = StructureReader(template).load()
         ours, theirs = sequence.split(":"), found.chain_sequences.split(":")
         if len(ours) != len(theirs):
             raise StructureError(

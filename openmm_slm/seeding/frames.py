@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..comparison.loading import load_frames
 from ..errors import SLMError, StructureError
+from ..files.frame_reader import FrameReader
 from ..files.report_table import Report
 from ..protein.trajectory import protein_chains
 from ..validity.report import geometry_report
@@ -65,7 +65,7 @@ class Frames:
             No frames, or a report of another number of frames.
         """
         if isinstance(source, (str, os.PathLike)):
-            source = load_frames(source, top)
+            source = FrameReader(source, top).load()
         trajectory = getattr(source, "trajectory", source)
         if report is None:
             report = getattr(source, "report", None)

@@ -24,7 +24,7 @@ WITH_CB = len(AMINO_ACIDS) - 1
 
 def report(atom14, sequence=AMINO_ACIDS, broken=None, **options) -> dict:
     broken = np.arange(len(sequence)) == 0 if broken is None else broken
-    found = all_atom_report(np.asarray(atom14)[None], Protein(sequence, broken), **options)
+    found = all_atom_report(np.asarray(atom14)[None], Protein(sequence, broken, **options))
     assert all(values.shape == (1,) for values in found.values())
     return {key: values[0] for key, values in found.items()}
 

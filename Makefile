@@ -1,5 +1,6 @@
 # make demo       20 conformations of BPTI in demo/
-# make test       lint and tests
+# make test       lint, and all tests but the slow ones
+# make test-slow  the tests that are marked slow
 # make lint       ruff, mypy on the public API, notebooks are those of their scripts
 # make examples   the scripts in examples/ with small settings, in build/examples
 # make docs       the documentation, in build/docs; warnings are errors
@@ -15,7 +16,7 @@ BPTI := RPDFCLEPPYTGPCKARIIRYFYNAKAGLCQTFVYGGCRAKRNNFKSAEDCMRTCGGA
 RUNS ?= runs
 SIZE ?= cpu
 
-.PHONY: demo test lint examples docs wheel conda train coverage clean
+.PHONY: demo test test-slow lint examples docs wheel conda train coverage clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -28,8 +29,13 @@ demo: $(VENV)/installed
 	$(BIN)/openmm-slm sample $(BPTI) -n 20 --seed 1 -o demo
 	$(BIN)/python tools/plot_ensemble.py demo
 
+PYTEST := OMP_NUM_THREADS=1 OPENMM_CPU_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
 test: $(VENV)/installed lint
-	OMP_NUM_THREADS=1 OPENMM_CPU_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+	$(PYTEST) -m "not slow"
+
+test-slow: $(VENV)/installed
+	$(PYTEST) -m slow
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -110,8 +110,7 @@ def test_overlapping_side_chains_are_parted(packer):
     pair = Protein(sequence * 2, start)
     packed = [packer.pack(frame, aa, index, clash_passes=n) for n in (0, 8)]
     counts = [all_atom_report(atoms, pair)["clashes"][0] for atoms in packed]
-    assert counts[1] <= counts[0]
-    assert counts[1] <= 4
+    assert counts[0] >= 5 and counts[1] <= 1
 
 
 def test_drawn_side_chains_differ_and_repeat(packer, protein):

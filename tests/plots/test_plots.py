@@ -234,7 +234,7 @@ def test_what_cannot_be_plotted_is_said():
         plots.plot_report({})
     with pytest.raises(SLMError, match="shown is 0"):
         plots.plot_ensemble(ensemble(frames=2), shown=0)
-    with pytest.raises(StructureError, match="match|alike|residue"):
+    with pytest.raises(StructureError, match="0 residues in common of 16"):
         plots.plot_rmsf(ensemble(frames=3), ensemble("WWWWWWWWWWWWWWWW", frames=3))
     with pytest.raises(StructureError, match="no frame with finite"):
         broken = ensemble(frames=2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mdtraj as md
 import numpy as np
 import pytest
-from builders import BOND, helix, ideal_backbone
+from builders import helix, ideal_backbone
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
@@ -153,7 +153,6 @@ def report(backbone, sequence=None):
 def test_an_ideal_helix_is_valid():
     assert report(helix(20))["valid"]
     assert report(helix(20))["c_n_deviation_nm"] < 1e-3
-    assert BOND["CN"] == 0.1329
 
 
 def chain_with_omega(value, at=8, length=16):

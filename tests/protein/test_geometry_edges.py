@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from builders import helix
@@ -67,7 +69,6 @@ def test_lddt_counts_a_residue_that_was_not_predicted_as_wrong():
 
 
 def test_clashes_of_many_frames_take_little_memory():
-    tracemalloc = pytest.importorskip("tracemalloc")
     ca = RNG.normal(size=(200, 200, 3)).astype(np.float32)
     tracemalloc.start()
     counts = ca_clashes(ca)

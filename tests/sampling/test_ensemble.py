@@ -124,11 +124,10 @@ def test_report_agrees_with_mdtraj(ensemble):
 
 def test_one_warning_counts_invalid_frames(generator, caplog):
     with caplog.at_level(logging.WARNING):
-        ens = generator.sample(BPTI, 8, seed=1, progress=False)
+        ens = generator.sample(BPTI, 8, seed=1, project=False, sidechains=None, progress=False)
     invalid = int((~ens.report["valid"]).sum())
-    warnings = [r.message for r in caplog.records if "valid" in r.message]
-    assert len(warnings) == (1 if invalid else 0)
-    assert all(f"{invalid} of 8" in message for message in warnings)
+    (warning,) = [r.message for r in caplog.records if "valid" in r.message]
+    assert invalid > 1 and f"{invalid} of 8" in warning
 
 
 def test_writing_streams_the_same_frames(generator, ensemble, tmp_path):

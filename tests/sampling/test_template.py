@@ -51,8 +51,7 @@ def test_resampling_leaves_every_other_atom_where_it_is(generator, template):
         np.testing.assert_array_equal(frame[there], before[there])
     spread = x[:, sampled, 1].std(0).max()
     assert spread > 0.05  # and the loop is not one loop
-    for report, least in (("d_residues", 0), ("wrong_cb", 0)):
-        assert (made.report[report] == least).all()
+    assert not made.report["d_residues"].any() and not made.report["wrong_cb"].any()
     joined = np.linalg.norm(x[:, 1:, 0] - x[:, :-1, 2], axis=-1)
     assert np.abs(joined - 0.133).max() < 0.01
 
@@ -191,7 +190,7 @@ def test_what_does_not_fit_is_named(template):
         with pytest.raises(ValueError, match=text):
             check_settings(options.pop("sequence", SEQUENCE), 2, **options)
     empty = md.Trajectory(np.full_like(template.xyz, np.nan), template.topology)
-    with pytest.raises(StructureError):
+    with pytest.raises(StructureError, match="frame 0 has coordinates that are not finite"):
         Template.of(empty, SEQUENCE)
 
 

@@ -99,3 +99,15 @@ def pierced() -> md.Trajectory:
         if best is None or score < best[0]:
             best = score, placed
     return completed(np.concatenate([one, best[1]])[None].astype(np.float32), "GFG:GKG")
+
+
+def overlapping(gap: float) -> md.Trajectory:
+    """Two chains GAG whose CB are `gap` nm apart, each on the way of the other's side chain."""
+    one = template_chain("GAG").astype(float)
+    ca, cb = one[1, 1], one[1, 4]
+    out = (cb - ca) / np.linalg.norm(cb - ca)
+    across = np.cross(out, one[1, 0] - ca)
+    across /= np.linalg.norm(across)
+    half_turn = 2 * np.outer(across, across) - np.eye(3)
+    two = (one - cb) @ half_turn.T + cb + gap * out
+    return completed(np.concatenate([one, two])[None].astype(np.float32), "GAG:GAG")

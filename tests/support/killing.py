@@ -84,7 +84,7 @@ def check_whole(folder: Path) -> None:
             assert np.load(path).size, path
         elif path.suffix == ".npz":
             with np.load(path) as arrays:
-                assert all(arrays[key] is not None for key in arrays), path
+                assert sum(arrays[key].size for key in arrays), path  # reads each of them
         elif path.suffix == ".safetensors":
             assert len(tensors(path)), path
         elif path.suffix == ".pdb":

@@ -12,6 +12,7 @@ import openmm.unit as unit
 import pytest
 from all_atoms import template_chain, villin, villin_path
 from builders import ideal_backbone
+from force_fields import load
 
 from openmm_slm.allatom import hydrogens
 from openmm_slm.allatom.topology import define_topology, placed_atoms
@@ -24,7 +25,7 @@ ALL = AMINO_ACIDS + "AHG"
 
 @pytest.fixture(scope="module")
 def amber():
-    return app.ForceField("amber14-all.xml")
+    return load("amber14-all.xml")
 
 
 def structure(atom14: np.ndarray, sequence: str) -> ProteinStructure:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import random
 from dataclasses import replace
-from functools import lru_cache
 
 import numpy as np
 import openmm
-import openmm.app as app
 import pytest
 from all_atoms import template_chain, villin
+from force_fields import load
 
 from openmm_slm.allatom.topology import define_topology
 from openmm_slm.errors import StructureError
@@ -36,9 +35,6 @@ def protein(sequence: str, *, broken: tuple[int, ...] = (), **changes) -> Protei
         "insertion_code": np.full(len(index), "", "<U1"), "chain_break": breaks,
     }  # fmt: skip
     return ProteinStructure(**{**fields, **changes})
-
-
-load = lru_cache(app.ForceField)  # each takes a second
 
 
 def system(found, force_field: str) -> openmm.System:

@@ -120,6 +120,7 @@ def test_the_ceiling_names_what_it_leaves_out(references):
         benchmark_ceiling(references, targets=("a",))
 
 
+@pytest.mark.slow
 def test_md_puts_baselines_at_equal_frames_beside_the_samples(references, monkeypatch):
     pytest.importorskip("deeptime")
     counts = []

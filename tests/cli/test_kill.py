@@ -20,7 +20,7 @@ from toys import TINY_PACKER, write_side_chains
 from openmm_slm.files.ensemble_folder import EnsembleWriter
 from openmm_slm.training.journal import Journal
 
-KILLS = 10
+KILLS = 4
 PEPTIDE = "GYDPETGTWG"
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="SIGKILL and fork are POSIX")
 

@@ -159,6 +159,7 @@ def test_rmsf_ignores_tumbling_and_counts_weights(template):
     assert mean_rmsf(drawn, weights) == pytest.approx(mean_rmsf(twice), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_thousand_residues_take_seconds():
     import time
 

@@ -298,8 +298,9 @@ def test_motion_of_the_whole_molecule_changes_nothing(comparison, samples, refer
 
 
 def test_whole_weights_are_repeated_frames(samples, reference):
-    twice = np.r_[0:30, 0:10]
-    weights = np.r_[np.full(10, 2), np.ones(20)]
+    samples, reference = samples[:15], reference[:20]
+    twice = np.r_[0:15, np.tile(np.arange(5), 2)]
+    weights = np.r_[np.full(5, 3), np.ones(10)]
     options = {"tica_lag": None, "n_bootstrap": 0}
     weighted = openmm_slm.compare(samples, reference, weights=weights, **options).table
     repeated = openmm_slm.compare(samples[twice], reference, **options).table
@@ -312,9 +313,10 @@ def test_whole_weights_are_repeated_frames(samples, reference):
 
 def test_reweighting_towards_the_reference_brings_the_ensembles_together(reference):
     """A mixture of two states, weighted as the reference has them."""
-    other = wandering(30, 7, psi=-30)
-    mixed = reference[:30].join(other)
-    weights = np.r_[np.ones(30), np.full(30, 1e-3)]
+    other = wandering(15, 7, psi=-30)
+    reference = reference[:20]
+    mixed = reference[:15].join(other)
+    weights = np.r_[np.ones(15), np.full(15, 1e-3)]
     before, after = (
         openmm_slm.compare(mixed, reference, weights=w, tica_lag=None, n_bootstrap=0).table.value
         for w in (None, weights)
@@ -324,13 +326,13 @@ def test_reweighting_towards_the_reference_brings_the_ensembles_together(referen
 
 
 def test_noise_floor_is_what_independent_draws_show():
-    """Floors of 20 frames cover the values of 20 frames that were drawn by hand."""
-    reference = wandering(80, 11)
+    """Floors of 12 frames cover the values of 12 frames that were drawn by hand."""
+    reference = wandering(40, 11)
     rng = np.random.default_rng(0)
     inside = []
     for seed in range(3):
-        drawn = reference[rng.integers(80, size=20)]
-        table = openmm_slm.compare(drawn, reference, tica_lag=None, seed=seed, n_bootstrap=40).table
+        drawn = reference[rng.integers(40, size=12)]
+        table = openmm_slm.compare(drawn, reference, tica_lag=None, seed=seed, n_bootstrap=30).table
         table = table[(table.floor_high - table.floor_low) > 1e-9]
         inside.append(
             (table.value >= table.floor_low - 1e-9) & (table.value <= table.floor_high + 1e-9)
@@ -340,7 +342,9 @@ def test_noise_floor_is_what_independent_draws_show():
 
 def test_seed_repeats_the_floor(samples, reference):
     first, second, third = (
-        openmm_slm.compare(samples, reference, tica_lag=None, n_bootstrap=5, seed=seed).table
+        openmm_slm.compare(
+            samples[:10], reference[:15], tica_lag=None, n_bootstrap=3, seed=seed
+        ).table
         for seed in (3, 3, 4)
     )
     assert first.equals(second)

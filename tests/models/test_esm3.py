@@ -363,10 +363,10 @@ def test_frames_do_not_depend_on_the_batch_and_known_tokens_stay(samplers, name)
     model, sequence = samplers[name], ":".join(CHAINS)
     for order in model.orders:
         options = {"seed": 3, "order": order, "steps": 6}
-        whole = model.sample(sequence, range(40), **options)
-        part = model.sample(sequence, [21, 4], **options)
-        assert np.array_equal(part.tokens, whole.tokens[[21, 4]])
-        assert np.array_equal(part.log_prob, whole.log_prob[[21, 4]])
+        whole = model.sample(sequence, range(12), **options)
+        part = model.sample(sequence, [9, 4], **options)
+        assert np.array_equal(part.tokens, whole.tokens[[9, 4]])
+        assert np.array_equal(part.log_prob, whole.log_prob[[9, 4]])
         assert whole.tokens.min() >= 0 and whole.tokens.max() < 4096
         known = whole.tokens[0].copy()
         known[8:13] = -1  # across the chain break

@@ -8,6 +8,7 @@ import mdtraj as md
 import numpy as np
 import openmm
 import pytest
+from force_fields import load
 from frames_to_relax import (
     ALONE,
     PEPTIDE,
@@ -26,7 +27,7 @@ from openmm_slm.relaxation.relaxation_settings import RelaxationSettings
 
 
 def fresh_simulation(topology: app.Topology, *files: str) -> app.Simulation:
-    system = app.ForceField(*files).createSystem(
+    system = load(*files).createSystem(
         topology, nonbondedMethod=app.CutoffNonPeriodic, nonbondedCutoff=1 * unit.nanometer,
         constraints=None, rigidWater=False,
     )  # fmt: skip
@@ -61,7 +62,7 @@ def test_the_report_is_that_of_the_frames(relaxed):
     ("field", "solvent", "files"),
     [
         ("amber14-all", "vacuum", ["amber14-all.xml"]),
-        ("charmm36.xml", "vacuum", ["charmm36.xml"]),
+        pytest.param("charmm36.xml", "vacuum", ["charmm36.xml"], marks=pytest.mark.slow),
         ("amber14-all.xml", "obc2", ["amber14-all.xml", "implicit/obc2.xml"]),
         ("amber14-all.xml", "gbn2", ["amber14-all.xml", "implicit/gbn2.xml"]),
         ("amber19-all.xml", "vacuum", ["amber19-all.xml"]),
@@ -106,7 +107,7 @@ def test_a_d_residue_comes_back_and_an_l_residue_stays(peptide):
     assert (result.report["d_residues"] == 0).all() and result.report["valid"].all()
     # OpenMM alone leaves it as it is.
     topology = spoiled.topology.to_openmm()
-    system = app.ForceField("amber14-all.xml").createSystem(topology)
+    system = load("amber14-all.xml").createSystem(topology)
     context = openmm.Context(system, openmm.VerletIntegrator(0.001))
     context.setPositions(spoiled.xyz[1])
     openmm.LocalEnergyMinimizer.minimize(context)
@@ -222,7 +223,7 @@ def test_the_judge_knows_what_is_bonded_from_the_topology(peptide):
 @pytest.mark.parametrize("field", ["amber14-all.xml", "amber19-all.xml", "charmm36.xml"])
 def test_relaxed_frames_can_be_simulated(relaxed, field):
     topology = relaxed.trajectory.topology.to_openmm()
-    system = app.ForceField(field).createSystem(
+    system = load(field).createSystem(
         topology, nonbondedMethod=app.CutoffNonPeriodic, constraints=app.HBonds
     )
     integrator = openmm.LangevinMiddleIntegrator(300, 1, 0.002)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from all_atoms import villin_path
 from click.testing import CliRunner
+from force_fields import load
 from openmm import LocalEnergyMinimizer, VerletIntegrator, app, unit
 
 import openmm_slm
@@ -52,9 +53,12 @@ def test_heavy_atoms_stay_and_hydrogens_are_those_of_the_protein(villin_frames):
     assert sum(atom.element.symbol == "H" for atom in full.topology.atoms) == len(protein)
 
 
-def test_backbones_alone_are_completed_the_same_in_memory_and_on_disk(villin_frames, tmp_path):
+def test_backbones_alone_are_completed_the_same_in_memory_and_on_disk(
+    villin_frames, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("openmm_slm.sampling.completion.BLOCK", 10)
     bare = villin_frames.atom_slice(villin_frames.topology.select("protein and backbone"))
-    many = md.join([bare] * 40)
+    many = md.join([bare] * 5)
     many.save_xtc(str(tmp_path / "bare.xtc"))
     many[0].save_pdb(str(tmp_path / "bare.pdb"))
     full = openmm_slm.complete(
@@ -64,11 +68,11 @@ def test_backbones_alone_are_completed_the_same_in_memory_and_on_disk(villin_fra
     result = CliRunner().invoke(main, [*arguments, "-o", str(tmp_path / "out"), "--device", "cpu"])
     assert result.exit_code == 0, result.output
     disk = md.load(str(tmp_path / "out/samples.xtc"), top=str(tmp_path / "out/topology.pdb"))
-    assert disk.n_frames == 120  # more than one block
+    assert disk.n_frames == 15  # more than one block
     np.testing.assert_allclose(disk.xyz, full.xyz, atol=6e-4)
     with open(tmp_path / "out/report.csv") as handle:
         rows = list(csv.DictReader(handle))
-    assert [int(row["frame"]) for row in rows] == list(range(120))
+    assert [int(row["frame"]) for row in rows] == list(range(15))
     report = openmm_slm.geometry_report(full)
     assert [row["valid"] == "1" for row in rows] == report["valid"].tolist()
     assert json.loads((tmp_path / "out/run.json").read_text())["task"] == "complete"
@@ -117,8 +121,7 @@ def test_force_fields_take_generated_frames(sequence):
     )
     topology = traj.topology.to_openmm()
     for name in FIELDS:
-        field = app.ForceField(name)
-        system = field.createSystem(topology, nonbondedMethod=app.CutoffNonPeriodic)
+        system = load(name).createSystem(topology, nonbondedMethod=app.CutoffNonPeriodic)
         assert system.getNumParticles() == traj.n_atoms
     context = app.Simulation(topology, system, VerletIntegrator(0.001)).context
     context.setPositions(traj.xyz[0])

@@ -43,7 +43,7 @@ def test_returns_a_trajectory_of_the_sequence():
 
 
 def test_a_frame_does_not_depend_on_how_many_are_sampled(generator, ensemble):
-    more = generator.sample(BPTI, 20, seed=1, batch_size=16, progress=False)
+    more = generator.sample(BPTI, 11, seed=1, batch_size=6, progress=False)
     np.testing.assert_array_equal(more.tokens[:8], ensemble.tokens)
     np.testing.assert_allclose(more.log_prob[:8], ensemble.log_prob, rtol=1e-6)
     np.testing.assert_allclose(more.trajectory.xyz[:8], ensemble.trajectory.xyz, atol=1e-3)
@@ -53,7 +53,7 @@ def test_same_seed_same_frames_other_seed_other_frames(generator, ensemble):
     again = generator.sample(BPTI, 8, seed=1, progress=False)
     np.testing.assert_array_equal(again.tokens, ensemble.tokens)
     np.testing.assert_array_equal(again.trajectory.xyz, ensemble.trajectory.xyz)
-    other = generator.sample(BPTI, 8, seed=2, progress=False)
+    other = generator.sample(BPTI, 8, seed=2, sidechains=None, progress=False)
     assert (other.tokens != ensemble.tokens).mean() > 0.2
     assert len(np.unique(ensemble.tokens, axis=0)) == 8
 
@@ -92,7 +92,7 @@ def test_frames_are_valid_after_the_projection(generator, ensemble):
 
 def test_cold_sampling_is_less_diverse_and_likelier(generator):
     hot, cold = (
-        generator.sample(BPTI, 24, seed=3, temperature=t, sidechains=None, progress=False)
+        generator.sample(BPTI, 12, seed=3, temperature=t, sidechains=None, progress=False)
         for t in (1.0, 0.2)
     )
     variety = [np.mean([len(np.unique(c)) for c in e.tokens.T]) for e in (hot, cold)]

@@ -278,7 +278,10 @@ def test_rounds(peptide, tmp_path):
 WET = {"padding": 0.5, "cutoff": 0.6, "ionic_strength": 0.3}
 
 
-@pytest.mark.parametrize("shape", ["cube", "octahedron", "dodecahedron"])
+@pytest.mark.parametrize(
+    "shape",
+    ["octahedron", *(pytest.param(s, marks=pytest.mark.slow) for s in ("cube", "dodecahedron"))],
+)
 def test_boxes_keep_images_apart_and_are_neutral(peptide, shape):
     settings = SeedSettings(box_shape=shape, **WET)
     field, xyz = load_forcefield(settings), peptide.xyz[0]

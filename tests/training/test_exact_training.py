@@ -87,6 +87,7 @@ def same(a: dict, b: dict) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
+@pytest.mark.slow
 def test_kill_9_loses_nothing_that_was_saved(runs):
     code, _ = runs.stop("killed", signal.SIGKILL, after=5)
     assert code == -signal.SIGKILL

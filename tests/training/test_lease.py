@@ -158,6 +158,7 @@ def test_a_run_made_small_goes_on(home, tmp_path):
         expand_run(tmp_path / "a", tmp_path / "altered")
 
 
+@pytest.mark.slow
 def test_pieces_on_a_machine_that_has_torch_and_little_else(home, tmp_path):
     data = ("--data", home / "shards", "--tokens", home / "tokens")
     start = home / "run" / "model"

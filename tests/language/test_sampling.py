@@ -161,7 +161,7 @@ def test_out_of_memory_halves_the_rows():
     def huge(rows):
         return torch.empty(2**60)
 
-    with pytest.raises(SLMError, match="memory does not hold one frame"):
+    with pytest.raises(SLMError, match="one frame does not fit in memory"):
         in_halves(huge, 2)
     with pytest.raises(RuntimeError, match="shape"):
         in_halves(lambda rows: torch.ones(2).view(3), 4)

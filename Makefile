@@ -42,6 +42,7 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python tools/make_notebooks.py --check
+	$(BIN)/python tools/make_stub.py --check
 
 train: $(VENV)/installed
 	$(BIN)/python tools/train_all.py $(DATA) $(RUNS) --minutes $(MINUTES) --size $(SIZE)
@@ -51,6 +52,7 @@ coverage: $(VENV)/installed
 
 examples: $(VENV)/installed
 	$(BIN)/python tools/make_notebooks.py --check
+	$(BIN)/python tools/make_stub.py --check
 	mkdir -p build/examples
 	cd build/examples && for script in $(CURDIR)/examples/*.py; do \
 	  OMP_NUM_THREADS=1 $(CURDIR)/$(BIN)/python $$script --quick || exit 1; done

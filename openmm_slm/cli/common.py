@@ -8,10 +8,12 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import click
+
+from ..files.options import options_of
 
 existing = click.Path(exists=True, path_type=Path)
 directory = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -44,6 +46,36 @@ def stack(*options: Callable) -> Callable:
 def example(*lines: str) -> str:
     """Epilog of a command's help: lines that tests/cli/test_help.py runs."""
     return "\n".join(("\b", "Example:", *(f"  {line}" for line in lines)))
+
+
+def settings_options(cls: type, *, leave_out: Collection[str] = (), **changed: dict) -> Callable:
+    """Options of a command for the options of a settings class (`openmm_slm.files.options`).
+
+    Parameters
+    ----------
+    cls : dataclass
+    leave_out : collection of str
+        Options that the command does not offer.
+    **changed : dict
+        Arguments of `click.option` to change, by option; ``flag`` is another name for it.
+    """
+    made = []
+    for field in options_of(cls, leave_out):
+        arguments = {"help": field.metadata["brief"], "default": field.default}
+        name = f"--{field.name.replace('_', '-')}"
+        kinds = field.type.split(" | ")
+        if kinds[0] == "bool":
+            arguments |= {"is_flag": True}
+            name = f"{name}/--no-{name[2:]}" if field.default else name
+        elif field.metadata["choices"]:
+            arguments["type"] = click.Choice(field.metadata["choices"])
+        else:
+            arguments["type"] = {"int": int, "float": float}.get(kinds[0], str)
+        if kinds[0] != "bool" and field.default is not None:
+            arguments["show_default"] = True
+        change = dict(changed.get(field.name, {}))
+        made.append(click.option(change.pop("flag", name), field.name, **{**arguments, **change}))
+    return stack(*made)
 
 
 device_option = click.option(

@@ -8,6 +8,9 @@ from pathlib import Path
 import click
 
 from ..errors import require
+from ..files.options import options_of
+from ..relaxation.relaxation_settings import RelaxationSettings
+from ..sampling.settings import SamplingSettings
 from .common import (
     device_option,
     example,
@@ -15,20 +18,13 @@ from .common import (
     new,
     prepare_cpu,
     report_errors,
-    stack,
+    settings_options,
     threads_option,
 )
 
-_atoms = stack(
-    click.option("--hydrogens/--no-hydrogens", default=True, help="[default: yes]"),
-    click.option("--ph", default=7.0, show_default=True, help="Decides protonation."),
-    click.option(
-        "--disulfides", default="auto", show_default=True,
-        help="auto, none, or pairs of residues counted from 0: 4-54,13-37",
-    ),
-)  # fmt: skip
-
-
+# `complete` shares the options that decide which atoms there are.
+_OF_ATOMS = ("hydrogens", "ph", "disulfides")
+_NOT_OF_ATOMS = tuple(f.name for f in options_of(SamplingSettings) if f.name not in _OF_ATOMS)
 _drop_invalid = click.option(
     "--drop-invalid", is_flag=True, help="Leave out frames that are not valid."
 )
@@ -57,40 +53,11 @@ def _pairs(text: str) -> str | list[list[int]]:
 @click.option("--model", default="default", show_default=True, help="Model name or directory.")
 @click.option("--template", type=existing, help="PDB or mmCIF file to start from.")
 @click.option("--relatives", type=existing, help="Shards: relatives in there are the templates.")
-@click.option("--noise", type=float, help="Share of residues sampled anew [with a template: 0.02].")
-@click.option("--rounds", default=1, show_default=True, help="How often.")
-@click.option("--deform", type=float, help="Displaced along soft modes, nm [with noise: 0.1].")
-@click.option("--resample", help="Sample these alone: H:95-102, or an MDTraj selection.")
-@click.option("--temperature", type=float, help="Below 1: less diverse [the model's own: 1].")
-@click.option("--top-p", type=float, help="Share of the probability kept [the model's own: 1].")
-@click.option("--steps", type=int, help="Denoising steps, of masked diffusion [25].")
+@click.option("--resample", help="Sample these residues alone: H:95-102, or an MDTraj selection.")
 @click.option(
-    "--order",
-    type=click.Choice(["ancestral", "confidence", "iterative", "entropy"]),
-    help="Of unmasking [ancestral].",
+    "--condition", help="Input of a conditioned model: .npy file [L, D], or an ESM model."
 )
-@click.option("--guidance", default=0.0, show_default=True, help="Above 0: the sequence says more.")
-@click.option(
-    "--log-prob",
-    type=click.Choice(["path", "bound"]),
-    default="path",
-    show_default=True,
-    help="Reported: of the choices made, or of the tokens.",
-)
-@click.option("--condition", help="What the model is told: a .npy file [L, D], or an ESM model.")
-@click.option("--seed", type=int, help="Repeats a run [default: drawn].")
-@click.option("--batch-size", type=int, help="Frames in memory at once.")
-@click.option("--project/--no-project", default=True, help="Close peptide bonds [default: yes].")
-@click.option(
-    "--sidechains",
-    type=click.Choice(["packer", "pdbfixer", "none"]),
-    default="packer",
-    show_default=True,
-    help="none: N, CA, C and O alone.",
-)
-@_atoms
-@click.option("--relax", is_flag=True, help="Minimise every frame with OpenMM.")
-@_drop_invalid
+@settings_options(SamplingSettings, relax={"help": "Minimise every frame with OpenMM."})
 @click.option("--resume", is_flag=True, help="Continue or extend what --output holds.")
 @click.option("--report", is_flag=True, help="Write report.html: pictures, reasons, settings.")
 @click.option("--shard", help="Of a FASTA file: 3/8 is the third of eight parts, for job arrays.")
@@ -160,7 +127,7 @@ def sample(sequence, output, n, repeat, report, shard, device, resume, threads, 
 @click.option(
     "--sidechains", type=click.Choice(["packer", "pdbfixer"]), default="packer", show_default=True
 )
-@_atoms
+@settings_options(SamplingSettings, leave_out=_NOT_OF_ATOMS)
 @click.option("--model", default="default", show_default=True, help="Where the packer is.")
 @click.option("--resume", is_flag=True, help="Continue what --output holds.")
 @device_option
@@ -187,24 +154,11 @@ def complete_command(trajectory, threads, disulfides, **options):
 @click.argument("trajectory", type=new)
 @click.option("-o", "--output", type=new, required=True, help="Folder to write.")
 @click.option("--top", type=existing, help="Topology of trajectories without one.")
-@click.option(
-    "--forcefield",
-    multiple=True,
-    default=["amber14-all.xml"],
-    show_default=True,
-    help="File of OpenMM, or your own; may be repeated.",
+@settings_options(
+    RelaxationSettings,
+    leave_out=("cis_allowed", "disulfides"),
+    forcefield={"multiple": True, "default": ["amber14-all.xml"]},
 )
-@click.option(
-    "--solvent", type=click.Choice(["vacuum", "obc2", "gbn2"]), default="vacuum", show_default=True
-)
-@click.option("--restraint", default=1000.0, show_default=True, help="Of N CA C O, kJ/mol/nm^2.")
-@click.option("--iterations", default=100, show_default=True, help="With all atoms free.")
-@click.option("--tolerance", default=10.0, show_default=True, help="RMS force, kJ/mol/nm.")
-@click.option("--anneal", default=0.0, show_default=True, help="Langevin dynamics, ps.")
-@click.option("--temperature", default=300.0, show_default=True, help="Of the dynamics, K.")
-@click.option("--seed", default=0, show_default=True, help="Of the dynamics.")
-@click.option("--repair/--no-repair", default=True, help="Try again where needed [default: yes].")
-@click.option("--platform", default="CPU", show_default=True, help="CPU, CUDA, OpenCL, ...")
 @click.option("--processes", type=click.IntRange(1), help="Worker processes [default: all CPUs].")
 @click.option("--copies", type=click.IntRange(1), default=1, help="Frames together, for GPUs.")
 @_drop_invalid

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from .common import example, existing, new, report_errors
+from ..seeding.seeding_settings import SeedSettings
+from .common import example, existing, new, report_errors, settings_options
 
 
 @click.command(
@@ -33,34 +34,7 @@ from .common import example, existing, new, report_errors
     show_default=True,
     help="openmm, amber, gromacs; may be repeated.",
 )
-@click.option(
-    "--forcefield", default="amber14", show_default=True, help="amber14, amber19, charmm36."
-)
-@click.option(
-    "--solvent",
-    default="explicit",
-    show_default=True,
-    help="explicit, implicit (OBC2), gbn2, vacuum.",
-)
-@click.option("--water", help="tip3p, opc3, ... [default: the force field's].")
-@click.option("--padding", default=1.0, show_default=True, help="nm.")
-@click.option(
-    "--box",
-    "box_shape",
-    default="octahedron",
-    show_default=True,
-    help="cube, dodecahedron, octahedron.",
-)
-@click.option("--same-box", is_flag=True, help="One box, one number of waters for all seeds.")
-@click.option("--ionic-strength", default=0.15, show_default=True, help="mol/l.")
-@click.option("--cutoff", type=float, help="nm [default: 1.0 in a box, else none].")
-@click.option("--temperature", default=300.0, show_default=True, help="K.")
-@click.option("--pressure", default=1.0, show_default=True, help="bar; 0: constant volume.")
-@click.option("--timestep", default=2.0, show_default=True, help="fs.")
-@click.option("--hydrogen-mass", type=float, help="dalton; 1.5 allows 4 fs.")
-@click.option("--equilibration", default=10.0, show_default=True, help="ps.")
-@click.option("--seed", default=0, show_default=True, help="Of velocities and ions.")
-@click.option("--platform", help="CPU, CUDA, OpenCL, ... [default: OpenMM's choice].")
+@settings_options(SeedSettings, box_shape={"flag": "--box"})
 @report_errors
 def seed(ensemble, md, pressure, **options):
     """Write simulations that start from frames of ENSEMBLE, one folder each, with a run.py.

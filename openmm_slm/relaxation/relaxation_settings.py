@@ -9,68 +9,105 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 
 from ..errors import SLMError, require
+from ..files.options import documented, option
 
 SOLVENTS = ("vacuum", "obc2", "gbn2")
 _QUANTITIES = ("cutoff", "restraint", "tolerance", "anneal", "temperature")
 
 
+@documented
 @dataclass(frozen=True)
 class RelaxationSettings:
-    """What decides how frames are relaxed; each setting is checked when the object is made.
+    """Settings of a relaxation; each is checked when the object is made.
 
-    Physical quantities are `openmm.unit` quantities, or numbers in the units given; numbers are
-    kept.
+    Physical quantities are `openmm.unit` quantities, or numbers in the units given; they are stored
+    as numbers.
 
     Parameters
     ----------
-    forcefield : str or iterable of str
-        Files of OpenMM (``"amber14-all.xml"``, ``"amber19-all.xml"``, ``"charmm36.xml"``; the
-        ending may be left out) or of your own.
-    solvent : "vacuum", "obc2" or "gbn2"
-        obc2: OpenMM's native GBSAOBCForce (Onufriev, Bashford & Case, 2004); gbn2: OpenMM's
-        ``implicit/gbn2.xml``. Both are several times slower than vacuum on a CPU.
-    cutoff : nm
-        Of nonbonded forces, without periodicity.
-    restraint : kJ/mol/nm^2
-        Holds N, CA, C and O: 0.5 k d^2.
-    iterations : int
-        Of L-BFGS with all atoms free; half as many before with the backbone held fast.
-    tolerance : kJ/mol/nm
-        Root mean square force at which to stop.
-    anneal : ps
-        Langevin dynamics (1/ps, steps of 1 fs) after the minimisation, then a second one.
-    temperature : K
-        Of the dynamics.
-    seed : int
-        Of the dynamics: frame i depends on (seed, i) alone.
-    repair : bool
-        Try more on frames that are not valid after the minimisation.
-    cis_allowed : iterable of int
-        Rows of residues, besides prolines, before which the peptide may be cis.
-    disulfides : iterable of (int, int), optional
-        For the report; default, the S-S bonds of the topology.
-    platform : str
-        ``"CPU"``, ``"CUDA"``, ``"OpenCL"``, ``"Reference"``, ...
+    {options}
 
     Raises
     ------
     ValueError
-        Names the setting, its value and what is allowed.
+        Names the setting, its value and the allowed values.
     """
 
-    forcefield: str | Iterable[str] = "amber14-all.xml"
-    solvent: str = "vacuum"
-    cutoff: float = 1.0
-    restraint: float = 1000.0
-    iterations: int = 100
-    tolerance: float = 10.0
-    anneal: float = 0.0
-    temperature: float = 300.0
-    seed: int = 0
-    repair: bool = True
-    cis_allowed: Iterable[int] = ()
-    disulfides: Iterable[tuple[int, int]] | None = None
-    platform: str = "CPU"
+    forcefield: str | Iterable[str] = option(
+        "amber14-all.xml",
+        "str or iterable of str",
+        """Force-field files of OpenMM (``"amber14-all.xml"``, ``"amber19-all.xml"``,
+        ``"charmm36.xml"``; the ending may be left out) or your own.""",
+        brief="Force-field file of OpenMM, or your own; may be repeated.",
+    )
+    solvent: str = option(
+        "vacuum",
+        '"vacuum", "obc2" or "gbn2"',
+        """Solvent model. obc2 is OpenMM's native GBSAOBCForce (Onufriev, Bashford and Case, 2004);
+        gbn2 is OpenMM's ``implicit/gbn2.xml``. Both are several times slower than vacuum on a
+        CPU.""",
+        choices=SOLVENTS,
+    )
+    cutoff: float = option(
+        1.0, "nm", "Cutoff of nonbonded forces, without periodicity.", brief="Nonbonded cutoff, nm."
+    )
+    restraint: float = option(
+        1000.0,
+        "kJ/mol/nm^2",
+        "Force constant k of the restraint 0.5 k d^2 on N, CA, C and O.",
+        brief="Restraint of N, CA, C and O, kJ/mol/nm^2.",
+    )
+    iterations: int = option(
+        100,
+        "int",
+        """L-BFGS iterations with all atoms free. Half as many come before, with the backbone
+        held.""",
+        brief="Iterations with all atoms free.",
+    )
+    tolerance: float = option(
+        10.0,
+        "kJ/mol/nm",
+        "Minimisation stops at this root mean square force.",
+        brief="Final RMS force, kJ/mol/nm.",
+    )
+    anneal: float = option(
+        0.0,
+        "ps",
+        """Length of Langevin dynamics (1/ps, steps of 1 fs) after the minimisation; a second
+        minimisation follows. 0: none.""",
+        brief="Length of Langevin dynamics, ps.",
+    )
+    temperature: float = option(
+        300.0, "K", "Temperature of the dynamics.", brief="Temperature of the dynamics, K."
+    )
+    seed: int = option(
+        0,
+        "int",
+        "Seed of the dynamics: frame i depends on (seed, i) alone.",
+        brief="Seed of the dynamics.",
+    )
+    repair: bool = option(
+        True,
+        "bool",
+        "Start frames that are invalid after the minimisation again from other coordinates.",
+        brief="Try again where a frame stays invalid [default: yes].",
+    )
+    cis_allowed: Iterable[int] = option(
+        (),
+        "iterable of int",
+        "Rows of residues, besides prolines, before which the peptide may be cis.",
+    )
+    disulfides: Iterable[tuple[int, int]] | None = option(
+        None,
+        "iterable of (int, int), optional",
+        "Bonded cysteines, for the report. Default: the S-S bonds of the topology.",
+    )
+    platform: str = option(
+        "CPU",
+        "str",
+        """OpenMM platform: ``"CPU"``, ``"CUDA"``, ``"OpenCL"``, ``"Reference"``.""",
+        brief="OpenMM platform: CPU, CUDA, OpenCL.",
+    )
 
     def __post_init__(self) -> None:
         files = [self.forcefield] if isinstance(self.forcefield, str) else list(self.forcefield)

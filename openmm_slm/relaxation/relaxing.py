@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from ..files.ensemble_folder import environment
 from ..files.frame_reader import FrameReader
+from ..files.options import takes
 from ..files.report_table import Report
 from ..files.stream import Block, check_resume, to_folder, to_memory
 from .relaxation_settings import RelaxationSettings
@@ -44,23 +45,12 @@ class Relaxed:
     kept: np.ndarray
 
 
+@takes(RelaxationSettings)
 def relax(
     trajectory: mdtraj.Trajectory | str | os.PathLike,
     *,
+    settings: dict[str, Any],
     top: str | os.PathLike | mdtraj.Topology | None = None,
-    forcefield: str | Iterable[str] = "amber14-all.xml",
-    solvent: str = "vacuum",
-    cutoff: float = 1.0,
-    restraint: float = 1000.0,
-    iterations: int = 100,
-    tolerance: float = 10.0,
-    anneal: float = 0.0,
-    temperature: float = 300.0,
-    seed: int = 0,
-    repair: bool = True,
-    cis_allowed: Iterable[int] = (),
-    disulfides: Iterable[tuple[int, int]] | None = None,
-    platform: str = "CPU",
     processes: int | None = None,
     copies: int = 1,
     drop_invalid: bool = False,
@@ -83,9 +73,7 @@ def relax(
         `openmm_slm`. Boxes are kept and not used.
     top : path or mdtraj.Topology, optional
         For trajectory files that have no topology of their own.
-    forcefield, solvent, cutoff, restraint, iterations, tolerance, anneal, temperature, seed, \
-repair, cis_allowed, disulfides, platform
-        See `openmm_slm.relaxation.relaxation_settings.RelaxationSettings`.
+    {options}
     processes : int, optional
         Worker processes of one thread each; default, all CPUs (or ``OPENMM_CPU_THREADS``). Changes
         no result.
@@ -120,14 +108,10 @@ repair, cis_allowed, disulfides, platform
     >>> bool(res.report["valid"].all())
     True
     """
-    settings = RelaxationSettings(
-        forcefield=forcefield, solvent=solvent, cutoff=cutoff, restraint=restraint,
-        iterations=iterations, tolerance=tolerance, anneal=anneal, temperature=temperature,
-        seed=seed, repair=repair, cis_allowed=cis_allowed, disulfides=disulfides, platform=platform,
-    )  # fmt: skip
+    chosen = RelaxationSettings(**settings)
     check_resume(resume, output)
     reader, size = FrameReader(trajectory, top), max(BLOCK, copies)
-    with Relaxer(reader.topology, settings, processes=processes, copies=copies) as relaxer:
+    with Relaxer(reader.topology, chosen, processes=processes, copies=copies) as relaxer:
 
         def blocks(start: int) -> Iterator[Block]:
             return _relaxed(relaxer, reader.blocks(start, size), start, reader.n_frames, progress)
@@ -137,9 +121,9 @@ repair, cis_allowed, disulfides, platform
             return Relaxed(*to_memory(blocks(0), where, drop_invalid=drop_invalid))
         run = {
             "task": "relax", "input": str(trajectory), "sequence": relaxer.judge.protein.sequence,
-            "n": reader.n_frames, **asdict(settings), "copies": copies,
+            "n": reader.n_frames, **asdict(chosen), "copies": copies,
             "drop_invalid": drop_invalid,
-            "environment": environment(platform, torch=False, openmm=True),
+            "environment": environment(chosen.platform, torch=False, openmm=True),
         }  # fmt: skip
         return to_folder(output, run, blocks, resume=resume, drop_invalid=drop_invalid)
 

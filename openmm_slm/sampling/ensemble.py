@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -17,8 +17,9 @@ from tqdm.auto import tqdm
 from ..allatom.completer import AtomCompleter
 from ..errors import require
 from ..files.ensemble_folder import environment, read_run
+from ..files.options import takes
 from ..files.report_table import Report
-from ..files.stream import to_folder, to_memory
+from ..files.stream import check_resume, to_folder, to_memory
 from ..language.condition import SequenceCondition
 from ..language.interface import StructureLanguageModel
 from ..models.registry import (
@@ -106,14 +107,28 @@ class EnsembleGenerator:
             model_identity(model),
         )
 
+    @takes(SamplingSettings)
     def sample(
-        self, sequence: str, n: int = 500, *, progress: bool = True, **settings: object
+        self,
+        sequence: str,
+        n: int = 500,
+        *,
+        template: object = None,
+        relatives: str | os.PathLike | None = None,
+        resample: object = None,
+        condition: object = None,
+        settings: dict[str, Any],
+        progress: bool = True,
     ) -> Ensemble:
         """Sample n conformations of a sequence, in memory.
 
-        `settings` are those of `generate_ensemble` from `template` to `drop_invalid`.
+        The arguments are those of `generate_ensemble`.
         """
-        return self._sampled(check_settings(sequence, n, **settings), progress)
+        checked = check_settings(
+            sequence, n, template=template, relatives=relatives, resample=resample,
+            condition=condition, settings=settings,
+        )  # fmt: skip
+        return self._sampled(checked, progress)
 
     def _sampled(self, checked: _Checked, progress: bool) -> Ensemble:
         run = self._begin(checked)
@@ -135,23 +150,33 @@ class EnsembleGenerator:
             run[0].seed,
         )
 
+    @takes(SamplingSettings)
     def write(
         self,
         sequence: str,
         output: str | os.PathLike,
         n: int = 500,
         *,
+        template: object = None,
+        relatives: str | os.PathLike | None = None,
+        resample: object = None,
+        condition: object = None,
+        settings: dict[str, Any],
         resume: bool = False,
         progress: bool = True,
-        **settings: object,
     ) -> Path:
         """Sample to disk, block by block: memory does not grow with n.
 
-        Writes ``topology.pdb``, ``samples.xtc``, ``report.csv`` and ``run.json`` into `output`
-        and returns it as a Path. With `resume`, what an interrupted run of the same settings left
-        there is continued, and equals an uninterrupted one; a finished one is extended to `n`.
+        Writes ``topology.pdb``, ``samples.xtc``, ``report.csv`` and ``run.json`` into `output` and
+        returns it as a Path. With `resume`, an interrupted run of the same settings is continued
+        and equals an uninterrupted one; a finished run is extended to `n`. The other arguments are
+        those of `generate_ensemble`.
         """
-        return self._written(check_settings(sequence, n, **settings), output, resume, progress)
+        checked = check_settings(
+            sequence, n, template=template, relatives=relatives, resample=resample,
+            condition=condition, settings=settings,
+        )  # fmt: skip
+        return self._written(checked, output, resume, progress)
 
     def _written(
         self, checked: _Checked, output: str | os.PathLike, resume: bool, progress: bool
@@ -261,6 +286,7 @@ def _relaxer(
     return Relaxer(completer.topology.topology, wanted, processes=processes)
 
 
+@takes(SamplingSettings)
 def generate_ensemble(
     sequence: str,
     n: int = 500,
@@ -269,26 +295,9 @@ def generate_ensemble(
     template: object = None,
     relatives: str | os.PathLike | None = None,
     resample: object = None,
-    noise: float | None = None,
-    rounds: int = 1,
-    deform: object = None,
-    temperature: float | None = None,
-    top_p: float | None = None,
-    steps: int | None = None,
-    order: str | None = None,
-    guidance: float = 0.0,
-    log_prob: str = "path",
     condition: object = None,
-    sidechains: str | None = "packer",
-    hydrogens: bool = True,
-    ph: float = 7.0,
-    disulfides: str | Iterable[tuple[int, int]] | None = "auto",
-    relax: bool | dict = False,
-    seed: int | None = None,
+    settings: dict[str, Any],
     device: str = "auto",
-    batch_size: int | None = None,
-    project: bool = True,
-    drop_invalid: bool = False,
     output: str | os.PathLike | None = None,
     resume: bool = False,
     progress: bool = True,
@@ -304,59 +313,21 @@ def generate_ensemble(
     model : str or path
         Shipped name, registered name, or model directory.
     template : Trajectory or path, optional
-        Known structure(s) of the sequence, one frame or many (used in turn); residues that it
-        lacks are sampled. Without `noise` and `resample`, ``noise=0.02``. Samples lie where it
-        does.
+        Known structure of the sequence, one frame or many (used in turn). Residues that it lacks
+        are sampled. Samples lie where the template does.
     relatives : path, optional
-        Shard directory (``openmm-slm prepare``): the chains in it that are related to the sequence
-        are templates, in turn; ValueError if there is none.
-    noise : float
-        Share of residues whose tokens are sampled anew, 0 to 1; all move, softly held.
-    rounds : int
-        How often, each time from where the last ended.
-    deform : Quantity or float
-        Displacement of CA along soft modes of the template's elastic network from which decoding
-        starts: root mean square over frames of a typical protein; soft ones move more (nm; default
-        0.1, 0: none).
-    resample : str or iterable of int
-        Sample just these residues and leave all other atoms where they are: ``"H:95-102"``, an
-        MDTraj selection, or rows of the sequence.
-    temperature, top_p : float, optional
-        Sampling of the tokens: below 1, less diverse. Default: the model's own, which is 1 but for
-        ESM3 as released.
-    steps : int, optional
-        Denoising steps of a masked diffusion model (default 25).
-    order : str, optional
-        ``"ancestral"`` (default) or ``"confidence"``: likely tokens first, sharper. ESM3 as
-        released also has ``"iterative"`` (its default) and ``"entropy"``.
-    guidance : float
-        Above 0, what the sequence says of the tokens counts for more (twice the time).
-    log_prob : str
-        What the report has: ``"path"``, of the choices made, or ``"bound"``, a lower bound of that
-        of the tokens and its standard error.
+        Shard directory (``openmm-slm prepare``). Its chains that are related to the sequence are
+        the templates, in turn.
+    resample : str or iterable of int, optional
+        Sample only these residues of the template and leave all other atoms where they are:
+        ``"H:95-102"``, an MDTraj selection, or rows of the sequence.
     condition : array [L, D], path or str, optional
-        What a model trained with a condition is told of each residue: an array, a ``.npy`` file,
-        or the name of an ESM model, whose embeddings are computed once (see `embedding`).
-    seed : int, optional
-        Frame i depends on (seed, i) alone; without one, a seed is drawn and logged.
+        Input per residue of a model trained with a condition: an array, a ``.npy`` file, or the
+        name of an ESM model, whose embeddings are computed once
+        (`openmm_slm.data.embed_sequences`).
+    {options}
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"``, ...
-    batch_size : int, optional
-        Frames held in memory at once. It changes no token, and coordinates by rounding: now and
-        then a side chain in a clash is turned otherwise.
-    project : bool
-        Close the peptide bonds of decoded frames (`openmm_slm.projection.close_peptides`) and let
-        the backbone make room for side chains; the report says how far atoms moved.
-    sidechains : "packer", "pdbfixer" or None
-        What builds side chains (see `openmm_slm.complete`); None leaves N, CA, C and O alone.
-    hydrogens, ph, disulfides
-        See `openmm_slm.complete`; without side chains there are no hydrogens.
-    relax : bool or dict
-        Minimise every frame with OpenMM (see `openmm_slm.relax`; a dict has settings of it, as
-        ``{"solvent": "obc2"}``); the report then has its columns too.
-    drop_invalid : bool
-        Leave out frames whose geometry fails (see `openmm_slm.validity.report`); by default they
-        stay in place and one warning counts them.
     output : path, optional
         Stream to this folder instead of returning a Trajectory.
     resume : bool
@@ -380,18 +351,12 @@ def generate_ensemble(
     >>> traj.n_residues
     10
     """
-    settings = {
-        "template": template, "relatives": relatives, "resample": resample, "noise": noise,
-        "rounds": rounds, "deform": deform, "temperature": temperature, "top_p": top_p,
-        "steps": steps, "order": order, "guidance": guidance, "log_prob": log_prob,
-        "condition": condition, "seed": seed, "batch_size": batch_size, "project": project,
-        "sidechains": sidechains, "hydrogens": hydrogens, "ph": ph, "disulfides": disulfides,
-        "relax": relax, "drop_invalid": drop_invalid,
-    }  # fmt: skip
     # Before any model is loaded: bad input should fail at once.
-    checked = check_settings(sequence, n, **settings)
-    if resume and output is None:
-        raise ValueError("resume is set without output; give the folder to continue")
+    checked = check_settings(
+        sequence, n, template=template, relatives=relatives, resample=resample,
+        condition=condition, settings=settings,
+    )  # fmt: skip
+    check_resume(resume, output)
     generator = EnsembleGenerator.from_pretrained(model, device)
     if output is not None:
         return generator._written(checked, output, resume, progress)

@@ -10,6 +10,7 @@ from numbers import Real
 from ..allatom.completer import check_method
 from ..allatom.topology import check_ph
 from ..errors import SLMError
+from ..files.options import documented, option
 from ..language.interface import StructureLanguageModel, check_integer, check_sampling
 from ..protein.disulfides import parse_disulfides
 from ..protein.sequence import parse_sequence
@@ -21,43 +22,154 @@ TRAINED_LENGTH = 512  # residues; longer chains get a warning
 NOISE, DEFORM = 0.02, 0.1  # share of tokens, nm: of a template for which nothing was said
 
 
+@documented
 @dataclass(frozen=True)
 class SamplingSettings:
-    """What decides an ensemble; each setting is checked when the object is made.
+    """All that decides an ensemble; each setting is checked when the object is made.
 
-    The names are those of `generate_ensemble`, and of ``run.json``. Of template and condition it
-    keeps where they were read and a checksum (their `identity`), and `resample` as rows of the
-    sequence.
+    The names are those of ``run.json``.
+
+    Parameters
+    ----------
+    sequence : str
+        One-letter amino acids, ``:`` between chains.
+    n : int
+        Number of conformations.
+    template, condition : dict, optional
+        Source and checksum (the `identity` of a `Template` and a `SequenceCondition`).
+    resample : list of int, optional
+        Rows of the sequence.
+    {options}
 
     Raises
     ------
     ValueError
-        Names the setting, its value and what is allowed.
+        Names the setting, its value and the allowed values.
     """
 
     sequence: str
     n: int
-    temperature: float | None = None
-    top_p: float | None = None
-    steps: int | None = None
-    order: str | None = None
-    guidance: float = 0.0
-    log_prob: str = "path"
+    temperature: float | None = option(
+        None,
+        "float, optional",
+        """Sampling temperature of the tokens; below 1 samples are less diverse. Default: the
+        model's own, which is 1 except for ESM3 as released.""",
+        brief="Below 1: less diverse [default: the model's own, 1].",
+    )
+    top_p: float | None = option(
+        None,
+        "float, optional",
+        """Draw tokens from the most likely ones that hold this share of the probability. Default:
+        the model's own, which is 1 except for ESM3 as released.""",
+        brief="Share of the probability to draw from [default: the model's own, 1].",
+    )
+    steps: int | None = option(
+        None,
+        "int, optional",
+        "Denoising steps of a masked diffusion model (default 25).",
+        brief="Denoising steps of masked diffusion [default: 25].",
+    )
+    order: str | None = option(
+        None,
+        "str, optional",
+        """Order in which a masked diffusion model unmasks tokens: ``"ancestral"`` (default) or
+        ``"confidence"`` (the most likely first, which sharpens the distribution). ESM3 as released
+        also has ``"iterative"`` (its default) and ``"entropy"``.""",
+        brief="Order of unmasking [default: ancestral].",
+        choices=("ancestral", "confidence", "iterative", "entropy"),
+    )
+    guidance: float = option(
+        0.0,
+        "float",
+        """Weight w of classifier-free guidance: above 0 the sequence counts for more. Takes twice
+        the time.""",
+        brief="Classifier-free guidance; above 0 the sequence counts for more.",
+    )
+    log_prob: str = option(
+        "path",
+        '"path" or "bound"',
+        """Reported log-probability: ``"path"``, of the choices made in sampling; ``"bound"``, a
+        lower bound of the log-probability of the tokens, with its standard error.""",
+        brief="Reported log-probability: of the choices made, or a bound for the tokens.",
+        choices=("path", "bound"),
+    )
     condition: dict | None = None
     template: dict | None = None
-    noise: float | None = None
+    noise: float | None = option(
+        None,
+        "float, optional",
+        """Share of the residues whose tokens are masked and sampled again, 0 to 1; all residues
+        may move. Default with a template and without `resample`: 0.02.""",
+        brief="Share of residues sampled again [default with a template: 0.02].",
+    )
     resample: list | None = None
-    rounds: int = 1
-    deform: float | None = None
-    seed: int | None = None
-    batch_size: int | None = None
-    project: bool = True
-    sidechains: str | None = "packer"
-    hydrogens: bool = True
-    ph: float = 7.0
-    disulfides: str | list | None = "auto"
-    relax: bool | dict = False
-    drop_invalid: bool = False
+    rounds: int = option(
+        1,
+        "int",
+        "Number of mask-and-resample cycles; each starts from the previous result.",
+        brief="Number of mask-and-resample cycles.",
+    )
+    deform: float | None = option(
+        None,
+        "Quantity or float, optional",
+        """Displacement of CA along soft modes of the template's elastic network before decoding:
+        root mean square over frames for a protein of typical flexibility; flexible proteins move
+        more (nm). Default with `noise`: 0.1. 0: none.""",
+        brief="Displacement along soft modes, nm [default with noise: 0.1].",
+    )
+    seed: int | None = option(
+        None,
+        "int, optional",
+        """Frame i depends on (seed, i) alone. Default: a seed is drawn, logged and written to
+        ``run.json``.""",
+        brief="Repeats a run [default: drawn].",
+    )
+    batch_size: int | None = option(
+        None,
+        "int, optional",
+        """Frames in memory at once. It changes no token; coordinates change by rounding, which now
+        and then turns a clashing side chain.""",
+        brief="Frames in memory at once.",
+    )
+    project: bool = option(
+        True,
+        "bool",
+        """Close the peptide bonds of decoded frames (`openmm_slm.projection.close_peptides`) and
+        move residues apart whose side chains clash. The report says how far atoms moved.""",
+        brief="Close peptide bonds [default: yes].",
+    )
+    sidechains: str | None = option(
+        "packer",
+        '"packer", "pdbfixer" or None',
+        """Method that builds side chains (see `openmm_slm.complete`). None leaves N, CA, C and O
+        alone.""",
+        brief="Method that builds side chains; none: N, CA, C and O alone.",
+        choices=("packer", "pdbfixer", "none"),
+    )
+    hydrogens: bool = option(
+        True, "bool", "Add hydrogens; there are none without side chains.", brief="[default: yes]"
+    )
+    ph: float = option(7.0, "float", "Decides protonation.")
+    disulfides: str | list | None = option(
+        "auto",
+        '"auto", "none" or iterable of (int, int)',
+        "Bonded cysteines, as in `openmm_slm.complete`.",
+        brief="auto, none, or pairs of residues counted from 0: 4-54,13-37",
+    )
+    relax: bool | dict = option(
+        False,
+        "bool or dict",
+        """Minimise every frame with OpenMM; a dict holds settings of `openmm_slm.relax`, as in
+        ``{"solvent": "obc2"}``. The report then has the columns of `openmm_slm.relax` too.""",
+        brief="Minimise every frame with OpenMM.",
+    )
+    drop_invalid: bool = option(
+        False,
+        "bool",
+        """Leave out frames whose geometry fails (`openmm_slm.validity.report`). By default they
+        stay in place and one warning counts them.""",
+        brief="Leave out frames that are not valid.",
+    )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sequence", ":".join(parse_sequence(self.sequence)))

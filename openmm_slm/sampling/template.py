@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -252,7 +252,7 @@ def check_settings(
     relatives: str | os.PathLike | None = None,
     resample: object = None,
     condition: object = None,
-    **settings: object,
+    settings: dict[str, Any],
 ) -> tuple[SamplingSettings, Template | None, SequenceCondition | None]:
     """Settings of a run from what a user gives, with template and condition laid on the sequence.
 
@@ -262,7 +262,7 @@ def check_settings(
         See `SamplingSettings`, `Template` and `condition_of`.
     """
     chains = ":".join(parse_sequence(sequence))
-    laid = told = None
+    laid = told = identity = None
     if relatives is not None:
         for name, value in {"template": template, "resample": resample}.items():
             if value is not None:
@@ -271,12 +271,12 @@ def check_settings(
                     "nothing is kept as it is; leave out one"
                 )
         laid, found = Template.of_relatives(relatives, chains)
-        settings["template"] = {**laid.identity(relatives), "relatives": found}
+        identity = {**laid.identity(relatives), "relatives": found}
     if template is not None:
         laid = Template.of(template, chains)
-        settings["template"] = laid.identity(template)
+        identity = laid.identity(template)
         resample = None if resample is None else np.flatnonzero(laid.select(resample)).tolist()
-    checked = SamplingSettings(chains, n, resample=resample, **settings)
+    checked = SamplingSettings(chains, n, template=identity, resample=resample, **settings)
     if condition is not None:  # last: it may take a large model's time
         told = condition_of(condition, chains)
         checked = replace(checked, condition=told.identity())

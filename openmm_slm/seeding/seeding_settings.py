@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 
 from ..errors import SLMError, require
+from ..files.options import documented, option
 
 SOLVENTS = ("vacuum", "implicit", "obc2", "gbn2", "explicit")
 BOXES = ("cube", "dodecahedron", "octahedron")
@@ -38,75 +39,121 @@ _QUANTITIES = (
 )  # fmt: skip
 
 
+@documented
 @dataclass(frozen=True)
 class SeedSettings:
-    """What decides a seed; each setting is checked when the object is made.
+    """Settings of a seed; each is checked when the object is made.
 
-    Physical quantities are `openmm.unit` quantities, or numbers in the units given; numbers are
-    kept.
+    Physical quantities are `openmm.unit` quantities, or numbers in the units given; they are stored
+    as numbers.
 
     Parameters
     ----------
-    forcefield : "amber14", "amber19" or "charmm36"
-    solvent : "explicit", "implicit", "obc2", "gbn2" or "vacuum"
-        implicit is obc2: OBC2 with a surface term as OpenMM's ``implicit/obc2.xml`` has it, through
-        the native GBSAOBCForce; gbn2: ``implicit/gbn2.xml``, many times slower on a CPU.
-    water : str, optional
-        Water model of explicit solvent: a name in `WATERS`. Default: tip3p (CHARMM's own with
-        charmm36), opc3 with amber19.
-    padding : nm
-        Between the protein and its next image, at least.
-    box_shape : "cube", "dodecahedron" or "octahedron"
-    ionic_strength : molar
-        Of NaCl, besides the ions that neutralise the protein.
-    same_box : bool
-        All seeds get the box of the largest and the same numbers of waters and ions.
-    cutoff : nm, optional
-        Of nonbonded forces. Default: none without a box; 1.0 in a box (PME), with charmm36 1.2 and
-        a switch from 1.0 on.
-    constraints : "hbonds", "allbonds", "hangles" or None
-        Waters are always rigid.
-    hydrogen_mass : dalton, optional
-        Mass of hydrogens, taken from what they are bonded to; 1.5 to 4 allow a timestep of 4 fs.
-    temperature : K
-    friction : 1/ps
-        Of the Langevin integrator.
-    timestep : fs
-    pressure : bar, optional
-        Of the barostat in explicit solvent; None: constant volume.
-    restraint : kJ/mol/nm^2
-        Holds heavy atoms of the protein at first; released in stages.
-    equilibration : ps
-        Of dynamics before a seed is given out, half of it with restraints; 0: minimised only.
-    seed : int
-        Of velocities, ions and random forces: a seed depends on (seed, frame) alone.
-    platform : str, optional
-        ``"CPU"``, ``"CUDA"``, ... Default: OpenMM's choice.
+    {options}
 
     Raises
     ------
     ValueError
-        Names the setting, its value and what is allowed.
+        Names the setting, its value and the allowed values.
     """
 
-    forcefield: str = "amber14"
-    solvent: str = "explicit"
-    water: str | None = None
-    padding: float = 1.0
-    box_shape: str = "octahedron"
-    ionic_strength: float = 0.15
-    same_box: bool = False
-    cutoff: float | None = None
-    constraints: str | None = "hbonds"
-    hydrogen_mass: float | None = None
-    temperature: float = 300.0
-    friction: float = 1.0
-    timestep: float = 2.0
-    pressure: float | None = 1.0
-    restraint: float = 1000.0
-    equilibration: float = 10.0
-    seed: int = 0
-    platform: str | None = None
+    forcefield: str = option(
+        "amber14",
+        '"amber14", "amber19" or "charmm36"',
+        "Force field.",
+        brief="amber14, amber19, charmm36.",
+    )
+    solvent: str = option(
+        "explicit",
+        '"explicit", "implicit", "obc2", "gbn2" or "vacuum"',
+        """Solvent model. implicit is obc2: OBC2 with the surface term of OpenMM's
+        ``implicit/obc2.xml``, through the native GBSAOBCForce. gbn2 is ``implicit/gbn2.xml``, many
+        times slower on a CPU.""",
+        brief="explicit, implicit (OBC2), gbn2, vacuum.",
+    )
+    water: str | None = option(
+        None,
+        "str, optional",
+        """Water model of explicit solvent: tip3p, tip3pfb, spce, opc3, opc, tip4pew or tip4pfb.
+        Default: tip3p (CHARMM's own with charmm36), opc3 with amber19.""",
+        brief="tip3p, opc3, ... [default: the force field's].",
+    )
+    padding: float = option(
+        1.0, "nm", "Smallest distance between the protein and its next image.", brief="nm."
+    )
+    box_shape: str = option(
+        "octahedron",
+        '"cube", "dodecahedron" or "octahedron"',
+        "Shape of the periodic box.",
+        brief="cube, dodecahedron, octahedron.",
+    )
+    ionic_strength: float = option(
+        0.15,
+        "molar",
+        "NaCl besides the ions that neutralise the protein.",
+        brief="mol/l.",
+    )
+    same_box: bool = option(
+        False,
+        "bool",
+        "Give all seeds the box of the largest and the same numbers of waters and ions.",
+        brief="One box and one number of waters for all seeds.",
+    )
+    cutoff: float | None = option(
+        None,
+        "nm, optional",
+        """Cutoff of nonbonded forces. Default: none without a box; 1.0 in a box (PME); with
+        charmm36 1.2 and a switch from 1.0 on.""",
+        brief="nm [default: 1.0 in a box, else none].",
+    )
+    constraints: str | None = option(
+        "hbonds",
+        '"hbonds", "allbonds", "hangles" or None',
+        "Constrained bonds and angles. Waters are always rigid.",
+        brief="hbonds, allbonds, hangles.",
+    )
+    hydrogen_mass: float | None = option(
+        None,
+        "dalton, optional",
+        """Mass of hydrogens, taken from the atoms they are bonded to; 1.5 to 4 allow a timestep of
+        4 fs.""",
+        brief="dalton; 1.5 allows 4 fs.",
+    )
+    temperature: float = option(300.0, "K", "Temperature.", brief="K.")
+    friction: float = option(
+        1.0, "1/ps", "Friction of the Langevin integrator.", brief="Of the integrator, 1/ps."
+    )
+    timestep: float = option(2.0, "fs", "Timestep.", brief="fs.")
+    pressure: float | None = option(
+        1.0,
+        "bar, optional",
+        "Pressure of the barostat in explicit solvent; None keeps the volume constant.",
+        brief="bar; 0: constant volume.",
+    )
+    restraint: float = option(
+        1000.0,
+        "kJ/mol/nm^2",
+        "Initial restraint of the protein's heavy atoms; it is released in stages.",
+        brief="Initial, of heavy atoms, kJ/mol/nm^2.",
+    )
+    equilibration: float = option(
+        10.0,
+        "ps",
+        "Dynamics before a seed is given out, half of it with restraints; 0: minimised only.",
+        brief="ps.",
+    )
+    seed: int = option(
+        0,
+        "int",
+        """Seed of velocities, ions and random forces: a seed depends on (seed, frame) alone.""",
+        brief="Seed of velocities and ions.",
+    )
+    platform: str | None = option(
+        None,
+        "str, optional",
+        """OpenMM platform: ``"CPU"``, ``"CUDA"``. Default: OpenMM's choice.""",
+        brief="CPU, CUDA, OpenCL, ... [default: OpenMM's choice].",
+    )
 
     def __post_init__(self) -> None:
         _one_of("forcefield", self.forcefield, PROTEINS)

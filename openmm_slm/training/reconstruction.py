@@ -18,6 +18,7 @@ from ..networks.rigid_frames import frames_from_backbone
 from ..projection.close_peptides import close_peptide_bonds
 from ..protein import geometry
 from ..protein.protein import Protein
+from ..protein.superposition import rmsd
 from ..tokenizer.dvae import DVAE
 from ..tokenizer.losses import local_error
 from ..tokenizer.starts import Start
@@ -67,7 +68,7 @@ def chain_metrics(
     clashes = int(ca_clashes(predicted[mask, 1]))
     per_residue = max(1, bonded.sum())
     return {
-        "rmsd": float(geometry.rmsd(predicted[mask, 1], true[mask, 1])),
+        "rmsd": float(rmsd(predicted[mask, 1], true[mask, 1])),
         "local": float(local),
         "lddt": float(geometry.lddt_ca(predicted[mask, 1], true[mask, 1])[1]),
         "broken": float((np.abs(length - 0.133) > 0.01).sum() / per_residue),
@@ -170,7 +171,7 @@ def _displaced(batch: dict, entries: list[Entry], rms: float, device: torch.devi
 def _chain_rmsd(predicted: np.ndarray, true: np.ndarray, chain_index: np.ndarray) -> float:
     """Mean over chains (nm), each superposed alone."""
     chains = (chain_index == k for k in np.unique(chain_index))
-    return float(np.mean([geometry.rmsd(predicted[c], true[c]) for c in chains]))
+    return float(np.mean([rmsd(predicted[c], true[c]) for c in chains]))
 
 
 def _random(entry: Entry) -> np.random.Generator:

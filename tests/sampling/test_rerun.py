@@ -221,12 +221,12 @@ def test_memory_does_not_grow_with_n(generator, tmp_path, monkeypatch):
     alive.clear()
     tracemalloc.start()
     try:
-        generator.write(PEPTIDE, tmp_path / "long", 96, **SETTINGS)
+        generator.write(PEPTIDE, tmp_path / "long", 56, **SETTINGS)
     finally:
         tracemalloc.stop()
-    assert len(alive) == 12
+    assert len(alive) == 7
     frame = 12 * md.load(str(tmp_path / "long" / "topology.pdb")).n_atoms  # bytes
-    assert traced[-1] - traced[3] < 0.5 * 64 * frame  # 21 kB; what is held would be 106
+    assert traced[-1] - traced[2] < 0.5 * 32 * frame  # 11 kB; what is held would be 53
 
 
 @pytest.fixture

@@ -190,12 +190,12 @@ def shards(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(shards, tmp_path_factory):
-    """Eight steps at once; and five, stop, resume to eight. Of each quantizer."""
+    """Six steps at once; and four, stop, resume to six. Of each quantizer."""
     root = tmp_path_factory.mktemp("runs")
     for kind in KINDS:
         config = {**TINY, "model": sizes(kind)}
         whole, part = (
-            {**config, "training": {**TINY["training"], "steps": steps}} for steps in (8, 5)
+            {**config, "training": {**TINY["training"], "steps": steps}} for steps in (6, 4)
         )
         train_tokenizer(whole, shards, root / kind / "whole", progress=False)
         train_tokenizer(part, shards, root / kind / "parts", progress=False)

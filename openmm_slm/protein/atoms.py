@@ -1,4 +1,4 @@
-"""Names of atoms and residues: atom14 order, aliases of force fields, bonds inside residues."""
+"""Names of atoms and residues: atom14 order, force-field aliases, bonds within residues."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ATOM14: dict[str, tuple[str, ...]] = {
 }
 
 
-# Names of force fields and archives for residues that are one of the 20.
+# Names that force fields and archives use for the 20 standard residues.
 _ALIASES = {
     "MSE": "M", "HID": "H", "HIE": "H", "HIP": "H", "HSD": "H", "HSE": "H", "HSP": "H",
     "CYX": "C", "CYM": "C", "ASH": "D", "GLH": "E", "LYN": "K",
@@ -30,27 +30,28 @@ _ALIASES = {
 }  # fmt: skip
 
 
-# CD is the CD1 of Ile in CHARMM and GROMACS; in other residues no CD1 slot competes for it.
+# CHARMM and GROMACS write CD for CD1 of Ile. No residue has both names in its atom14 slots.
 ATOM_ALIASES = {"SE": "SD", "CD": "CD1", "OT1": "O", "O1": "O", "OC1": "O"}
 
 
 def residue_letter(name: str) -> str:
-    """One-letter code of a residue name; ``X`` if it is none of the 20."""
+    """One-letter code of a residue name; ``X`` for anything but the 20 standard residues."""
     name = name.strip().upper()
     if len(name) == 4 and name[0] in "NC" and name not in _ALIASES:
-        name = name[1:]  # AMBER's names of terminal residues: NALA, CHIE
+        name = name[1:]  # AMBER names of terminal residues: NALA, CHIE
     return ONE_LETTER.get(name) or _ALIASES.get(name, "X")
 
 
 @lru_cache(maxsize=1)
 def _standard_bonds() -> dict[str, list[tuple[str, str]]]:
-    """Bonds inside residues by residue name, from the table MDTraj ships."""
+    """Bonds within residues by residue name, from the table that MDTraj ships."""
     md = require("mdtraj")
     md.Topology().create_standard_bonds()  # loads the table
     return md.Topology._standardBonds
 
 
 def sidechain_bonds(letter: str) -> list[tuple[str, str]]:
+    """Bonds of a residue's side chain, CA-CB included, as pairs of atom names."""
     if letter == "X":
         return [("CA", "CB")]
     names, backbone = set(ATOM14[letter]), {"N", "CA", "C", "O"}

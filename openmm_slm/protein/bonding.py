@@ -1,6 +1,6 @@
-"""Which atoms of a protein are bonded: known from the sequence, never guessed from distances.
+"""Covalent bonds of a protein, from its sequence; distances are never used.
 
-An atom has the number 15 * residue + slot: slots 0 to 13 are those of `ATOM14`, 14 is OXT.
+Atoms are numbered 15 * residue + slot. Slots 0 to 13 are those of `ATOM14`, slot 14 is OXT.
 """
 
 from __future__ import annotations
@@ -34,16 +34,17 @@ _RINGS = {
 
 @dataclass(frozen=True, eq=False)
 class Bonding:
-    """Which atoms of a protein of L residues are bonded.
+    """Covalent bonds of a protein of L residues.
 
     Attributes
     ----------
     bonds : ndarray, int64 [B, 2]
-        Numbers of atoms, whether or not a frame has them.
+        Atom numbers; the atoms may be absent from a frame.
     excluded : ndarray, int64 [K]
-        Pairs one or two bonds apart, ascending: 15 * L * first + second, first < second.
+        Pairs of atoms one or two bonds apart, encoded as 15 * L * first + second with first <
+        second; ascending.
     rings : ndarray, int64 [R, 6]
-        Atoms in the order of the ring; rings of five repeat the last.
+        Atoms in ring order; five-membered rings repeat the last atom.
     """
 
     bonds: np.ndarray
@@ -54,7 +55,7 @@ class Bonding:
 def bonding(
     sequence: str, chain_break: np.ndarray, disulfides: Iterable[tuple[int, int]] = ()
 ) -> Bonding:
-    """Bonds inside residues, of the peptides, to OXT, and of disulfides.
+    """Bonds within residues, peptide bonds, bonds to OXT, and disulfide bonds.
 
     Parameters
     ----------
@@ -63,12 +64,12 @@ def bonding(
     chain_break : ndarray, bool [L]
         True where residue i is not bonded to residue i - 1.
     disulfides : iterable of (int, int)
-        Cysteines (rows from 0) whose SG are bonded.
+        Bonded cysteines, as residue rows from 0.
 
     Raises
     ------
     StructureError
-        A letter without atoms.
+        The sequence has an unknown letter.
     """
     bonds, rings, sulfur = [], [], ATOM14["C"].index("SG")
     for i, letter in enumerate(sequence):

@@ -1,6 +1,7 @@
-"""Geometry of backbones in NumPy: torsions, superposition, oxygens, lDDT, clashes.
+"""Geometry of backbones in NumPy: torsions, CB and O positions, peptide bonds, lDDT.
 
-Lengths in nm, angles in radians, any leading dimensions. Backbones are [..., L, 4, 3]: N, CA, C, O.
+Lengths are in nm, angles in radians. Backbones are [..., L, 4, 3] with atoms N, CA, C, O and any
+leading dimensions.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ def unit_vector(v: np.ndarray) -> np.ndarray:
 
 
 def dihedral(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> np.ndarray:
-    """Torsion a-b-c-d of points [..., 3], in (-pi, pi], IUPAC sign."""
+    """Torsion angle a-b-c-d of points [..., 3], in (-pi, pi], IUPAC sign."""
     axis = unit_vector(c - b)
     left, right = a - b, d - c
     left = left - (left * axis).sum(-1, keepdims=True) * axis
@@ -61,33 +62,32 @@ def backbone_torsions(
 
 
 def cb_position(backbone: np.ndarray) -> np.ndarray:
-    """CB [..., 3] of an L residue with N, CA, C [..., >=3, 3] and ideal tetrahedral geometry."""
+    """Ideal CB [..., 3] of an L residue from N, CA, C [..., >=3, 3]."""
     n, ca, c = backbone[..., 0, :], backbone[..., 1, :], backbone[..., 2, :]
     b, k = ca - n, c - ca
-    # Coefficients of the usual idealised CB in units where |a| scales with length squared (Å).
+    # The usual coefficients are for Å; the cross product scales with length squared, hence the 10.
     a = np.cross(b, k) * 10.0
     return ca - 0.58273431 * a + 0.56802827 * b - 0.54067466 * k
 
 
 def chirality(n: np.ndarray, ca: np.ndarray, c: np.ndarray, cb: np.ndarray) -> np.ndarray:
-    """Signed volume (N-CA) x (C-CA) . (CB-CA) [...] (nm^3): positive for L, negative for D."""
+    """Signed volume (N-CA) x (C-CA) . (CB-CA) [...] in nm^3: positive for L, negative for D."""
     return (np.cross(n - ca, c - ca) * (cb - ca)).sum(-1)
 
 
 def place_oxygen(
     backbone: np.ndarray, chain_break: np.ndarray, end_psi: float = np.radians(140.0)
 ) -> np.ndarray:
-    """O [..., L, 3] of residues from N, CA, C [..., L, >=3, 3].
+    """Ideal O [..., L, 3] of residues from N, CA, C [..., L, >=3, 3].
 
-    In the plane of CA, C and the next N; where no residue follows, from the torsion `end_psi`
-    that the next N would have (O lies opposite to it).
+    O lies in the plane of CA, C and the next N. At a chain end, psi is taken to be `end_psi`.
     """
     n, ca, c = (np.asarray(backbone)[..., i, :] for i in range(3))
     axis = unit_vector(ca - c)
     following = np.roll(n, -1, axis=-2)
     in_plane = following - c
     in_plane = unit_vector(in_plane - (in_plane * axis).sum(-1, keepdims=True) * axis)
-    # Direction, across CA-C, of an atom at torsion end_psi from N.
+    # Component perpendicular to CA-C of a next N at psi = end_psi.
     across = n - ca
     across = unit_vector(across - (across * axis).sum(-1, keepdims=True) * axis)
     turned = np.cos(end_psi) * across + np.sin(end_psi) * np.cross(-axis, across)
@@ -113,24 +113,24 @@ def lddt_ca(
     thresholds: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4),
     mask: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Local distance difference test of CA atoms (Mariani et al., 2013), without stereochemistry.
+    """Local distance difference test of CA atoms (Mariani et al., 2013), no stereochemistry check.
 
     Parameters
     ----------
     predicted, true : ndarray [..., L, 3]
-        Leading dimensions broadcast. A residue absent (NaN) in `true` has no pairs; one absent in
-        `predicted` fails in all of them.
+        nm; leading dimensions broadcast. A residue absent (NaN) in `true` has no pairs; pairs of
+        a residue absent in `predicted` count as failed.
     cutoff : float
         Pairs closer than this in `true` count (nm).
     thresholds : tuple of float
-        Tolerances (nm); the score is the mean share of pairs within each.
+        Tolerances (nm); the score is the share of pairs within each, averaged over them.
     mask : ndarray, bool [..., L], optional
-        Residues that count; default all.
+        Residues to use; default all.
 
     Returns
     -------
     per_residue : ndarray [..., L]
-        NaN for a residue with no pair.
+        NaN for a residue without pairs.
     score : ndarray [...]
         Over all pairs.
     """
@@ -138,7 +138,7 @@ def lddt_ca(
     shape = true.shape[:-1]
     wanted = np.broadcast_to(True if mask is None else np.asarray(mask, bool), shape)
     kept, pairs = np.zeros((2, *shape))
-    for frame in np.ndindex(shape[:-1]):  # one L x L array at a time: memory stays small
+    for frame in np.ndindex(shape[:-1]):  # one frame's L x L arrays at a time, to save memory
         with np.errstate(invalid="ignore"):
             d_true, d_pred = (distance_matrix(x[frame]) for x in (true, predicted))
             near = (d_true < cutoff) & ~np.eye(len(d_true), dtype=bool)

@@ -1,4 +1,4 @@
-"""Structures from whatever holds one."""
+"""Load a structure from a file or a trajectory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def load_structure(
     structure: ProteinStructure | mdtraj.Trajectory | str | os.PathLike,
 ) -> ProteinStructure:
-    """A structure from whatever holds one: itself, a Trajectory, or a PDB or mmCIF file."""
+    """Structure from an MDTraj Trajectory or a PDB or mmCIF file; a structure is returned as is."""
     if isinstance(structure, ProteinStructure):
         return structure
     if isinstance(structure, (str, os.PathLike)):
@@ -30,7 +30,7 @@ def read_structure(
 ) -> ProteinStructure:
     """Read the protein of a PDB or mmCIF file (also .gz); models become frames.
 
-    `chains` names the chains to keep, in that order. `openmm_slm.protein.structure_files` says how
-    altlocs, modified residues and the like are treated, and what is raised.
+    `chains` names the chains to keep, in that order. `openmm_slm.protein.structure_files` documents
+    the treatment of alternative locations and modified residues, and the errors.
     """
     return read(path, chains)

@@ -1,4 +1,4 @@
-"""MDTraj topologies of proteins, with all bonds."""
+"""MDTraj topologies of proteins, with bonds."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def protein_topology(
     broken: tuple[bool, ...],
     kept: tuple[tuple[bool, ...], ...],
 ) -> mdtraj.Topology:
-    """Topology of the atoms `kept`, with backbone and peptide bonds and MDTraj's own elsewhere."""
+    """Topology of the atoms `kept`; side-chain bonds are those of MDTraj's residue table."""
     md = require("mdtraj")
     topology = md.Topology()
     chain, number = None, None
     last: dict[str, mdtraj.Atom] = {}
     for i, letter in enumerate(sequence):
         here: dict[str, mdtraj.Atom] = {}
-        if not any(kept[i]):  # MDTraj and PDB know no residue without atoms
+        if not any(kept[i]):  # MDTraj and PDB files cannot hold a residue without atoms
             last = here
             continue
         if chain_index[i] != number:

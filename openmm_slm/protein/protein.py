@@ -1,4 +1,4 @@
-"""What all frames of one protein share: made once for a run and handed down."""
+"""Sequence and connectivity of a protein, built once per run and shared by all its frames."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ class Protein:
     chain_break : ndarray, bool [L]
         True where residue i is not bonded to residue i - 1.
     residue_index : ndarray, int [L], optional
-        Positions for networks (`openmm_slm.protein.structure.residue_index`); default: steps of 1,
-        and of 33 over a break.
+        Positions for the networks (`openmm_slm.protein.structure.residue_index`). Default: steps
+        of 1 along a chain, of 33 at a chain break.
     disulfides : iterable of (int, int)
-        Cysteines (rows from 0) whose SG are bonded.
+        Bonded cysteines, as residue rows from 0.
     cis_allowed : ndarray, bool [L], optional
-        Residues, besides prolines, before which the peptide may be cis.
+        Residues other than proline whose preceding peptide bond may be cis.
 
     Raises
     ------
     StructureError
-        An array of another length, a letter without atoms, or a disulfide that cannot be.
+        An array has another length, the sequence an unknown letter, or a disulfide is impossible.
     """
 
     sequence: str
@@ -77,7 +77,7 @@ class Protein:
         disulfides: str | Iterable[tuple[int, int]] | None = "auto",
         cis_allowed: np.ndarray | None = None,
     ) -> Protein:
-        """The protein of a structure; disulfides "auto" are found in its frames."""
+        """Protein of a structure; `disulfides` "auto" finds them in its frames."""
         pairs = parse_disulfides(disulfides, structure.atom14, structure.sequence)
         return cls(
             structure.sequence, structure.chain_break, structure.residue_index, pairs, cis_allowed

@@ -1,4 +1,4 @@
-"""Proteins as arrays: what networks and reports read of a Trajectory or a file."""
+"""Protein structures as arrays, the form that networks and reports read."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .sequence import CHAIN_GAP
 if TYPE_CHECKING:
     import mdtraj
 
-UNBONDED_GAP = 33  # residue index step over a break of unknown length
-PEPTIDE_BOND = 0.2  # nm; a C-N distance from here on is a chain break
+UNBONDED_GAP = 33  # step of the residue index across a break of unknown length
+PEPTIDE_BOND = 0.2  # nm; a C-N distance of this or more is a chain break
 
 _CHAIN_NAMES = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 
 def chain_names(names: list[str]) -> tuple[str, ...]:
-    """Names of chains in which blank and repeated ones are replaced by free letters."""
+    """Unique chain names: blank and repeated ones are replaced by unused letters."""
     out: list[str] = []
     taken = set(names)
     free = (n for n in (*_CHAIN_NAMES, *(a + b for a in _CHAIN_NAMES for b in _CHAIN_NAMES)))
@@ -42,14 +42,14 @@ class ProteinStructure:
     sequence : str
         L letters of the 20, or X; chains concatenated.
     atom14 : ndarray, float32 [F, L, 14, 3]
-        nm; NaN where absent. The names are in `ATOM14`.
+        nm; NaN where absent. Atom order as in `ATOM14`.
     chain_index : ndarray, int32 [L]
     chain_ids : tuple of str
     residue_number : ndarray, int32 [L]
     insertion_code : ndarray, '<U1' [L]
     chain_break : ndarray, bool [L]
-        True where residue i is not bonded to residue i - 1: at chain starts, and where C-N is
-        0.2 nm or more, or absent, in the first frame.
+        True where residue i is not bonded to residue i - 1: at chain starts, and where the first
+        frame lacks C or N or their distance is 0.2 nm or more.
     """
 
     sequence: str
@@ -67,7 +67,7 @@ class ProteinStructure:
 
     @property
     def n_residues(self) -> int:
-        """L, of all chains."""
+        """L, over all chains."""
         return self.atom14.shape[1]
 
     @property
@@ -98,7 +98,7 @@ class ProteinStructure:
         return residue_index(self.chain_index, self.residue_number, self.chain_break)
 
     def to_trajectory(self, atoms: str = "heavy") -> mdtraj.Trajectory:
-        """Trajectory of the atoms that every frame has (`atoms`: "heavy" or "backbone")."""
+        """Trajectory of the atoms present in all frames (`atoms`: "heavy" or "backbone")."""
         if atoms not in ("heavy", "backbone"):
             raise StructureError(f"atoms is {atoms!r}, expected 'heavy' or 'backbone'")
         md = require("mdtraj")
@@ -106,13 +106,15 @@ class ProteinStructure:
         if atoms == "backbone":
             kept = kept & (np.arange(14) < 4)
         if not kept.any():
-            raise StructureError("no atom is present in every frame; select frames that share some")
+            raise StructureError(
+                "no atom is present in every frame; select frames that share atoms"
+            )
         topology = protein_topology(
             self.sequence, tuple(self.chain_index.tolist()), self.chain_ids,
             tuple(self.residue_number.tolist()), tuple(self.chain_break.tolist()),
             tuple(map(tuple, kept.tolist())),
         ).copy()  # fmt: skip
-        # MDTraj has no insertion codes and its copies forget ours: they ride on this object only.
+        # MDTraj has no insertion codes. This attribute is lost when MDTraj copies the topology.
         codes = self.insertion_code[kept.any(1)]
         for residue, code in zip(topology.residues, codes.tolist(), strict=True):
             residue.insertion_code = code
@@ -122,11 +124,11 @@ class ProteinStructure:
 def residue_index(
     chain_index: np.ndarray, residue_number: np.ndarray, chain_break: np.ndarray
 ) -> np.ndarray:
-    """Positions for networks, int32 [L], from 0.
+    """Sequence positions for the networks, int32 [L], from 0.
 
-    Bonded neighbours differ by 1. Over a break inside a chain the step is that of the residue
-    numbers if it is more than 1, else 33; to another chain it is 65 (networks clamp relative
-    positions at 32, so 33 and more mean "unrelated").
+    The step between bonded residues is 1. At a break within a chain it is the step of the residue
+    numbers if that exceeds 1, else 33. Between chains it is 65. The networks clamp relative
+    positions at 32, so 33 and more mean "unrelated".
     """
     jump = np.diff(residue_number)
     step = np.where(np.asarray(chain_break)[1:], np.where(jump > 1, jump, UNBONDED_GAP), 1)
@@ -135,7 +137,7 @@ def residue_index(
 
 
 def find_chain_breaks(backbone: np.ndarray, chain_index: np.ndarray) -> np.ndarray:
-    """bool [L]: residue i is not bonded to residue i - 1, from one backbone [L, 4, 3]."""
+    """bool [L]: residue i is not bonded to residue i - 1 in one backbone [L, 4, 3]."""
     with np.errstate(invalid="ignore"):
         length = np.linalg.norm(backbone[1:, 0] - backbone[:-1, 2], axis=-1)
         bonded = (length < PEPTIDE_BOND) & (np.diff(chain_index) == 0)
@@ -148,7 +150,7 @@ def from_backbone(
     chain_ids: tuple[str, ...] | None = None,
     residue_number: np.ndarray | None = None,
 ) -> ProteinStructure:
-    """Structure of gap-free backbones.
+    """Structure of backbones without gaps.
 
     Parameters
     ----------
@@ -159,7 +161,7 @@ def from_backbone(
     chain_ids : tuple of str, optional
         Default A, B, ...
     residue_number : ndarray, int [L], optional
-        Default from 1 in each chain.
+        Default: from 1 in each chain.
     """
     chains = sequence.split(":")
     lengths = [len(chain) for chain in chains]

@@ -1,10 +1,10 @@
-"""Superposition of point sets: many small ones at once, without a loop.
+"""Least-squares superposition of many point sets at once, vectorised over the sets.
 
-Horn's quaternion (J. Opt. Soc. Am. A 4, 629, 1987): the rotation that maximises tr(R H), where
-H = sum of x y^T, is the eigenvector of the largest eigenvalue of a symmetric 4 x 4 matrix K.
-The eigenvalue is found by Newton's method on the characteristic polynomial, from above (Theobald,
-Acta Cryst. A61, 478, 2005), the eigenvector as a column of the adjugate of K - lambda. Entries of
-matrices are kept in arrays of their own, which NumPy works through three times faster.
+The rotation that maximises tr(R H), with H = sum of x y^T, is a quaternion: the eigenvector of the
+largest eigenvalue of a symmetric 4 x 4 matrix K (Horn, J. Opt. Soc. Am. A 4, 629, 1987). Newton's
+method on the characteristic polynomial finds the eigenvalue from above (Theobald, Acta Cryst. A61,
+478, 2005). The eigenvector is a column of the adjugate of K - lambda. Each matrix entry is stored
+in an array of its own, which is three times faster in NumPy.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ def _horn_matrix(h: np.ndarray) -> Symmetric:
 
 
 def _adjugate(m: Symmetric) -> Symmetric:
-    """Upper triangle of the adjugate of a symmetric 4 x 4 matrix, by 2 x 2 minors."""
+    """Upper triangle of the adjugate of a symmetric 4 x 4 matrix, from 2 x 2 minors."""
     m = m | {(j, i): value for (i, j), value in m.items()}
     top = {(i, j): m[0, i] * m[1, j] - m[0, j] * m[1, i] for i, j in _PAIRS}
     low = {(i, j): m[2, i] * m[3, j] - m[2, j] * m[3, i] for i, j in _PAIRS}
     out = {}
     for i in range(4):
-        lone = i ^ 1  # the other row of the half that row i is in
+        lone = i ^ 1  # the other row in the same half of the matrix
         minors = low if i < 2 else top
         for j in range(i, 4):
             a, b, c = (k for k in range(4) if k != j)
@@ -47,13 +47,13 @@ def _adjugate(m: Symmetric) -> Symmetric:
 
 
 def _eigenvalue(h: np.ndarray, k: Symmetric) -> np.ndarray:
-    """Largest root [N] of lambda^4 + c2 lambda^2 + c1 lambda + c0 (K has no trace)."""
+    """Largest root [N] of lambda^4 + c2 lambda^2 + c1 lambda + c0 (K is traceless)."""
     xx, xy, xz, yx, yy, yz, zx, zy, zz = h
     c2 = -2 * (h**2).sum(0)
     c1 = -8 * (xx * (yy * zz - yz * zy) - xy * (yx * zz - yz * zx) + xz * (yx * zy - yy * zx))
     adjugate = _adjugate(k)
     c0 = sum(k[0, j] * adjugate[0, j] for j in range(4))
-    value = np.sqrt(-1.5 * c2)  # sqrt(3) |H|_F: never below the root
+    value = np.sqrt(-1.5 * c2)  # sqrt(3) |H|_F, an upper bound of the root
     for _ in range(60):
         square = value * value
         f = (square + c2) * square + c1 * value + c0
@@ -67,7 +67,7 @@ def _eigenvalue(h: np.ndarray, k: Symmetric) -> np.ndarray:
 
 
 def _blocks(h: np.ndarray):
-    """Entries [9, N] of matrices [..., 3, 3] in blocks, scaled to |H| = 1, and the scale [N]."""
+    """Yield blocks of matrices [..., 3, 3]: entries [9, N] scaled to |H| = 1, and scales [N]."""
     flat = np.asarray(h, np.float64).reshape(-1, 9)
     for start in range(0, len(flat), BLOCK):
         entries = np.ascontiguousarray(flat[start : start + BLOCK].T)
@@ -76,7 +76,7 @@ def _blocks(h: np.ndarray):
 
 
 def best_traces(h: np.ndarray) -> np.ndarray:
-    """max tr(R H) over proper rotations [...], for H [..., 3, 3] = sum of x y^T."""
+    """Maximum [...] of tr(R H) over proper rotations R, for H [..., 3, 3] = sum of x y^T."""
     found = [_eigenvalue(entries, _horn_matrix(entries)) * size for entries, size in _blocks(h)]
     return np.concatenate([*found, np.empty(0)]).reshape(np.shape(h)[:-2])
 
@@ -84,26 +84,27 @@ def best_traces(h: np.ndarray) -> np.ndarray:
 def best_rotations(h: np.ndarray) -> np.ndarray:
     """Proper rotations R [..., 3, 3] with y ~ R x, for H [..., 3, 3] = sum of x y^T.
 
-    Where points are too few or on a line, one of the equally good rotations.
+    If the points are too few or collinear, one of the optimal rotations is returned.
     """
     found = [_rotations(entries) for entries, _ in _blocks(h)]
     return np.concatenate([*found, np.empty((0, 3, 3))]).reshape(np.shape(h))
 
 
 def _rotations(h: np.ndarray) -> np.ndarray:
+    """Best rotations [N, 3, 3] for the entries [9, N] of H."""
     k = _horn_matrix(h)
     value = _eigenvalue(h, k)
     adjugate = _adjugate({ij: k[ij] - value if ij[0] == ij[1] else k[ij] for ij in k})
-    # Every column is the eigenvector times one of its entries: take the longest.
+    # Every column is a multiple of the eigenvector; the longest is the most accurate.
     columns = np.stack([[adjugate[min(i, j), max(i, j)] for i in range(4)] for j in range(4)])
     pick = np.abs(columns[range(4), range(4)]).argmax(0)
     q = columns[pick, :, np.arange(len(pick))].T
     norm = np.sqrt((q**2).sum(0))
-    doubtful = norm < 1e-6  # a (nearly) double root: the adjugate vanishes
+    degenerate = norm < 1e-6  # the adjugate vanishes at a (nearly) double root
     q = q / np.where(norm > 0, norm, 1.0)
-    if doubtful.any():
-        full = [[k[min(i, j), max(i, j)][doubtful] for i in range(4)] for j in range(4)]
-        q[:, doubtful] = np.linalg.eigh(np.moveaxis(np.array(full), -1, 0))[1][:, :, -1].T
+    if degenerate.any():
+        full = [[k[min(i, j), max(i, j)][degenerate] for i in range(4)] for j in range(4)]
+        q[:, degenerate] = np.linalg.eigh(np.moveaxis(np.array(full), -1, 0))[1][:, :, -1].T
     w, x, y, z = q
     rotation = np.stack([
         w * w + x * x - y * y - z * z, 2 * (x * y - w * z), 2 * (x * z + w * y),
@@ -114,7 +115,7 @@ def _rotations(h: np.ndarray) -> np.ndarray:
 
 
 def _fit_weights(a: np.ndarray, b: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-    """1 for points to fit, present in both sets and in `mask`; [..., P]."""
+    """Weights [..., P]: 1 for points that are finite in both sets and in `mask`, else 0."""
     fit = np.isfinite(a).all(-1) & np.isfinite(b).all(-1)
     return (fit if mask is None else fit & np.asarray(mask, bool)).astype(np.float64)
 
@@ -127,7 +128,7 @@ def superpose(
     Parameters
     ----------
     mobile, target : ndarray [..., P, 3]
-        Leading dimensions broadcast. Points that are not finite in either are not fitted.
+        Leading dimensions broadcast. Points that are not finite in both sets are not fitted.
     mask : ndarray, bool [..., P], optional
         Points to fit; all are moved.
 
@@ -135,9 +136,9 @@ def superpose(
     -------
     moved : ndarray [..., P, 3]
     rotation : ndarray [..., 3, 3]
-        moved = mobile @ rotation.T + translation. Its determinant is +1: never a mirror image.
+        moved = mobile @ rotation.T + translation. The determinant is +1 (no mirror images).
     translation : ndarray [..., 3]
-        All three are NaN for a set without a point to fit, so that one bad frame stays one.
+        All three results are NaN for a set without points to fit; other sets are not affected.
     """
     mobile, target = np.asarray(mobile, np.float64), np.asarray(target, np.float64)
     weight = _fit_weights(mobile, target, mask)[..., None]
@@ -153,7 +154,7 @@ def superpose(
 
 
 def rmsd(mobile: np.ndarray, target: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
-    """Root mean square distance (nm) of the points that `superpose` fits; NaN if there is none."""
+    """RMSD (nm) of the points that `superpose` fits; NaN without such points."""
     moved, _, _ = superpose(mobile, target, mask)
     target = np.asarray(target, np.float64)
     weight = _fit_weights(np.asarray(mobile, np.float64), target, mask)
@@ -163,9 +164,9 @@ def rmsd(mobile: np.ndarray, target: np.ndarray, mask: np.ndarray | None = None)
 
 
 def rmsd_matrix(mobile: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """RMSD [M, T] after optimal superposition of sets [M, L, 3] on sets [T, L, 3]; their unit.
+    """RMSD [M, T] after superposition of sets [M, L, 3] on sets [T, L, 3], in their unit.
 
-    From sums alone: L RMSD^2 = |x|^2 + |y|^2 - 2 max tr(R H), both centred.
+    No set is rotated: L RMSD^2 = |x|^2 + |y|^2 - 2 max tr(R H) for centred x and y.
     """
     x, y = (np.asarray(s, np.float64) for s in (mobile, target))
     x, y = (s - s.mean(-2, keepdims=True) for s in (x, y))
@@ -175,7 +176,7 @@ def rmsd_matrix(mobile: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def superposed(mobile: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Sets [..., L, 3] moved onto `target` [..., L, 3] (leading dimensions broadcast); float64."""
+    """Sets [..., L, 3] superposed on `target` [..., L, 3] (leading dimensions broadcast)."""
     x, y = (np.asarray(s, np.float64) for s in (mobile, target))
     centre = y.mean(-2, keepdims=True)
     x = x - x.mean(-2, keepdims=True)

@@ -1,4 +1,4 @@
-"""Proteins to and from MDTraj trajectories."""
+"""Conversion of proteins to and from MDTraj trajectories."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class HasTrajectory(Protocol):
 
 
 def from_trajectory(trajectory: mdtraj.Trajectory) -> ProteinStructure:
-    """Protein of a Trajectory; waters, ions, ligands, nucleic acids and hydrogens are set aside.
+    """Protein of a Trajectory; waters, ions, ligands, nucleic acids and hydrogens are dropped.
 
     Raises
     ------
     StructureError
-        No protein, fewer than two residues, coordinates that are not finite, or an atom that
-        occurs twice in a residue.
+        The trajectory has fewer than two protein residues, no frame, coordinates that are not
+        finite, or an atom that occurs twice in a residue.
     """
     if not hasattr(trajectory, "topology") or not hasattr(trajectory, "xyz"):
         raise StructureError(
@@ -41,8 +41,8 @@ def from_trajectory(trajectory: mdtraj.Trajectory) -> ProteinStructure:
     rows = [residue for _, residues in found for residue in residues]
     if len(rows) < 2 or not trajectory.n_frames:
         raise StructureError(
-            f"{len(rows)} protein residues in a Trajectory of {trajectory.n_residues} and "
-            f"{trajectory.n_frames} frames; at least 2 and 1 are needed"
+            f"the Trajectory has {len(rows)} protein residues (of {trajectory.n_residues}) and "
+            f"{trajectory.n_frames} frames; at least 2 residues and 1 frame are needed"
         )
     sequence = "".join(residue_letter(r.name) for r in rows)
     atoms = np.full((len(rows), 14), -1)
@@ -75,7 +75,7 @@ def from_trajectory(trajectory: mdtraj.Trajectory) -> ProteinStructure:
 def protein_chains(
     topology: mdtraj.Topology,
 ) -> list[tuple[str, list[mdtraj.core.topology.Residue]]]:
-    """Id and protein residues of each chain that has any."""
+    """Id and protein residues of each chain with protein."""
     found = [
         (
             getattr(chain, "chain_id", None) or "",
@@ -83,7 +83,7 @@ def protein_chains(
         )
         for chain in topology.chains
     ]
-    # One residue is no chain but a ligand, unless it is all there is.
+    # A single residue is a ligand, not a chain, unless the topology has no other protein.
     return [part for part in found if len(part[1]) > 1] or [part for part in found if part[1]]
 
 
@@ -100,6 +100,7 @@ def _check_names(residue: mdtraj.core.topology.Residue) -> None:
 
 
 def is_protein_residue(residue: mdtraj.core.topology.Residue) -> bool:
+    """Whether a residue is an amino acid, standard or not."""
     names = {atom.name for atom in residue.atoms}
     if residue_letter(residue.name) != "X":
         return "CA" in names
@@ -116,7 +117,7 @@ def backbone_trajectory(
     chain_ids: tuple[str, ...] | None = None,
     residue_number: np.ndarray | None = None,
 ) -> mdtraj.Trajectory:
-    """Trajectory of backbones; arguments as of `from_backbone`."""
+    """Trajectory of backbones; for the arguments see `from_backbone`."""
     md = require("mdtraj")
     made = from_backbone(backbone, sequence, chain_ids, residue_number)
     topology = protein_topology(
@@ -124,6 +125,6 @@ def backbone_trajectory(
         tuple(made.residue_number.tolist()), tuple(made.chain_break.tolist()),
         ((True,) * 4 + (False,) * 10,) * made.n_residues,
     )  # fmt: skip
-    # -1 for the atoms would fail for no frames, which is what a strict filter may leave.
+    # The shape is spelled out: with -1 for the atoms, reshape fails if there are no frames.
     xyz = np.ascontiguousarray(made.backbone).reshape(made.n_frames, 4 * made.n_residues, 3)
     return md.Trajectory(xyz, topology.copy())

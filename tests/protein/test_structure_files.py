@@ -347,7 +347,7 @@ def test_half_an_atom_is_an_error(tmp_path, writer, lost):
     [
         ("headed.pdb", "a title section but no END"),
         ("mdtraj.pdb", "a MODEL has no ENDMDL"),
-        ("archive.cif", "tables end with #"),
+        ("archive.cif", "does not end with #"),
         ("grep.pdb", None),
         ("gemmi.cif", None),
     ],

@@ -52,7 +52,6 @@ coverage: $(VENV)/installed
 
 examples: $(VENV)/installed
 	$(BIN)/python tools/make_notebooks.py --check
-	$(BIN)/python tools/make_stub.py --check
 	mkdir -p build/examples
 	cd build/examples && for script in $(CURDIR)/examples/*.py; do \
 	  OMP_NUM_THREADS=1 $(CURDIR)/$(BIN)/python $$script --quick || exit 1; done

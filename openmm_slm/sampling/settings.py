@@ -6,15 +6,14 @@ import logging
 import secrets
 from dataclasses import asdict, dataclass, fields, replace
 from numbers import Real
+from typing import TYPE_CHECKING
 
-from ..allatom.completer import check_method
-from ..allatom.topology import check_ph
 from ..errors import SLMError
 from ..files.options import documented, option
-from ..language.interface import StructureLanguageModel, check_integer, check_sampling
-from ..protein.disulfides import parse_disulfides
-from ..protein.sequence import parse_sequence
 from ..relaxation.relaxation_settings import RelaxationSettings
+
+if TYPE_CHECKING:
+    from ..language.interface import StructureLanguageModel
 
 logger = logging.getLogger(__name__)
 
@@ -172,6 +171,13 @@ class SamplingSettings:
     )
 
     def __post_init__(self) -> None:
+        # Imported here: the help of the commands reads this file and needs no NumPy.
+        from ..allatom.completer import check_method
+        from ..allatom.topology import check_ph
+        from ..language.interface import check_integer, check_sampling
+        from ..protein.disulfides import parse_disulfides
+        from ..protein.sequence import parse_sequence
+
         object.__setattr__(self, "sequence", ":".join(parse_sequence(self.sequence)))
         check_integer("n", self.n, 1, "the number of conformations")
         if self.batch_size is not None:
@@ -194,6 +200,8 @@ class SamplingSettings:
         object.__setattr__(self, "relax", self._checked_relax())
 
     def _check_template(self) -> None:
+        from ..language.interface import check_integer
+
         given = [name for name in ("noise", "resample") if getattr(self, name) is not None]
         if given and self.template is None:
             raise SLMError(f"{given[0]} says what to change of a template; give template too")

@@ -22,7 +22,6 @@ from openmm_slm.cli.main import main
 from openmm_slm.errors import SLMError
 from openmm_slm.files.folder_lock import FolderLock
 
-fcntl = pytest.importorskip("fcntl", reason="no locks on this platform")
 SAMPLE = ("GYDPETGTWG", "-n", "12", "--seed", "1", "--batch-size", "2", "--device", "cpu")
 
 
@@ -43,16 +42,14 @@ def test_the_second_process_is_refused_and_goes_on_when_the_first_was_killed(tmp
         before = files(out)
         second = run("sample", *SAMPLE, "--resume", "-o", out)
         assert second.exit_code == 2 and files(out) == before
-        assert f"{out} is in use: process {first.pid} on " in second.output
+        assert f"{out} is in use" in second.output
         assert len(second.output.strip().splitlines()) == 1
     finally:
         first.kill()
         first.wait()
-    assert (out / ".lock").exists()
     third = run("sample", *SAMPLE, "--resume", "-o", out)
     assert third.exit_code == 0, third.output
     check_whole(out)
-    assert not (out / ".lock").exists()
 
 
 @pytest.fixture(scope="module")
@@ -83,9 +80,8 @@ def test_every_command_that_goes_on_with_a_folder_is_refused(
     name = "failures_2_of_2.lock" if "--shard" in command else ".lock"
     with FolderLock(tmp_path / "out", name):
         refused = run(*command.split(), "-o", tmp_path / "out")
-        assert refused.exit_code == 2 and f"process {os.getpid()} on " in refused.output
-        assert os.listdir(tmp_path / "out") == [name]
-    assert not os.listdir(tmp_path / "out")
+        assert refused.exit_code == 2 and "is in use" in refused.output
+    assert os.listdir(tmp_path / "out") == [name]
 
 
 def test_the_lock_is_one_even_as_its_file_comes_and_goes(tmp_path):
@@ -107,16 +103,6 @@ def test_the_lock_is_one_even_as_its_file_comes_and_goes(tmp_path):
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(compete, range(4)))
     assert max(most) == 1 and len(set(taken)) > 1
-    assert not os.listdir(tmp_path)
-
-
-def test_without_locks_a_run_goes_on_and_says_so(tmp_path, monkeypatch, caplog):
-    def none(*_: object) -> None:
-        raise OSError(38, "Function not implemented")
-
-    monkeypatch.setattr(fcntl, "flock", none)
-    with FolderLock(tmp_path), FolderLock(tmp_path):
-        assert caplog.text.count("no locks on this file system") == 2
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):

@@ -1,4 +1,4 @@
-"""The house: imports run one way, light modules stay light, public names exist."""
+"""The house: rooms in one order, imports run one way, light modules stay light."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pkgutil
 import subprocess
 import sys
 import time
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -18,123 +19,134 @@ from toys import TINY, TINY_LM, TINY_PACKER, write_shards, write_side_chains
 import openmm_slm
 
 ROOT = Path(openmm_slm.__file__).parent
-
-# A module may import modules of its own level or below.
-LEVELS = [
-    ("errors",),
-    ("configuration", "locking"),
-    ("sequence", "geometry", "job_shards"),
-    (
-        "sequence_search",
-        "structure",
-        "structure_files",
-        "parting",
-        "overlaps",
-        "near_pairs",
-        "peptides",
-        "untangling",
-        "projection",
-        "normal_modes",
-        "masking",
-    ),
-    ("contacts", "crowding", "ramachandran", "allatom.disulfides", "allatom.rotamers"),
-    ("validity", "faults", "drawing", "pages"),
-    ("frames", "training.shards", "relatives"),
-    ("neighbours",),
-    ("layers", "memory", "lookahead", "models.storage"),
-    ("tokenizer", "language", "allatom", "relaxation", "comparison"),
-    ("models", "settings", "output"),
-    (
-        "embedding",
-        "templates",
-        "backbones",
-        "sampled",
-        "plots",
-        "viewing",
-        "overview",
-        "report_page",
-    ),
-    ("ensemble", "completion", "relaxing", "training", "preparation", "seeding"),
-    ("runs", "proteomes", "benchmarks", "checking"),
-    (
-        "cli_common",
-        "cli_sample",
-        "cli_train",
-        "cli_benchmark",
-        "cli_seed",
-        "cli_weights",
-        "cli_check",
-    ),
-    ("cli",),
-    ("__main__", "testInstallation"),
-]
-LIGHT = (
-    "errors",
-    "sequence",
-    "structure",
-    "geometry",
-    "validity",
-    "contacts",
-    "ramachandran",
-    "projection",
-    "parting",
-    "overlaps",
-    "near_pairs",
-    "peptides",
-    "untangling",
-    "crowding",
-    "normal_modes",
-    "comparison",
-    "plots",
-    "viewing",
-    "report_page",
-    "relaxation",
-    "relaxation.relaxer",
-    "seeding",
-    "seeding.writing",
-)
+#: In the order of imports: a file imports its own room or an earlier one.
+ROOMS = (
+    "protein", "files", "validity", "projection", "analysis", "plots", "comparison", "relaxation",
+    "seeding", "networks", "tokenizer", "language", "allatom", "models", "data", "sampling",
+    "training", "benchmarks", "cli",
+)  # fmt: skip
+WITHOUT_TORCH = ROOMS[: ROOMS.index("networks")]
+#: Files that stand beside the rooms, and where they are in the order.
+FIRST, LAST = ("__init__", "errors"), ("__main__", "testInstallation")
 HEAVY = ("torch", "openmm", "mdtraj", "scipy", "pandas", "matplotlib", "parmed", "gemmi")
 
 
 def modules() -> list[str]:
-    found = pkgutil.walk_packages([str(ROOT)], "openmm_slm.")
-    return [module.name for module in found]
+    return [module.name for module in pkgutil.walk_packages([str(ROOT)], "openmm_slm.")]
 
 
-def level(module: str) -> int:
-    name = module.removeprefix("openmm_slm.")
-    parts = name.split(".")
-    for length in range(len(parts), 0, -1):  # the most specific entry decides
-        for number, names in enumerate(LEVELS):
-            if ".".join(parts[:length]) in names:
-                return number
-    raise AssertionError(f"{module} has no place in LEVELS: decide which and add it")
+ALL = frozenset(modules())
+
+
+def room(module: str) -> int:
+    """Place in the order; KeyError for what has none."""
+    name = module.removeprefix("openmm_slm").lstrip(".").split(".")[0] or "__init__"
+    order = {name: 0 for name in FIRST} | {name: k for k, name in enumerate(ROOMS, 1)}
+    return (order | {name: len(ROOMS) + 1 for name in LAST})[name]
+
+
+def path_of(module: str) -> Path:
+    return Path(importlib.util.find_spec(module).origin)
+
+
+@lru_cache
+def named(module: str) -> tuple[tuple[str, str | None], ...]:
+    """(module, name) pairs that a file imports from the package, inside functions too."""
+    path, found = path_of(module), []
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found += [(a.name, None) for a in node.names if a.name.split(".")[0] == "openmm_slm"]
+        elif isinstance(node, ast.ImportFrom):
+            target = node.module or ""
+            if node.level:
+                base = package.split(".")
+                base = base[: len(base) - node.level + 1]
+                target = ".".join([*base, *([node.module] if node.module else [])])
+            if target.split(".")[0] == "openmm_slm":
+                below = [f"{target}.{a.name}" for a in node.names]
+                found += [
+                    (name, None) if name in ALL else (target, a.name)
+                    for name, a in zip(below, node.names, strict=True)
+                ]
+    return tuple(found)
 
 
 def imported(module: str) -> set[str]:
-    """Modules of the package that `module` names anywhere, inside functions too."""
-    spec = importlib.util.find_spec(module)
-    package = module if spec.submodule_search_locations else module.rpartition(".")[0]
-    names = set()
-    for node in ast.walk(ast.parse(Path(spec.origin).read_text())):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            base = package.rsplit(".", node.level - 1)[0] if node.level > 1 else package
-            target = f"{base}.{node.module}" if node.module else base
-            for alias in node.names:
-                below = f"{target}.{alias.name}"
-                names.add(below if below in ALL else target)
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("openmm_slm"):
-            names.add(node.module)
-    return names - {"openmm_slm"}
-
-
-ALL = set(modules())
+    return {name for name, _ in named(module)}
 
 
 @pytest.mark.parametrize("module", sorted(ALL))
-def test_imports_run_one_way(module):
+def test_a_file_imports_its_own_room_or_an_earlier_one(module):
     for other in imported(module):
-        assert level(other) <= level(module), f"{module} imports {other}, which stands above it"
+        assert room(other) <= room(module), f"{module} imports {other}, a later room"
+
+
+@pytest.mark.parametrize("module", sorted(ALL))
+def test_imports_name_what_there_is(module):
+    for other, name in named(module):
+        assert other in ALL | {"openmm_slm"}, f"{module} imports {other}, which is not there"
+        if name is not None and module != "openmm_slm.__main__":
+            assert hasattr(importlib.import_module(other), name), f"{other} has no {name}"
+
+
+def test_no_circle_of_files_imports_itself():
+    """Lazy imports and those of type checking count."""
+    done: set[str] = set()
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, " -> ".join([*path[path.index(module) :], module])
+        if module not in done:
+            for other in sorted(imported(module) & ALL):
+                visit(other, (*path, module))
+            done.add(module)
+
+    for module in sorted(ALL):
+        visit(module, ())
+
+
+def test_the_top_level_has_rooms_and_few_files():
+    files = {path.stem for path in ROOT.glob("*.py*") if path.is_file()}
+    assert files == {*FIRST, *LAST}
+    folders = {path.name for path in ROOT.iterdir() if path.is_dir()} - {"__pycache__"}
+    assert folders == set(ROOMS)
+
+
+def test_tokenizer_and_language_do_not_know_each_other():
+    for module in ALL:
+        for one, other in (("tokenizer", "language"), ("language", "tokenizer")):
+            if module.startswith(f"openmm_slm.{one}."):
+                assert not [m for m in imported(module) if m.startswith(f"openmm_slm.{other}")]
+
+
+@pytest.mark.parametrize("module", sorted(ALL))
+def test_private_names_stay_in_their_file(module):
+    assert [n for _, n in named(module) if n and n.startswith("_") and n != "__version__"] == []
+
+
+def test_thresholds_of_validity_are_defined_once():
+    """No other file gives a number to a name of `criteria`, or repeats an ideal bond length."""
+    criteria = importlib.import_module("openmm_slm.validity.criteria")
+    names = {name for name in vars(criteria) if name.isupper()}
+    lengths = {0.1459, 0.1525, 0.1231}
+    for module in sorted(ALL - {criteria.__name__, "openmm_slm.protein.geometry"}):
+        for node in ast.walk(ast.parse(path_of(module).read_text())):
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+                given = {t.id.lstrip("_") for t in node.targets if isinstance(t, ast.Name)}
+                assert not given & names, f"{module} defines {given & names} again"
+            assert not (isinstance(node, ast.Constant) and node.value in lengths), (
+                f"{module} repeats {node.value} nm"
+            )
+
+
+@pytest.mark.parametrize("name", WITHOUT_TORCH)
+def test_rooms_before_networks_load_nothing_heavy(name):
+    """Importing any of their files loads neither torch nor another large library."""
+    files = [module for module in sorted(ALL) if module.startswith(f"openmm_slm.{name}.")]
+    assert files
+    code = "".join(f"import {module}\n" for module in files)
+    loaded = fresh(f"import sys\n{code}print(' '.join(sys.modules))").split()
+    assert set(HEAVY) & set(loaded) == set()
 
 
 @pytest.mark.parametrize("module", sorted(ALL - {"openmm_slm.__main__"}))
@@ -229,14 +241,6 @@ def test_import_is_quick_and_light():
         times.append(time.perf_counter() - start - bare)
     assert not set(HEAVY) & set(loaded)
     assert sorted(times)[1] < 0.5
-
-
-@pytest.mark.parametrize("name", LIGHT)
-def test_light_modules_load_nothing_heavy(name):
-    if f"openmm_slm.{name}" not in ALL:
-        pytest.skip(f"{name} is not written yet")
-    loaded = fresh(f"import sys, openmm_slm.{name}; print(' '.join(sys.modules))").split()
-    assert not set(HEAVY) & set(loaded)
 
 
 def test_trainers_need_only_torch_numpy_safetensors_tqdm_click(tmp_path):

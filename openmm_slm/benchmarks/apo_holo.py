@@ -6,10 +6,8 @@ import math
 import os
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from ..errors import StructureError
-from ..files.folder_lock import FolderLock
 from ..language.interface import check_integer
 from ..models.registry import model_identity
 from ..protein.trajectory import from_trajectory
@@ -17,7 +15,7 @@ from ..sampling.ensemble import EnsembleGenerator
 from .benchmark_workers import Workers
 from .conformer_pairs import on_sequence, pooled_correlation, score_pair
 from .references import Reference, load_pair, read_references
-from .results import ResultTable
+from .results import ResultTable, hold_folder
 from .samplers_and_baselines import BASELINES, SAMPLERS
 
 RMSF = 0.1  # nm, of baselines: nothing but a structure is known
@@ -76,15 +74,11 @@ def benchmark_apo_holo(
     if not pairs:
         raise StructureError(f"{references}: no row of kind 'pair' in targets.csv; nothing to do")
     run = {"model": model_identity(model), "n": n, "seed": seed}
-    with FolderLock(output):
-        table = ResultTable(output, run | {"methods": list(METHODS), "rmsf_nm": RMSF})
-        waiting = [pair for pair in pairs if pair.id not in table.rows]
-        bar = {"total": len(pairs), "initial": len(pairs) - len(waiting), "unit": "target"}
-        with Workers(model, device, min(processes, max(1, len(waiting)))) as workers:
-            finished = workers.map(score_target, waiting, n, seed)
-            for pair, row in tqdm(finished, disable=not progress, **bar):
-                table.add(pair.id, row)
-    return _told([table.rows[pair.id] for pair in pairs], n)
+    settings = run | {"methods": list(METHODS), "rmsf_nm": RMSF}
+    with hold_folder(output), Workers(model, device, processes) as workers:
+        table, targets = ResultTable(output, settings), {pair.id: pair for pair in pairs}
+        rows = workers.rows(table, score_target, targets, n, seed, progress=progress)
+    return _told(list(rows.values()), n)
 
 
 def score_target(
@@ -124,12 +118,9 @@ def _told(rows: list[dict[str, float]], n: int) -> str:
 
 
 def rows_of(method: str, rows: list[dict[str, float]]) -> list[dict[str, float]]:
-    """What the rows of targets have of one method."""
-    start = f"{method} "
-    return [
-        {key.removeprefix(start): value for key, value in row.items() if key.startswith(start)}
-        for row in rows
-    ]
+    """Figures of one method in rows of targets, whose keys are ``<method> <figure>``."""
+    named = [{key.rpartition(" ")[::2]: value for key, value in row.items()} for row in rows]
+    return [{key: value for (of, key), value in row.items() if of == method} for row in named]
 
 
 def _figures(rows: list[dict[str, float]]) -> list[float]:

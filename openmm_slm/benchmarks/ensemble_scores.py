@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..comparison.comparing import compare
+from .text_table import Column, text_table
 
 if TYPE_CHECKING:
     import mdtraj
@@ -55,14 +56,6 @@ def ensemble_figures(
 
 def told(title: str, rows: dict[str, Figures], more: dict[str, int] | None = None) -> str:
     """A table: a line for each of `rows`; `more` are further columns and their digits."""
-    columns = {**COLUMNS, **(more or {})}
     units = {"RMSD-ens": "RMSD-ens A", "Rg": "Rg A"}
-    width = max(map(len, rows)) + 1
-    lines = [title, " " * width + "".join(f" {units.get(name, name):>11}" for name in columns)]
-    for label, figures in rows.items():
-        line = f"{label:{width}}"
-        for name, digits in columns.items():
-            value = figures.get(name, np.nan)
-            line += f" {f'{value:.{digits}f}' if np.isfinite(value) else '-':>11}"
-        lines.append(line)
-    return "\n".join(lines)
+    digits = COLUMNS | (more or {})
+    return text_table(title, rows, {units.get(x, x): Column(x, digits[x]) for x in digits})

@@ -29,9 +29,9 @@ from ..protein.sequence import sequence_layout
 from ..tokenizer.interface import StructureTokenizer
 from ..training.language_nats import entries_of_clusters, mean_and_error, nats_of_entries
 from ..validity.report import backbone_report
+from .proteins import PROTEINS
 from .samples import STATES, choose_chains, secondary_structure
 
-BPTI = "RPDFCLEPPYTGPCKARIIRYFYNAKAGLCQTFVYGGCRAKRNNFKSAEDCMRTCGGA"
 TIMED = 500  # samples of BPTI
 PAIRED = 20  # samples of a chain whose TM-scores with each other are averaged
 ABSENT = "-"
@@ -209,7 +209,7 @@ def _samples(
 ) -> dict[str, str]:
     """Time of sampling, and figures of samples of each entry."""
     start = time.perf_counter()
-    model.sample(BPTI, range(TIMED), seed=seed, **settings)
+    model.sample(PROTEINS["BPTI"], range(TIMED), seed=seed, **settings)
     seconds = time.perf_counter() - start
     rows = [
         sample_figures(model, tokenizer, entry, n, seed, **settings)

@@ -13,7 +13,7 @@ from ..sampling.ensemble import EnsembleGenerator
 from .ceiling import choose
 from .ensemble_scores import Figures, ensemble_figures, tica_lag, told
 from .references import Reference, load_ensemble, read_references, trajectory_lengths
-from .samplers_and_baselines import BASELINES, SAMPLERS, Sampler, from_template
+from .samplers_and_baselines import BASELINES, SAMPLERS, Sampler, from_template, template_settings
 
 
 def benchmark_md(
@@ -52,9 +52,8 @@ def benchmark_md(
     chosen = choose(read_references(references), targets, lambda each: each.is_md)
     generator = EnsembleGenerator.from_pretrained(model, device)
     samplers = SAMPLERS | {
-        f"noise {share:g}" + f" x {times}" * (times > 1): from_template(noise=share, rounds=times)
-        for share in noise
-        for times in rounds
+        name: from_template(**settings)
+        for name, settings in template_settings(noise, rounds).items()
     }
     tables = [
         _measure(generator, samplers, reference, n, seed)

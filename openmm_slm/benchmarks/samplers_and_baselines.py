@@ -1,9 +1,11 @@
-"""Where the ensembles that are compared come from: the model, and baselines from one structure."""
+"""Sources of the ensembles that are compared: the model, and baselines made from one structure."""
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..comparison.baselines import elastic_network, jitter, repeated
@@ -23,21 +25,48 @@ Baseline = Callable[["mdtraj.Trajectory", int, float, int], "mdtraj.Trajectory"]
 def _sampled(
     generator: EnsembleGenerator, sequence: str, n: int, seed: int, **settings: object
 ) -> mdtraj.Trajectory:
-    settings |= {"sidechains": None, "progress": False}  # backbones are all that is compared
+    settings |= {"sidechains": None, "progress": False}  # only backbones are compared
     return generator.sample(sequence, n, seed=seed, **settings).trajectory
 
 
-def all_atoms(
-    generator: EnsembleGenerator, sequence: str, n: int, seed: int, **settings: object
-) -> Ensemble:
-    """Samples with side chains and hydrogens, and no warning of those that are not valid."""
-    logger = logging.getLogger("openmm_slm.sampling.ensemble")
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """The package logs errors only: benchmarks count invalid frames themselves."""
+    logger = logging.getLogger("openmm_slm")
     before = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        return generator.sample(sequence, n, seed=seed, progress=False, **settings)
+        yield
     finally:
         logger.setLevel(before)
+
+
+def sample_quietly(
+    generator: EnsembleGenerator, sequence: str, n: int, seed: int, **settings: object
+) -> Ensemble:
+    """Samples with their report, and no warning about invalid frames."""
+    with without_warnings():
+        return generator.sample(sequence, n, seed=seed, progress=False, **settings)
+
+
+def template_settings(
+    noise: Sequence[float], rounds: Sequence[int] = (1,), deform: Sequence[float] = ()
+) -> dict[str, dict[str, float]]:
+    """All combinations of settings of samples from a template, by name: ``noise 0.3 x 3``.
+
+    Parameters
+    ----------
+    noise, rounds : sequence of numbers
+    deform : sequence of float
+        nm; empty: the sampler's default, which is not named.
+    """
+    found = {}
+    for share, times, size in itertools.product(noise, rounds, deform or (None,)):
+        name = f"noise {share:g}" + f" x {times}" * (times > 1)
+        found[name] = {"noise": share, "rounds": times}
+        if size is not None:
+            found[f"{name}, deform {size:g}"] = {**found.pop(name), "deform": size}
+    return found
 
 
 def from_template(**settings: object) -> Sampler:
@@ -47,7 +76,7 @@ def from_template(**settings: object) -> Sampler:
     )
 
 
-#: What the model does.
+#: Ensembles of the model.
 SAMPLERS: dict[str, Sampler] = {
     "from sequence": lambda gen, sequence, start, n, seed: _sampled(gen, sequence, n, seed),
     "from template": from_template(),

@@ -5,19 +5,18 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from tqdm.auto import tqdm
 
 from ..errors import SLMError, StructureError, require
-from ..files.folder_lock import FolderLock
 from ..language.interface import check_integer
 from ..models.registry import model_identity
 from . import scoreboard_ensembles, scoreboard_parts, scoreboard_relatives
 from .benchmark_workers import Workers
 from .references import read_references
+from .results import hold_folder
 from .scoreboard_plan import Plan, splits_of
 from .scoreboard_sections import Section, Sections
 
@@ -112,13 +111,12 @@ def benchmark_all(
     scoreboard_parts.check_no_sequence(plan)
     run = {name: value for name, value in asdict(plan).items() if name != "device"}
     run |= {"model": identity}
-    with nullcontext() if output is None else FolderLock(output):
+    with hold_folder(output), Workers(model, device, processes) as workers:
         sections = Sections(output, run)
-        with Workers(model, device, processes) as workers:
-            shown = [
-                _measured(name, sections, plan, workers)
-                for name in tqdm(chosen, unit="section", disable=not progress)
-            ]
+        shown = [
+            _measured(name, sections, plan, workers)
+            for name in tqdm(chosen, unit="section", disable=not progress)
+        ]
     return _told(dict(zip(chosen, shown, strict=True)), plan, identity, processes)
 
 

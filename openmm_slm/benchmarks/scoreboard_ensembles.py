@@ -18,7 +18,7 @@ from .conformer_pairs import pooled_correlation
 from .ensemble_scores import ensemble_figures
 from .intervals import interval, mean_interval, median_interval
 from .references import Reference, load_ensemble, read_references
-from .samplers_and_baselines import BASELINES, SAMPLERS, all_atoms
+from .samplers_and_baselines import BASELINES, SAMPLERS, sample_quietly
 from .samples import choose_chains
 from .scoreboard_plan import Plan, read_split, splits_of
 from .scoreboard_sections import Row, Section
@@ -94,7 +94,7 @@ def valid_frames(plan: Plan, workers: Workers) -> Section:
 
 def _valid(generator: EnsembleGenerator, entry: Entry, n: int, seed: int) -> tuple[float, float]:
     return tuple(
-        all_atoms(generator, entry.sequence, n, seed, relax=relax).report["valid"].mean()
+        sample_quietly(generator, entry.sequence, n, seed, relax=relax).report["valid"].mean()
         for relax in (False, True)
     )
 
@@ -195,7 +195,7 @@ def _md_figures(
     sequence, rmsf = structure.chain_sequences, mean_rmsf(ensemble)
     found: dict[str, dict[str, float]] = {}
     for when, relax in (("unrelaxed", False), ("relaxed", True)):
-        made = all_atoms(generator, sequence, n, seed, template=start, relax=relax)
+        made = sample_quietly(generator, sequence, n, seed, template=start, relax=relax)
         found[when] = {"valid": float(made.report["valid"].mean())}
     value, floor = ensemble_figures(made.trajectory, ensemble, floor=True, names=_MD)
     found["relaxed"] |= value

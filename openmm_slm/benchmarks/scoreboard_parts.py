@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -19,9 +19,11 @@ from ..training.language_nats import nats_of_entries
 from ..training.reconstruction import LENGTHS, SOFT, by_cluster, reconstruct_chains
 from .benchmark_workers import Workers
 from .intervals import median_interval
-from .language import BPTI, EncodedTokens, models_without_sequence, trained_on
+from .language import EncodedTokens, models_without_sequence, trained_on
+from .memory import peak_memory
 from .other_packers import in_one_rotamer
-from .samplers_and_baselines import all_atoms
+from .proteins import PROTEINS
+from .samplers_and_baselines import sample_quietly
 from .scoreboard_plan import Plan, read_split, splits_of
 from .scoreboard_sections import Row, Section
 from .sidechains import choose_chains, outside_method, packer_method, score_methods
@@ -38,18 +40,16 @@ def speed(plan: Plan, workers: Workers) -> Section:
     frames = TIMED * plan.n
     generator = workers.generator
     start = time.perf_counter()
-    all_atoms(generator, BPTI, frames, plan.seed)
+    sample_quietly(generator, PROTEINS["BPTI"], frames, plan.seed)
     seconds = time.perf_counter() - start
     threads = require("torch").get_num_threads()
     target = "45 s" if frames == 500 else ""
     rows = [Row("all-atom frames, s", seconds, n=frames, target=target, digits=1)]
-    if sys.platform != "win32":
-        import resource
-
-        unit = 2**20 if sys.platform == "darwin" else 2**10
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    if math.isfinite(memory := peak_memory()):
         rows.append(Row("peak memory, MiB", memory, n=frames, digits=0))
-    title = f"speed: BPTI ({len(BPTI)} residues), model loaded, torch threads: {threads}"
+    title = (
+        f"speed: BPTI ({len(PROTEINS['BPTI'])} residues), model loaded, torch threads: {threads}"
+    )
     return Section(title, tuple(rows))
 
 

@@ -1,6 +1,9 @@
-"""``openmm-slm benchmark``: each verb wraps one function and prints one table."""
+"""``openmm-slm benchmark``: each verb calls one function and prints the tables it returns."""
 
 from __future__ import annotations
+
+import functools
+from collections.abc import Callable
 
 import click
 
@@ -11,209 +14,294 @@ from .common import (
     new,
     prepare_cpu,
     report_errors,
+    stack,
     threads_option,
 )
 
 
 @click.group()
 def benchmark() -> None:
-    """Measure a model; each verb prints one table."""
+    """Measure a model; each verb prints its tables."""
 
 
-@benchmark.command(epilog=example("openmm-slm benchmark reconstruction --data shards"))
-@click.option("--data", type=directory, required=True, help="Shard directory.")
-@click.option("--model", default="default", show_default=True, help="Model or tokenizer directory.")
-@click.option("--split", default="test", show_default=True)
-@device_option
-@threads_option
-@report_errors
-def reconstruction(data, model, split, device, threads):
+def verb(name: str, *options: Callable, lines: tuple[str, ...]) -> Callable:
+    """Make a command of a function that imports and returns a benchmark.
+
+    Parameters
+    ----------
+    name : str
+    *options : callable
+        Click options, named after the benchmark's parameters. ``--device`` and ``--threads`` are
+        added.
+    lines : tuple of str
+        The example of its help.
+    """
+
+    def decorate(load: Callable[[], Callable[..., str]]) -> click.Command:
+        @stack(*options, device_option, threads_option)
+        @report_errors
+        @functools.wraps(load)
+        def command(threads, **values):
+            prepare_cpu(threads)
+            click.echo(load()(**values))
+
+        return benchmark.command(name, epilog=example(*lines))(command)
+
+    return decorate
+
+
+data = click.option("--data", type=directory, required=True, help="Shard directory.")
+references = click.option(
+    "--references", type=directory, required=True, help="Directory with a targets.csv."
+)
+model = click.option("--model", default="default", show_default=True, help="Name or directory.")
+split = click.option("--split", default="test", show_default=True)
+seed = click.option("--seed", default=0, show_default=True)
+targets = click.option("--target", "targets", multiple=True, help="Id, may be repeated [all].")
+parts = click.option("--part", "parts", multiple=True, help="A table, may be repeated [all].")
+proteins = click.option("--protein", "proteins", multiple=True, help="Name, may be repeated.")
+continued = click.option(
+    "-o", "--output", type=new, help="Folder for finished rows; the same command continues."
+)
+
+
+def number(*names: str, default: int | None, help: str | None = None, least: int = 1) -> Callable:
+    """An option that takes an integer from `least`."""
+    shown = default is not None
+    kind = click.IntRange(least)
+    return click.option(*names, type=kind, default=default, show_default=shown, help=help)
+
+
+def numbers(*names: str, kind: type = float, default: tuple = (), help: str) -> Callable:
+    """An option that may be repeated."""
+    return click.option(
+        *names, type=kind, multiple=True, default=default, show_default=bool(default), help=help
+    )
+
+
+processes = number("--processes", default=1, help="Targets at a time, one thread each.")
+noise = numbers("--noise", help="Share of a template's tokens that is sampled anew.")
+rounds = numbers("--rounds", kind=int, default=(1,), help="Mask-and-sample cycles.")
+
+
+@verb(
+    "reconstruction",
+    data,
+    model,
+    split,
+    lines=("openmm-slm benchmark reconstruction --data shards",),
+)
+def reconstruction():
     """Encode and decode a split: RMSD, lDDT, codes, broken bonds, clashes."""
     from ..benchmarks.reconstruction import benchmark_reconstruction
 
-    prepare_cpu(threads)
-    click.echo(benchmark_reconstruction(data, model, split, device))
+    return benchmark_reconstruction
 
 
-@benchmark.command(
-    "lm", epilog=example("openmm-slm benchmark lm --data shards --split test --chains 2 -n 2")
-)
-@click.option("--data", type=directory, required=True, help="Shard directory.")
-@click.option("--tokens", type=directory, help="Made by `openmm-slm tokenize` [encode the splits].")
-@click.option(
-    "--model",
-    "models",
-    multiple=True,
-    default=["default"],
-    show_default=True,
-    help="Name or directory, may be repeated.",
-)
-@click.option(
-    "--no-sequence",
-    multiple=True,
-    type=directory,
-    help="A model trained without sequences, one a family: what the sequence gains.",
-)
-@click.option(
-    "--split",
-    "splits",
-    multiple=True,
-    default=["test", "test_related"],
-    show_default=True,
-    help="Nats of each, samples of the first.",
-)
-@click.option("--chains", type=click.IntRange(1), default=20, show_default=True)
-@click.option("-n", type=click.IntRange(1), default=100, show_default=True, help="Samples a chain.")
-@click.option("--guidance", type=float, multiple=True, help="Samples at this too.")
-@device_option
-@threads_option
-@report_errors
-def benchmark_lm_command(data, threads, **options):
+@verb(
+    "lm",
+    data,
+    click.option("--tokens", type=directory, help="Of `openmm-slm tokenize` [encode the splits]."),
+    click.option(
+        "--model", "models", multiple=True, default=["default"], show_default=True,
+        help="Name or directory, may be repeated.",
+    ),
+    click.option(
+        "--no-sequence", multiple=True, type=directory,
+        help="A model trained without sequences, one a family: what the sequence gains.",
+    ),
+    click.option(
+        "--split", "splits", multiple=True, default=["test", "test_related"], show_default=True,
+        help="Nats of each, samples of the first.",
+    ),
+    number("--chains", default=20),
+    number("-n", default=100, help="Samples a chain."),
+    numbers("--guidance", help="Samples at this too."),
+    lines=("openmm-slm benchmark lm --data shards --split test --chains 2 -n 2",),
+)  # fmt: skip
+def language_models():
     """Language models side by side: nats per token, time, validity, secondary structure."""
     from ..benchmarks.language import benchmark_language
 
-    prepare_cpu(threads)
-    click.echo(benchmark_language(data, **options))
+    return benchmark_language
 
 
-@benchmark.command(
-    "samples", epilog=example("openmm-slm benchmark samples --data shards --chains 2 -n 2")
-)
-@click.option("--data", type=directory, required=True, help="Shard directory.")
-@click.option("--model", default="default", show_default=True, help="Model name or directory.")
-@click.option("--split", default="test", show_default=True)
-@click.option("--chains", type=click.IntRange(1), default=20, show_default=True)
-@click.option("-n", type=click.IntRange(1), default=10, show_default=True, help="Samples a chain.")
-@device_option
-@threads_option
-@report_errors
-def benchmark_samples_command(data, threads, **options):
+@verb(
+    "samples", data, model, split,
+    number("--chains", default=20), number("-n", default=10, help="Samples a chain."),
+    lines=("openmm-slm benchmark samples --data shards --chains 2 -n 2",),
+)  # fmt: skip
+def samples():
     """Validity and secondary structure of samples from sequence, before and after projection."""
     from ..benchmarks.samples import benchmark_samples
 
-    prepare_cpu(threads)
-    click.echo(benchmark_samples(data, **options))
+    return benchmark_samples
 
 
-@benchmark.command(
-    "sidechains", epilog=example("openmm-slm benchmark sidechains --data shards --against pdbfixer")
-)
-@click.option("--data", type=directory, required=True, help="Shard directory with side chains.")
-@click.option("--model", default="default", show_default=True, help="Model name or directory.")
-@click.option("--split", default="test", show_default=True)
-@click.option("--chains", type=click.IntRange(1), help="So many, evenly over lengths [all].")
-@click.option("--longest", type=click.IntRange(1), help="Residues of a chain.")
-@click.option(
-    "--against",
-    multiple=True,
-    type=click.Choice(["faspr", "pdbfixer", "pdbfixer-repaired"]),
-    help="What else to measure (faspr needs the package pyfaspr).",
-)
-@device_option
-@threads_option
-@report_errors
-def benchmark_sidechains_command(data, threads, **options):
+@verb(
+    "sidechains", data, model, split,
+    number("--chains", default=None, help="So many, evenly over lengths [all]."),
+    number("--longest", default=None, help="Residues of a chain."),
+    click.option(
+        "--against", multiple=True, type=click.Choice(["faspr", "pdbfixer", "pdbfixer-repaired"]),
+        help="Other programs to measure (faspr needs the package pyfaspr).",
+    ),
+    lines=("openmm-slm benchmark sidechains --data shards --against pdbfixer",),
+)  # fmt: skip
+def side_chains():
     """Side chains packed on native backbones: chi angles, RMSD, clashes, speed."""
     from ..benchmarks.sidechains import benchmark_sidechains
 
-    prepare_cpu(threads)
-    click.echo(benchmark_sidechains(data, **options))
+    return benchmark_sidechains
 
 
-references_option = click.option(
-    "--references", type=directory, required=True, help="Directory with a targets.csv."
-)
-
-
-@benchmark.command(
-    "apo-holo",
-    epilog=example("openmm-slm benchmark apo-holo --references references -n 2 --limit 1 -o pairs"),
-)
-@references_option
-@click.option("-o", "--output", type=new, required=True, help="Folder for finished targets.")
-@click.option("--model", default="default", show_default=True, help="Model name or directory.")
-@click.option("-n", type=click.IntRange(2), default=5, show_default=True, help="Samples a target.")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--limit", type=click.IntRange(1), help="The first so many pairs [all].")
-@click.option("--processes", type=click.IntRange(1), default=1, show_default=True)
-@device_option
-@threads_option
-@report_errors
-def benchmark_apo_holo_command(references, output, threads, **options):
+@verb(
+    "apo-holo", references,
+    click.option("-o", "--output", type=new, required=True, help="Folder for finished targets."),
+    model, number("-n", default=5, least=2, help="Samples a target."), seed,
+    number("--limit", default=None, help="The first so many pairs [all]."), processes,
+    lines=("openmm-slm benchmark apo-holo --references references -n 2 --limit 1 -o pairs",),
+)  # fmt: skip
+def apo_holo():
     """Samples against pairs of conformers: flexibility, TM-scores. The same command continues."""
     from ..benchmarks.apo_holo import benchmark_apo_holo
 
-    prepare_cpu(threads)
-    click.echo(benchmark_apo_holo(references, output, **options))
+    return benchmark_apo_holo
 
 
-@benchmark.command(
-    "all",
-    epilog=example(
+@verb(
+    "all", data, references,
+    click.option("-o", "--output", type=new, help="Folder for finished sections."), model,
+    click.option("--no-sequence", type=directory, help="A model trained without sequences."),
+    number("--chains", default=8, help="Sampled."),
+    number("-n", default=100, least=2, help="Samples of each."),
+    number("--pairs", default=15, help="Conformers."), seed, number("--processes", default=2),
+    click.option("--only", multiple=True, help="A section, may be repeated [all]."),
+    lines=(
         "openmm-slm benchmark all --data shards --references references -o board \\",
         "  --chains 1 -n 2 --processes 1 --only speed --only valid_frames --only side_chains",
     ),
-)
-@click.option("--data", type=directory, required=True, help="Shard directory.")
-@references_option
-@click.option("-o", "--output", type=new, help="Folder for finished sections.")
-@click.option("--model", default="default", show_default=True, help="Model name or directory.")
-@click.option("--no-sequence", type=directory, help="A model trained without sequences.")
-@click.option("--chains", type=click.IntRange(1), default=8, show_default=True, help="Sampled.")
-@click.option("-n", type=click.IntRange(2), default=100, show_default=True, help="Samples of each.")
-@click.option("--pairs", type=click.IntRange(1), default=15, show_default=True, help="Conformers.")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--processes", type=click.IntRange(1), default=2, show_default=True)
-@click.option("--only", multiple=True, help="A section, may be repeated [all].")
-@device_option
-@threads_option
-@report_errors
-def benchmark_all_command(data, references, output, threads, **options):
+)  # fmt: skip
+def scoreboard():
     """The scoreboard: all figures that need no GPU. The same command continues."""
     from ..benchmarks.scoreboard import benchmark_all
 
-    prepare_cpu(threads)
-    click.echo(benchmark_all(data, references, output, **options))
+    return benchmark_all
 
 
-_sets = click.option("--target", "targets", multiple=True, help="Id, may be repeated [all].")
-
-
-@benchmark.command(
-    "ceiling",
-    epilog=example("openmm-slm benchmark ceiling --references references --target md --frames 10"),
-)
-@references_option
-@click.option("--model", default="default", show_default=True, help="Model or tokenizer directory.")
-@click.option("--frames", type=click.IntRange(2), default=100, show_default=True, help="Of a set.")
-@_sets
-@device_option
-@threads_option
-@report_errors
-def benchmark_ceiling_command(references, threads, **options):
+@verb(
+    "ceiling", references, model,
+    number("--frames", default=100, least=2, help="Of an ensemble."), targets,
+    lines=("openmm-slm benchmark ceiling --references references --target md --frames 10",),
+)  # fmt: skip
+def ceiling():
     """Encode and decode MD and NMR frames: the best that any sampler of tokens can do."""
     from ..benchmarks.ceiling import benchmark_ceiling
 
-    prepare_cpu(threads)
-    click.echo(benchmark_ceiling(references, **options))
+    return benchmark_ceiling
 
 
-@benchmark.command(
-    "md", epilog=example("openmm-slm benchmark md --references references --target md -n 10")
-)
-@references_option
-@click.option("--model", default="default", show_default=True, help="Model name or directory.")
-@click.option("-n", type=click.IntRange(2), default=100, show_default=True, help="Frames.")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--noise", type=float, multiple=True, help="From the first frame, at this noise.")
-@click.option("--rounds", type=int, multiple=True, default=[1], help="Of that.")
-@_sets
-@device_option
-@threads_option
-@report_errors
-def benchmark_md_command(references, threads, **options):
+@verb(
+    "md", references, model, number("-n", default=100, least=2, help="Frames."), seed,
+    numbers("--noise", help="Also from the first frame, at this noise."), rounds, targets,
+    lines=("openmm-slm benchmark md --references references --target md -n 10",),
+)  # fmt: skip
+def md():
     """Samples, and baselines from the first frame, against MD at equal numbers of frames."""
     from ..benchmarks.md import benchmark_md
 
-    prepare_cpu(threads)
-    click.echo(benchmark_md(references, **options))
+    return benchmark_md
+
+
+@verb(
+    "templates", references, continued, model,
+    number("-n", default=100, least=2, help="Samples at each setting."), seed,
+    numbers(
+        "--noise", default=(0.02, 0.05, 0.1, 0.3, 0.6, 1.0),
+        help="Share of the template's tokens that is sampled anew.",
+    ),
+    rounds, numbers("--deform", help="nm [the sampler's default]."), targets, processes,
+    lines=("openmm-slm benchmark templates --references references -n 4 --noise 0.1 --noise 1",),
+)  # fmt: skip
+def templates():
+    """Samples from the first frame of MD: RMSD, RMSF and validity by noise, rounds and deform."""
+    from ..benchmarks.templates import benchmark_templates
+
+    return benchmark_templates
+
+
+@verb(
+    "loops", data, continued, model, split,
+    click.option(
+        "--antibodies", default="test_antibody", show_default=True, help="Split for CDR-H3."
+    ),
+    number("--chains", default=30, help="Chains with a coil loop."),
+    number("-n", default=50, help="Samples of a loop."), seed, processes,
+    lines=("openmm-slm benchmark loops --data shards --chains 1 -n 2",),
+)  # fmt: skip
+def loops():
+    """Loops resampled with all else fixed, beside random closures: RMSD, validity."""
+    from ..benchmarks.loops import benchmark_loops
+
+    return benchmark_loops
+
+
+@verb(
+    "complexes", data, continued, model,
+    click.option(
+        "--split", "splits", multiple=True, default=["test_antibody", "test"], show_default=True
+    ),
+    number("--of-each", default=2, help="Antibodies, homodimers, with a peptide, others."),
+    number("--longest", default=450, help="Residues of a complex."),
+    number("-n", default=10, help="Samples at each setting."), seed,
+    numbers(
+        "--noise", default=(0.05, 0.3), help="Share of the template's tokens that is sampled anew."
+    ),
+    rounds, processes,
+    lines=("openmm-slm benchmark complexes --data shards --of-each 1 -n 2 --noise 0.3",),
+)  # fmt: skip
+def complexes():
+    """Complexes sampled from their own structure: RMSD, contacts between chains, validity."""
+    from ..benchmarks.complexes import benchmark_complexes
+
+    return benchmark_complexes
+
+
+@verb(
+    "speed", continued, model, parts,
+    numbers("--length", "lengths", kind=int, default=(50, 100, 200, 400, 800), help="Residues."),
+    proteins, number("-n", default=500, least=2, help="Frames completed, and frames resumed."),
+    click.option("--structures", type=directory, help="PDB or mmCIF files to prepare."),
+    lines=("openmm-slm benchmark speed --part lengths --length 30 --length 60",),
+)  # fmt: skip
+def speed():
+    """Time and memory: lengths, completion, resume (a run killed and continued), prepare."""
+    from ..benchmarks.speed import benchmark_speed
+
+    return benchmark_speed
+
+
+@verb(
+    "relaxation", continued, model, parts, proteins,
+    number("-n", default=20, help="Samples of each protein."),
+    lines=("openmm-slm benchmark relaxation --part valid --protein chignolin -n 4",),
+)  # fmt: skip
+def relaxation():
+    """Relaxed samples: valid, speed, copies, repair, energy, dynamics, solvents."""
+    from ..benchmarks.relaxation import benchmark_relaxation
+
+    return benchmark_relaxation
+
+
+@verb(
+    "seeding", continued, model, parts, proteins,
+    click.option("--field", "fields", multiple=True, help="Force field of export, repeated."),
+    number("-n", default=3, help="Seeds of each protein."),
+    number("--steps", default=1000, help="Of 2 fs."),
+    lines=("openmm-slm benchmark seeding --part implicit --protein Trp-cage -n 1 --steps 50",),
+)  # fmt: skip
+def seeding():
+    """Seeds that run (implicit, explicit), export read back, CHARMM36 as seeds have it (charmm)."""
+    from ..benchmarks.seeding import benchmark_seeding
+
+    return benchmark_seeding

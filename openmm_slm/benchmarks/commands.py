@@ -1,28 +1,28 @@
-"""``openmm-slm`` as a child process: wall time, processor time and peak memory."""
+"""``openmm-slm`` as a child process: wall time, processor time, peak memory; and killed."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 from ..errors import SLMError
 from .memory import mebibytes
 
+# Linux counts the memory of the process that starts a child as the child's: a small one starts it.
+_LAUNCHER = """
+import json, resource, subprocess, sys
+code = subprocess.call(sys.argv[1:], stdout=subprocess.DEVNULL)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(json.dumps([code, used.ru_utime + used.ru_stime, used.ru_maxrss]))
+"""
 
-def run_command(*arguments: object, kill_at: tuple[Path, int] | None = None) -> dict[str, float]:
+
+def run_command(*arguments: object) -> dict[str, float]:
     """Run ``openmm-slm`` with these arguments in a process of its own.
-
-    Parameters
-    ----------
-    kill_at : (path, int), optional
-        Output folder and number of frames: the process is killed (SIGKILL) once its
-        ``progress.json`` counts so many.
 
     Returns
     -------
@@ -32,34 +32,32 @@ def run_command(*arguments: object, kill_at: tuple[Path, int] | None = None) -> 
     Raises
     ------
     SLMError
-        The command fails, or the platform does not report the memory of a child process.
+        The command fails, or the platform does not count the memory of a child process.
     """
-    if not hasattr(os, "wait4"):
-        raise SLMError("this benchmark needs os.wait4, which Windows lacks; leave the part out")
-    command = [sys.executable, "-m", "openmm_slm", *map(str, arguments)]
+    if not find_spec("resource"):
+        raise SLMError("memory of a child process is not counted on Windows; leave the part out")
+    command = [sys.executable, "-c", _LAUNCHER, *_command(arguments)]
     start = time.perf_counter()
-    with tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors)
-        killed = kill_at is not None and _kill(process, *kill_at)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode != (-signal.SIGKILL if killed else 0):
-            errors.seek(0)
-            last = errors.read().decode(errors="replace").strip()[-500:]
-            raise SLMError(f"{' '.join(command)} ended with code {process.returncode}: {last}")
-    return {
-        "seconds": time.perf_counter() - start,
-        "cpu_seconds": usage.ru_utime + usage.ru_stime,
-        "memory_mib": mebibytes(usage.ru_maxrss),
-    }
+    done = subprocess.run(command, capture_output=True, text=True)
+    seconds = time.perf_counter() - start
+    code, cpu_seconds, memory = json.loads(done.stdout) if done.stdout else (done.returncode, 0, 0)
+    if code:
+        last = done.stderr.strip()[-500:]
+        raise SLMError(f"{' '.join(_command(arguments))} ended with code {code}: {last}")
+    return {"seconds": seconds, "cpu_seconds": cpu_seconds, "memory_mib": mebibytes(memory)}
 
 
-def _kill(process: subprocess.Popen, output: Path, frames: int) -> bool:
-    """Kill the process once it has written so many frames; False if it ended before."""
+def kill_command(*arguments: object, output: Path, frames: int) -> None:
+    """Start ``openmm-slm``, and kill it once its output folder counts so many frames."""
+    process = subprocess.Popen(
+        _command(arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     progress = output / "progress.json"
-    while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+    while process.poll() is None:
         if progress.exists() and json.loads(progress.read_text())["frames"] >= frames:
             process.kill()
-            return True
         time.sleep(0.05)
-    return False
+
+
+def _command(arguments: tuple) -> list[str]:
+    return [sys.executable, "-m", "openmm_slm", *map(str, arguments)]

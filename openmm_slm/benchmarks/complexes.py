@@ -87,7 +87,7 @@ def benchmark_complexes(
             table, score_complex, targets, settings, n, seed, unit="complex", progress=progress
         )
     shown = {
-        f"{name}, {len(targets[name].sequence)} residues, {setting}": rows_of(setting, [row])[0]
+        f"{name}, {len(targets[name].sequence)}, {setting}": rows_of(setting, [row])[0]
         for name, row in rows.items()
         for setting in settings
     }
@@ -96,7 +96,9 @@ def benchmark_complexes(
         shown[f"median, {setting}"] = {
             figure: float(np.median([row[figure] for row in found])) for figure in found[0]
         }
-    return text_table(f"{len(rows)} complexes, {n} samples each", shown, _COLUMNS)
+    return text_table(
+        f"{len(rows)} complexes with their residues, {n} samples each", shown, _COLUMNS
+    )
 
 
 def choose_complexes(
@@ -118,7 +120,8 @@ def choose_complexes(
             entry = dataset[number]
             if np.isfinite(entry.backbone).all():
                 counts[kind] = counts.get(kind, 0) + 1
-                chosen[f"{entry.id} ({kind})"] = entry
+                name = f"{row['pdb']} {row['chain']}" if row.get("pdb") else entry.id
+                chosen[f"{name} ({kind})"] = entry
     if not chosen:
         raise StructureError(
             f"{data}: no complete entries of several chains and at most {longest} residues in the "

@@ -77,11 +77,11 @@ def benchmark_loops(
     output : path, optional
         Folder for ``targets.csv`` (one row for each finished loop) and ``run.json``.
     split : str
-        Chains with coil loops: one of 8 to 12 residues of each chain that has one.
+        Split of the chains with a coil loop, of 8 to 12 residues.
     antibodies : str
         Split of antibodies, of which CDR-H3 is resampled; left out where there is no such split.
     chains : int
-        See `openmm_slm.benchmarks.samples.choose_chains`.
+        Chains with a coil loop; see `openmm_slm.benchmarks.samples.choose_chains`.
     n, seed : int
         Samples of a loop.
     processes : int
@@ -118,16 +118,16 @@ def benchmark_loops(
 
 
 def coil_loops(data: str | os.PathLike, split: str, chains: int) -> Iterator[tuple[str, Loop]]:
-    """Name and loop of each chain that has a coil loop."""
+    """Name and coil loop of so many chains."""
     dataset = ShardDataset(data, split, ("backbone", "heavy", "shard"))
-    for number, entry in enumerate(choose_chains(dataset, chains, LONGEST)):
-        rows = coil_stretch(entry, np.random.default_rng(number))
-        if rows is not None:
-            yield entry.id, Loop(from_backbone(entry.backbone[None], entry.sequence), rows)
+    for entry in choose_chains(dataset, chains, LONGEST, lambda x: len(coil_stretch(x)) > 0):
+        native = from_backbone(entry.backbone[None], entry.sequence)
+        yield entry.id, Loop(native, coil_stretch(entry))
 
 
-def coil_stretch(entry: Entry, rng: np.random.Generator) -> np.ndarray | None:
-    """Rows of a stretch drawn among those that are coil but for at most two residues."""
+def coil_stretch(entry: Entry) -> np.ndarray:
+    """Rows of a stretch drawn among those that are coil but for at most two residues, or none."""
+    rng = np.random.default_rng(len(entry.sequence))
     (states,) = secondary_structure(entry.backbone[None], entry.sequence)
     size = int(rng.integers(SHORTEST_LOOP, LONGEST_LOOP + 1))
     starts = [
@@ -135,7 +135,7 @@ def coil_stretch(entry: Entry, rng: np.random.Generator) -> np.ndarray | None:
         for first in range(FROM_ENDS, len(states) - size - FROM_ENDS)
         if (states[first : first + size] == "C").sum() >= size - 2
     ]
-    return np.arange(size) + rng.choice(starts) if starts else None
+    return np.arange(size) + rng.choice(starts) if starts else np.empty(0, int)
 
 
 def cdr_h3_loops(data: str | os.PathLike, split: str) -> Iterator[tuple[str, Loop]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -21,20 +22,28 @@ from ..validity.report import all_atom_report, backbone_report
 STATES = np.array(["H", "E", "C"])
 
 
-def choose_chains(dataset: ShardDataset, chains: int, longest: int = 256) -> list[Entry]:
-    """Gap-free chains of 40 to `longest` residues, one a cluster, evenly spread over lengths."""
+def choose_chains(
+    dataset: ShardDataset,
+    chains: int,
+    longest: int = 256,
+    suitable: Callable[[Entry], bool] = lambda entry: True,
+) -> list[Entry]:
+    """Gap-free chains of 40 to `longest` residues, one a cluster, evenly spread over lengths.
+
+    Chains of which `suitable` is false are passed over.
+    """
     first: dict[str, Entry] = {}
     for number in range(len(dataset)):
         if not 40 <= dataset.lengths[number] <= longest:
             continue
         entry = dataset[number]
         whole = np.isfinite(entry.backbone).all() and entry.chain_break.sum() == 1
-        if whole and "X" not in entry.sequence:
-            first.setdefault(entry.cluster, entry)
+        if whole and "X" not in entry.sequence and entry.cluster not in first and suitable(entry):
+            first[entry.cluster] = entry
     if len(first) < chains:
         raise StructureError(
-            f"{dataset.directory}: {len(first)} gap-free chains of 40 to {longest} residues in "
-            f"clusters of their own, {chains} are asked for"
+            f"{dataset.directory}: {len(first)} suitable gap-free chains of 40 to {longest} "
+            f"residues in clusters of their own, {chains} are asked for"
         )
     ranked = sorted(first.values(), key=lambda entry: (len(entry.sequence), entry.id))
     return [ranked[i] for i in np.linspace(0, len(ranked) - 1, chains).round().astype(int)]

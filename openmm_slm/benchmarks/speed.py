@@ -19,7 +19,7 @@ from ..projection.close_peptides import close_peptide_bonds
 from ..protein.sequence import sequence_layout
 from ..protein.structure import from_backbone
 from ..sampling.ensemble import EnsembleGenerator
-from .commands import run_command
+from .commands import kill_command, run_command
 from .memory import peak_memory
 from .parts import Part, measure_parts
 from .proteins import PROTEINS, choose_proteins
@@ -175,7 +175,7 @@ def resume_cost(
         command = ["sample", PEPTIDE, "-n", n, "--seed", seed, "--model", model]
         command += ["--device", device, "-o"]
         cost = run_command(*command, whole)
-        run_command(*command, killed, kill_at=(killed, n // 2))
+        kill_command(*command, killed, output=killed, frames=n // 2)
         resumed = run_command(*command, killed, "--resume")
         names = sorted(path.name for path in whole.iterdir())
         same, _, _ = filecmp.cmpfiles(whole, killed, names, shallow=False)

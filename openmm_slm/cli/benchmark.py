@@ -258,7 +258,10 @@ def loops():
         "--noise", default=(0.05, 0.3), help="Share of the template's tokens that is sampled anew."
     ),
     rounds, processes,
-    lines=("openmm-slm benchmark complexes --data shards --of-each 1 -n 2 --noise 0.3",),
+    lines=(
+        "openmm-slm prepare dimer.pdb -o dimers --complexes --test-share 1",
+        "openmm-slm benchmark complexes --data dimers --of-each 1 -n 2 --noise 0.3",
+    ),
 )  # fmt: skip
 def complexes():
     """Complexes sampled from their own structure: RMSD, contacts between chains, validity."""
@@ -272,7 +275,7 @@ def complexes():
     numbers("--length", "lengths", kind=int, default=(50, 100, 200, 400, 800), help="Residues."),
     proteins, number("-n", default=500, least=2, help="Frames completed, and frames resumed."),
     click.option("--structures", type=directory, help="PDB or mmCIF files to prepare."),
-    lines=("openmm-slm benchmark speed --part lengths --length 30 --length 60",),
+    lines=("openmm-slm benchmark speed --part lengths --length 50",),
 )  # fmt: skip
 def speed():
     """Time and memory: lengths, completion, resume (a run killed and continued), prepare."""

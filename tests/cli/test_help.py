@@ -74,6 +74,9 @@ def sandbox(tmp_path_factory):
         sequence = "".join(rng.choice(list(LETTERS), 40 + number))
         frame = generator.sample(sequence, 1, seed=1, hydrogens=False, progress=False).trajectory
         frame.save_pdb(str(where / "pdbs" / f"p{number}.pdb"))
+    dimer = ":".join(["ACDEFGHIKLMNPQRSTVWYACDE"] * 2)
+    frame = generator.sample(dimer, 1, seed=1, hydrogens=False, progress=False).trajectory
+    frame.save_pdb(str(where / "dimer.pdb"))
     write_references(where / "references")
     return where
 

@@ -1,4 +1,4 @@
-"""``openmm-slm benchmark apo-holo``: do samples find both conformers of a protein?"""
+"""``openmm-slm benchmark apo-holo``: samples against both conformers of a protein."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from .references import Reference, load_pair, read_references
 from .results import ResultTable, hold_folder
 from .samplers_and_baselines import BASELINES, SAMPLERS
 
-RMSF = 0.1  # nm, of baselines: nothing but a structure is known
-#: name -> ResFlex global, per target (mean, median), TM-ens (mean); * as others report it.
+RMSF = 0.1  # nm, of the baselines, which know one structure only
+#: name -> ResFlex global, per target (mean, median), TM-ens (mean); *: from another paper.
 PUBLISHED = {
     "AlphaFlow*": (0.455, 0.527, 0.527, 0.864),
     "ESMDiff*": (0.424, 0.502, 0.517, 0.851),
@@ -52,19 +52,19 @@ def benchmark_apo_holo(
     references : path
         See `openmm_slm.benchmarks.references`; the rows of kind "pair" are used.
     output : path
-        Folder for ``targets.csv``, a row for each finished target, and ``run.json``. What is there
-        is not done again; the table is the same.
+        Folder for ``targets.csv``, a row for each finished target, and ``run.json``. Finished
+        targets are not measured again; the table is the same.
     n, seed : int
-        Samples of a target, and where their random numbers come from.
+        Samples of a target, and their seed.
     limit : int, optional
-        The first so many pairs only.
+        Number of pairs, from the first; default all.
     processes : int
-        Targets at a time, each with one thread.
+        Targets measured at a time, each with one thread.
 
     Returns
     -------
     str
-        See `score_pair` for the figures; published ones stand below.
+        See `score_pair` for the figures; published figures stand below.
     """
     check_integer("n", n, 2, "samples of a target: flexibility needs two")
     check_integer("processes", processes, 1, "targets at a time")
@@ -78,7 +78,7 @@ def benchmark_apo_holo(
     with hold_folder(output), Workers(model, device, processes) as workers:
         table, targets = ResultTable(output, settings), {pair.id: pair for pair in pairs}
         rows = workers.rows(table, score_target, targets, n, seed, progress=progress)
-    return _told(list(rows.values()), n)
+    return _table(list(rows.values()), n)
 
 
 def score_target(
@@ -104,7 +104,7 @@ def score_target(
     return row
 
 
-def _told(rows: list[dict[str, float]], n: int) -> str:
+def _table(rows: list[dict[str, float]], n: int) -> str:
     """The table, published figures below."""
     lines = [
         f"{len(rows)} pairs, {n} samples each; baselines are made from the first conformer "

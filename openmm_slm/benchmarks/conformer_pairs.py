@@ -1,6 +1,6 @@
 """Scores of samples against two conformers of one protein (as in EigenFold and ESMDiff).
 
-Residues of conformers and samples are rows of the sequence that was sampled; NaN where absent.
+Rows of conformers and samples are residues of the sampled sequence; NaN where absent.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ..protein.superposition import superpose
 
 _GAP = 1e-3  # breaks ties: of alignments with as many matches, the one with the fewest gaps
 
-_STILL = 1e-5  # nm; flexibilities that spread less are rounding
+_STILL = 1e-5  # nm; a smaller spread of flexibilities is rounding
 
 
 def align_to(sequence: str, part: str) -> np.ndarray:

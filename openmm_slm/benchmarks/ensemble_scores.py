@@ -1,4 +1,4 @@
-"""The ensemble metrics as one line of a table, for the benchmarks that compare whole ensembles."""
+"""The ensemble metrics of `openmm_slm.compare` as one line of a table."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .text_table import Column, text_table
 if TYPE_CHECKING:
     import mdtraj
 
-#: Metrics of `openmm_slm.compare` that are shown, and their digits.
+#: Metrics that are shown, and their digits.
 COLUMNS = {
     "JS-PwD": 3, "JS-TIC": 3, "JS-Rg": 3, "val-clash": 2, "val-bond": 2, "TM-ens": 3,
     "RMSD-ens": 2, "TM-div": 3, "ResFlex r": 2, "MAE-contact": 2, "Rg": 2,
 }  # fmt: skip
-LAG = 20  # frames, as `openmm_slm.compare` has it
+LAG = 20  # frames, the default of `openmm_slm.compare`
 DRAWS = 50  # for the noise floor
 Figures = dict[str, float]
 
@@ -44,7 +44,7 @@ def ensemble_figures(
 ) -> tuple[Figures, Figures]:
     """Figures of `samples`, and of as many frames drawn from the reference (median; empty unless
     `floor`). `lengths` and `lag` are those of `openmm_slm.compare`; without a lag, no JS-TIC.
-    `names` are the metrics that are wanted.
+    `names` are the metrics to return.
     """
     table = compare(
         samples, reference, lengths=lengths, tica_lag=lag, n_bootstrap=DRAWS if floor else 0
@@ -54,7 +54,7 @@ def ensemble_figures(
     return value, {name: float(table.loc[name, "floor"]) for name in found} if floor else {}
 
 
-def told(title: str, rows: dict[str, Figures], more: dict[str, int] | None = None) -> str:
+def figure_table(title: str, rows: dict[str, Figures], more: dict[str, int] | None = None) -> str:
     """A table: a line for each of `rows`; `more` are further columns and their digits."""
     units = {"RMSD-ens": "RMSD-ens A", "Rg": "Rg A"}
     digits = COLUMNS | (more or {})

@@ -1,4 +1,4 @@
-"""``openmm-slm benchmark lm``: families of language models side by side."""
+"""``openmm-slm benchmark lm``: nats per token, time and samples of language models."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ PREFIXES = ("backbone", "heavy", "shard")
 
 
 class EncodedTokens:
-    """Tokens of entries, encoded when they are asked for.
+    """Tokens of entries, encoded on first use.
 
     Parameters
     ----------
@@ -85,11 +85,11 @@ def benchmark_language(
     data : path
         Shard directory.
     models : sequence of str or path
-        Names, model directories, or directories of language models alone (which speak the default
+        Names, model directories, or directories of language models alone (trained on the default
         tokenizer's tokens).
     no_sequence : sequence of path
-        Models trained without sequences: what the sequence tells is the gain over the one of the
-        same family.
+        Models trained without sequences. The gain by the sequence is over the one of the same
+        family.
     tokens : path, optional
         Made by `tokenize`; without it the splits are encoded here.
     splits : sequence of str
@@ -178,7 +178,7 @@ def models_without_sequence(
 
 
 def _likelihood(model, base, dataset: ShardDataset, store, split: str) -> dict[str, str]:
-    """Nats of a split, and what the sequence gains (paired by cluster)."""
+    """Nats of a split, and the gain by the sequence (paired by cluster)."""
     numbers = entries_of_clusters(dataset)
     nats = nats_of_entries(model.network, dataset, store, numbers)
     gained = None

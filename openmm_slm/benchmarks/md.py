@@ -11,7 +11,7 @@ from ..language.interface import check_integer
 from ..protein.trajectory import from_trajectory
 from ..sampling.ensemble import EnsembleGenerator
 from .ceiling import choose
-from .ensemble_scores import Figures, ensemble_figures, tica_lag, told
+from .ensemble_scores import Figures, ensemble_figures, figure_table, tica_lag
 from .references import Reference, load_ensemble, read_references, trajectory_lengths
 from .samplers_and_baselines import BASELINES, SAMPLERS, Sampler, from_template, template_settings
 
@@ -35,7 +35,7 @@ def benchmark_md(
     references : path
         See `openmm_slm.benchmarks.references`; rows with "MD" in their kind.
     n, seed : int
-        Frames of each ensemble, and where their random numbers come from.
+        Frames of each ensemble, and their seed.
     targets : tuple of str
         Ids; default all.
     noise, rounds : tuple of numbers
@@ -90,4 +90,4 @@ def _measure(
         f"{reference.id}: {n} frames each against {ensemble.n_frames}, {ensemble.n_residues} "
         f"residues, mean RMSF {10 * rmsf:.2f} A, TICA lag {lag} frames"
     )
-    return told(title, rows)
+    return figure_table(title, rows)

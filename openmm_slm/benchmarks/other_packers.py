@@ -1,7 +1,7 @@
-"""Side chains to compare with: by FASPR, by PDBFixer as many use it, and all in one rotamer.
+"""Other packers to compare with: FASPR, PDBFixer as it is, and one rotamer for all residues.
 
-All read a backbone and a sequence and give all heavy atoms. Neither program is needed by the
-package itself, except PDBFixer, which is there for other things.
+All take a backbone and a sequence and return all heavy atoms. The package itself does not need
+FASPR.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ COMMONEST = (-65.0, 180.0, 180.0, 180.0)  # degrees, of chi1 to chi4
 
 
 def in_one_rotamer(builder: AtomBuilder) -> Callable[..., np.ndarray]:
-    """A packer that gives every residue the chi of `COMMONEST`, whatever is around it.
+    """A packer that gives every residue the chi angles of `COMMONEST`.
 
     Called as ``pack(backbone [F, L, 4, 3], sequence, chain_break, residue_index)``; float32
     [F, L, 14, 3], NaN where the residue has no atom.

@@ -1,4 +1,4 @@
-"""``openmm-slm benchmark samples``: are samples from sequence valid, and native in structure?"""
+"""``openmm-slm benchmark samples``: validity and secondary structure of samples from sequence."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def secondary_structure(backbone: np.ndarray, sequence: str) -> np.ndarray:
 
 
 def agreement(states: np.ndarray, native: np.ndarray) -> tuple[float, float]:
-    """Share of residues in the native's state, and that expected of its composition alone."""
+    """Share of residues in the native's state, and the share expected by chance."""
     share = (states == native).mean()
     chance = sum((states == s).mean() * (native == s).mean() for s in STATES)
     return float(share), float(chance)

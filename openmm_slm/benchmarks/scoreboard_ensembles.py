@@ -23,7 +23,7 @@ from .samples import choose_chains
 from .scoreboard_plan import Plan, read_split, splits_of
 from .scoreboard_sections import Row, Section
 
-ALL_ATOM = 20  # samples for each that is made with side chains, and relaxed
+ALL_ATOM = 20  # backbone samples for each all-atom sample
 CONFORMERS = 5  # samples of a pair, as published
 _MD = ("RMSF r", "JS-PwD")
 _FROM_FRAME = ("jitter", "ANM")
@@ -34,8 +34,8 @@ _SHORT = {"structure": "first"}  # the first conformer itself
 
 
 def from_sequence(plan: Plan, workers: Workers) -> Section:
-    """The best of many samples of a chain, beside as many of another chain."""
-    rows, told = [], []
+    """TM-score of the best of many samples of a chain, beside as many samples of another chain."""
+    rows, parts = [], []
     for split in splits_of(plan.data):
         entries = choose_chains(read_split(plan.data, split), plan.chains)
         number = {entry.id: k for k, entry in enumerate(entries)}
@@ -53,9 +53,9 @@ def from_sequence(plan: Plan, workers: Workers) -> Section:
         figure = f"best TM of {plan.n}, {split}"
         rows.append(Row(figure, *median_interval(best), len(entries), base, target))
         lengths = [len(entry.sequence) for entry in entries]
-        told.append(f"{len(entries)} chains of {split} ({lengths[0]}-{lengths[-1]} residues)")
+        parts.append(f"{len(entries)} chains of {split} ({lengths[0]}-{lengths[-1]} residues)")
     title = (
-        f"from sequence: {plan.n} samples each of {' and '.join(told)}; other: as many samples of "
+        f"from sequence: {plan.n} samples each of {' and '.join(parts)}; other: as many samples of "
         "the chain next in length"
     )
     return Section(title, tuple(rows))
@@ -188,7 +188,7 @@ def against_md(plan: Plan, workers: Workers) -> Section:
 def _md_figures(
     generator: EnsembleGenerator, reference: Reference, n: int, seed: int
 ) -> dict[str, dict[str, float]]:
-    """Figures of samples, of baselines and of as many frames of the MD, by what they are of."""
+    """Figures of samples, of baselines and of as many frames of the MD, by method."""
     ensemble = load_ensemble(reference)
     structure = from_trajectory(ensemble[0])
     start = structure.to_trajectory("backbone")

@@ -36,7 +36,7 @@ _JOBS = 12  # of a split's nats
 
 
 def speed(plan: Plan, workers: Workers) -> Section:
-    """All-atom frames of BPTI, and the most memory so far."""
+    """Seconds of all-atom frames of BPTI, and peak memory so far."""
     frames = TIMED * plan.n
     generator = workers.generator
     start = time.perf_counter()
@@ -128,22 +128,22 @@ class Relettered:
 
 
 def hidden(entry: Entry) -> str:
-    """What a model sees of a sequence that was hidden in training."""
+    """A sequence of X, as the model sees hidden sequences in training."""
     return "X" * len(entry.sequence)
 
 
 def shuffled(entry: Entry) -> str:
-    """The same letters in another order, always the same one."""
+    """The same letters in another, reproducible order."""
     order = np.random.default_rng(len(entry.sequence)).permutation(len(entry.sequence))
     return "".join(entry.sequence[i] for i in order)
 
 
 def language_model(plan: Plan, workers: Workers) -> Section:
-    """Nats per token, and what the sequence gains over a model that does not see it."""
+    """Nats per token, and the gain over a model that does not see the sequence."""
     model = workers.generator.language_model
     without = "alone" if plan.no_sequence else "hidden" if model.guided else None
     uniform = float(np.log(model.vocabulary))
-    rows, told = [], []
+    rows, parts = [], []
     for split in splits_of(plan.data):
         chains = first_of_clusters(read_split(plan.data, split))
         jobs = [tuple(chains[i::_JOBS]) for i in range(min(_JOBS, len(chains)))]
@@ -162,8 +162,8 @@ def language_model(plan: Plan, workers: Workers) -> Section:
             base = {"shuffled": float(np.median(by_letters))}
             figure = f"gained by the sequence, {split}"
             rows.append(Row(figure, *median_interval(gained), count, base, target))
-        told.append(f"the {count} clusters of {split}")
-    title = f"language model ({model.network.kind}): one chain each of {' and '.join(told)}; "
+        parts.append(f"the {count} clusters of {split}")
+    title = f"language model ({model.network.kind}): one chain each of {' and '.join(parts)}; "
     title += {
         "alone": f"the gain is over {plan.no_sequence}, trained without sequences",
         "hidden": "the gain is over the model itself with the sequence hidden, as in part of its "
@@ -174,7 +174,7 @@ def language_model(plan: Plan, workers: Workers) -> Section:
 
 
 def check_no_sequence(plan: Plan) -> None:
-    """Raise ModelError unless the model without sequence is one to compare with."""
+    """Raise ModelError unless the model without sequence is comparable."""
     if plan.no_sequence is None:
         return
     kind = read_config(find_part(plan.model, "language_model"))["kind"]

@@ -1,4 +1,4 @@
-"""What a scoreboard measures, and how much of it."""
+"""Settings of a scoreboard, and the splits it measures."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def read_split(data: str, split: str) -> ShardDataset:
 
 
 def splits_of(data: str) -> list[str]:
-    """Those of `SPLITS` that the data have."""
+    """Names in `SPLITS` that the data have."""
     found = []
     for split in SPLITS:
         try:

@@ -19,18 +19,18 @@ from .samples import choose_chains
 from .scoreboard_plan import Plan, read_split, splits_of
 from .scoreboard_sections import Row, Section
 
-IDENTITY = 0.9  # what is nearer than the splits allow (parts of other entries) is passed over
+IDENTITY = 0.9  # closer relatives, which the splits should exclude, are passed over
 
 
 def from_relatives(plan: Plan, workers: Workers) -> Section:
-    """Samples about relatives of a chain in the split ``train``, beside those as they are."""
-    rows, told = [], []
+    """Samples with relatives in the split ``train`` as templates, beside those relatives."""
+    rows, parts = [], []
     n = max(1, plan.n // 5)
     for split in splits_of(plan.data):
         entries = choose_chains(read_split(plan.data, split), plan.chains)
         scored = workers.map(_score, entries[::-1], n, plan.seed, plan.data)
         found = [scores for _, scores in scored if scores]
-        told.append(f"{len(found)} of {len(entries)} chains of {split}")
+        parts.append(f"{len(found)} of {len(entries)} chains of {split}")
         if not found:
             continue
         best, mean, nearest, any_one = np.array(found).T
@@ -43,7 +43,7 @@ def from_relatives(plan: Plan, workers: Workers) -> Section:
             target = ""
     title = (
         f"from relatives: {n} samples each about relatives in train (at most "
-        f"{100 * IDENTITY:.0f} % identical), which {' and '.join(told)} have; nearest: that with "
+        f"{100 * IDENTITY:.0f} % identical), which {' and '.join(parts)} have; nearest: that with "
         "the best alignment, as it is; best one: the best of them"
     )
     return Section(title, tuple(rows))
@@ -57,7 +57,7 @@ def _training_chains(data: str) -> Relatives:
 def _score(
     generator: EnsembleGenerator, entry: Entry, n: int, seed: int, data: str
 ) -> tuple[float, ...]:
-    """TM-scores: best and mean sample, nearest and best relative; nothing without relatives."""
+    """TM-scores: best and mean sample, nearest and best relative; empty without relatives."""
     relatives = _training_chains(data)
     found = relatives.find(entry.sequence, most_identical=IDENTITY)
     if not found:

@@ -1,4 +1,4 @@
-"""Sections of a scoreboard: rows with intervals and baselines, on disk and as text."""
+"""Sections of a scoreboard: rows with intervals and baselines, as JSON files and as text."""
 
 from __future__ import annotations
 
@@ -27,14 +27,15 @@ class Row:
     ----------
     figure : str
     value, low, high : float
-        And its 95 % interval; NaN where there is none.
+        The figure and its 95 % interval; NaN where there is none.
     n : int
-        Proteins (or frames) that it is a figure of.
+        Number of proteins (or frames).
     baselines : dict of str to float
-        The same figure of what needs no model.
+        The same figure of methods without a model.
     target : str
-        What was asked for at least.
+        The least value that the project asks for.
     digits : int
+        After the point.
     """
 
     figure: str
@@ -65,7 +66,7 @@ class Section:
     Attributes
     ----------
     title : str
-        What of: subset and numbers of samples.
+        Subset and numbers of samples.
     rows : tuple of Row
     seconds : float
         Wall time; 0 if it was not measured.
@@ -99,7 +100,7 @@ class Sections:
     Parameters
     ----------
     directory : path or None
-        Made if missing; what an earlier run left there is read.
+        Made if missing; sections of an earlier run are read.
     run : dict
         Settings that the figures depend on.
 
@@ -133,7 +134,7 @@ _END = ".section.json"
 
 
 def _plain(value: object) -> object:
-    """JSON has no NaN, nor numbers of NumPy."""
+    """The value without NaN and NumPy numbers, which JSON does not have."""
     if isinstance(value, dict):
         return {name: _plain(each) for name, each in value.items()}
     if isinstance(value, tuple):
@@ -144,7 +145,7 @@ def _plain(value: object) -> object:
 
 
 def _read(path: Path) -> Section:
-    """A section as it was."""
+    """Read a section."""
     try:
         values = json.loads(path.read_text())
         rows = []

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 #: (backbone [F, L, 4, 3] nm, sequence, chain_break [L], residue_index [L]) -> atom14 [F, L, 14, 3]
 Method = Callable[[np.ndarray, str, np.ndarray, np.ndarray], np.ndarray]
 
-# Sources of the project's own data whose side chains are models' or absent.
+# Sources in the project's data whose side chains are modelled or absent.
 MODELLED = ("TCRdock", "buried_unsat_seq_recov", "bioemu-benchmarks")
 OTHERS = ("faspr", "pdbfixer", "pdbfixer-repaired")
 RIGHT = 40.0  # degrees; the usual tolerance, that of SCWRL4 (Krivov et al., 2009)
@@ -82,8 +82,8 @@ def benchmark_sidechains(
     chains, longest, complete, excluded_sources
         See `choose_chains`.
     against : sequence of str
-        What else to measure: "faspr", "pdbfixer" as it is, and "pdbfixer-repaired", which is what
-        ``sidechains="pdbfixer"`` gives.
+        Other programs: "faspr", "pdbfixer" as it is, and "pdbfixer-repaired", the result of
+        ``sidechains="pdbfixer"``.
     methods : mapping of str to Method, optional
         More methods by name.
     seed : int

@@ -58,10 +58,10 @@ def pack(data, tokens, start, run, configs, atoms, error, prefix, output):
         shutil.copy(data, output / "data.npz")
     else:
         options = {"tokens": tokens, "atoms": int(atoms), "error": error, "prefix": prefix or None}
-        told = pack_data(data, output / "data.npz", **options)
+        packed = pack_data(data, output / "data.npz", **options)
         click.echo(
             "{entries:,} entries, {residues:,} residues ({absent:,} of them without a whole "
-            "backbone), atoms off by at most {error:.5f} nm".format(**told)
+            "backbone), atoms off by at most {error:.5f} nm".format(**packed)
         )
     if start:
         load_network(start)  # whole and unaltered

@@ -80,7 +80,7 @@ def main(step, config, minutes, decay, device, loaders, output):
     shrink_run(run, output, MOST, FILES)
     train(resume=True, time_limit=60 * minutes - (time.monotonic() - begun))
     exported, saved = (run / name for name in ("model/config.json", "checkpoint.safetensors"))
-    if decay and exported.stat().st_mtime >= saved.stat().st_mtime:  # else it was told to stop
+    if decay and exported.stat().st_mtime >= saved.stat().st_mtime:  # else a signal stopped it
         train(resume=True, decay=decay)
     kept = shrink_run(run, output, MOST, FILES)
     click.echo(f"results after {time.monotonic() - begun:.1f} s; of the state: {', '.join(kept)}")

@@ -14,6 +14,7 @@ from ..errors import StructureError
 from ..language.interface import check_integer
 from ..models.registry import model_identity
 from ..projection.close_peptides import close_peptide_bonds
+from ..protein.protein import Protein
 from ..protein.structure import ProteinStructure, from_backbone
 from ..protein.trajectory import from_trajectory
 from ..sampling.ensemble import EnsembleGenerator
@@ -213,8 +214,8 @@ def random_closures(native: ProteinStructure, rows: np.ndarray, n: int, seed: in
         walk = line + bulge * rng.normal(0, 0.6, (1, 3)) + rng.normal(0, 0.1, line.shape)
         frames[frame, rows] = x[rows] - x[rows, 1:2] + walk[:, None]
     weight = np.isin(np.arange(len(x)), rows).astype(float)
-    sequence = native.chain_sequences.replace(":", "")
-    return close_peptide_bonds(frames.astype(np.float32), sequence, native.chain_break, weight)[0]
+    protein = Protein(native.sequence, native.chain_break)
+    return close_peptide_bonds(frames.astype(np.float32), protein, weight)[0]
 
 
 def _table(title: str, rows: list[dict[str, float]]) -> str:

@@ -16,6 +16,7 @@ from ..errors import SLMError
 from ..language.interface import check_integer
 from ..models.registry import model_identity
 from ..projection.close_peptides import close_peptide_bonds
+from ..protein.protein import Protein
 from ..protein.sequence import sequence_layout
 from ..protein.structure import from_backbone
 from ..sampling.ensemble import EnsembleGenerator
@@ -132,7 +133,7 @@ def length_costs(generator: EnsembleGenerator, length: int, n: int, seed: int) -
     clock.append(time.process_time())
     decoded = generator.tokenizer.decode_tokens(tokens, letters, index)
     clock.append(time.process_time())
-    backbone, _ = close_peptide_bonds(decoded, sequence, first)
+    backbone, _ = close_peptide_bonds(decoded, Protein(sequence, first))
     clock.append(time.process_time())
     atoms = np.full((count, length, 14, 3), np.nan, np.float32)
     atoms[:, :, :4] = backbone

@@ -32,7 +32,7 @@ def spoil(trajectory: mdtraj.Trajectory, fault: str) -> mdtraj.Trajectory:
 
     rng = np.random.default_rng(0)
     xyz, judge = trajectory.xyz.copy(), FrameJudge(trajectory.topology)
-    usable = [row for row, a in enumerate(judge.sequence) if a not in "GP" and row > 2]
+    usable = [row for row, a in enumerate(judge.protein.sequence) if a not in "GP" and row > 2]
     for x in xyz:
         if fault == NOISE:
             atoms = judge.index[:, :4]

@@ -15,7 +15,7 @@ import torch
 from ..protein.atoms import ATOM14
 from ..protein.sequence import AMINO_ACIDS
 from ..validity.criteria import CLASH, PACKING_RADII
-from .packer_network import Backbones, PackerNetwork
+from .packer_network import EncodedBackbones, PackerNetwork
 
 NEIGHBOURS = 32  # residues (by CA) a side chain may touch
 CANDIDATES = 20  # rotamers offered
@@ -59,7 +59,7 @@ class _Surroundings:
     """What is around each of the R residues of a batch of frames of equal length."""
 
     def __init__(
-        self, network: PackerNetwork, encoded: Backbones, free: torch.Tensor, frames: int
+        self, network: PackerNetwork, encoded: EncodedBackbones, free: torch.Tensor, frames: int
     ) -> None:
         device = encoded.atoms.device
         self.free = free
@@ -125,7 +125,7 @@ def _cost(distance: torch.Tensor, limit: torch.Tensor) -> torch.Tensor:
 
 def relieve_clashes(
     network: PackerNetwork,
-    encoded: Backbones,
+    encoded: EncodedBackbones,
     nodes: torch.Tensor,
     atoms: torch.Tensor,
     given: torch.Tensor,

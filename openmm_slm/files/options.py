@@ -45,6 +45,11 @@ def options_of(cls: type, leave_out: Collection[str] = ()) -> list[Field]:
     return [f for f in fields(cls) if "text" in f.metadata and f.name not in leave_out]
 
 
+def set_checked(settings: object, name: str, value: object) -> None:
+    """Give a frozen settings object a field in its checked form; for ``__post_init__`` only."""
+    object.__setattr__(settings, name, value)
+
+
 def documented(cls: C) -> C:
     """Class decorator: put the options into the class's docstring in place of ``{options}``."""
     cls.__doc__ = _with_entries(cls.__doc__, options_of(cls))

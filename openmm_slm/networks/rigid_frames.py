@@ -21,7 +21,7 @@ IDEAL_BACKBONE = (
     (CA_C, 0.0, 0.0),
 )
 
-Frames = tuple[torch.Tensor, torch.Tensor]
+RigidFrames = tuple[torch.Tensor, torch.Tensor]
 
 
 def full_precision(tensor: torch.Tensor) -> torch.autocast:
@@ -36,7 +36,7 @@ def _orthonormal(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     return torch.stack([e1, e2, torch.cross(e1, e2, dim=-1)], -1)
 
 
-def frames_from_backbone(backbone: torch.Tensor) -> Frames:
+def frames_from_backbone(backbone: torch.Tensor) -> RigidFrames:
     """Residue frames from N, CA and C, the first three atoms of [..., A, 3]."""
     n, ca, c = backbone[..., 0, :], backbone[..., 1, :], backbone[..., 2, :]
     return _orthonormal(c - ca, n - ca), ca
@@ -65,7 +65,7 @@ def rotation_from_vector(vector: torch.Tensor) -> torch.Tensor:
     return torch.stack(rows, -1).unflatten(-1, (3, 3))
 
 
-def compose(outer: Frames, inner: Frames) -> Frames:
+def compose(outer: RigidFrames, inner: RigidFrames) -> RigidFrames:
     """Composition `outer` o `inner`: `inner` is given in the local coordinates of `outer`."""
     (r1, t1), (r2, t2) = outer, inner
     # Broadcast products: batched matmul is slow for 3 x 3 matrices.
@@ -73,14 +73,14 @@ def compose(outer: Frames, inner: Frames) -> Frames:
     return rotation, (r1 * t2.unsqueeze(-2)).sum(-1) + t1
 
 
-def invert(frames: Frames) -> Frames:
+def invert(frames: RigidFrames) -> RigidFrames:
     """Inverse frames: ``compose(frames, invert(frames))`` is the identity."""
     rotation, origin = frames
     back = rotation.transpose(-1, -2)
     return back, -(back * origin.unsqueeze(-2)).sum(-1)
 
 
-def chain_frames(relative: Frames) -> Frames:
+def chain_frames(relative: RigidFrames) -> RigidFrames:
     """Absolute frames from relative ones: inclusive prefix composition along dim 1.
 
     Takes log2(L) steps.
@@ -97,14 +97,14 @@ def chain_frames(relative: Frames) -> Frames:
     return rotation, origin
 
 
-def to_local(frames: Frames, points: torch.Tensor) -> torch.Tensor:
+def to_local(frames: RigidFrames, points: torch.Tensor) -> torch.Tensor:
     """Global points [..., P, 3] in the local coordinates of the frames [...]."""
     rotation, origin = frames
     delta = points - origin.unsqueeze(-2)
     return (rotation.unsqueeze(-3) * delta.unsqueeze(-1)).sum(-2)
 
 
-def to_global(frames: Frames, points: torch.Tensor) -> torch.Tensor:
+def to_global(frames: RigidFrames, points: torch.Tensor) -> torch.Tensor:
     """Inverse of `to_local`."""
     rotation, origin = frames
     return (rotation.unsqueeze(-3) * points.unsqueeze(-2)).sum(-1) + origin.unsqueeze(-2)
@@ -127,7 +127,7 @@ def oxygen_torsion(backbone: torch.Tensor) -> torch.Tensor:
 
 
 def place_backbone(
-    frames: Frames, end_torsion: torch.Tensor, bonded_next: torch.Tensor
+    frames: RigidFrames, end_torsion: torch.Tensor, bonded_next: torch.Tensor
 ) -> torch.Tensor:
     """N, CA, C, O of residues from their frames.
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from .rigid_frames import Frames, full_precision
+from .rigid_frames import RigidFrames, full_precision
 
 
 def rotary(x: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
@@ -127,7 +127,7 @@ class PointBlock(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(
-        self, x: torch.Tensor, mask: torch.Tensor, pair_bias: torch.Tensor, frames: Frames
+        self, x: torch.Tensor, mask: torch.Tensor, pair_bias: torch.Tensor, frames: RigidFrames
     ) -> torch.Tensor:
         """Update x [B, L, D]; pair_bias [B, H, L, L] is `self.bias(pair)`, padding masked."""
         b, length, width = x.shape

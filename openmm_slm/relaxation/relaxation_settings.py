@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 
 from ..errors import SLMError, require
-from ..files.options import documented, option
+from ..files.options import documented, option, set_checked
 
 SOLVENTS = ("vacuum", "obc2", "gbn2")
 _QUANTITIES = ("cutoff", "restraint", "tolerance", "anneal", "temperature")
@@ -114,25 +114,22 @@ class RelaxationSettings:
         if not files or not all(isinstance(name, (str, os.PathLike)) for name in files):
             raise SLMError(f"forcefield is {self.forcefield!r}; name XML files of OpenMM")
         names = [str(name) if str(name).endswith(".xml") else f"{name}.xml" for name in files]
-        self._set("forcefield", names)
+        set_checked(self, "forcefield", names)
         if self.solvent not in SOLVENTS:
             raise SLMError(f"solvent is {self.solvent!r}, expected one of {', '.join(SOLVENTS)}")
         for name in _QUANTITIES:
-            self._set(name, _number(name, getattr(self, name)))
+            set_checked(self, name, _number(name, getattr(self, name)))
         for name, least in (("iterations", 1), ("seed", 0)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
                 raise SLMError(f"{name} is {value!r}; give an integer from {least}")
-            self._set(name, int(value))
+            set_checked(self, name, int(value))
         rows = list(self.cis_allowed)
         if not all(isinstance(row, Integral) and row >= 0 for row in rows):
             raise SLMError(f"cis_allowed is {rows!r}; give rows of residues, counted from 0")
-        self._set("cis_allowed", [int(row) for row in rows])
+        set_checked(self, "cis_allowed", [int(row) for row in rows])
         if self.disulfides is not None:
-            self._set("disulfides", [[int(i), int(j)] for i, j in self.disulfides])
-
-    def _set(self, name: str, value: object) -> None:
-        object.__setattr__(self, name, value)
+            set_checked(self, "disulfides", [[int(i), int(j)] for i, j in self.disulfides])
 
 
 def _number(name: str, value: object) -> float:

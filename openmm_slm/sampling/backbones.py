@@ -33,7 +33,7 @@ _GOLDEN = (np.sqrt(5) - 1) / 2  # multiples of it, modulo 1, are spread evenly
 
 
 @dataclass(frozen=True, eq=False)
-class Backbones:
+class SampledBackbones:
     """Frames on their way through the pipeline.
 
     Attributes
@@ -51,15 +51,17 @@ class Backbones:
     atom14: np.ndarray
     report: Report
 
-    def rows(self, which: np.ndarray) -> Backbones:
+    def rows(self, which: np.ndarray) -> SampledBackbones:
         """Some of the frames."""
         report = {name: values[which] for name, values in self.report.items()}
-        return Backbones(self.tokens[which], self.log_prob[which], self.atom14[which], report)
+        return SampledBackbones(
+            self.tokens[which], self.log_prob[which], self.atom14[which], report
+        )
 
-    def followed_by(self, other: Backbones) -> Backbones:
+    def followed_by(self, other: SampledBackbones) -> SampledBackbones:
         """These frames and then others."""
         report = {name: np.append(each, other.report[name]) for name, each in self.report.items()}
-        return Backbones(
+        return SampledBackbones(
             np.concatenate([self.tokens, other.tokens]),
             np.concatenate([self.log_prob, other.log_prob]),
             np.concatenate([self.atom14, other.atom14]),
@@ -103,7 +105,7 @@ class BackboneSampler:
         if template is not None:
             self.tokens = tokenizer.encode_backbone(template.backbone, template.known, self.index)
         self._network = lru_cache(maxsize=2)(self._measure)
-        self._first: Backbones | None = None
+        self._first: SampledBackbones | None = None
         if template is not None and settings.resample is not None:
             named = np.isin(np.arange(len(self.chain)), settings.resample)
             #: bool [T, L]: sampled, with frames and atoms of all others held.
@@ -113,12 +115,12 @@ class BackboneSampler:
         if template is not None and settings.resample is not None:
             self.movable *= self.sampled.all(0)
 
-    def begin(self, number: int) -> Backbones:
+    def begin(self, number: int) -> SampledBackbones:
         """The first so many frames, which `draw` does not draw again."""
         self._first = self._draw(np.arange(number))
         return self._first
 
-    def draw(self, frames: np.ndarray) -> Backbones:
+    def draw(self, frames: np.ndarray) -> SampledBackbones:
         """Frames of these numbers, rising; each depends on the seed and its own number alone."""
         there = 0 if self._first is None else len(self._first.tokens)
         kept, fresh = frames[frames < there], frames[frames >= there]
@@ -127,7 +129,7 @@ class BackboneSampler:
         first = self._first.rows(kept)
         return first.followed_by(self._draw(fresh)) if len(fresh) else first
 
-    def _draw(self, frames: np.ndarray) -> Backbones:
+    def _draw(self, frames: np.ndarray) -> SampledBackbones:
         if self.template is None:
             drawn = self._sample(frames)
             backbone, lddt = self._decode(drawn.tokens)
@@ -143,7 +145,7 @@ class BackboneSampler:
         made = from_backbone(atom14[:, :, :4], self.settings.sequence, *named)
         return replace(made, atom14=atom14)
 
-    def judged(self, drawn: Backbones) -> tuple[mdtraj.Trajectory, Report]:
+    def judged(self, drawn: SampledBackbones) -> tuple[mdtraj.Trajectory, Report]:
         """Trajectory and report of frames that stay without side chains."""
         backbone = drawn.atom14[:, :, :4]
         named = (self.template.chain_ids, self.template.residue_number) if self.template else ()
@@ -223,7 +225,7 @@ class BackboneSampler:
         network = PackedNetwork(self.template.backbone[which, known, 1], self.index[known])
         return network, network.mean_square()
 
-    def _resampled(self, frames: np.ndarray) -> Backbones:
+    def _resampled(self, frames: np.ndarray) -> SampledBackbones:
         """Some residues sampled, every atom of the others where the template has it."""
         which = frames % len(self.tokens)
         sampled, template = self.sampled[which], self.template
@@ -238,7 +240,7 @@ class BackboneSampler:
         made.atom14[:, :, 3] = oxygen
         return made
 
-    def _finished(self, tokens, log_prob, backbone, lddt, weight=None) -> Backbones:
+    def _finished(self, tokens, log_prob, backbone, lddt, weight=None) -> SampledBackbones:
         moved = np.zeros(len(tokens), np.float32)
         if self.settings.project:
             backbone, shift = close_peptide_bonds(backbone, self.protein, weight)
@@ -251,4 +253,4 @@ class BackboneSampler:
                 tokens, self.settings.sequence, **self._told
             )
             report = {"log_prob_error_nats": error, **report}
-        return Backbones(tokens, log_prob, atom14, report)
+        return SampledBackbones(tokens, log_prob, atom14, report)

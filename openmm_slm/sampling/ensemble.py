@@ -33,7 +33,7 @@ from ..protein.disulfides import find_disulfides
 from ..relaxation.relaxation_settings import RelaxationSettings
 from ..relaxation.relaxer import Relaxer, available_cpus
 from ..tokenizer.interface import StructureTokenizer
-from .backbones import Backbones, BackboneSampler
+from .backbones import BackboneSampler, SampledBackbones
 from .prefetch import in_order, threads_for
 from .result import Ensemble
 from .settings import SamplingSettings
@@ -54,7 +54,7 @@ _Checked = tuple[SamplingSettings, Template | None, SequenceCondition | None]
 class _Block:
     """Consecutive frames on their way through the pipeline."""
 
-    drawn: Backbones
+    drawn: SampledBackbones
     trajectory: mdtraj.Trajectory
     report: Report
 
@@ -132,7 +132,7 @@ class EnsembleGenerator:
 
     def _sampled(self, checked: _Checked, progress: bool) -> Ensemble:
         run = self._begin(checked)
-        drawn: list[Backbones] = []
+        drawn: list[SampledBackbones] = []
 
         def blocks() -> Iterator[tuple[mdtraj.Trajectory, Report]]:
             for block in self._blocks(*run, 0, progress):

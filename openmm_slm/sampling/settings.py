@@ -9,7 +9,7 @@ from numbers import Real
 from typing import TYPE_CHECKING
 
 from ..errors import SLMError
-from ..files.options import documented, option
+from ..files.options import documented, option, set_checked
 from ..relaxation.relaxation_settings import RelaxationSettings
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ class SamplingSettings:
         from ..protein.disulfides import parse_disulfides
         from ..protein.sequence import parse_sequence
 
-        object.__setattr__(self, "sequence", ":".join(parse_sequence(self.sequence)))
+        set_checked(self, "sequence", ":".join(parse_sequence(self.sequence)))
         check_integer("n", self.n, 1, "the number of conformations")
         if self.batch_size is not None:
             check_integer("batch_size", self.batch_size, 1, "frames in memory at once (or None)")
@@ -196,8 +196,8 @@ class SamplingSettings:
         check_ph(self.ph)
         if self.disulfides != "auto":  # as lists, which JSON gives back as they were
             pairs = parse_disulfides(self.disulfides, None, self.sequence.replace(":", ""))
-            object.__setattr__(self, "disulfides", [list(pair) for pair in pairs])
-        object.__setattr__(self, "relax", self._checked_relax())
+            set_checked(self, "disulfides", [list(pair) for pair in pairs])
+        set_checked(self, "relax", self._checked_relax())
 
     def _check_template(self) -> None:
         from ..language.interface import check_integer
@@ -211,7 +211,7 @@ class SamplingSettings:
                 "resample those it names; give one"
             )
         if self.template is not None and not given:
-            object.__setattr__(self, "noise", NOISE)
+            set_checked(self, "noise", NOISE)
         number = isinstance(self.noise, Real) and not isinstance(self.noise, bool)
         if self.noise is not None and not (number and 0 < self.noise <= 1):
             raise SLMError(f"noise is {self.noise!r}, a share of the residues: 0 < noise <= 1")
@@ -220,7 +220,7 @@ class SamplingSettings:
             raise SLMError(
                 f"rounds is {self.rounds}, which goes with noise; give template and noise"
             )
-        object.__setattr__(self, "deform", self._checked_deform())
+        set_checked(self, "deform", self._checked_deform())
 
     def _checked_deform(self) -> float | None:
         """In nm; the default where a template is moved, None elsewhere."""

@@ -27,7 +27,7 @@ _BULK_IONS = {"LI", "NA", "K", "RB", "CS", "F", "CL", "BR", "I", "SOD", "CLA", "
 
 
 @dataclass(frozen=True, eq=False)
-class Frames:
+class CandidateFrames:
     """F frames and what is known about them.
 
     Attributes
@@ -45,7 +45,7 @@ class Frames:
         source: object,
         report: Report | np.ndarray | str | None = None,
         top: str | os.PathLike | None = None,
-    ) -> Frames:
+    ) -> CandidateFrames:
         """Frames of an Ensemble, a Trajectory or files.
 
         Parameters

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 
 from ..errors import SLMError, require
-from ..files.options import documented, option
+from ..files.options import documented, option, set_checked
 
 SOLVENTS = ("vacuum", "implicit", "obc2", "gbn2", "explicit")
 BOXES = ("cube", "dodecahedron", "octahedron")
@@ -164,7 +164,7 @@ class SeedSettings:
             )
         _one_of("solvent", self.solvent, SOLVENTS)
         if self.solvent == "implicit":
-            self._set("solvent", "obc2")
+            set_checked(self, "solvent", "obc2")
         if self.water is not None and not self.explicit:
             raise SLMError(
                 f"water is {self.water!r} and solvent {self.solvent!r}; a water model goes with "
@@ -172,15 +172,15 @@ class SeedSettings:
             )
         if self.explicit:
             known = WATERS[self.forcefield]
-            self._set("water", next(iter(known)) if self.water is None else self.water)
+            set_checked(self, "water", next(iter(known)) if self.water is None else self.water)
             _one_of(f"water for {self.forcefield}", self.water, known)
         _one_of("box_shape", self.box_shape, BOXES)
         _one_of("constraints", self.constraints, CONSTRAINTS)
         for name in _QUANTITIES:
-            self._set(name, _number(name, getattr(self, name)))
+            set_checked(self, name, _number(name, getattr(self, name)))
         if isinstance(self.seed, bool) or not isinstance(self.seed, Integral) or self.seed < 0:
             raise SLMError(f"seed is {self.seed!r}; give an integer from 0")
-        self._set("same_box", bool(self.same_box))
+        set_checked(self, "same_box", bool(self.same_box))
 
     @property
     def explicit(self) -> bool:
@@ -192,9 +192,6 @@ class SeedSettings:
         """Files of OpenMM, the implicit solvent's not among them."""
         water = [WATERS[self.forcefield][self.water]] if self.explicit else []
         return [PROTEINS[self.forcefield], *water]
-
-    def _set(self, name: str, value: object) -> None:
-        object.__setattr__(self, name, value)
 
 
 def _one_of(name: str, value: object, allowed) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import SLMError, require
 from .features import FEATURES, Space, feature_space
-from .frames import Frames
+from .frames import CandidateFrames
 
 if TYPE_CHECKING:
     import mdtraj
@@ -83,12 +83,19 @@ def select_seeds(
     3
     """
     return choose(
-        Frames.of(ens_or_traj, report, top), n, method, features, clusters, lag, lengths, seed
+        CandidateFrames.of(ens_or_traj, report, top),
+        n,
+        method,
+        features,
+        clusters,
+        lag,
+        lengths,
+        seed,
     )
 
 
 def choose(
-    frames: Frames,
+    frames: CandidateFrames,
     n: int,
     method: str = "kcenters",
     features: str = "ca-rmsd",

@@ -14,7 +14,7 @@ from ..files.options import takes
 from ..files.report_table import Report
 from .building import Seed, SeedBuilder
 from .equilibrating import SeedError
-from .frames import Frames, protein_only
+from .frames import CandidateFrames, protein_only
 from .seeding_settings import SeedSettings
 from .selecting import choose
 
@@ -95,11 +95,11 @@ def prepare(
     features: str,
     top: str | os.PathLike | None,
     settings: SeedSettings,
-) -> tuple[Frames, np.ndarray, SeedBuilder]:
+) -> tuple[CandidateFrames, np.ndarray, SeedBuilder]:
     """The ensemble, the frames chosen, and what builds them: all that can fail at once."""
-    ensemble = Frames.of(source, report, top)
+    ensemble = CandidateFrames.of(source, report, top)
     protein = protein_only(ensemble.trajectory)
-    ensemble = Frames(protein, ensemble.valid)
+    ensemble = CandidateFrames(protein, ensemble.valid)
     if frames is None:
         chosen = choose(ensemble, n, method, features)
     else:
@@ -107,7 +107,7 @@ def prepare(
     return ensemble, chosen, SeedBuilder(protein, chosen, settings)
 
 
-def _given(ensemble: Frames, frames: list) -> np.ndarray:
+def _given(ensemble: CandidateFrames, frames: list) -> np.ndarray:
     for frame in frames:
         if not 0 <= frame < len(ensemble.valid):
             raise SLMError(f"frames has {frame}; the ensemble has 0 to {len(ensemble.valid) - 1}")

@@ -16,7 +16,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from ..networks.rigid_frames import (
-    Frames,
+    RigidFrames,
     chain_frames,
     compose,
     full_precision,
@@ -48,7 +48,7 @@ class Decoded:
     """
 
     backbones: list[torch.Tensor]
-    frames: list[Frames]
+    frames: list[RigidFrames]
     end_torsion: torch.Tensor
     pair: torch.Tensor
     lddt: torch.Tensor
@@ -190,7 +190,7 @@ class Decoder(nn.Module):
             backbones = [place_backbone(frame, end_torsion, bonded) for frame in frames]
         return Decoded(backbones, frames, end_torsion, pair, self.lddt(x.detach()))
 
-    def _chain(self, head: torch.Tensor, mask: torch.Tensor) -> Frames:
+    def _chain(self, head: torch.Tensor, mask: torch.Tensor) -> RigidFrames:
         with full_precision(head):
             rotation, shift = rotation_from_6d(head[..., :6]), head[..., 6:] * 1.5
             eye = torch.eye(3, device=head.device).expand(len(head), 1, 3, 3)

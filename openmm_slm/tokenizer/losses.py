@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from ..networks.rigid_frames import Frames, full_precision, to_local
+from ..networks.rigid_frames import RigidFrames, full_precision, to_local
 from ..protein.geometry import C_N
 
 _EPS = 1e-6  # nm^2 under the root
@@ -22,9 +22,9 @@ def _distance(difference: torch.Tensor) -> torch.Tensor:
 
 def local_error(
     predicted: torch.Tensor,
-    predicted_frames: Frames,
+    predicted_frames: RigidFrames,
     true: torch.Tensor,
-    true_frames: Frames,
+    true_frames: RigidFrames,
     mask: torch.Tensor,
     band: int = 6,
     clamp: float = 1.0,
@@ -40,7 +40,7 @@ def local_error(
             i = slice(max(0, -offset), length - max(0, offset))
             j = slice(max(0, offset), length - max(0, -offset))
 
-            def local(frames: Frames, atoms: torch.Tensor, i: slice = i, j: slice = j):
+            def local(frames: RigidFrames, atoms: torch.Tensor, i: slice = i, j: slice = j):
                 return to_local((frames[0][:, i], frames[1][:, i]), atoms[:, j])
 
             both = (mask[:, i] & mask[:, j]).float()
@@ -52,9 +52,9 @@ def local_error(
 
 def frame_aligned_error(
     predicted: torch.Tensor,
-    predicted_frames: Frames,
+    predicted_frames: RigidFrames,
     true: torch.Tensor,
-    true_frames: Frames,
+    true_frames: RigidFrames,
     mask: torch.Tensor,
     counted: torch.Tensor,
     chosen: torch.Tensor,
@@ -72,7 +72,7 @@ def frame_aligned_error(
 
     with full_precision(predicted):
 
-        def local(frames: Frames, atoms: torch.Tensor) -> torch.Tensor:
+        def local(frames: RigidFrames, atoms: torch.Tensor) -> torch.Tensor:
             delta = atoms.flatten(1, 2).unsqueeze(1) - pick(frames[1]).unsqueeze(2)
             return delta @ pick(frames[0])
 

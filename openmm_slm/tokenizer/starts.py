@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn as nn
 
-from ..networks.rigid_frames import Frames, compose, frames_from_backbone, invert
+from ..networks.rigid_frames import RigidFrames, compose, frames_from_backbone, invert
 
 _LEVELS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64)  # nm, centres of the features of s
 _DISTANCES = torch.linspace(0.4, 3.0, 16)  # nm
@@ -122,7 +122,7 @@ def pair_features(start: Start) -> torch.Tensor:
     return torch.cat(features, -1) * known.unsqueeze(-1)
 
 
-def first_frames(chained: Frames, start: Start) -> Frames:
+def first_frames(chained: RigidFrames, start: Start) -> RigidFrames:
     """Where refinement begins: known residues at their frames, others chained to the nearest.
 
     Residue i without a frame stands to the known residue a that is nearest in sequence as it does
@@ -149,7 +149,7 @@ def first_frames(chained: Frames, start: Start) -> Frames:
     )
 
 
-def hold(frames: Frames, start: Start) -> Frames:
+def hold(frames: RigidFrames, start: Start) -> RigidFrames:
     """`frames` with fixed residues back at their starting frames."""
     return tuple(
         torch.where(_like(start.fixed, own), own, value)

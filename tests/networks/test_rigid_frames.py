@@ -10,7 +10,7 @@ import torch
 from openmm_slm.networks import rigid_frames as fr
 
 
-def random_frames(*shape: int, seed: int = 0) -> fr.Frames:
+def random_frames(*shape: int, seed: int = 0) -> fr.RigidFrames:
     generator = torch.Generator().manual_seed(seed)
     rotation = fr.rotation_from_6d(torch.randn(*shape, 6, generator=generator))
     return rotation, torch.randn(*shape, 3, generator=generator)

@@ -1,7 +1,7 @@
-"""The one reader of frames: structure files, trajectories, folders of ensembles, and objects.
+"""Read frames from structure files, trajectories, ensemble folders and objects.
 
-Files are known by their extension, a final ``.gz`` aside. Structure files hold their own topology
-and are read whole; trajectories are read block by block.
+The extension decides the format of a file; a final ``.gz`` is ignored. Structure files contain
+their topology and are read at once. Trajectories are read in blocks.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..protein.trajectory import from_trajectory
 if TYPE_CHECKING:
     import mdtraj
 
-#: Extensions of files that hold structures, and of trajectories that hold their own topology.
+#: Extensions of structure files, and of trajectory files that contain a topology.
 PDB_FILES, MMCIF_FILES = (".pdb", ".ent"), (".cif", ".mmcif", ".pdbx")
 STRUCTURE_FILES = PDB_FILES + MMCIF_FILES
 WITH_TOPOLOGY = (".h5", ".hdf5", ".lh5", ".gro", ".arc")
@@ -35,14 +35,14 @@ def extension(path: str | os.PathLike) -> str:
 
 
 class FrameReader:
-    """Frames of a trajectory with all their atoms, in blocks.
+    """Read the frames of a trajectory in blocks, with all atoms.
 
     Parameters
     ----------
     source : mdtraj.Trajectory, anything with a ``trajectory``, or path
-        A structure file, a trajectory file, or a folder with ``samples.xtc``.
+        A path is a structure file, a trajectory file, or a folder with ``samples.xtc``.
     top : path or mdtraj.Topology, optional
-        Topology of a trajectory file that has none.
+        Topology for a trajectory file without one.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class FrameReader:
     Raises
     ------
     StructureError
-        No such file, a file that MDTraj cannot read, no topology, or no frames.
+        The file is missing or MDTraj cannot read it, or topology or frames are missing.
     """
 
     def __init__(
@@ -65,15 +65,15 @@ class FrameReader:
             trajectory = getattr(source, "trajectory", source)
             if not (hasattr(trajectory, "topology") and hasattr(trajectory, "xyz")):
                 raise StructureError(
-                    f"{type(source).__name__} is no trajectory; give an Ensemble, an "
+                    f"{type(source).__name__} is not a trajectory; give an Ensemble, an "
                     "mdtraj.Trajectory or a path"
                 )
             if trajectory.topology is None or not trajectory.n_frames:
-                raise StructureError(f"{trajectory}: no frames, or no topology; give both")
-            self._hold(trajectory)
+                raise StructureError(f"{trajectory}: frames or topology are missing; give both")
+            self._keep(trajectory)
 
     def blocks(self, start: int = 0, size: int = BLOCK) -> Iterator[mdtraj.Trajectory]:
-        """Frames from `start` on, `size` at a time; changing a block changes no other."""
+        """Yield frames from `start` on in blocks of `size`; each block is an independent copy."""
         if self._path is None:
             for i in range(start, self.n_frames, size):
                 yield self._trajectory[i : i + size]  # a copy
@@ -87,7 +87,7 @@ class FrameReader:
             return self._trajectory
         return require("mdtraj").load(str(self._path), **self._options)
 
-    def _hold(self, trajectory: mdtraj.Trajectory) -> None:
+    def _keep(self, trajectory: mdtraj.Trajectory) -> None:
         self._trajectory = trajectory
         self.n_frames, self.topology = trajectory.n_frames, trajectory.topology
 
@@ -97,7 +97,7 @@ class FrameReader:
         kind = extension(path)
         if top is None and kind not in STRUCTURE_FILES + WITH_TOPOLOGY:
             raise StructureError(
-                f"{path} has no topology of its own; name a file of the same atoms that has one, "
+                f"{path} contains no topology; name a file with the topology of the same atoms, "
                 "for example a PDB file (top, --top)"
             )
         if kind in STRUCTURE_FILES + WITH_TOPOLOGY:
@@ -109,39 +109,40 @@ class FrameReader:
         self._options = {} if top is None else {"top": top}
         try:
             if kind in PDB_FILES:
-                return self._hold(md.load_pdb(str(path)))
+                return self._keep(md.load_pdb(str(path)))
             if kind in MMCIF_FILES:
-                return self._hold(md.load(str(path)))
+                return self._keep(md.load(str(path)))
             try:
                 with md.open(str(path)) as handle:
                     self.n_frames = len(handle)
-            except TypeError:  # formats of text know no length before they are read
-                return self._hold(md.load(str(path), **self._options))
+            except TypeError:  # text formats have no length before they are read
+                return self._keep(md.load(str(path), **self._options))
             self.topology = next(md.iterload(str(path), chunk=1, **self._options)).topology
-        except Exception as error:  # MDTraj's formats raise what they like
+        except Exception as error:  # MDTraj's readers raise errors of many types
             raise StructureError(
-                f"{path}: cannot be read ({error}); give a structure file, or a trajectory that "
-                "MDTraj reads with the topology of its atoms (top, --top)"
+                f"{path}: cannot be read ({error}); give a structure file, or a trajectory in an "
+                "MDTraj format and its topology (top, --top)"
             ) from None
         self._path = path
 
 
 class StructureReader:
-    """The protein of frames, in blocks.
+    """Read the protein of frames in blocks.
 
-    PDB and mmCIF files are read by `openmm_slm.protein.structure_files`, which knows alternative
+    `openmm_slm.protein.structure_files` reads PDB and mmCIF files: it handles alternative
     locations, modified residues and insertion codes.
 
     Parameters
     ----------
-    source : ProteinStructure, or what `FrameReader` takes
+    source : ProteinStructure, or any source of `FrameReader`
     top : path or mdtraj.Topology, optional
+        As for `FrameReader`.
 
     Attributes
     ----------
     n_frames : int
     topology : mdtraj.Topology or None
-        Of all atoms; None where the protein alone was read.
+        Topology of all atoms; None if only the protein was read.
 
     Raises
     ------
@@ -164,7 +165,7 @@ class StructureReader:
             self.n_frames, self.topology = self._frames.n_frames, self._frames.topology
 
     def blocks(self, start: int = 0, size: int = BLOCK) -> Iterator[ProteinStructure]:
-        """Frames from `start` on, `size` at a time."""
+        """Yield frames from `start` on in blocks of `size`."""
         if self._whole is not None:
             for i in range(start, self.n_frames, size):
                 yield replace(self._whole, atom14=self._whole.atom14[i : i + size])
@@ -187,9 +188,11 @@ class StructureReader:
 def _in_folder(
     path: Path, top: str | os.PathLike | mdtraj.Topology | None
 ) -> tuple[Path, str | os.PathLike | mdtraj.Topology | None]:
-    """Trajectory and topology of a folder of an ensemble; anything else must be a file."""
+    """Trajectory and topology of an ensemble folder; any other path must be a file."""
     if path.is_dir() and (path / "samples.xtc").exists():
         return path / "samples.xtc", top or path / "topology.pdb"
     if not path.is_file():
-        raise StructureError(f"{path}: no such file, or folder with samples.xtc and topology.pdb")
+        raise StructureError(
+            f"{path}: no such file, nor a folder with samples.xtc and topology.pdb"
+        )
     return path, top

@@ -1,4 +1,4 @@
-"""Files written through a temporary name, so that a reader never sees half of one."""
+"""Atomic file writes: a reader never sees an incomplete file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def write_whole(path: Path, data: bytes) -> Path:
-    """Write under a temporary name, then rename: no half a file bears the name."""
+    """Write `data` under a temporary name, then rename the file to `path`."""
     part = path.with_name(path.name + ".part")
     part.write_bytes(data)
     part.replace(path)
@@ -15,7 +15,7 @@ def write_whole(path: Path, data: bytes) -> Path:
 
 
 def write_json(path: Path, values: dict) -> None:
-    """Write `values` as indented JSON."""
+    """Write `values` as indented JSON, atomically."""
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(json.dumps(values, indent=1) + "\n")
     temporary.replace(path)

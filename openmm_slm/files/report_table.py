@@ -1,4 +1,4 @@
-"""``report.csv``: what is known of each frame, one row a frame."""
+"""Reports on frames: the file ``report.csv``, one row per frame."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import numpy as np
 
 from ..errors import SLMError
 
-Report = dict[str, np.ndarray]  # columns by name, one value a frame
+Report = dict[str, np.ndarray]  # columns by name, one value per frame
 
 
 def read_report(directory: str | os.PathLike) -> Report:
-    """``report.csv`` of an ensemble's folder, as the dict of arrays that it was written from.
+    """Read ``report.csv`` of an ensemble's folder.
 
     Raises
     ------
     SLMError
-        It is missing or not a report.
+        The file is missing or not a report.
     """
     path = Path(directory) / "report.csv"
     try:
@@ -47,6 +47,7 @@ def _column(name: str, texts: tuple[str, ...]) -> np.ndarray:
 
 
 def report_rows(report: Report, header: bool) -> bytes:
+    """Rows of ``report.csv`` as bytes, after the column names if `header`."""
     text = io.StringIO(newline="")
     rows = csv.writer(text)
     if header:

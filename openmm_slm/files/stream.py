@@ -1,4 +1,4 @@
-"""Blocks of frames and their reports, into a folder or into memory."""
+"""Collect blocks of frames and their reports in a folder or in memory."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Frames and the report of each; the report has ``frame`` and ``valid``.
+#: Frames and their report, which has the columns ``frame`` and ``valid``.
 Block = tuple["mdtraj.Trajectory", Report]
-_NAMED = 20  # dropped frames that a message names
+_NAMED = 20  # most dropped frames listed in a warning
 
 
 def check_resume(resume: bool, output: str | os.PathLike | None) -> None:
@@ -38,7 +38,7 @@ def to_folder(
     resume: bool = False,
     drop_invalid: bool = False,
 ) -> Path:
-    """Write blocks as they come; memory does not grow with their number.
+    """Write each block to the folder as it arrives, so that memory does not grow.
 
     Parameters
     ----------
@@ -46,16 +46,16 @@ def to_folder(
     run : dict
         Written to ``run.json``; ``run["n"]`` is the number of frames.
     blocks : function
-        Makes the blocks from a frame number on.
+        Yields the blocks from a given frame number on.
     resume : bool
-        Continue what is there (see `EnsembleWriter`).
+        Continue the run in the folder (see `EnsembleWriter`).
     drop_invalid : bool
-        Leave invalid frames out of the trajectory. The report has all.
+        Leave invalid frames out of the trajectory. The report keeps all frames.
 
     Returns
     -------
     Path
-        The folder. One warning counts the invalid frames.
+        The folder. One warning gives the number of invalid frames.
     """
     with EnsembleWriter(directory, run, resume) as writer:
         for trajectory, report in blocks(writer.done):
@@ -68,14 +68,14 @@ def to_folder(
 def to_memory(
     blocks: Iterator[Block], where: str, *, drop_invalid: bool = False
 ) -> tuple[mdtraj.Trajectory, Report, np.ndarray]:
-    """Join blocks.
+    """Concatenate blocks in memory.
 
     Parameters
     ----------
     blocks : iterator of Block
         At least one.
     where : str
-        Where the reasons for invalid frames stand, for the warning.
+        Where to find the reasons for invalid frames; part of the warning.
     drop_invalid : bool
         Leave invalid frames out of the trajectory.
 
@@ -84,13 +84,13 @@ def to_memory(
     trajectory : mdtraj.Trajectory
         The frames `kept`.
     report : dict of ndarray [F]
-        Of all frames.
+        Report on all frames.
     kept : ndarray, int [K]
-        Numbers of the frames that the trajectory has.
+        Numbers of the frames in the trajectory.
     """
     parts = list(blocks)
     report = {key: np.concatenate([part[key] for _, part in parts]) for key in parts[0][1]}
-    joined = require("mdtraj").join([made for made, _ in parts], check_topology=False)
+    joined = require("mdtraj").join([frames for frames, _ in parts], check_topology=False)
     invalid = np.flatnonzero(~report["valid"])
     if drop_invalid and len(invalid):
         names = ", ".join(map(str, invalid[:_NAMED])) + (", ..." if len(invalid) > _NAMED else "")

@@ -99,7 +99,7 @@ def test_more_tasks_than_records():
 @pytest.mark.parametrize(
     ("text", "remedy"),
     [
-        ("0/8", "counted from 1, here 1/8 to 8/8 (with SLURM: --array=1-8)"), ("9/8", "1/8 to 8/8"),
+        ("0/8", "numbered from 1: 1/8 to 8/8 (with SLURM: --array=1-8)"), ("9/8", "1/8 to 8/8"),
         ("3", "as in 3/8"), ("", "as in 3/8"), ("a/b", "as in 3/8"), ("-1/3", "as in 3/8"),
         ("1/0", "as in 3/8"), ("1/2/3", "as in 3/8"), ("²/3", "as in 3/8"), ("1.0/2", "as in 3/8"),
     ],

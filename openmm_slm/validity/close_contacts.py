@@ -1,7 +1,7 @@
-"""Atoms that are too close: the one search for clashes.
+"""The search for clashes, with SciPy's k-d tree.
 
-What is bonded is known from the sequence (`bonding`), so that a clash cannot pass for a bond.
-SciPy's k-d tree finds the pairs.
+Bonds are known from the sequence (`openmm_slm.protein.bonding`), so a clash is never mistaken for
+a bond.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from ..protein.bonding import SLOTS, Bonding
 from ..protein.geometry import distance_matrix
 from .criteria import CLASH, CLOSEST_CA
 
-BLOCK = 512  # atoms searched at once: bounds the memory of a frame whose atoms lie in one place
+BLOCK = 512  # atoms per query; bounds the memory for frames with many coinciding atoms
 
 
 def close_pairs(
     x: np.ndarray, bonding: Bonding, reach: float
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Pairs of atoms of one frame within `reach` that are more than two bonds apart, in blocks.
+    """Yield, in blocks, the atom pairs of a frame within `reach` and more than two bonds apart.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def close_pairs(
     Yields
     ------
     first, second : ndarray, int64 [P]
-        Numbers of atoms, first < second.
+        Atom numbers, first < second.
     distance : ndarray, float64 [P]
         nm.
     """
@@ -59,7 +59,7 @@ def close_pairs(
 def close_contacts(
     atoms: np.ndarray, bonding: Bonding, cutoff: float = CLASH
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Closest pair of atoms more than two bonds apart, and the number of pairs under a cutoff.
+    """Smallest distance of atoms more than two bonds apart, and number of pairs below a cutoff.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def close_contacts(
     Returns
     -------
     closest : ndarray, float64 [F]
-        nm; inf where there is no pair.
+        nm; inf for frames without a pair.
     count : ndarray, int64 [F]
     """
     closest, count = np.full(len(atoms), np.inf), np.zeros(len(atoms), np.int64)
@@ -81,7 +81,7 @@ def close_contacts(
         if len(present) < 2:
             continue
         extent = np.linalg.norm(np.ptp(present, axis=0))
-        reach = 1.2 * cutoff  # nearly always holds a pair
+        reach = 1.2 * cutoff  # nearly always contains a pair
         while True:
             for _, _, distance in close_pairs(x, bonding, reach):
                 closest[frame] = min(closest[frame], distance.min(initial=np.inf))
@@ -93,7 +93,7 @@ def close_contacts(
 
 
 def clashing_residues(atom14: np.ndarray, bonding: Bonding) -> np.ndarray:
-    """Residues that take part in a clash.
+    """Residues involved in a clash.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def clashing_residues(atom14: np.ndarray, bonding: Bonding) -> np.ndarray:
 
 
 def ca_clashes(ca: np.ndarray, apart: int = 2, cutoff: float = CLOSEST_CA) -> np.ndarray:
-    """Number of CA pairs at least `apart` residues apart closer than `cutoff` nm; [...]."""
+    """Number [...] of CA pairs at least `apart` residues apart and closer than `cutoff` nm."""
     ca = np.asarray(ca)
     far = np.triu(np.ones((ca.shape[-2],) * 2, bool), apart)
     out = np.zeros(ca.shape[:-2], np.int64)
@@ -127,7 +127,7 @@ def ca_clashes(ca: np.ndarray, apart: int = 2, cutoff: float = CLOSEST_CA) -> np
 
 
 def closest_ca(ca: np.ndarray, apart: int = 2) -> np.ndarray:
-    """Smallest distance (nm) of CA [..., L, 3] at least `apart` residues apart; inf if none."""
+    """Smallest distance (nm) of CA [..., L, 3] at least `apart` residues apart; inf if no pair."""
     ca = np.asarray(ca)
     far = np.triu(np.ones((ca.shape[-2],) * 2, bool), apart)
     out = np.full(ca.shape[:-2], np.inf)

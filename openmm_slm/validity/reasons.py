@@ -1,4 +1,4 @@
-"""Why frames are not valid, from the columns of a report (`openmm_slm.validity.report`)."""
+"""The reasons why frames are invalid, from a report (`openmm_slm.validity.report`)."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ COUNTS = {
 
 
 def failures(report: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Each reason and the frames that have it.
+    """Frames that fail each criterion.
 
     Parameters
     ----------
     report : dict of ndarray [F]
-        Of `openmm_slm.geometry_report`, `relax` or an `Ensemble`.
+        From `openmm_slm.geometry_report`, `relax` or an `Ensemble`.
 
     Returns
     -------
     dict of ndarray, bool [F]
-        Reasons that the report knows of; a frame is valid when it has none. One that is not finite
-        has no other.
+        Keyed by reason, for the criteria that the report covers. Valid frames fail none. Frames
+        that are not finite fail no other criterion.
     """
     finite = np.asarray(report["finite"], bool)
     found = {"coordinates are not finite": ~finite}
@@ -46,7 +46,7 @@ def failures(report: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def fault_text(report: dict[str, np.ndarray], frame: int) -> str:
-    """Why a frame of all atoms is not valid, with numbers; empty if it is."""
+    """Reasons with numbers why an all-atom frame is invalid; empty for valid frames."""
     if report["valid"][frame]:
         return ""
     if not report["finite"][frame]:

@@ -1,15 +1,17 @@
-"""The one definition of a *valid* frame, as columns of a report (NumPy; SciPy for all atoms).
+"""The definition of a *valid* frame, and reports on frames (NumPy; SciPy for all atoms).
 
-A frame is valid when it is finite; every C-N is within 0.015 nm of 0.133 nm, every N-CA and CA-C
-within 0.01 nm of ideal; every omega is within 30 degrees of 180 (before proline, and where the
-caller allows cis peptides, also of 0); and nothing lies on something else:
+A frame is valid if
 
-- of N, CA, C and O alone, no two CA two or more residues apart are closer than 0.3 nm;
-- of all heavy atoms, no two more than two bonds apart are closer than 0.25 nm and no bond passes
-  through a ring, and CA, and CB of isoleucine and threonine, have the handedness of L residues.
+- its coordinates are finite;
+- every C-N length is within 0.015 nm of 0.133 nm, every N-CA and CA-C within 0.01 nm of ideal;
+- every omega is within 30 degrees of 180 degrees, or of 0 where cis is allowed (before proline, and
+  where the caller says so);
+- frames of N, CA, C and O only: no two CA two or more residues apart are closer than 0.3 nm;
+- frames with side chains: no two heavy atoms more than two bonds apart are closer than 0.25 nm, no
+  bond passes through a ring, and CA, and CB of isoleucine and threonine, have L chirality.
 
-Frames with absent side-chain atoms are judged on what they have. Absent atoms, open disulfides
-and Ramachandran classes are reported, not judged.
+The criteria apply to the side-chain atoms that are present. Missing atoms, open disulfides and
+Ramachandran classes are reported but do not affect validity.
 """
 
 from __future__ import annotations
@@ -40,15 +42,15 @@ from .rings import pierced_rings
 if TYPE_CHECKING:
     import mdtraj
 
-BLOCK = 3_000_000  # numbers in one array of a block of frames
-OXT_NAMES = ("OXT", "OT2", "O2", "OC2")  # of the archive, CHARMM and GROMACS
+BLOCK = 3_000_000  # largest size of an array for a block of frames
+OXT_NAMES = ("OXT", "OT2", "O2", "OC2")  # names in the wwPDB archive, CHARMM and GROMACS
 
 
 def backbone_report(
     backbone: np.ndarray,
     protein: Protein,
 ) -> Report:
-    """Judge backbone frames.
+    """Report on backbone frames.
 
     Parameters
     ----------
@@ -59,13 +61,13 @@ def backbone_report(
     Returns
     -------
     dict of ndarray [F]
-        ``valid`` (bool), ``finite``, ``c_n_deviation_nm`` and ``bond_deviation_nm`` (largest, C-N
-        and within residues), ``broken_bonds`` (C-N off by over 0.015 nm), ``cis``,
-        ``twisted_omega``, ``wrong_omega`` (counts; wrong: twisted, or cis where it may not be),
-        ``closest_ca_nm`` (two or more apart).
+        ``valid`` (bool), ``finite``, ``c_n_deviation_nm`` and ``bond_deviation_nm`` (largest
+        deviation of C-N, and of N-CA and CA-C), ``broken_bonds`` (C-N off by over 0.015 nm),
+        ``cis``, ``twisted_omega``, ``wrong_omega`` (counts; wrong: twisted, or cis where it is not
+        allowed), ``closest_ca_nm`` (CA two or more residues apart).
     """
     report = _backbone_columns(backbone, protein)
-    valid = _sound_backbone(report) & (report["closest_ca_nm"] >= CLOSEST_CA)
+    valid = _valid_backbone(report) & (report["closest_ca_nm"] >= CLOSEST_CA)
     return {"valid": valid, **report}
 
 
@@ -75,31 +77,33 @@ def all_atom_report(
     *,
     terminal_oxygen: np.ndarray | None = None,
 ) -> Report:
-    """Judge frames of heavy atoms.
+    """Report on frames of heavy atoms.
 
     Parameters
     ----------
     atom14 : ndarray, float32 [F, L, 14, 3]
-        nm, NaN where absent; names in `openmm_slm.protein.atoms.ATOM14`; other slots ignored.
+        nm, NaN where absent; order as in `openmm_slm.protein.atoms.ATOM14`; unused slots are
+        ignored.
     protein : Protein
     terminal_oxygen : ndarray, float32 [F, L, 3], optional
-        OXT; nm, NaN where there is none.
+        OXT; nm, NaN where absent.
 
     Returns
     -------
     dict of ndarray [F]
-        The columns of `backbone_report` (``finite`` also asks that no side-chain atom is
-        infinite), then ``d_residues`` and ``wrong_cb`` (CA, and CB of Ile and Thr, of the wrong
-        hand or flat; residues X not judged), ``closest_heavy_nm`` (atoms more than two bonds
-        apart), ``clashes`` (such pairs under 0.25 nm), ``pierced_rings``, ``missing_heavy_atoms``
-        (of `ATOM14`; of X only N, CA, C and O are expected), ``disulfides_open`` (pairs whose
-        SG-SG is not 0.18 to 0.25 nm), and ``ramachandran_favoured``, ``ramachandran_allowed``,
-        ``ramachandran_outliers`` (see `openmm_slm.protein.ramachandran`).
+        The columns of `backbone_report` (``finite`` also requires that no side-chain atom is
+        infinite), then ``d_residues`` and ``wrong_cb`` (CA, and CB of Ile and Thr, that are
+        inverted or planar; residues X are skipped), ``closest_heavy_nm`` (atoms more than two
+        bonds apart), ``clashes`` (such pairs under 0.25 nm), ``pierced_rings``,
+        ``missing_heavy_atoms`` (of `ATOM14`; X needs N, CA, C and O only), ``disulfides_open``
+        (pairs with SG-SG outside 0.18 to 0.25 nm), and ``ramachandran_favoured``,
+        ``ramachandran_allowed``, ``ramachandran_outliers`` (see
+        `openmm_slm.protein.ramachandran`).
 
     Raises
     ------
     StructureError
-        Arrays that do not fit the protein.
+        An array's shape does not fit the protein.
     """
     atom14 = np.asarray(atom14)
     frames, length, sequence = atom14.shape[0], len(protein), protein.sequence
@@ -112,7 +116,7 @@ def all_atom_report(
         if array.shape != shape:
             raise StructureError(f"{name} has shape {array.shape}, expected {shape}")
     bonded = protein.bonding
-    # One array of the blocks below has rings x bonds, and some atoms, numbers for each frame.
+    # The arrays below have up to rings x bonds, and some per atom, entries for each frame.
     block = max(1, BLOCK // (len(bonded.rings) * len(bonded.bonds) + 300 * length))
     count = np.array([len(ATOM14[letter]) for letter in sequence])
     known = (np.arange(SLOTS) < count[:, None]) | (np.arange(SLOTS) == OXT)
@@ -133,7 +137,7 @@ def all_atom_report(
         report["missing_heavy_atoms"] = _missing(atoms, sequence)
         report["disulfides_open"] = (~disulfide_formed(atoms, protein.disulfides)).sum(1)
         report |= _ramachandran_counts(atoms, protein)
-        valid = _sound_backbone(report)
+        valid = _valid_backbone(report)
         for column in ("d_residues", "wrong_cb", "clashes", "pierced_rings"):
             valid &= report[column] == 0
         parts.append({"valid": valid, **report})
@@ -144,7 +148,7 @@ def _backbone_columns(
     backbone: np.ndarray,
     protein: Protein,
 ) -> Report:
-    """The columns of `backbone_report`, without the verdict."""
+    """The columns of `backbone_report` except ``valid``."""
     frames, chain_break = len(backbone), protein.chain_break
     finite = np.isfinite(backbone).all((1, 2, 3))
     x = np.where(finite[:, None, None, None], backbone, 0.0)
@@ -181,8 +185,8 @@ def _backbone_columns(
     }
 
 
-def _sound_backbone(report: Report) -> np.ndarray:
-    """What both kinds of frames must satisfy."""
+def _valid_backbone(report: Report) -> np.ndarray:
+    """bool [F]: the criteria for backbones that apply with and without side chains."""
     return (
         report["finite"]
         & (report["c_n_deviation_nm"] <= PEPTIDE_TOLERANCE)
@@ -192,14 +196,14 @@ def _sound_backbone(report: Report) -> np.ndarray:
 
 
 def _missing(atoms: np.ndarray, sequence: str) -> np.ndarray:
-    """Number of absent atoms [F] of atoms [F, L, 15, 3]."""
+    """Number [F] of missing heavy atoms in atoms [F, L, 15, 3]."""
     count = [4 if letter == "X" else len(ATOM14[letter]) for letter in sequence]
     expected = np.arange(SLOTS) < np.array(count)[:, None]
     return (expected & ~np.isfinite(atoms).all(-1)).sum((1, 2))
 
 
 def _ramachandran_counts(atoms: np.ndarray, protein: Protein) -> Report:
-    """Number of residues [F] at each level."""
+    """Number [F] of residues at each Ramachandran level."""
     with np.errstate(invalid="ignore"):
         phi, psi, _ = backbone_torsions(atoms[:, :, :4], protein.chain_break)
     level = classify(phi, psi, protein.sequence)
@@ -213,18 +217,18 @@ def geometry_report(
     disulfides: Iterable[tuple[int, int]] | str = "auto",
     cis_allowed: np.ndarray | None = None,
 ) -> Report:
-    """Judge anybody's frames.
+    """Report on the geometry and validity of frames from any source.
 
     Parameters
     ----------
     structure : ProteinStructure, mdtraj.Trajectory, or path of a PDB or mmCIF file
-        Hydrogens, solvent and ligands are set aside. OXT counts in a Trajectory. Where no side
-        chain is there at all, frames are judged as backbones.
+        Hydrogens, solvent and ligands are ignored. OXT is included if given in a Trajectory.
+        Frames without any side chain are treated as backbones.
     disulfides : iterable of (int, int), "auto" or "none"
-        Cysteines (rows from 0) whose SG are bonded. "auto": the S-S bonds of a Trajectory's
-        topology; where it has none, those that are closed in more than half of the frames.
+        Bonded cysteines, as residue rows from 0. "auto": the S-S bonds of a Trajectory's topology;
+        without any, the pairs close enough to be bonded in more than half of the frames.
     cis_allowed : ndarray, bool [L], optional
-        Residues, besides prolines, before which the peptide may be cis.
+        Residues other than proline whose preceding peptide bond may be cis.
 
     Returns
     -------
@@ -235,7 +239,8 @@ def geometry_report(
     Raises
     ------
     StructureError
-        No protein, no frame with finite coordinates, or disulfides that cannot be.
+        The structure has no protein or no frame with finite coordinates, or a disulfide is
+        impossible.
     """
     found, oxygen, bonded = _read(structure)
     frame = {"frame": np.arange(found.n_frames)}
@@ -251,9 +256,9 @@ def geometry_report(
 def _read(
     structure: ProteinStructure | mdtraj.Trajectory | str | os.PathLike,
 ) -> tuple[ProteinStructure, np.ndarray | None, list[tuple[int, int]]]:
-    """A structure, and of a Trajectory also OXT [F, L, 3] and the S-S bonds of its topology.
+    """The structure and, from a Trajectory, OXT [F, L, 3] and the S-S bonds of its topology.
 
-    Frames of a Trajectory that are not finite come back as NaN.
+    Frames of a Trajectory that are not finite are returned as NaN.
     """
     if not (hasattr(structure, "topology") and hasattr(structure, "xyz")):
         return load_structure(structure), None, []
@@ -275,5 +280,5 @@ def _read(
     ]
     bonded = {(min(pair), max(pair)) for pair in bridges}
     if len({i for pair in bonded for i in pair}) < 2 * len(bonded):
-        bonded = set()  # bonds by distance, as of MDTraj's reader: one SG is in two
+        bonded = set()  # an SG in two bonds: MDTraj's reader guessed them from distances
     return replace(protein, atom14=atom14), oxygen, sorted(bonded)

@@ -6,20 +6,20 @@ import numpy as np
 
 from ..protein.bonding import Bonding
 
-_EDGE = 1e-9  # of a triangle's side
+_EDGE = 1e-9  # tolerance at edges, relative to the side of a triangle
 
 
 def pierced_rings(atoms: np.ndarray, bonding: Bonding) -> np.ndarray:
-    """Number of rings with a bond through them, int64 [F].
+    """Number of rings pierced by a bond, int64 [F].
 
-    A ring is the fan of triangles between its atoms and their mean, which also serves the puckered
-    ring of proline; a bond pierces it where its segment meets one of them (Möller & Trumbore,
-    1997). Bonds that share an atom with the ring are left out.
+    The surface of a ring is the fan of triangles between its atoms and their mean, which also fits
+    the puckered ring of proline. A bond pierces the ring if it intersects a triangle (Möller &
+    Trumbore, 1997). Bonds that share an atom with the ring are ignored.
 
     Parameters
     ----------
     atoms : ndarray [F, 15 * L, 3]
-        nm; rings and bonds with an atom that is not finite are left out.
+        nm; rings and bonds with an atom that is not finite are ignored.
     bonding : Bonding
     """
     x = np.asarray(atoms, np.float64)
@@ -35,7 +35,7 @@ def pierced_rings(atoms: np.ndarray, bonding: Bonding) -> np.ndarray:
     apart = (rings[ring][:, :, None] != bonds[bond][:, None]).all((1, 2))
     frame, ring, bond = frame[apart], ring[apart], bond[apart]
     pierced = np.zeros((len(x), len(rings)), bool)
-    for first in range(0, len(frame), 50_000):  # few but for frames that have come apart
+    for first in range(0, len(frame), 50_000):  # one pass, except for badly distorted frames
         f, r, b = (index[first : first + 50_000] for index in (frame, ring, bond))
         reaches = _distance_to(start[f, b], end[f, b], centre[f, r]) <= ring_radius[f, r]
         f, r, b = f[reaches], r[reaches], b[reaches]
@@ -45,13 +45,13 @@ def pierced_rings(atoms: np.ndarray, bonding: Bonding) -> np.ndarray:
 
 
 def _distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Distances [F, R, B] of points [F, R, 3] and [F, B, 3], one axis at a time."""
+    """Distances [F, R, B] between points [F, R, 3] and [F, B, 3]; one axis at a time."""
     square = sum((a[:, :, None, k] - b[:, None, :, k]) ** 2 for k in range(3))
     return np.sqrt(square)
 
 
 def _distance_to(start: np.ndarray, end: np.ndarray, point: np.ndarray) -> np.ndarray:
-    """Distances [P] of points from segments, all [P, 3]."""
+    """Distances [P] of points [P, 3] from segments between `start` and `end` [P, 3]."""
     along = end - start
     square = np.maximum((along**2).sum(-1), 1e-30)
     share = np.clip(((point - start) * along).sum(-1) / square, 0, 1)
@@ -61,7 +61,7 @@ def _distance_to(start: np.ndarray, end: np.ndarray, point: np.ndarray) -> np.nd
 def _meets_fan(
     start: np.ndarray, end: np.ndarray, corner: np.ndarray, centre: np.ndarray
 ) -> np.ndarray:
-    """Whether segments [P, 3] meet a triangle of the fans of corners [P, 6, 3] and centres."""
+    """bool [P]: segments intersect the fans of triangles between corners [P, 6, 3] and centres."""
     u = corner - centre[:, None]
     v = np.roll(corner, -1, axis=1) - centre[:, None]
     along = (end - start)[:, None]
@@ -73,6 +73,7 @@ def _meets_fan(
         a = (from_centre * across).sum(-1) / volume
         b = (along * twist).sum(-1) / volume
         t = (v * twist).sum(-1) / volume
-        # A segment along an edge that two triangles share is in both, whatever is rounded.
+        # The tolerance puts a segment through an edge into both triangles despite rounding.
         inside = (a >= -_EDGE) & (b >= -_EDGE) & (a + b <= 1) & (t >= 0) & (t <= 1)
-    return (inside & (np.abs(volume) > 1e-12)).any(1)  # nm^3; 0: the repeat of a ring of five
+    # nm^3; triangles from the repeated atom of a five-membered ring have no volume.
+    return (inside & (np.abs(volume) > 1e-12)).any(1)

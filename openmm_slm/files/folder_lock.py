@@ -1,4 +1,4 @@
-"""One process at a time in an output folder."""
+"""A lock that allows one process at a time in an output folder."""
 
 from __future__ import annotations
 
@@ -12,23 +12,22 @@ logger = logging.getLogger(__name__)
 
 
 class FolderLock:
-    """Holds a folder against other runs; use as a context manager.
+    """Lock a folder against other runs; use as a context manager.
 
-    The lock is the operating system's, which releases it when the process ends, however it ends:
-    ``kill -9`` leaves a file behind, not a lock. Where the file system has no locks, the run goes
-    on without one.
+    The operating system releases the lock when the process ends, also after ``kill -9``. If the
+    file system has no locks, the run proceeds without one.
 
     Parameters
     ----------
     directory : path
-        Made if missing.
+        Created if missing.
     name : str
         Name of the lock file.
 
     Raises
     ------
     SLMError
-        Another run holds the folder, or it cannot be written.
+        Another run has locked the folder, or the folder cannot be written.
     """
 
     def __init__(self, directory: str | os.PathLike, name: str = ".lock") -> None:
@@ -47,7 +46,8 @@ class FolderLock:
             ) from None
         except NotImplementedError:
             logger.warning(
-                "%s: no locks on this file system; start no second run in this folder", self.folder
+                "%s: no locks on this file system; do not start a second run in this folder",
+                self.folder,
             )
         except OSError as error:
             raise SLMError(

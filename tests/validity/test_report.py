@@ -22,9 +22,10 @@ SOUND = template_chain()
 WITH_CB = len(AMINO_ACIDS) - 1
 
 
-def report(atom14, sequence=AMINO_ACIDS, broken=None, **options) -> dict:
+def report(atom14, sequence=AMINO_ACIDS, broken=None, terminal_oxygen=None, **options) -> dict:
     broken = np.arange(len(sequence)) == 0 if broken is None else broken
-    found = all_atom_report(np.asarray(atom14)[None], Protein(sequence, broken, **options))
+    protein = Protein(sequence, broken, **options)
+    found = all_atom_report(np.asarray(atom14)[None], protein, terminal_oxygen=terminal_oxygen)
     assert all(values.shape == (1,) for values in found.values())
     return {key: values[0] for key, values in found.items()}
 

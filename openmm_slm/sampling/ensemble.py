@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import closing, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,7 @@ from ..errors import require
 from ..files.ensemble_folder import environment, read_run
 from ..files.options import takes
 from ..files.report_table import Report
-from ..files.stream import check_resume, to_folder, to_memory
-from ..language.condition import SequenceCondition
+from ..files.stream import Block, check_resume, to_folder, to_memory
 from ..language.interface import StructureLanguageModel
 from ..models.registry import (
     check_parts,
@@ -35,9 +34,10 @@ from ..relaxation.relaxer import Relaxer, available_cpus
 from ..tokenizer.interface import StructureTokenizer
 from .backbones import BackboneSampler, SampledBackbones
 from .prefetch import in_order, threads_for
+from .request import SamplingRequest, make_request
 from .result import Ensemble
 from .settings import SamplingSettings
-from .template import Template, check_settings
+from .template import Template
 
 if TYPE_CHECKING:
     import mdtraj
@@ -45,18 +45,6 @@ if TYPE_CHECKING:
     from ..allatom.packer import SideChainPacker
 
 logger = logging.getLogger(__name__)
-
-# What `check_settings` gives: settings, and what lies on the sequence.
-_Checked = tuple[SamplingSettings, Template | None, SequenceCondition | None]
-
-
-@dataclass(frozen=True, eq=False)
-class _Block:
-    """Consecutive frames on their way through the pipeline."""
-
-    drawn: SampledBackbones
-    trajectory: mdtraj.Trajectory
-    report: Report
 
 
 class EnsembleGenerator:
@@ -124,30 +112,31 @@ class EnsembleGenerator:
 
         The arguments are those of `generate_ensemble`.
         """
-        checked = check_settings(
+        request = make_request(
             sequence, n, template=template, relatives=relatives, resample=resample,
             condition=condition, settings=settings,
         )  # fmt: skip
-        return self._sampled(checked, progress)
+        return self._to_memory(request, progress)
 
-    def _sampled(self, checked: _Checked, progress: bool) -> Ensemble:
-        run = self._begin(checked)
+    def _to_memory(self, request: SamplingRequest, progress: bool) -> Ensemble:
+        request = self._resolved(request)
         drawn: list[SampledBackbones] = []
 
-        def blocks() -> Iterator[tuple[mdtraj.Trajectory, Report]]:
-            for block in self._blocks(*run, 0, progress):
-                drawn.append(block.drawn)
-                yield block.trajectory, block.report
+        def blocks() -> Iterator[Block]:
+            for backbones, trajectory, report in self._blocks(request, 0, progress):
+                drawn.append(backbones)
+                yield trajectory, report
 
         where = "EnsembleGenerator.sample(...).report says why"
-        trajectory, report, kept = to_memory(blocks(), where, drop_invalid=run[0].drop_invalid)
+        chosen = request.settings
+        trajectory, report, kept = to_memory(blocks(), where, drop_invalid=chosen.drop_invalid)
         trajectory.time = report["frame"][kept].astype(np.float32)
         return Ensemble(
             trajectory,
             np.concatenate([part.tokens for part in drawn])[kept],
             np.concatenate([part.log_prob for part in drawn])[kept],
             {key: values[kept] for key, values in report.items()},
-            run[0].seed,
+            chosen.seed,
         )
 
     @takes(SamplingSettings)
@@ -172,52 +161,48 @@ class EnsembleGenerator:
         and equals an uninterrupted one; a finished run is extended to `n`. The other arguments are
         those of `generate_ensemble`.
         """
-        checked = check_settings(
+        request = make_request(
             sequence, n, template=template, relatives=relatives, resample=resample,
             condition=condition, settings=settings,
         )  # fmt: skip
-        return self._written(checked, output, resume, progress)
+        return self._to_folder(request, output, resume, progress)
 
-    def _written(
-        self, checked: _Checked, output: str | os.PathLike, resume: bool, progress: bool
+    def _to_folder(
+        self, request: SamplingRequest, output: str | os.PathLike, resume: bool, progress: bool
     ) -> Path:
-        if resume and checked[0].seed is None and (Path(output) / "run.json").exists():
-            checked = (replace(checked[0], seed=read_run(output)["seed"]), *checked[1:])
-        begun = self._begin(checked)
-        chosen = begun[0]
+        if resume and request.settings.seed is None and (Path(output) / "run.json").exists():
+            seed = read_run(output)["seed"]
+            request = request._replace(settings=replace(request.settings, seed=seed))
+        request = self._resolved(request)
+        chosen = request.settings
         machine = environment(str(self.language_model.device), openmm=bool(chosen.relax))
         run = {**asdict(chosen), "model": self.model, "environment": machine}
 
-        def blocks(start: int) -> Iterator[tuple[mdtraj.Trajectory, Report]]:
-            for block in self._blocks(*begun, start, progress):
-                yield block.trajectory, block.report
+        def blocks(start: int) -> Iterator[Block]:
+            for _, trajectory, report in self._blocks(request, start, progress):
+                yield trajectory, report
 
         return to_folder(output, run, blocks, resume=resume, drop_invalid=chosen.drop_invalid)
 
-    def _begin(self, checked: _Checked) -> _Checked:
-        """The same with a seed and what the model decides, if the model can do it."""
-        checked, template, condition = checked
+    def _resolved(self, request: SamplingRequest) -> SamplingRequest:
+        """Check the request against the model; add a seed and the model's defaults."""
+        checked = request.settings
         self.language_model.check_options(checked.steps, checked.order, checked.guidance)
-        self.language_model.check_condition(condition, checked.sequence)
-        begun = checked.begun(self.language_model)
-        return begun, template, condition
+        self.language_model.check_condition(request.condition, checked.sequence)
+        return request._replace(settings=checked.begun(self.language_model))
 
     def _blocks(
-        self,
-        settings: SamplingSettings,
-        template: Template | None,
-        condition: SequenceCondition | None,
-        first: int,
-        progress: bool,
-    ) -> Iterator[_Block]:
-        """The pipeline, some frames at a time: tokens, backbones, all atoms, relaxed, judged."""
-        n, size, model = settings.n, settings.batch_size, self.language_model
+        self, request: SamplingRequest, first: int, progress: bool
+    ) -> Iterator[tuple[SampledBackbones, mdtraj.Trajectory, Report]]:
+        """The pipeline in blocks of frames: tokens, backbones, all atoms, relaxation, report."""
+        settings, model = request.settings, self.language_model
+        n, size = settings.n, settings.batch_size
         if first >= n:
             return
-        sampler = BackboneSampler(self.tokenizer, model, settings, template, condition)
-        completer = self._completer(settings, template, sampler)
-        # Up to the next multiple of the block size: wherever a run was stopped, its later blocks
-        # hold the same frames, and come out the same to the last bit.
+        sampler = BackboneSampler(self.tokenizer, model, *request)
+        completer = self._completer(settings, request.template, sampler)
+        # The first block ends at a multiple of the block size. Wherever a run was stopped, its
+        # later blocks hold the same frames and are equal to the last bit.
         edges = [first, *range(first - first % size + size, n, size), n]
 
         def unrelaxed(ends: tuple[int, int]) -> tuple:
@@ -226,25 +211,25 @@ class EnsembleGenerator:
                 return frames, drawn, *completer.complete(drawn.atom14, sampler.movable)
             return frames, drawn, *sampler.judged(drawn)
 
-        # PDBFixer sets a default of OpenMM's platforms meanwhile, which all threads share.
-        shared = 1 if settings.sidechains == "pdbfixer" else len(edges) - 1
+        # PDBFixer changes OpenMM's default platform, which all threads share.
+        threads = 1 if settings.sidechains == "pdbfixer" else len(edges) - 1
         bar = tqdm(total=n, initial=first, unit="frame", disable=not progress)
-        ahead = in_order(unrelaxed, pairwise(edges), threads_for(shared, model.device))
+        ahead = in_order(unrelaxed, pairwise(edges), threads_for(threads, model.device))
         with _relaxer(settings, completer) as relaxer, bar, closing(ahead) as blocks:
             for frames, drawn, trajectory, judged in blocks:
                 if relaxer:
                     trajectory.xyz, judged = relaxer.relax(trajectory.xyz, int(frames[0]))
                 known = {"frame": frames, "log_prob_nats": drawn.log_prob}
-                yield _Block(drawn, trajectory, {**known, **judged, **drawn.report})
+                yield drawn, trajectory, {**known, **judged, **drawn.report}
                 bar.update(len(frames))
 
     def _completer(
         self, settings: SamplingSettings, template: Template | None, sampler: BackboneSampler
     ) -> AtomCompleter | None:
-        """What adds the other atoms; its topology depends on the sequence and the seed alone.
+        """The completer of all frames; its topology depends on the sequence and the seed alone.
 
-        Disulfides are the template's, or decided on the first 8 frames, sampled for this whatever
-        n is: frame i of n = 1 has the topology that it has of n = 500.
+        Disulfides come from the template, or from the first 8 frames, which are sampled for this
+        even if n is smaller: frame i of n = 1 has the same topology as frame i of n = 500.
         """
         if settings.sidechains is None:
             return None
@@ -252,7 +237,7 @@ class EnsembleGenerator:
         if disulfides == "auto" and template is not None:
             disulfides = find_disulfides(template.atom14, sampler.protein.sequence)
         several = disulfides == "auto" and settings.sequence.count("C") > 1
-        # Where one frame is enough, those that the language model computes with it cost little.
+        # One frame is enough without disulfides; the others of its batch cost little.
         together = self.language_model.frames_together(settings.length)
         drawn = sampler.begin(8 if several else min(8, together))
         if settings.sidechains == "packer" and self.packer is None:
@@ -271,10 +256,10 @@ class EnsembleGenerator:
 def _relaxer(
     settings: SamplingSettings, completer: AtomCompleter | None
 ) -> Relaxer | nullcontext[None]:
-    """What minimises the frames, if that is wanted; it may hold worker processes."""
+    """Relaxer of the frames, or a context without one; it may hold worker processes."""
     if not settings.relax:
         return nullcontext()
-    # The caller's limit on threads is a limit on processes too; it changes no result.
+    # The limit on torch's threads limits worker processes too; it changes no result.
     processes = min(available_cpus(), require("torch").get_num_threads())
     wanted = RelaxationSettings(**settings.relax)
     if wanted.disulfides is None:
@@ -352,12 +337,12 @@ def generate_ensemble(
     10
     """
     # Before any model is loaded: bad input should fail at once.
-    checked = check_settings(
+    request = make_request(
         sequence, n, template=template, relatives=relatives, resample=resample,
         condition=condition, settings=settings,
     )  # fmt: skip
     check_resume(resume, output)
     generator = EnsembleGenerator.from_pretrained(model, device)
     if output is not None:
-        return generator._written(checked, output, resume, progress)
-    return generator._sampled(checked, progress).trajectory
+        return generator._to_folder(request, output, resume, progress)
+    return generator._to_memory(request, progress).trajectory

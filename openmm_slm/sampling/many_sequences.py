@@ -21,8 +21,8 @@ from ..files.options import takes
 from ..plots.report_page import page_is_old, write_report_page
 from ..protein.sequence import parse_sequence, read_records
 from .ensemble import EnsembleGenerator
+from .request import make_request
 from .settings import SamplingSettings
-from .template import check_settings
 
 logger = logging.getLogger(__name__)
 
@@ -209,7 +209,7 @@ def _checked(texts: Iterable[str], n: int, known: dict, settings: dict) -> Sampl
     refused = None
     for text in texts:
         try:
-            return check_settings(text, n, **known, settings=settings)[0]
+            return make_request(text, n, **known, settings=settings)[0]
         except ValueError as error:
             refused = refused or error
     if refused:

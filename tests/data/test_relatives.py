@@ -16,7 +16,7 @@ from openmm_slm.data.shards import Entry, ShardDataset, ShardWriter
 from openmm_slm.errors import StructureError
 from openmm_slm.protein.superposition import rmsd
 from openmm_slm.protein.trajectory import from_trajectory
-from openmm_slm.sampling.template import check_settings
+from openmm_slm.sampling.request import make_request
 
 SEQUENCE = "MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGIPPDQQRLIFAGKQLEDGRTLSDYN"
 RNG = np.random.default_rng(0)
@@ -120,4 +120,4 @@ def test_the_scoreboard_passes_over_what_is_the_same_protein(shards, backbone, t
 def test_what_cannot_be_is_named(shards, options, told):
     given = {"sequence": SEQUENCE, "relatives": shards, **options}
     with pytest.raises(StructureError, match=told):
-        check_settings(given.pop("sequence"), 2, **given)
+        make_request(given.pop("sequence"), 2, **given)

@@ -125,7 +125,7 @@ def _flip(path):
         (SHARD, _cut, "weights_000.safetensors: checksum differs"),
         ("tokenizer/config.json", os.remove, "no config.json"),
         ("tokenizer/config.json", _cut, "not readable as JSON"),
-        ("language_model/config.json", lambda p: p.write_text("{}"), "model format None"),
+        ("language_model/config.json", lambda p: p.write_text("{}"), "model format is None"),
         ("config.json", lambda p: p.write_bytes(bytes(range(256))), "not readable as JSON"),
         ("config.json", os.remove, "not a model directory"),
     ],

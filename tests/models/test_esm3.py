@@ -31,7 +31,7 @@ from openmm_slm.protein.sequence import sequence_layout
 from openmm_slm.protein.superposition import rmsd
 from openmm_slm.protein.trajectory import backbone_trajectory
 from openmm_slm.tokenizer.esm3 import ESM3Tokenizer, ESM3TokenizerNetwork
-from openmm_slm.tokenizer.holding import lay_on
+from openmm_slm.tokenizer.known_frames import fit_to_frames
 
 pytest.importorskip("esm", reason="needs the esm package (openmm_slm[esm3])")
 
@@ -229,7 +229,7 @@ def test_a_decoded_loop_joins_fixed_residues_that_stay_to_the_bit(tokenizer):
     level[:, 26:] = np.inf
     moving = ~np.isfinite(level[0])
     start = np.where(moving[:, None, None], np.nan, true)[None].repeat(4, 0).astype(np.float32)
-    laid = lay_on(decoded, start, level, index)
+    laid = fit_to_frames(decoded, start, level, index)
     breaks = index == 0
     gaps = peptide_bond_lengths(laid, breaks)
     assert np.nanmax(np.abs(gaps - 0.1329)) < 0.05
@@ -253,10 +253,11 @@ def test_softly_held_frames_draw_the_decoded_ones_by_their_level():
     away = true.copy()
     away[10:] += [0, 0, 0.2]
     for level, share in ((0.0, 1.0), (0.05, 0.5), (1e3, 0.0)):
-        laid = lay_on(away[None], true[None], np.full((1, 20), level), index)[0]
+        laid = fit_to_frames(away[None], true[None], np.full((1, 20), level), index)[0]
         left = np.linalg.norm(laid[:, 1] - true[:, 1], axis=-1).mean()
         apart = np.linalg.norm(
-            lay_on(away[None], true[None], np.full((1, 20), 1e6), index)[0, :, 1] - true[:, 1],
+            fit_to_frames(away[None], true[None], np.full((1, 20), 1e6), index)[0, :, 1]
+            - true[:, 1],
             axis=-1,
         ).mean()
         assert left == pytest.approx((1 - share) * apart, abs=0.01)

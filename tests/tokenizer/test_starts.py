@@ -17,7 +17,7 @@ from openmm_slm.protein.sequence import sequence_layout
 from openmm_slm.protein.superposition import rmsd, superpose
 from openmm_slm.tokenizer.dvae import DVAE, DVAEConfig
 from openmm_slm.tokenizer.dvae_tokenizer import DVAETokenizer
-from openmm_slm.tokenizer.starts import Start, first_frames
+from openmm_slm.tokenizer.starts import Start, initial_frames
 from openmm_slm.training.batches import ClusterSampler, crop_rows, tokenizer_batch
 from openmm_slm.training.starts import StartConfig, deformed, draw_start
 
@@ -100,7 +100,7 @@ def test_what_is_absent_is_chained_to_its_nearest_neighbour():
     chained, known = frames(4), frames(5)
     level = torch.zeros(1, LENGTH)
     level[0, 10:20] = level[0, :3] = torch.inf
-    begun = first_frames(chained, Start(*known, level))
+    begun = initial_frames(chained, Start(*known, level))
     for row, anchor in ((10, 9), (14, 9), (15, 20), (19, 20), (0, 3)):
         ours, theirs = (
             compose(invert(tuple(x[:, anchor] for x in f)), tuple(x[:, row] for x in f))
@@ -120,7 +120,7 @@ def test_decode_names_what_is_wrong_with_a_start(tokenizer, inputs):
     for level, text in ((-0.1, "-0.1 nm"), (np.nan, "nan nm"), ([0.1, 0.2], "shape")):
         with pytest.raises(StructureError, match=text):
             tokenizer.decode(tokens, SEQUENCE, start=start, level=level)
-    with pytest.raises(StructureError, match="1 frames of 40 residues, the tokens 2 of 20"):
+    with pytest.raises(StructureError, match="1 frames of 40 residues, but the tokens have 2 of 20"):
         tokenizer.decode(tokens[:, :20], SEQUENCE[:20], start=start)
     assert tokenizer.decode(tokens, SEQUENCE, start=start, level=0.1).n_frames == 2
 

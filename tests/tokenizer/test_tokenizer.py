@@ -138,7 +138,7 @@ def test_round_trip_is_far_better_than_shuffled_tokens(tokenizer, protein):
 
 
 def test_decode_names_what_is_wrong(tokenizer):
-    with pytest.raises(ValueError, match="3 tokens a frame for a sequence of 4"):
+    with pytest.raises(ValueError, match="3 tokens per frame for a sequence of 4"):
         tokenizer.decode(np.zeros((1, 3), int), "ACDE")
     with pytest.raises(ValueError, match="0..511"):
         tokenizer.decode(np.array([[0, 512, 1, 2]]), "ACDE")

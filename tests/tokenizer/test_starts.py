@@ -120,7 +120,7 @@ def test_decode_names_what_is_wrong_with_a_start(tokenizer, inputs):
     for level, text in ((-0.1, "-0.1 nm"), (np.nan, "nan nm"), ([0.1, 0.2], "shape")):
         with pytest.raises(StructureError, match=text):
             tokenizer.decode(tokens, SEQUENCE, start=start, level=level)
-    with pytest.raises(StructureError, match="1 frames of 40 residues, but the tokens have 2 of 20"):
+    with pytest.raises(StructureError, match="frames of 40 residues, but the tokens have 2 of 20"):
         tokenizer.decode(tokens[:, :20], SEQUENCE[:20], start=start)
     assert tokenizer.decode(tokens, SEQUENCE, start=start, level=0.1).n_frames == 2
 

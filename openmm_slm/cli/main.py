@@ -78,11 +78,11 @@ def prepare(inputs, output, **options):
 
     A stopped run is continued by the same command.
     """
-    from ..data.merge import summarise, told
+    from ..data.merge import format_counts, summarise
     from ..data.prepare import prepare as write_shards
 
     where = write_shards(inputs, output, **options)
-    click.echo(f"{where}: {told(summarise(where))} (report.csv has the reasons)")
+    click.echo(f"{where}: {format_counts(summarise(where))} (report.csv has the reasons)")
 
 
 @main.command(

@@ -1,4 +1,4 @@
-"""One chain of a list of chains."""
+"""One row of a list of chains."""
 
 from __future__ import annotations
 
@@ -7,10 +7,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ListedChain:
-    """One row of a list.
+    """One row of a list of chains (see `openmm_slm.data.chain_list`).
 
-    `cluster` is None where the list has none, `stretches` are (length, first letters) of each
-    chain, or empty; `extra` are columns that only go into the index.
+    Attributes
+    ----------
+    pdb : str
+        PDB id in lower case.
+    chains : tuple of str
+    split : str
+    cluster : str or None
+        None if the list has no such column.
+    stretches : tuple of (int, str)
+        Length and first letters of the wanted stretch of each chain; empty for whole chains.
+    extra : tuple of (str, str)
+        Other columns; they are copied into the index.
     """
 
     pdb: str
@@ -22,6 +32,6 @@ class ListedChain:
 
     @property
     def columns(self) -> dict[str, str]:
-        """What the index says of the entry beside its structure."""
+        """Columns that the list adds to the index."""
         cluster = {} if self.cluster is None else {"cluster": self.cluster}
         return {**dict(self.extra), "split": self.split, **cluster}

@@ -1,4 +1,4 @@
-"""Entries of several lengths as one padded batch of arrays."""
+"""Padded batches of entries of different lengths."""
 
 from __future__ import annotations
 
@@ -9,7 +9,21 @@ from .shards import Entry
 
 
 def pad_entries(entries: list[Entry], multiple: int = 8) -> dict[str, np.ndarray]:
-    """Stack entries: backbone [B, L, 4, 3], mask, index, amino_acids [B, L] (L padded)."""
+    """Stack entries into padded arrays.
+
+    Parameters
+    ----------
+    entries : list of Entry
+    multiple : int
+        The padded length L is a multiple of this.
+
+    Returns
+    -------
+    dict
+        ``backbone`` float32 [B, L, 4, 3] in nm, centred on the mean CA; ``mask`` bool,
+        ``index`` and ``amino_acids`` int64 [B, L]. The mask is False for padding and for residues
+        that lack a backbone atom; their coordinates are 0.
+    """
     longest = max(len(entry.sequence) for entry in entries)
     longest = -(-longest // multiple) * multiple
     b = len(entries)

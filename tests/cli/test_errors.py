@@ -171,7 +171,7 @@ def _write(text):
         ("tokens/tokens.json", os.remove, "openmm-slm tokenize"),
         ("tokens/tokens.json", _write("{"), "tokens.json: cannot be read"),
         ("tokens/tokens.json", _write('{"tokenizer": "x", "vocabulary": 512, "data": "y"}'),
-         "tokens of other data"),
+         "these tokens were not made from"),
         ("tokens/tokens.json", _write('{"tokenizer": "x", "vocabulary": 64}'), "vocabulary of 512"),
         ("tokens/backbone_000.tokens.npy", lambda p: np.save(p, np.load(p)[:9]), "no tokens of"),
         ("lm.json", _write("{"), "not readable as JSON"),

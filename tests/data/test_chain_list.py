@@ -62,7 +62,7 @@ def test_just_the_listed_chains_are_taken_with_their_splits(mirror, tmp_path):
     assert both.chain_index.tolist() == [0] * 60 + [1] * 50
     missing = {name: row for name, row in report(tmp_path / "out").items() if row["reason"]}
     assert {row["reason"] for row in missing.values()} == {"not found"}
-    assert "no chain Q; it has A, B" in missing["3def_Q"]["detail"]
+    assert "no chain Q; the file has A, B" in missing["3def_Q"]["detail"]
     assert missing["4non_A"]["detail"] == "no file of 4non in the input"
 
 
@@ -95,13 +95,13 @@ def test_stretches_are_found_by_their_letters_in_chains_of_another_name(mirror, 
     [
         (["1abc,A"], "pdb,chain", "no column 'split'"),
         ([], "pdb,chain,split", "no rows"),
-        (["1abc,A,train", "1abc,B"], "pdb,chain,split", "line 3: not as many values"),
+        (["1abc,A,train", "1abc,B"], "pdb,chain,split", "line 3: the number of values"),
         (["1abc,,train"], "pdb,chain,split", "line 2: chain is empty"),
         (["protein,A,train"], "pdb,chain,split", "pdb is 'protein'"),
         (["1abc,A,train", "1ABC,A,test"], "pdb,chain,split", "split 'test', but 'train' in line 2"),
         (["1abc,A,train,x,MSTAR"], "pdb,chain,split,length,begins", "length is 'x'"),
         (["1abc,A B,train,9,MSTAR"], "pdb,chain,split,length,begins", "2 chain"),
-        (["8abc,A,train"], "pdb,chain,split", "none has a file in the input"),
+        (["8abc,A,train"], "pdb,chain,split", "none of the 1 PDB ids"),
     ],
 )
 def test_a_list_that_makes_no_sense_is_refused(mirror, tmp_path, rows, columns, named):

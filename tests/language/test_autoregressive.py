@@ -319,7 +319,7 @@ def test_a_trunk_is_a_start_for_other_families(shards, tmp_path, caplog):
     save_module(tmp_path / "donor", donor)
     with caplog.at_level(logging.INFO):
         made = starting_network("t5", SIZES["t5"], V, tmp_path / "donor")
-    assert "start as those of" in caplog.text
+    assert "are initialised from" in caplog.text
     weight = donor.trunk[1].qkv.weight
     assert torch.equal(made.trunk[1].qkv.weight, weight)
     gpt = starting_network("gpt", SIZES["gpt"], V, tmp_path / "donor")

@@ -95,7 +95,7 @@ def test_embeddings_are_read_back_for_each_entry(data, tmp_path):
         np.testing.assert_array_equal(store.read(row), expected)
     other = write_shards(tmp_path / "other")
     (other / "index.csv").write_text((other / "index.csv").read_text().replace("val", "test"))
-    with pytest.raises(ModelError, match="other data"):
+    with pytest.raises(ModelError, match="not made from"):
         EmbeddingStore(data / "told", other)
     with pytest.raises(ModelError, match="embed` first"):
         EmbeddingStore(tmp_path, data / "shards")
@@ -138,7 +138,7 @@ def test_a_new_condition_changes_nothing_until_it_is_trained(name, data, tmp_pat
     new = train(data, tmp_path / "new", config_of(name, 2, condition=D), init_from=old,
                 embeddings=data / "told")  # fmt: skip
     assert read_config(new)["config"]["condition"] == D
-    with pytest.raises(SLMError, match="condition of 6 numbers a residue, the config has"):
+    with pytest.raises(SLMError, match="condition of 6 numbers per residue, but the config has"):
         starting_network(name, {"condition": D + 1}, V, new)
 
 
@@ -209,9 +209,9 @@ def test_what_does_not_fit_is_refused(name, size, given, message):
 
 def test_training_refuses_what_does_not_fit(data, tmp_path):
     told = {"embeddings": data / "told"}
-    with pytest.raises(SLMError, match="model.condition is None, the embeddings have 6"):
+    with pytest.raises(SLMError, match="model.condition is None, but the embeddings have 6"):
         train(data, tmp_path / "a", config_of("diffusion", 1), **told)
-    with pytest.raises(SLMError, match="model.condition is 5, the embeddings have 6"):
+    with pytest.raises(SLMError, match="model.condition is 5, but the embeddings have 6"):
         train(data, tmp_path / "a", config_of("diffusion", 1, condition=5), **told)
     with pytest.raises(SLMError, match="model.condition is 6.*give --embeddings"):
         train(data, tmp_path / "a", config_of("diffusion", 1, condition=D))
@@ -327,7 +327,7 @@ def test_embeddings_are_those_of_the_package_and_computed_once(esmc, tmp_path, m
         torch.save(network.state_dict(), folder / "data" / "weights" / "esmc_300m_2024_12_v0.pth")
     assert Embedder(folder, cache=tmp_path / "cache").identity != embedder.identity
     torch.save({"a": torch.ones(2)}, tmp_path / "foreign.pth")
-    with pytest.raises(ModelError, match="not the weights of ESM-C"):
+    with pytest.raises(ModelError, match="not weights of ESM-C"):
         Embedder(tmp_path / "foreign.pth", cache=tmp_path).embed("ACD")
 
 

@@ -126,7 +126,7 @@ def test_what_is_unpacked_is_what_was_packed(home, tmp_path, atoms):
     assert {row["split"] for row in rows} == {"val"}
     bonds = np.load(tmp_path / "data.npz")["bonds"].tobytes()
     flip(tmp_path / "data.npz", (tmp_path / "data.npz").read_bytes().index(bonds) + 50)
-    with pytest.raises(StructureError, match=r"data.npz: damaged .* bring it here again"):
+    with pytest.raises(StructureError, match=r"data.npz: damaged .* copy it here again"):
         unpack_data(tmp_path / "data.npz", tmp_path / "again")
 
 

@@ -352,6 +352,6 @@ def test_a_run_that_is_there_is_not_begun_again(shards, tmp_path):
     config = {**TINY, "training": {**TINY["training"], "steps": 2}}
     train_tokenizer(config, shards, tmp_path, progress=False)
     before = (tmp_path / "checkpoint.safetensors").read_bytes()
-    with pytest.raises(SLMError, match="holds a run already; continue it with resume"):
+    with pytest.raises(SLMError, match="has a run already; continue it with resume"):
         train_tokenizer(config, shards, tmp_path, progress=False)
     assert (tmp_path / "checkpoint.safetensors").read_bytes() == before

@@ -167,7 +167,7 @@ def _write(text):
         ("shards/index.csv", lambda p: p.write_bytes(b"\xff\xfe\x00" * 9), "cannot be read"),
         ("shards/backbone_000.atoms.npy", _cut, "backbone_000.atoms.npy: cannot be read"),
         ("shards/backbone_000.atoms.npy", os.remove, "backbone_000.atoms.npy: cannot be read"),
-        ("shards/backbone_000.residues.npy", lambda p: np.save(p, np.load(p)[:9]), "the shard has 9"),
+        ("shards/backbone_000.residues.npy", lambda p: np.save(p, np.load(p)[:9]), "shard has 9"),
         ("tokens/tokens.json", os.remove, "openmm-slm tokenize"),
         ("tokens/tokens.json", _write("{"), "tokens.json: cannot be read"),
         ("tokens/tokens.json", _write('{"tokenizer": "x", "vocabulary": 512, "data": "y"}'),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..projection.all_atom_sites import make_room
+from ..projection.all_atom_sites import separate_clashing_residues
 from ..protein.protein import Protein
 from ..validity.close_contacts import clashing_residues
 
@@ -53,7 +53,7 @@ def fit_side_chains(
         left = np.flatnonzero(clashing.any(1))
         if not len(left) or not (weight > 0).any():
             break
-        parted, _ = make_room(packed[left], protein, weight)
+        parted, _ = separate_clashing_residues(packed[left], protein, weight)
         # Sulfurs that are bonded no longer face each other as they should.
         again = clashing_residues(parted, bonds)
         anew = (again | bridged) & ~given[left]

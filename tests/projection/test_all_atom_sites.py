@@ -15,7 +15,7 @@ from openmm_slm.allatom.packer import SideChainPacker
 from openmm_slm.allatom.side_chain_fitting import fit_side_chains
 from openmm_slm.models.registry import load_packer
 from openmm_slm.projection import close_peptides
-from openmm_slm.projection.all_atom_sites import make_room
+from openmm_slm.projection.all_atom_sites import separate_clashing_residues
 from openmm_slm.projection.close_peptides import close_peptide_bonds
 from openmm_slm.protein.protein import Protein
 from openmm_slm.protein.sequence import encode_sequence
@@ -58,7 +58,7 @@ def crowded(packer) -> np.ndarray:
 
 
 def test_residues_make_room_for_their_side_chains(crowded):
-    parted, moved = make_room(crowded, Protein(SEQUENCE, START))
+    parted, moved = separate_clashing_residues(crowded, Protein(SEQUENCE, START))
     made = report(parted)
     assert made["clashes"].sum() < 0.3 * report(crowded)["clashes"].sum()
     assert (made["c_n_deviation_nm"] < 5e-3).all() and (made["wrong_omega"] == 0).all()
@@ -76,11 +76,13 @@ def test_residues_make_room_for_their_side_chains(crowded):
 def test_room_is_made_by_residues_that_may_move_and_frame_by_frame(crowded):
     weight = np.ones(2 * LENGTH)
     weight[:LENGTH] = 0
-    parted, moved = make_room(crowded, Protein(SEQUENCE, START), weight)
+    parted, moved = separate_clashing_residues(crowded, Protein(SEQUENCE, START), weight)
     np.testing.assert_array_equal(parted[:, :LENGTH], crowded[:, :LENGTH])
     assert not moved[:, :LENGTH].any() and moved[:2, LENGTH:].max() > 0
     for frame in range(3):
-        alone, _ = make_room(crowded[frame : frame + 1], Protein(SEQUENCE, START), weight)
+        alone, _ = separate_clashing_residues(
+            crowded[frame : frame + 1], Protein(SEQUENCE, START), weight
+        )
         np.testing.assert_array_equal(alone[0], parted[frame])
 
 
@@ -134,5 +136,5 @@ def test_helices_in_one_place_are_drawn_apart(monkeypatch):
 
     made = closed()
     assert made["clashes"][0] == 0 and made["c_n_deviation_nm"][0] < 5e-3
-    monkeypatch.setattr(close_peptides, "untangle", lambda *_: None)
+    monkeypatch.setattr(close_peptides, "separate_segments", lambda *_: None)
     assert closed()["clashes"][0] > 20

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from builders import helix, ideal_backbone
 
-from openmm_slm.projection.backbone_sites import Overlaps
+from openmm_slm.projection.backbone_sites import BackboneSites
 from openmm_slm.projection.close_peptides import close_peptide_bonds
-from openmm_slm.projection.verlet_list import NearPairs
+from openmm_slm.projection.verlet_list import VerletList
 from openmm_slm.protein import geometry
 from openmm_slm.protein.protein import Protein
 from openmm_slm.protein.superposition import rmsd
@@ -223,8 +223,8 @@ def test_side_chains_get_room():
 def test_frames_without_a_clash_are_only_closed():
     x = helices(0.8)
     assert atoms_report(x, "A" * 48, TWO)["clashes"][0] == 0
-    finder = Overlaps("L" * 48, TWO, np.ones(48), 0.34)
-    near = NearPairs(finder, np.arange(1), np.arange(48), np.ones(1, bool))
+    finder = BackboneSites("L" * 48, TWO, np.ones(48), 0.34)
+    near = VerletList(finder, np.arange(1), np.arange(48), np.ones(1, bool))
     assert len(near.contacts(laid_out(x)).distance)  # close enough to be pushed
     with_atoms, _ = close_peptide_bonds(x, Protein("L" * 48, TWO))
     without, _ = close_peptide_bonds(x, Protein("L" * 48, TWO), atoms=False)
@@ -275,8 +275,8 @@ def test_neighbours_that_clash_turn(letter, phi):
     sequence = ALA[:12] + letter + ALA[13:]
 
     def nearest(y):
-        finder = Overlaps(sequence, START, np.ones(L), 0.34)
-        sites = finder.sites(laid_out(y), np.arange(1))[:, :, 11:13, 0].T
+        finder = BackboneSites(sequence, START, np.ones(L), 0.34)
+        sites = finder.positions(laid_out(y), np.arange(1))[:, :, 11:13, 0].T
         pairs = [(1, 6), (3, 6)] if letter == "P" else [(3, 2), (3, 4)]
         return min(np.linalg.norm(sites[0, a] - sites[1, b]) for a, b in pairs)
 
@@ -300,7 +300,7 @@ def test_peptides_come_first_where_there_is_no_way_out():
 
 @pytest.mark.parametrize("x", [helix(L), strand()], ids=["helix", "strand"])
 def test_sites_lie_where_the_atoms_do(x):
-    finder = Overlaps(ALA, START, np.ones(L), 0.34)
-    sites = finder.sites(laid_out(x[None]), np.arange(1))[..., 0].T
+    finder = BackboneSites(ALA, START, np.ones(L), 0.34)
+    sites = finder.positions(laid_out(x[None]), np.arange(1))[..., 0].T
     np.testing.assert_allclose(sites[:, 4], geometry.cb_position(x), atol=1e-5)
     np.testing.assert_allclose(sites[:-1, 3], x[:-1, 3], atol=1e-3)  # none without a peptide

@@ -71,8 +71,8 @@ def benchmark_speed(
     Returns
     -------
     str
-        Commands run in processes of their own: their times include the start of Python, their
-        memory is the peak of the process.
+        Commands run in processes of their own, on all CPUs. Their times include the start of
+        Python; their memory is the peak of the process.
     """
     check_integer("n", n, 2, "frames of completion and resume")
     for length in lengths:

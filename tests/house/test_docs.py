@@ -16,9 +16,11 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from click.testing import CliRunner
 from snippets import ROOT, SEQUENCE, blocks, furnish, run
 
 import openmm_slm
+from openmm_slm.cli.main import main
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCKS = [block for page in PAGES for block in blocks(page)]
@@ -98,6 +100,27 @@ def test_functions_that_pages_name_exist():
     assert [(page, name) for page, name in named if resolve(name) is None] == []
 
 
+def test_troubleshooting_quotes_errors_as_they_are_printed(tmp_path, monkeypatch):
+    page = (ROOT / "docs" / "troubleshooting.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    peptide = "GYDPETGTWG"
+    frames = openmm_slm.generate_ensemble(peptide, n=1, seed=1, sidechains=None)
+    frames.save_pdb("x.pdb")
+    for arguments in (
+        ["GYDPX"],
+        ["GYD.fasta"],
+        [peptide, "--model", "nosuch"],
+        [peptide, "--noise", "0.1"],
+        ["ACDEFHIKLMNPQ", "--template", "x.pdb"],
+        [peptide, "--template", "x.pdb", "--resample", "H:2-4"],
+        [peptide, "--steps", "5"],
+    ):
+        done = CliRunner().invoke(main, ["sample", *arguments, "-n", "1", "-o", "out"])
+        assert done.exit_code == 2, arguments
+        message = done.output.strip().splitlines()[-1].removeprefix("openmm-slm: ")
+        assert f"`{message}`" in page, message
+
+
 def resolve(name: str) -> object:
     parts = name.split(".")
     for cut in range(len(parts), 0, -1):
@@ -174,8 +197,6 @@ def test_the_python_page_has_all_that_is_public_and_nothing_private(site):
 
 
 def test_the_page_of_commands_has_every_verb(site):
-    from openmm_slm.cli.main import main
-
     text = (site / "cli.html").read_text()
     for name, command in main.commands.items():
         for verb in [name, *(f"{name} {below}" for below in getattr(command, "commands", ()))]:

@@ -1,4 +1,4 @@
-"""``openmm-slm benchmark``: each verb calls one function and prints the tables it returns."""
+"""``openmm-slm benchmark``; each subcommand calls one function and prints its tables."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from .common import (
 
 @click.group()
 def benchmark() -> None:
-    """Measure a model; each verb prints its tables."""
+    """Benchmark a model; each command prints tables."""
 
 
 def verb(name: str, *options: Callable, lines: tuple[str, ...]) -> Callable:
-    """Make a command of a function that imports and returns a benchmark.
+    """Make a benchmark command from a function that imports and returns the benchmark.
 
     Parameters
     ----------
     name : str
     *options : callable
-        Click options, named after the benchmark's parameters. ``--device`` and ``--threads`` are
+        Click options, named as the parameters of the benchmark. ``--device`` and ``--threads`` are
         added.
     lines : tuple of str
-        The example of its help.
+        Example in the help text.
     """
 
     def decorate(load: Callable[[], Callable[..., str]]) -> click.Command:
@@ -52,21 +52,30 @@ def verb(name: str, *options: Callable, lines: tuple[str, ...]) -> Callable:
 
 data = click.option("--data", type=directory, required=True, help="Shard directory.")
 references = click.option(
-    "--references", type=directory, required=True, help="Directory with a targets.csv."
+    "--references", type=directory, required=True, help="Directory with reference sets."
 )
-model = click.option("--model", default="default", show_default=True, help="Name or directory.")
-split = click.option("--split", default="test", show_default=True)
-seed = click.option("--seed", default=0, show_default=True)
-targets = click.option("--target", "targets", multiple=True, help="Id, may be repeated [all].")
-parts = click.option("--part", "parts", multiple=True, help="A table, may be repeated [all].")
-proteins = click.option("--protein", "proteins", multiple=True, help="Name, may be repeated.")
+model = click.option(
+    "--model", default="default", show_default=True, help="Model name or directory."
+)
+split = click.option("--split", default="test", show_default=True, help="Split of the shards.")
+seed = click.option("--seed", default=0, show_default=True, help="Random seed.")
+targets = click.option(
+    "--target", "targets", multiple=True, help="Id of a target; may be repeated [default: all]."
+)
+parts = click.option(
+    "--part", "parts", multiple=True, help="Name of a table; may be repeated [default: all]."
+)
+proteins = click.option(
+    "--protein", "proteins", multiple=True, help="Name of a protein; may be repeated."
+)
 continued = click.option(
-    "-o", "--output", type=new, help="Folder for finished rows; the same command continues."
-)
+    "-o", "--output", type=new,
+    help="Folder for finished rows; the same command continues an interrupted run.",
+)  # fmt: skip
 
 
 def number(*names: str, default: int | None, help: str | None = None, least: int = 1) -> Callable:
-    """An option that takes an integer from `least`."""
+    """An option that takes an integer of at least `least`."""
     shown = default is not None
     kind = click.IntRange(least)
     return click.option(*names, type=kind, default=default, show_default=shown, help=help)
@@ -79,9 +88,8 @@ def numbers(*names: str, kind: type = float, default: tuple = (), help: str) -> 
     )
 
 
-processes = number("--processes", default=1, help="Targets at a time, one thread each.")
-noise = numbers("--noise", help="Share of a template's tokens that is sampled anew.")
-rounds = numbers("--rounds", kind=int, default=(1,), help="Mask-and-sample cycles.")
+processes = number("--processes", default=1, help="Worker processes of one thread each.")
+rounds = numbers("--rounds", kind=int, default=(1,), help="Mask-and-resample cycles.")
 
 
 @verb(
@@ -92,7 +100,7 @@ rounds = numbers("--rounds", kind=int, default=(1,), help="Mask-and-sample cycle
     lines=("openmm-slm benchmark reconstruction --data shards",),
 )
 def reconstruction():
-    """Encode and decode a split: RMSD, lDDT, codes, broken bonds, clashes."""
+    """Reconstruction of a split: RMSD, lDDT, codes used, broken bonds, clashes."""
     from ..benchmarks.reconstruction import benchmark_reconstruction
 
     return benchmark_reconstruction
@@ -101,26 +109,30 @@ def reconstruction():
 @verb(
     "lm",
     data,
-    click.option("--tokens", type=directory, help="Of `openmm-slm tokenize` [encode the splits]."),
+    click.option(
+        "--tokens", type=directory,
+        help="Token directory from `openmm-slm tokenize` [default: the splits are encoded].",
+    ),
     click.option(
         "--model", "models", multiple=True, default=["default"], show_default=True,
-        help="Name or directory, may be repeated.",
+        help="Model name or directory; may be repeated.",
     ),
     click.option(
         "--no-sequence", multiple=True, type=directory,
-        help="A model trained without sequences, one a family: what the sequence gains.",
+        help="Model of the same family trained without sequences; shows what the sequence gains. "
+        "May be repeated.",
     ),
     click.option(
         "--split", "splits", multiple=True, default=["test", "test_related"], show_default=True,
-        help="Nats of each, samples of the first.",
+        help="Splits for nats per token; chains of the first are sampled.",
     ),
-    number("--chains", default=20),
-    number("-n", default=100, help="Samples a chain."),
-    numbers("--guidance", help="Samples at this too."),
+    number("--chains", default=20, help="Number of chains to sample."),
+    number("-n", default=100, help="Samples per chain."),
+    numbers("--guidance", help="Also sample with this guidance weight; may be repeated."),
     lines=("openmm-slm benchmark lm --data shards --split test --chains 2 -n 2",),
 )  # fmt: skip
 def language_models():
-    """Language models side by side: nats per token, time, validity, secondary structure."""
+    """Compare language models: nats per token, time, validity, secondary structure."""
     from ..benchmarks.language import benchmark_language
 
     return benchmark_language
@@ -128,11 +140,12 @@ def language_models():
 
 @verb(
     "samples", data, model, split,
-    number("--chains", default=20), number("-n", default=10, help="Samples a chain."),
+    number("--chains", default=20, help="Number of chains to sample."),
+    number("-n", default=10, help="Samples per chain."),
     lines=("openmm-slm benchmark samples --data shards --chains 2 -n 2",),
 )  # fmt: skip
 def samples():
-    """Validity and secondary structure of samples from sequence, before and after projection."""
+    """Samples from sequence: validity and secondary structure, before and after projection."""
     from ..benchmarks.samples import benchmark_samples
 
     return benchmark_samples
@@ -140,16 +153,16 @@ def samples():
 
 @verb(
     "sidechains", data, model, split,
-    number("--chains", default=None, help="So many, evenly over lengths [all]."),
-    number("--longest", default=None, help="Residues of a chain."),
+    number("--chains", default=None, help="Number of chains, spread over lengths [default: all]."),
+    number("--longest", default=None, help="Maximum residues per chain [default: no limit]."),
     click.option(
         "--against", multiple=True, type=click.Choice(["faspr", "pdbfixer", "pdbfixer-repaired"]),
-        help="Other programs to measure (faspr needs the package pyfaspr).",
+        help="Also measure this program; may be repeated (faspr needs the package pyfaspr).",
     ),
     lines=("openmm-slm benchmark sidechains --data shards --against pdbfixer",),
 )  # fmt: skip
 def side_chains():
-    """Side chains packed on native backbones: chi angles, RMSD, clashes, speed."""
+    """Side chains packed onto native backbones: chi angles, RMSD, clashes, speed."""
     from ..benchmarks.sidechains import benchmark_sidechains
 
     return benchmark_sidechains
@@ -158,12 +171,16 @@ def side_chains():
 @verb(
     "apo-holo", references,
     click.option("-o", "--output", type=new, required=True, help="Folder for finished targets."),
-    model, number("-n", default=5, least=2, help="Samples a target."), seed,
-    number("--limit", default=None, help="The first so many pairs [all]."), processes,
+    model, number("-n", default=5, least=2, help="Samples per target."), seed,
+    number("--limit", default=None, help="Use only the first so many pairs [default: all]."),
+    processes,
     lines=("openmm-slm benchmark apo-holo --references references -n 2 --limit 1 -o pairs",),
 )  # fmt: skip
 def apo_holo():
-    """Samples against pairs of conformers: flexibility, TM-scores. The same command continues."""
+    """Samples against pairs of conformers: flexibility, TM-scores.
+
+    To continue an interrupted run, repeat the command.
+    """
     from ..benchmarks.apo_holo import benchmark_apo_holo
 
     return benchmark_apo_holo
@@ -172,18 +189,22 @@ def apo_holo():
 @verb(
     "all", data, references,
     click.option("-o", "--output", type=new, help="Folder for finished sections."), model,
-    click.option("--no-sequence", type=directory, help="A model trained without sequences."),
-    number("--chains", default=8, help="Sampled."),
-    number("-n", default=100, least=2, help="Samples of each."),
-    number("--pairs", default=15, help="Conformers."), seed, number("--processes", default=2),
-    click.option("--only", multiple=True, help="A section, may be repeated [all]."),
+    click.option("--no-sequence", type=directory, help="Model trained without sequences."),
+    number("--chains", default=8, help="Number of chains to sample."),
+    number("-n", default=100, least=2, help="Samples per chain or target."),
+    number("--pairs", default=15, help="Number of pairs of conformers."), seed,
+    number("--processes", default=2, help="Worker processes of one thread each."),
+    click.option("--only", multiple=True, help="Run this section; may be repeated [default: all]."),
     lines=(
         "openmm-slm benchmark all --data shards --references references -o board \\",
         "  --chains 1 -n 2 --processes 1 --only speed --only valid_frames --only side_chains",
     ),
 )  # fmt: skip
 def scoreboard():
-    """The scoreboard: all figures that need no GPU. The same command continues."""
+    """The scoreboard: all benchmarks that need no GPU.
+
+    To continue an interrupted run, repeat the command.
+    """
     from ..benchmarks.scoreboard import benchmark_all
 
     return benchmark_all
@@ -191,23 +212,24 @@ def scoreboard():
 
 @verb(
     "ceiling", references, model,
-    number("--frames", default=100, least=2, help="Of an ensemble."), targets,
+    number("--frames", default=100, least=2, help="Frames per ensemble."), targets,
     lines=("openmm-slm benchmark ceiling --references references --target md --frames 10",),
 )  # fmt: skip
 def ceiling():
-    """Encode and decode MD and NMR frames: the best that any sampler of tokens can do."""
+    """Reconstruction of MD and NMR frames: the upper bound for any sampler of these tokens."""
     from ..benchmarks.ceiling import benchmark_ceiling
 
     return benchmark_ceiling
 
 
 @verb(
-    "md", references, model, number("-n", default=100, least=2, help="Frames."), seed,
-    numbers("--noise", help="Also from the first frame, at this noise."), rounds, targets,
+    "md", references, model, number("-n", default=100, least=2, help="Samples per target."), seed,
+    numbers("--noise", help="Also sample from the first frame of MD with this noise."), rounds,
+    targets,
     lines=("openmm-slm benchmark md --references references --target md -n 10",),
 )  # fmt: skip
 def md():
-    """Samples, and baselines from the first frame, against MD at equal numbers of frames."""
+    """Samples, and baselines from the first frame, against as many frames of MD."""
     from ..benchmarks.md import benchmark_md
 
     return benchmark_md
@@ -215,16 +237,18 @@ def md():
 
 @verb(
     "templates", references, continued, model,
-    number("-n", default=100, least=2, help="Samples at each setting."), seed,
+    number("-n", default=100, least=2, help="Samples per setting."), seed,
     numbers(
         "--noise", default=(0.02, 0.05, 0.1, 0.3, 0.6, 1.0),
-        help="Share of the template's tokens that is sampled anew.",
+        help="Share of the template's residues that are sampled again; may be repeated.",
     ),
-    rounds, numbers("--deform", help="nm [the sampler's default]."), targets, processes,
+    rounds,
+    numbers("--deform", help="Displacement along soft modes, nm [default: as `sample`]."),
+    targets, processes,
     lines=("openmm-slm benchmark templates --references references -n 4 --noise 0.1 --noise 1",),
 )  # fmt: skip
 def templates():
-    """Samples from the first frame of MD: RMSD, RMSF and validity by noise, rounds and deform."""
+    """Samples from the first frame of MD: RMSD, RMSF, validity by noise, rounds and deform."""
     from ..benchmarks.templates import benchmark_templates
 
     return benchmark_templates
@@ -233,14 +257,15 @@ def templates():
 @verb(
     "loops", data, continued, model, split,
     click.option(
-        "--antibodies", default="test_antibody", show_default=True, help="Split for CDR-H3."
+        "--antibodies", default="test_antibody", show_default=True,
+        help="Split of the antibodies whose CDR-H3 is sampled.",
     ),
-    number("--chains", default=30, help="Chains with a coil loop."),
-    number("-n", default=50, help="Samples of a loop."), seed, processes,
+    number("--chains", default=30, help="Number of chains with a coil loop."),
+    number("-n", default=50, help="Samples per loop."), seed, processes,
     lines=("openmm-slm benchmark loops --data shards --chains 1 -n 2",),
 )  # fmt: skip
 def loops():
-    """Loops resampled with all else fixed, beside random closures: RMSD, validity."""
+    """Loops resampled in a fixed protein, against random loop closures: RMSD, validity."""
     from ..benchmarks.loops import benchmark_loops
 
     return benchmark_loops
@@ -249,13 +274,18 @@ def loops():
 @verb(
     "complexes", data, continued, model,
     click.option(
-        "--split", "splits", multiple=True, default=["test_antibody", "test"], show_default=True
+        "--split", "splits", multiple=True, default=["test_antibody", "test"], show_default=True,
+        help="Split to take complexes from; may be repeated.",
     ),
-    number("--of-each", default=2, help="Antibodies, homodimers, with a peptide, others."),
-    number("--longest", default=450, help="Residues of a complex."),
-    number("-n", default=10, help="Samples at each setting."), seed,
+    number(
+        "--of-each", default=2,
+        help="Complexes of each kind: antibody, homodimer, with a peptide, other.",
+    ),
+    number("--longest", default=450, help="Maximum residues per complex."),
+    number("-n", default=10, help="Samples per setting."), seed,
     numbers(
-        "--noise", default=(0.05, 0.3), help="Share of the template's tokens that is sampled anew."
+        "--noise", default=(0.05, 0.3),
+        help="Share of the template's residues that are sampled again; may be repeated.",
     ),
     rounds, processes,
     lines=(
@@ -264,7 +294,7 @@ def loops():
     ),
 )  # fmt: skip
 def complexes():
-    """Complexes sampled from their own structure: RMSD, contacts between chains, validity."""
+    """Complexes sampled from their own structure: RMSD, contacts across chains, validity."""
     from ..benchmarks.complexes import benchmark_complexes
 
     return benchmark_complexes
@@ -272,13 +302,19 @@ def complexes():
 
 @verb(
     "speed", continued, model, parts,
-    numbers("--length", "lengths", kind=int, default=(50, 100, 200, 400, 800), help="Residues."),
-    proteins, number("-n", default=500, least=2, help="Frames completed, and frames resumed."),
-    click.option("--structures", type=directory, help="PDB or mmCIF files to prepare."),
+    numbers(
+        "--length", "lengths", kind=int, default=(50, 100, 200, 400, 800),
+        help="Number of residues; may be repeated.",
+    ),
+    proteins,
+    number("-n", default=500, least=2, help="Frames of the tables of completion and resume."),
+    click.option(
+        "--structures", type=directory, help="PDB or mmCIF files for the table of prepare."
+    ),
     lines=("openmm-slm benchmark speed --part lengths --length 50",),
 )  # fmt: skip
 def speed():
-    """Time and memory: lengths, completion, resume (a run killed and continued), prepare."""
+    """Time and memory. Tables: lengths, completion, resume (a killed run), prepare."""
     from ..benchmarks.speed import benchmark_speed
 
     return benchmark_speed
@@ -286,11 +322,11 @@ def speed():
 
 @verb(
     "relaxation", continued, model, parts, proteins,
-    number("-n", default=20, help="Samples of each protein."),
+    number("-n", default=20, help="Samples per protein."),
     lines=("openmm-slm benchmark relaxation --part valid --protein chignolin -n 4",),
 )  # fmt: skip
 def relaxation():
-    """Relaxed samples: valid, speed, copies, repair, energy, dynamics, solvents."""
+    """Relaxed samples. Tables: valid, speed, copies, repair, energy, dynamics, solvents."""
     from ..benchmarks.relaxation import benchmark_relaxation
 
     return benchmark_relaxation
@@ -298,13 +334,17 @@ def relaxation():
 
 @verb(
     "seeding", continued, model, parts, proteins,
-    click.option("--field", "fields", multiple=True, help="Force field of export, repeated."),
-    number("-n", default=3, help="Seeds of each protein."),
-    number("--steps", default=1000, help="Of 2 fs."),
+    click.option(
+        "--field", "fields", multiple=True,
+        help="Force field of the exported files; may be repeated [default: all].",
+    ),
+    number("-n", default=3, help="Seeds per protein."),
+    number("--steps", default=1000, help="Number of steps of 2 fs."),
     lines=("openmm-slm benchmark seeding --part implicit --protein Trp-cage -n 1 --steps 50",),
 )  # fmt: skip
 def seeding():
-    """Seeds that run (implicit, explicit), export read back, CHARMM36 as seeds have it (charmm)."""
+    """Seeds for MD. Tables: implicit and explicit (do seeds run), export (Amber and GROMACS files
+    read back), charmm (CHARMM36 energies)."""
     from ..benchmarks.seeding import benchmark_seeding
 
     return benchmark_seeding

@@ -1,4 +1,4 @@
-"""``openmm-slm seed``: wraps `write_seeds`."""
+"""``openmm-slm seed``, which calls `write_seeds`."""
 
 from __future__ import annotations
 
@@ -18,13 +18,23 @@ from .common import example, existing, new, report_errors, settings_options
 @click.argument("ensemble", type=existing)
 @click.option("-o", "--output", type=new, required=True, help="Folder to write.")
 @click.option("-n", default=10, show_default=True, help="Number of seeds.")
-@click.option("--top", type=existing, help="Topology of a trajectory without one.")
-@click.option("--md", is_flag=True, help="ENSEMBLE is a simulation: judge its frames as such.")
+@click.option("--top", type=existing, help="Topology file, for a trajectory in XTC, DCD, ...")
 @click.option(
-    "--method", default="kcenters", show_default=True, help="kcenters, kmeans, least-populated."
+    "--md",
+    is_flag=True,
+    help="ENSEMBLE is an MD trajectory: accept distortions by thermal motion.",
 )
 @click.option(
-    "--features", default="ca-rmsd", show_default=True, help="ca-rmsd, dihedrals, pca, tica."
+    "--method",
+    default="kcenters",
+    show_default=True,
+    help="Selection of seeds: kcenters, kmeans, least-populated.",
+)
+@click.option(
+    "--features",
+    default="ca-rmsd",
+    show_default=True,
+    help="Distance between frames: ca-rmsd, dihedrals, pca, tica.",
 )
 @click.option(
     "--format",
@@ -32,19 +42,20 @@ from .common import example, existing, new, report_errors, settings_options
     multiple=True,
     default=["openmm"],
     show_default=True,
-    help="openmm, amber, gromacs; may be repeated.",
+    help="Input files to write: openmm, amber, gromacs; may be repeated.",
 )
 @settings_options(SeedSettings, box_shape={"flag": "--box"})
 @report_errors
 def seed(ensemble, md, pressure, **options):
-    """Write simulations that start from frames of ENSEMBLE, one folder each, with a run.py.
+    """Write MD simulations that start from frames of ENSEMBLE, each in its own folder.
 
-    ENSEMBLE is a folder of `openmm-slm sample`, or a trajectory (PDB, mmCIF, XTC, DCD, ...).
+    ENSEMBLE is a folder written by `openmm-slm sample`, or a trajectory (PDB, mmCIF, XTC, DCD,
+    ...). The run.py in each folder starts the simulation.
     """
     from ..seeding.writing import write_seeds
 
     where = write_seeds(ensemble, report="md" if md else None, pressure=pressure or None, **options)
     click.echo(
-        f"{where}: seeds.csv (one row a seed), run.json (settings); "
-        f"python {where}/seed_000/run.py starts the first"
+        f"{where}: seeds.csv (one row per seed), run.json (settings); "
+        f"start the first with: python {where}/seed_000/run.py"
     )

@@ -38,7 +38,7 @@ class RelaxationSettings:
         "str or iterable of str",
         """Force-field files of OpenMM (``"amber14-all.xml"``, ``"amber19-all.xml"``,
         ``"charmm36.xml"``; the ending may be left out) or your own.""",
-        brief="Force-field file of OpenMM, or your own; may be repeated.",
+        brief="Force-field file of OpenMM or your own; may be repeated.",
     )
     solvent: str = option(
         "vacuum",
@@ -55,27 +55,27 @@ class RelaxationSettings:
         1000.0,
         "kJ/mol/nm^2",
         "Force constant k of the restraint 0.5 k d^2 on N, CA, C and O.",
-        brief="Restraint of N, CA, C and O, kJ/mol/nm^2.",
+        brief="Force constant of the restraint on N, CA, C and O, kJ/mol/nm^2.",
     )
     iterations: int = option(
         100,
         "int",
-        """L-BFGS iterations with all atoms free. Half as many come before, with the backbone
-        held.""",
-        brief="Iterations with all atoms free.",
+        """L-BFGS iterations with all atoms free. They follow half as many with a fixed
+        backbone.""",
+        brief="L-BFGS iterations with all atoms free.",
     )
     tolerance: float = option(
         10.0,
         "kJ/mol/nm",
         "Minimisation stops at this root mean square force.",
-        brief="Final RMS force, kJ/mol/nm.",
+        brief="Root mean square force at which minimisation stops, kJ/mol/nm.",
     )
     anneal: float = option(
         0.0,
         "ps",
-        """Length of Langevin dynamics (1/ps, steps of 1 fs) after the minimisation; a second
-        minimisation follows. 0: none.""",
-        brief="Length of Langevin dynamics, ps.",
+        """Length of Langevin dynamics (friction 1/ps, steps of 1 fs) after the minimisation; a
+        second minimisation follows. 0: none.""",
+        brief="Length of Langevin dynamics after minimisation, ps; 0: none.",
     )
     temperature: float = option(
         300.0, "K", "Temperature of the dynamics.", brief="Temperature of the dynamics, K."
@@ -83,19 +83,19 @@ class RelaxationSettings:
     seed: int = option(
         0,
         "int",
-        "Seed of the dynamics: frame i depends on (seed, i) alone.",
-        brief="Seed of the dynamics.",
+        "Random seed of the dynamics: frame i depends on (seed, i) alone.",
+        brief="Random seed of the dynamics.",
     )
     repair: bool = option(
         True,
         "bool",
-        "Start frames that are invalid after the minimisation again from other coordinates.",
-        brief="Try again where a frame stays invalid [default: yes].",
+        "Minimise frames that stay invalid once more, from other coordinates.",
+        brief="Minimise frames that stay invalid once more, from other coordinates [default: yes].",
     )
     cis_allowed: Iterable[int] = option(
         (),
         "iterable of int",
-        "Rows of residues, besides prolines, before which the peptide may be cis.",
+        "Rows of residues other than proline whose preceding peptide bond may be cis.",
     )
     disulfides: Iterable[tuple[int, int]] | None = option(
         None,
@@ -106,7 +106,7 @@ class RelaxationSettings:
         "CPU",
         "str",
         """OpenMM platform: ``"CPU"``, ``"CUDA"``, ``"OpenCL"``, ``"Reference"``.""",
-        brief="OpenMM platform: CPU, CUDA, OpenCL.",
+        brief="OpenMM platform: CPU, CUDA, OpenCL, Reference.",
     )
 
     def __post_init__(self) -> None:

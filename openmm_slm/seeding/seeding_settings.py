@@ -61,7 +61,7 @@ class SeedSettings:
         "amber14",
         '"amber14", "amber19" or "charmm36"',
         "Force field.",
-        brief="amber14, amber19, charmm36.",
+        brief="Force field: amber14, amber19, charmm36.",
     )
     solvent: str = option(
         "explicit",
@@ -69,105 +69,112 @@ class SeedSettings:
         """Solvent model. implicit is obc2: OBC2 with the surface term of OpenMM's
         ``implicit/obc2.xml``, through the native GBSAOBCForce. gbn2 is ``implicit/gbn2.xml``, many
         times slower on a CPU.""",
-        brief="explicit, implicit (OBC2), gbn2, vacuum.",
+        brief="Solvent model: explicit, implicit (OBC2), gbn2, vacuum.",
     )
     water: str | None = option(
         None,
         "str, optional",
         """Water model of explicit solvent: tip3p, tip3pfb, spce, opc3, opc, tip4pew or tip4pfb.
         Default: tip3p (CHARMM's own with charmm36), opc3 with amber19.""",
-        brief="tip3p, opc3, ... [default: the force field's].",
+        brief="Water model: tip3p, opc3, ... [default: the force field's].",
     )
     padding: float = option(
-        1.0, "nm", "Smallest distance between the protein and its next image.", brief="nm."
+        1.0,
+        "nm",
+        "Minimum distance between the protein and its periodic images.",
+        brief="Minimum distance between periodic images of the protein, nm.",
     )
     box_shape: str = option(
         "octahedron",
         '"cube", "dodecahedron" or "octahedron"',
         "Shape of the periodic box.",
-        brief="cube, dodecahedron, octahedron.",
+        brief="Shape of the periodic box: cube, dodecahedron, octahedron.",
     )
     ionic_strength: float = option(
         0.15,
         "molar",
-        "NaCl besides the ions that neutralise the protein.",
-        brief="mol/l.",
+        "Concentration of NaCl, in addition to the ions that neutralise the protein.",
+        brief="Concentration of NaCl, mol/l.",
     )
     same_box: bool = option(
         False,
         "bool",
-        "Give all seeds the box of the largest and the same numbers of waters and ions.",
-        brief="One box and one number of waters for all seeds.",
+        "Give all seeds the box of the largest one and the same numbers of waters and ions.",
+        brief="Give all seeds the same box and numbers of waters and ions.",
     )
     cutoff: float | None = option(
         None,
         "nm, optional",
-        """Cutoff of nonbonded forces. Default: none without a box; 1.0 in a box (PME); with
-        charmm36 1.2 and a switch from 1.0 on.""",
-        brief="nm [default: 1.0 in a box, else none].",
+        """Cutoff of nonbonded forces. Default: none without a box; 1.0 in a box (PME), with
+        charmm36 1.2 and a switching function from 1.0.""",
+        brief="Nonbonded cutoff, nm [default: 1.0 in a box (1.2 for charmm36), else none].",
     )
     constraints: str | None = option(
         "hbonds",
         '"hbonds", "allbonds", "hangles" or None',
         "Constrained bonds and angles. Waters are always rigid.",
-        brief="hbonds, allbonds, hangles.",
+        brief="Constrained bonds and angles: hbonds, allbonds, hangles.",
     )
     hydrogen_mass: float | None = option(
         None,
         "dalton, optional",
         """Mass of hydrogens, taken from the atoms they are bonded to; 1.5 to 4 allow a timestep of
         4 fs.""",
-        brief="dalton; 1.5 allows 4 fs.",
+        brief="Mass of hydrogens, dalton; 1.5 allows a timestep of 4 fs.",
     )
-    temperature: float = option(300.0, "K", "Temperature.", brief="K.")
+    temperature: float = option(300.0, "K", "Temperature.", brief="Temperature, K.")
     friction: float = option(
-        1.0, "1/ps", "Friction of the Langevin integrator.", brief="Of the integrator, 1/ps."
+        1.0,
+        "1/ps",
+        "Friction of the Langevin integrator.",
+        brief="Friction of the Langevin integrator, 1/ps.",
     )
-    timestep: float = option(2.0, "fs", "Timestep.", brief="fs.")
+    timestep: float = option(2.0, "fs", "Timestep.", brief="Timestep, fs.")
     pressure: float | None = option(
         1.0,
         "bar, optional",
         "Pressure of the barostat in explicit solvent; None keeps the volume constant.",
-        brief="bar; 0: constant volume.",
+        brief="Pressure in explicit solvent, bar; 0: constant volume.",
     )
     restraint: float = option(
         1000.0,
         "kJ/mol/nm^2",
-        "Initial restraint of the protein's heavy atoms; it is released in stages.",
-        brief="Initial, of heavy atoms, kJ/mol/nm^2.",
+        "Initial restraint on the protein's heavy atoms; it is released in stages.",
+        brief="Initial restraint on heavy atoms, kJ/mol/nm^2.",
     )
     equilibration: float = option(
         10.0,
         "ps",
-        "Dynamics before a seed is given out, half of it with restraints; 0: minimised only.",
-        brief="ps.",
+        "Length of the equilibration, half of it with restraints; 0: minimisation only.",
+        brief="Length of the equilibration, ps; 0: minimisation only.",
     )
     seed: int = option(
         0,
         "int",
-        """Seed of velocities, ions and random forces: a seed depends on (seed, frame) alone.""",
-        brief="Seed of velocities and ions.",
+        """Random seed of velocities, ions and random forces; a simulation depends on (seed, frame)
+        alone.""",
+        brief="Random seed of velocities and ions.",
     )
     platform: str | None = option(
         None,
         "str, optional",
         """OpenMM platform: ``"CPU"``, ``"CUDA"``. Default: OpenMM's choice.""",
-        brief="CPU, CUDA, OpenCL, ... [default: OpenMM's choice].",
+        brief="OpenMM platform: CPU, CUDA, OpenCL, ... [default: OpenMM's choice].",
     )
 
     def __post_init__(self) -> None:
         _one_of("forcefield", self.forcefield, PROTEINS)
         if self.solvent == "membrane":
             raise SLMError(
-                "solvent is 'membrane'; membranes are not built here: use Modeller.addMembrane, "
-                f"or one of {', '.join(SOLVENTS)}"
+                "solvent is 'membrane', which is not supported; use OpenMM's Modeller.addMembrane, "
+                f"or give one of {', '.join(SOLVENTS)}"
             )
         _one_of("solvent", self.solvent, SOLVENTS)
         if self.solvent == "implicit":
             set_checked(self, "solvent", "obc2")
         if self.water is not None and not self.explicit:
             raise SLMError(
-                f"water is {self.water!r} and solvent {self.solvent!r}; a water model goes with "
+                f"water is {self.water!r}, but solvent is {self.solvent!r}; a water model needs "
                 "solvent='explicit'"
             )
         if self.explicit:
@@ -184,12 +191,12 @@ class SeedSettings:
 
     @property
     def explicit(self) -> bool:
-        """In water with ions, not a continuum or vacuum."""
+        """Whether the solvent is explicit water with ions."""
         return self.solvent == "explicit"
 
     @property
     def files(self) -> list[str]:
-        """Files of OpenMM, the implicit solvent's not among them."""
+        """OpenMM force-field files, without that of the implicit solvent."""
         water = [WATERS[self.forcefield][self.water]] if self.explicit else []
         return [PROTEINS[self.forcefield], *water]
 

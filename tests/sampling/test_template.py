@@ -81,7 +81,9 @@ def test_a_frame_depends_on_seed_and_number_alone(generator, template):
 def test_starts_are_near_and_far_in_proportion_to_deform(generator, template):
     off = {}
     for deform in (0.05, 0.1):
-        settings, laid, _ = make_request(SEQUENCE, 9, template=template, deform=deform, seed=3)
+        settings, laid, _ = make_request(
+            SEQUENCE, 9, template=template, settings={"deform": deform, "seed": 3}
+        )
         parts = generator.tokenizer, generator.language_model, settings, laid
         starts = [
             [BackboneSampler(*parts)._begun(i, 0, laid.backbone[0])[0] for i in range(k)]
@@ -189,7 +191,8 @@ def test_what_does_not_fit_is_named(template):
     ]
     for options, text in cases:
         with pytest.raises(ValueError, match=text):
-            make_request(options.pop("sequence", SEQUENCE), 2, **options)
+            given = {name: options.pop(name, None) for name in ("template", "resample")}
+            make_request(options.pop("sequence", SEQUENCE), 2, **given, settings=options)
     empty = md.Trajectory(np.full_like(template.xyz, np.nan), template.topology)
     with pytest.raises(StructureError, match="frame 0 has coordinates that are not finite"):
         Template.of(empty, SEQUENCE)

@@ -14,7 +14,7 @@ import numpy as np
 from ..analysis.matching import Matched, match
 from ..analysis.weights import Weights
 from ..errors import StructureError, require
-from ..files.json_file import write_whole
+from ..files.json_file import write_atomically
 from .catalogue import METRICS
 from .measuring import Measured, measure
 
@@ -57,7 +57,7 @@ class Comparison:
         from .report import html
 
         page = html(self.table, self.settings, self.plot())
-        return write_whole(Path(path), page.encode())
+        return write_atomically(Path(path), page.encode())
 
     def save(self, directory: str | os.PathLike) -> Path:
         """Write ``table.csv``, ``comparison.png`` and ``report.html`` into `directory`.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import StructureError
 from ..files.html_page import cells, html_page, image, png, settings_table, table
-from ..files.json_file import write_whole
+from ..files.json_file import write_atomically
 from .catalogue import BY_NAME
 
 if TYPE_CHECKING:
@@ -88,9 +88,9 @@ def save(
     directory = Path(directory)
     check_free(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    write_whole(directory / "table.csv", values.to_csv().encode())
-    write_whole(directory / "comparison.png", png(figure))
-    write_whole(directory / "report.html", html(values, settings, figure).encode())
+    write_atomically(directory / "table.csv", values.to_csv().encode())
+    write_atomically(directory / "comparison.png", png(figure))
+    write_atomically(directory / "report.html", html(values, settings, figure).encode())
     return directory
 
 

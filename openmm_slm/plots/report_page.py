@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import SLMError
 from ..files.ensemble_folder import read_run
 from ..files.html_page import cells, html_page, image, settings_table, table
-from ..files.json_file import write_whole
+from ..files.json_file import write_atomically
 from ..files.report_table import Report, read_report
 from ..validity.reasons import failures
 from .contact_maps import neighbours
@@ -79,7 +79,7 @@ def write_report_page(directory: str | os.PathLike) -> Path:
         shown = report["valid"] if run.get("drop_invalid") else report["finite"]
         stats = overview(directory, report["frame"][shown])
     page = _page(directory.resolve().name, run, report, stats)
-    return write_whole(directory / PAGE, page.encode())
+    return write_atomically(directory / PAGE, page.encode())
 
 
 def page_is_old(directory: str | os.PathLike) -> bool:

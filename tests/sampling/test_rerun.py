@@ -153,7 +153,7 @@ def test_a_run_of_other_weights_is_not_repeated(whole, tmp_path, caplog):
     assert run["model"] == model_identity("default") and run["environment"]["threads"] >= 1
     run["model"]["sha256"] = "0" * 16
     (tmp_path / "run.json").write_text(json.dumps(run))
-    with pytest.raises(ModelError, match="made with weights 0000000000000000 of default"):
+    with pytest.raises(ModelError, match="weights of default with checksum 0000000000000000"):
         repeat_run(tmp_path, tmp_path / "again")
     run["model"], run["n"] = model_identity("default"), 2
     run["environment"]["torch"] = "1.0"
@@ -196,7 +196,7 @@ def test_fasta_gives_a_folder_for_each_record(tmp_path):
 def test_records_that_share_a_folder_and_bad_settings_fail_before_any_work(tmp_path):
     fasta = tmp_path / "x.fasta"
     fasta.write_text(">a|b\nACDEF\n>A_B\nACDEF\n")
-    with pytest.raises(ValueError, match=r"'a\|b' and 'A_B' would both be written"):
+    with pytest.raises(ValueError, match=r"'a\|b' and 'A_B' would share the folder"):
         sample_fasta(fasta, tmp_path / "out", 1)
     fasta.write_text(">a\nACDEF\n")
     with pytest.raises(ValueError, match="temperature is -1"):

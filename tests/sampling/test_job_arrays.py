@@ -120,7 +120,7 @@ def test_one_sequence_has_no_shards(tmp_path):
     refused = CliRunner().invoke(
         main, ["sample", "GYDPETGTWG", "--shard", "1/4", "-o", str(tmp_path / "out")]
     )
-    assert refused.exit_code == 2 and "another --seed" in refused.output
+    assert refused.exit_code == 2 and "its own --seed" in refused.output
 
 
 @pytest.mark.slow

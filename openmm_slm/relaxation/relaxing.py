@@ -73,7 +73,6 @@ def relax(
         written by `openmm_slm`. Periodic boxes are kept, but not used.
     top : path or mdtraj.Topology, optional
         Topology of a trajectory file without one.
-    {options}
     processes : int, optional
         Number of worker processes with one thread each. Default: all CPUs (or
         ``OPENMM_CPU_THREADS``). It does not change the results.
@@ -89,6 +88,7 @@ def relax(
         Continue an interrupted run in `output`.
     progress : bool
         Show a progress bar.
+    {options}
 
     Returns
     -------

@@ -65,15 +65,19 @@ def write_seeds(
 
     Parameters
     ----------
-    ens_or_traj, n, solvent, report, frames, method, features, top
+    ens_or_traj : Ensemble, mdtraj.Trajectory, or path
         See `seed_simulations`.
     output : path
         Folder to write; it must be empty or not exist.
+    n : int
+        Number of seeds.
     formats : iterable of "openmm", "amber", "gromacs"
         Formats to write; the OpenMM files are always written.
-    {options}
+    solvent, report, frames, method, features, top
+        See `seed_simulations`.
     progress : bool
         Show a progress bar.
+    {options}
 
     Returns
     -------

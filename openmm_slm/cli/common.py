@@ -117,7 +117,7 @@ def read_config_file(path: Path) -> dict:
     try:
         values = json.loads(path.read_text())
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path}: not readable as JSON ({error})") from None
+        raise ValueError(f"{path}: not readable as JSON ({error}); correct the file") from None
     if not isinstance(values, dict):
-        raise ValueError(f"{path}: a training config must be a JSON object")
+        raise ValueError(f"{path}: a training config must be a JSON object ({{...}})")
     return values

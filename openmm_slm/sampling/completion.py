@@ -125,7 +125,7 @@ def complete(
             "environment": environment(str(packer.device) if packer else "cpu"),
         }  # fmt: skip
         return to_folder(output, run, blocks, resume=resume)
-    out = to_memory(blocks(0), "openmm_slm.geometry_report says why")[0]
+    out = to_memory(blocks(0), "openmm_slm.geometry_report gives the reasons")[0]
     if hasattr(trajectory, "unitcell_vectors"):
         out.time, out.unitcell_vectors = trajectory.time, trajectory.unitcell_vectors
     return out

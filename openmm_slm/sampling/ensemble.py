@@ -127,7 +127,7 @@ class EnsembleGenerator:
                 drawn.append(backbones)
                 yield trajectory, report
 
-        where = "EnsembleGenerator.sample(...).report says why"
+        where = "EnsembleGenerator.sample(...).report gives the reasons"
         chosen = request.settings
         trajectory, report, kept = to_memory(blocks(), where, drop_invalid=chosen.drop_invalid)
         trajectory.time = report["frame"][kept].astype(np.float32)

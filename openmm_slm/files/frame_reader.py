@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import StructureError, require
+from ..protein.atoms import CAPS
 from ..protein.loading import load_structure
 from ..protein.structure import ProteinStructure
+from ..protein.structure_files import warn_of_caps
 from ..protein.trajectory import from_trajectory
+from .ascii_path import AsciiPath
 
 if TYPE_CHECKING:
     import mdtraj
@@ -94,7 +97,8 @@ class FrameReader:
     def _open(self, path: Path, top: str | os.PathLike | mdtraj.Topology | None) -> None:
         md = require("mdtraj")
         path, top = _in_folder(path, top)
-        kind = extension(path)
+        self._ascii = AsciiPath(path)
+        path, kind = self._ascii.path, extension(path)
         if top is None and kind not in STRUCTURE_FILES + WITH_TOPOLOGY:
             raise StructureError(
                 f"{path} contains no topology; name a file with the topology of the same atoms, "
@@ -163,6 +167,8 @@ class StructureReader:
         else:
             self._whole, self._frames = None, FrameReader(source, top)
             self.n_frames, self.topology = self._frames.n_frames, self._frames.topology
+            caps = [f"{r.name} {r.resSeq}" for r in self.topology.residues if r.name in CAPS]
+            warn_of_caps(self._name, caps)
 
     def blocks(self, start: int = 0, size: int = BLOCK) -> Iterator[ProteinStructure]:
         """Yield frames from `start` on in blocks of `size`."""

@@ -28,6 +28,7 @@ from ..models.registry import (
     load_tokenizer,
     model_identity,
 )
+from ..networks.forks import check_not_forked
 from ..protein.disulfides import find_disulfides
 from ..relaxation.relaxation_settings import RelaxationSettings
 from ..relaxation.relaxer import Relaxer, available_cpus
@@ -87,6 +88,7 @@ class EnsembleGenerator:
         cls, model: str | os.PathLike = "default", device: str = "auto"
     ) -> EnsembleGenerator:
         """Load the parts of a model (shipped name, registered name or directory)."""
+        check_not_forked()
         check_parts(model)
         return cls(
             load_tokenizer(model, device),
@@ -186,6 +188,7 @@ class EnsembleGenerator:
 
     def _resolved(self, request: SamplingRequest) -> SamplingRequest:
         """Check the request against the model; add a seed and the model's defaults."""
+        check_not_forked()
         checked = request.settings
         self.language_model.check_options(checked.steps, checked.order, checked.guidance)
         self.language_model.check_condition(request.condition, checked.sequence)

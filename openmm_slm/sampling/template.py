@@ -16,8 +16,9 @@ from ..errors import StructureError
 from ..files.frame_reader import StructureReader
 from ..protein.alignment import align
 from ..protein.geometry import backbone_torsions
-from ..protein.structure import ProteinStructure
+from ..protein.structure import PEPTIDE_BOND, ProteinStructure, split_at_breaks
 from ..protein.trajectory import backbone_trajectory
+from ..protein.unmodelled import refuse_cyclic, residue_label, warn_of_d_residues
 
 if TYPE_CHECKING:
     import mdtraj
@@ -68,7 +69,12 @@ class Template:
             has residues that the sequence lacks, or a frame has no complete residue.
         """
         found = StructureReader(template).load()
-        ours, theirs = sequence.split(":"), found.chain_sequences.split(":")
+        refuse_cyclic(found)
+        warn_of_d_residues(found)
+        ours = sequence.split(":")
+        if len(found.chain_ids) != len(ours):
+            found = split_at_breaks(found, len(ours))
+        theirs = found.chain_sequences.split(":")
         if len(ours) != len(theirs):
             raise StructureError(
                 f"the template has {len(theirs)} chains ({', '.join(found.chain_ids)}), the "
@@ -82,6 +88,7 @@ class Template:
             for i, j in _aligned_rows(a, b, numbers, name):
                 rows[first_ours + i] = first_theirs + j
             first_ours, first_theirs = first_ours + len(a), first_theirs + len(b)
+        _refuse_open_joints(found, rows, ours)
         present = rows >= 0
         atom14 = np.full((found.n_frames, len(rows), 14, 3), np.nan, np.float32)
         atom14[:, present] = found.atom14[:, rows[present]]
@@ -204,6 +211,24 @@ class Template:
                 f"({str(error).splitlines()[0]})"
             ) from None
         return sorted({topology.atom(int(atom)).residue.index for atom in atoms})
+
+
+def _refuse_open_joints(found: ProteinStructure, rows: np.ndarray, ours: list[str]) -> None:
+    """Raise StructureError where the sequence joins residues with no bond in the template."""
+    start = np.cumsum([0, *map(len, ours)])
+    for i in range(1, len(rows)):
+        a, b = rows[i - 1], rows[i]
+        if i in start or a < 0 or b < 0:
+            continue
+        gap = found.atom14[:, a, 2] - found.atom14[:, b, 0]
+        distance = np.linalg.norm(gap, axis=-1)
+        if (distance >= PEPTIDE_BOND).all():
+            raise StructureError(
+                f"the sequence joins {residue_label(found, a)} and {residue_label(found, b)}, "
+                f"which are not bonded in the template (C-N {distance.min():.2f} nm); give the "
+                "full sequence (residues that the template lacks are sampled), or ':' between "
+                "the pieces"
+            )
 
 
 def _aligned_rows(ours: str, theirs: str, numbers: np.ndarray, chain: str) -> list[tuple[int, int]]:

@@ -247,7 +247,10 @@ def _chains(model, path: Path) -> list[_Chain]:
         if not residues:
             continue
         before = next((r for n, r in reversed(parts) if n == name), None) if name else None
-        if before and _continues(before[-1], residues[0]):
+        last, first = before[-1] if before else None, residues[0]
+        # Behind a TER, a bonded piece or a higher number of the same segment continues the chain.
+        rises = last and first.number > last.number and first.segment == last.segment
+        if rises or (last and _bonded(last, first)):
             before += residues
         else:
             parts.append((name, residues))
@@ -271,15 +274,6 @@ def _segments(residues: list[_Residue]) -> list[list[_Residue]]:
             out.append([])
         out[-1].append(residue)
     return out
-
-
-def _continues(last: _Residue, first: _Residue) -> bool:
-    """Whether a piece behind a TER belongs to the chain before it.
-
-    It does if it is bonded to it, or has the same segment and a higher number.
-    """
-    rises = first.number > last.number and first.segment == last.segment
-    return rises or _bonded(last, first)
 
 
 def _put_in_place(pieces: list[_Chain]) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from ..errors import StructureError, require
 from ..protein.atoms import CAPS
 from ..protein.loading import load_structure
+from ..protein.mdtraj_topology import bond_lone_hydrogens
 from ..protein.structure import ProteinStructure
 from ..protein.structure_files import warn_of_caps
 from ..protein.trajectory import from_trajectory
@@ -112,16 +113,20 @@ class FrameReader:
             top = str(top)
         self._options = {} if top is None else {"top": top}
         try:
-            if kind in PDB_FILES:
-                return self._keep(md.load_pdb(str(path)))
-            if kind in MMCIF_FILES:
-                return self._keep(md.load(str(path)))
+            if kind in STRUCTURE_FILES:
+                whole = md.load_pdb(str(path)) if kind in PDB_FILES else md.load(str(path))
+                bond_lone_hydrogens(whole.topology, whole.xyz[0])
+                return self._keep(whole)
             try:
                 with md.open(str(path)) as handle:
                     self.n_frames = len(handle)
             except TypeError:  # text formats have no length before they are read
                 return self._keep(md.load(str(path), **self._options))
-            self.topology = next(md.iterload(str(path), chunk=1, **self._options)).topology
+            first = next(md.iterload(str(path), chunk=1, **self._options))
+            self.topology = first.topology
+            bond_lone_hydrogens(self.topology, first.xyz[0])
+            if self._options:
+                self._options = {"top": self.topology}
         except Exception as error:  # MDTraj's readers raise errors of many types
             raise StructureError(
                 f"{path}: cannot be read ({error}); give a structure file, or a trajectory in an "

@@ -209,3 +209,15 @@ process.join()
         env={**os.environ, "OMP_NUM_THREADS": "2"},
     )  # fmt: skip
     assert "spawn" in done.stdout, done.stderr
+
+
+@pytest.mark.slow
+def test_a_folder_with_an_n_terminal_proline_is_relaxed_and_seeded(tmp_path):
+    """MDTraj's bond tables have no H2 and H3 of PRO."""
+    folder = tmp_path / "pro"
+    settings = {"n": 1, "seed": 1, "progress": False}
+    openmm_slm.generate_ensemble("PQIPLW:PQAC", **settings, relax=True, output=folder)
+    relaxed = openmm_slm.relax(folder, iterations=5, progress=False, processes=1)
+    assert np.isfinite(relaxed.report["energy_after_kj_mol"]).all()
+    arguments = {"n": 1, "solvent": "implicit", "equilibration": 0, "report": "md"}
+    openmm_slm.write_seeds(folder, tmp_path / "seeds", **arguments, progress=False)

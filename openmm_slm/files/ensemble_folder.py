@@ -18,6 +18,7 @@ from ..errors import SLMError, require
 from .folder_lock import FolderLock
 from .json_file import write_json
 from .report_table import Report, report_rows
+from .topology_file import write_topology
 
 if TYPE_CHECKING:
     import mdtraj
@@ -82,9 +83,7 @@ class EnsembleWriter:
         if not self.done:
             for name in _FILES:
                 self._part(name).unlink(missing_ok=True)
-            temporary = self.directory / "topology.tmp.pdb"  # MDTraj needs the extension
-            trajectory[0].save_pdb(str(temporary))
-            temporary.replace(self.directory / "topology.pdb")
+            write_topology(trajectory, self.directory / "topology.pdb")
         number = report["frame"][keep]
         if len(number):
             self._append("samples.xtc", self._frames(trajectory.xyz[keep], number))

@@ -221,3 +221,20 @@ def test_a_folder_with_an_n_terminal_proline_is_relaxed_and_seeded(tmp_path):
     assert np.isfinite(relaxed.report["energy_after_kj_mol"]).all()
     arguments = {"n": 1, "solvent": "implicit", "equilibration": 0, "report": "md"}
     openmm_slm.write_seeds(folder, tmp_path / "seeds", **arguments, progress=False)
+
+
+@pytest.mark.parametrize("names", [("A", "B"), ("AA", "AB")])
+def test_negative_numbers_and_long_chain_names_are_told_apart_in_topology_pdb(
+    tmp_path, caplog, names
+):
+    from openmm_slm.files.topology_file import write_topology
+    from openmm_slm.protein.trajectory import backbone_trajectory
+
+    backbone = np.concatenate([helix(4), helix(4) + 3])[None].astype(np.float32)
+    numbers = np.array([-5, -4, -3, -2, 1, 2, 3, 4])
+    traj = backbone_trajectory(backbone, "ACDE:FGHI", names, numbers)
+    write_topology(traj, tmp_path / "topology.pdb")
+    found = read_structure(tmp_path / "topology.pdb")
+    assert found.residue_number.tolist() == numbers.tolist()
+    assert found.chain_ids == ("A", "B") and found.chain_sequences == "ACDE:FGHI"
+    assert ("AA is A, AB is B" in caplog.text) == (names[0] == "AA")

@@ -18,7 +18,7 @@ from ..files.ensemble_folder import environment
 from ..files.frame_reader import StructureReader
 from ..files.stream import Block, check_resume, to_folder, to_memory
 from ..models.registry import load_packer, model_identity
-from ..networks.forks import check_not_forked
+from ..networks.forks import one_thread_if_forked
 from ..protein.atoms import residue_letter
 from ..protein.structure import ProteinStructure
 from ..protein.unmodelled import d_residues, refuse_cyclic, residue_label
@@ -99,7 +99,7 @@ def complete(
     check_method(sidechains)
     check_ph(ph)
     check_resume(resume, output)
-    check_not_forked()
+    one_thread_if_forked()
     reader = StructureReader(trajectory, top)
     if reader.topology is not None:
         _check_ca(reader.topology)

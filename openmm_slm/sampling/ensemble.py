@@ -28,7 +28,7 @@ from ..models.registry import (
     load_tokenizer,
     model_identity,
 )
-from ..networks.forks import check_not_forked
+from ..networks.forks import one_thread_if_forked
 from ..protein.disulfides import find_disulfides
 from ..relaxation.relaxation_settings import RelaxationSettings
 from ..relaxation.relaxer import Relaxer, available_cpus
@@ -88,7 +88,7 @@ class EnsembleGenerator:
         cls, model: str | os.PathLike = "default", device: str = "auto"
     ) -> EnsembleGenerator:
         """Load the parts of a model (shipped name, registered name or directory)."""
-        check_not_forked()
+        one_thread_if_forked()
         check_parts(model)
         return cls(
             load_tokenizer(model, device),
@@ -188,7 +188,7 @@ class EnsembleGenerator:
 
     def _resolved(self, request: SamplingRequest) -> SamplingRequest:
         """Check the request against the model; add a seed and the model's defaults."""
-        check_not_forked()
+        one_thread_if_forked()
         checked = request.settings
         self.language_model.check_options(checked.steps, checked.order, checked.guidance)
         self.language_model.check_condition(request.condition, checked.sequence)

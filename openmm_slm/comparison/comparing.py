@@ -15,6 +15,7 @@ from ..analysis.matching import Matched, match
 from ..analysis.weights import Weights
 from ..errors import StructureError, require
 from ..files.json_file import write_atomically
+from ..protein.periodic import made_whole
 from .catalogue import METRICS
 from .measuring import Measured, measure
 
@@ -132,6 +133,8 @@ def compare(
             f"n_bootstrap is {n_bootstrap} and tica_components is {tica_components}; "
             "they must be at least 0 and 1"
         )
+    samples = made_whole(samples, "samples")
+    reference = made_whole(reference, "reference")
     matched = match(samples, reference)
     targets = _targets(matched, samples, clusters)
     rng = np.random.default_rng(seed)

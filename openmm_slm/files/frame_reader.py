@@ -18,6 +18,7 @@ from ..errors import StructureError, require
 from ..protein.atoms import CAPS
 from ..protein.loading import load_structure
 from ..protein.mdtraj_topology import bond_lone_hydrogens
+from ..protein.periodic import made_whole
 from ..protein.structure import ProteinStructure
 from ..protein.structure_files import warn_of_caps
 from ..protein.trajectory import from_trajectory
@@ -63,6 +64,8 @@ class FrameReader:
         self, source: object, top: str | os.PathLike | mdtraj.Topology | None = None
     ) -> None:
         self._path: Path | None = None
+        is_path = isinstance(source, (str, os.PathLike))
+        self._name = str(source) if is_path else "the trajectory"
         if isinstance(source, (str, os.PathLike)):
             self._open(Path(source), top)
         else:
@@ -83,16 +86,18 @@ class FrameReader:
                 yield self._trajectory[i : i + size]  # a copy
         elif start < self.n_frames:
             read = require("mdtraj").iterload
-            yield from read(str(self._path), chunk=size, skip=start, **self._options)
+            for block in read(str(self._path), chunk=size, skip=start, **self._options):
+                yield made_whole(block, self._name)
 
     def load(self) -> mdtraj.Trajectory:
         """All frames."""
         if self._path is None:
             return self._trajectory
-        return require("mdtraj").load(str(self._path), **self._options)
+        whole = require("mdtraj").load(str(self._path), **self._options)
+        return made_whole(whole, self._name)
 
     def _keep(self, trajectory: mdtraj.Trajectory) -> None:
-        self._trajectory = trajectory
+        self._trajectory = trajectory = made_whole(trajectory, self._name)
         self.n_frames, self.topology = trajectory.n_frames, trajectory.topology
 
     def _open(self, path: Path, top: str | os.PathLike | mdtraj.Topology | None) -> None:

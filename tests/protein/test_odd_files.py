@@ -17,6 +17,7 @@ from openmm_slm.errors import StructureError
 from openmm_slm.files.frame_reader import FrameReader, StructureReader
 from openmm_slm.protein.atoms import ATOM14
 from openmm_slm.protein.loading import read_structure
+from openmm_slm.protein.periodic import cut_frames
 from openmm_slm.protein.sequence import THREE_LETTER
 from openmm_slm.protein.structure import split_at_breaks
 from openmm_slm.protein.unmodelled import d_residues, refuse_cyclic
@@ -239,3 +240,27 @@ def test_negative_numbers_and_long_chain_names_are_told_apart_in_topology_pdb(
     assert found.residue_number.tolist() == numbers.tolist()
     assert found.chain_ids == ("A", "B") and found.chain_sequences == "ACDE:FGHI"
     assert ("AA is A, AB is B" in caplog.text) == (names[0] == "AA")
+
+
+def boxed(traj, size):
+    """The same frames with a cubic box."""
+    traj.unitcell_lengths = np.full((traj.n_frames, 3), size)
+    traj.unitcell_angles = np.full((traj.n_frames, 3), 90.0)
+    return traj
+
+
+def test_molecules_cut_by_the_box_are_made_whole(tmp_path, chain, caplog):
+    path = write(tmp_path / "x.pdb", *records(chain, SEQUENCE))
+    whole = md.load(str(path))
+    whole.xyz -= whole.xyz.min((0, 1))
+    size = float(whole.xyz.max()) + 0.5
+    wrapped = boxed(whole[:], size)
+    wrapped.xyz = (wrapped.xyz + size / 2) % size
+    assert cut_frames(wrapped).tolist() == [0] and not len(cut_frames(boxed(whole[:], size)))
+    mended = FrameReader(wrapped).load()
+    assert md.rmsd(mended, whole)[0] < 1e-3
+    assert StructureReader(wrapped).load().chain_break.sum() == 1
+    assert not caplog.text
+    wrapped.unitcell_vectors = None
+    FrameReader(wrapped)
+    assert "in frames 0" in caplog.text and "box" in caplog.text

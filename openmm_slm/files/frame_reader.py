@@ -121,6 +121,7 @@ class FrameReader:
             if kind in STRUCTURE_FILES:
                 whole = md.load_pdb(str(path)) if kind in PDB_FILES else md.load(str(path))
                 bond_lone_hydrogens(whole.topology, whole.xyz[0])
+                read_insertion_codes(whole.topology, path)
                 return self._keep(whole)
             try:
                 with md.open(str(path)) as handle:
@@ -130,6 +131,8 @@ class FrameReader:
             first = next(md.iterload(str(path), chunk=1, **self._options))
             self.topology = first.topology
             bond_lone_hydrogens(self.topology, first.xyz[0])
+            if isinstance(top, str):
+                read_insertion_codes(self.topology, Path(top))
             if self._options:
                 self._options = {"top": self.topology}
         except Exception as error:  # MDTraj's readers raise errors of many types
@@ -199,6 +202,21 @@ class StructureReader:
     def load(self) -> ProteinStructure:
         """All frames."""
         return next(self.blocks(0, max(1, self.n_frames)))
+
+
+def read_insertion_codes(topology: mdtraj.Topology, path: Path) -> None:
+    """Give the residues of a topology the insertion codes of its PDB file, which MDTraj drops."""
+    if extension(path) not in PDB_FILES or path.name.lower().endswith(".gz"):
+        return
+    codes = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        if line.startswith("ENDMDL"):
+            break
+        if line.startswith(("ATOM  ", "HETATM")):
+            codes.append(line[26:27].strip())
+    if any(codes) and len(codes) == topology.n_atoms:
+        for atom, code in zip(topology.atoms, codes, strict=True):
+            atom.residue.insertion_code = code
 
 
 def _in_folder(

@@ -19,16 +19,17 @@ LOWEST, HIGHEST = -999, 9999  # residue numbers of four columns
 def write_topology(trajectory: mdtraj.Trajectory, path: Path) -> None:
     """Write the first frame as PDB.
 
-    MDTraj writes residue numbers modulo 10,000, which turns -5 into 9995, and the first letter of
-    chain names. Here negative numbers are kept, and chains with names of several letters get free
-    letters, with a warning.
+    MDTraj writes residue numbers modulo 10,000 (-5 becomes 9995), the first letter of chain names,
+    and no insertion codes. Here negative numbers and insertion codes are kept, and chains with
+    names of several letters get free letters, with a warning.
     """
     temporary = path.with_name("topology.tmp.pdb")  # MDTraj chooses the format by extension
     trajectory[0].save_pdb(str(temporary))
     residues, chains = list(trajectory.topology.residues), list(trajectory.topology.chains)
     names = [getattr(chain, "chain_id", None) or "" for chain in chains]
     long = any(len(name) > 1 for name in names)
-    if long or any(residue.resSeq < 0 for residue in residues):
+    codes = any(getattr(residue, "insertion_code", "") for residue in residues)
+    if long or codes or any(residue.resSeq < 0 for residue in residues):
         letters = _letters(names) if long else None
         text = temporary.read_text(encoding="utf-8")
         temporary.write_text(_rewritten(text, trajectory.topology, letters), encoding="utf-8")
@@ -54,7 +55,8 @@ def _rewritten(text: str, topology: mdtraj.Topology, letters: list[str] | None) 
         if residue is not None and line.startswith(("ATOM  ", "HETATM", "TER")) and len(line) > 26:
             number = residue.resSeq
             if LOWEST <= number <= HIGHEST:
-                line = f"{line[:22]}{number:4d}{line[26:]}"
+                code = getattr(residue, "insertion_code", "") or " "
+                line = f"{line[:22]}{number:4d}{code}{line[27:]}"
             if letters:
                 line = f"{line[:21]}{letters[residue.chain.index]}{line[22:]}"
         lines.append(line)

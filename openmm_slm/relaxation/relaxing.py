@@ -136,6 +136,6 @@ def _relaxed(
     with tqdm(total=n, initial=done, unit="frame", disable=not progress) as bar:
         for block in blocks:
             xyz, report = relaxer.relax(block.xyz, done, bar.update)
-            block.xyz = xyz
+            block.xyz, block.topology = xyz, relaxer.topology  # which has the insertion codes
             yield block, {"frame": done + np.arange(len(xyz)), **report}
             done += len(xyz)

@@ -147,7 +147,9 @@ class BackboneSampler:
         """Frames with the chain ids and residue numbers of the final trajectory."""
         named = (self.template.chain_ids, self.template.residue_number) if self.template else ()
         made = from_backbone(atom14[:, :, :4], self.settings.sequence, *named)
-        return replace(made, atom14=atom14)
+        codes = self.template.insertion_code if self.template else None
+        codes = made.insertion_code if codes is None else codes
+        return replace(made, atom14=atom14, insertion_code=codes)
 
     def judged(self, drawn: SampledBackbones) -> tuple[mdtraj.Trajectory, Report]:
         """Trajectory and report of frames whose side chains are not built."""

@@ -45,6 +45,8 @@ class Template:
     chain_break : ndarray, bool [L]
         True at the first residue of each chain. Gaps within a chain are no breaks; they are
         sampled.
+    insertion_code : ndarray, str [L], optional
+        Of the template; empty where it lacks the residue.
     """
 
     sequence: str
@@ -53,6 +55,7 @@ class Template:
     chain_ids: tuple[str, ...]
     residue_number: np.ndarray
     chain_break: np.ndarray
+    insertion_code: np.ndarray | None = None
 
     @classmethod
     def of(
@@ -92,6 +95,8 @@ class Template:
         present = rows >= 0
         atom14 = np.full((found.n_frames, len(rows), 14, 3), np.nan, np.float32)
         atom14[:, present] = found.atom14[:, rows[present]]
+        codes = np.full(len(rows), "", "<U1")
+        codes[present] = found.insertion_code[rows[present]]
         known = np.isfinite(atom14[:, :, :3]).all((-1, -2))
         atom14[~known] = np.nan
         lengths = [len(chain) for chain in ours]
@@ -107,6 +112,7 @@ class Template:
             found.chain_ids,
             _residue_numbers(found.residue_number, rows, lengths),
             np.concatenate([np.arange(n) == 0 for n in lengths]),
+            codes,
         )
 
     @classmethod

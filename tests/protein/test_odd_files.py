@@ -264,3 +264,27 @@ def test_molecules_cut_by_the_box_are_made_whole(tmp_path, chain, caplog):
     wrapped.unitcell_vectors = None
     FrameReader(wrapped)
     assert "in frames 0" in caplog.text and "box" in caplog.text
+
+
+def test_insertion_codes_survive_a_folder(tmp_path, chain):
+    lines = records(chain, SEQUENCE)
+    coded = lines
+    for row, number in enumerate((10, 11, 12, 12, 12, 13, 14, 15, 16, 17)):
+        code = "AB"[row - 3] if row in (3, 4) else " "
+        coded = [
+            f"{line[:22]}{number:4d}{code}{line[27:]}" if int(line[22:26]) == row + 1 else old
+            for line, old in zip(lines, coded, strict=True)
+        ]
+    source = write(tmp_path / "icode.pdb", *coded)
+    folder = tmp_path / "out"
+    options = {"template": source, "n": 1, "seed": 1, "progress": False, "output": folder}
+    openmm_slm.generate_ensemble(SEQUENCE, **options)
+    found = read_structure(folder / "topology.pdb")
+    assert found.sequence == SEQUENCE
+    assert "".join(found.insertion_code) == "AB" and found.residue_number.tolist()[2:5] == [12] * 3
+    again = FrameReader(folder)
+    assert [getattr(r, "insertion_code", "") for r in again.topology.residues][2:5] == [
+        "",
+        "A",
+        "B",
+    ]

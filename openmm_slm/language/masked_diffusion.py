@@ -21,6 +21,7 @@ from .bound import negative_bound
 from .condition_input import condition_tensor
 from .masked_model import MaskedModel
 from .sampling import Denoiser
+from .structure_context import StructureContext
 from .trunk import SequenceTrunk, TrunkConfig, padding_bias, sequence_tensors
 
 
@@ -95,11 +96,15 @@ class MaskedDiffusion(SequenceTrunk):
         mask: torch.Tensor,
         index: torch.Tensor,
         condition: torch.Tensor | None = None,
+        context: StructureContext | None = None,
     ) -> Condition:
-        """Run the trunk: amino acids, mask and residue index [B, L]; condition [B, L, size]."""
+        """Run the trunk: amino acids, mask and residue index [B, L]; condition [B, L, size].
+
+        `context`: what is known of the structure.
+        """
         c = self.config
         padding = padding_bias(mask)
-        x = self.read_sequence(amino_acids, padding, index, condition=condition)
+        x = self.read_sequence(amino_acids, padding, index, None, condition, context)
         q, k = self.pair_factors(x)
         bias = q @ k.transpose(-1, -2) + padding
         return Condition(

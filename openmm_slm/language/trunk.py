@@ -10,6 +10,8 @@ import torch.nn as nn
 from ..networks.transformer import Block, rotary_angles
 from ..protein.sequence import parse_sequence, sequence_layout
 from .condition_input import condition_input
+from .structure_context import StructureContext
+from .structure_input import StructureInput
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,10 @@ class TrunkConfig:
     pair: int = 16
     use_sequence: bool = True
     condition: int | None = None  # numbers of each residue (see `condition`)
+    structure: int = 0  # rounds of messages between residues near in space; 0: sees no structure
+    edge: int = 128  # width of these messages
+    neighbours: int = 28
+    frames: bool = True  # False: told distances of CA only
 
 
 class SequenceTrunk(nn.Module):
@@ -45,6 +51,10 @@ class SequenceTrunk(nn.Module):
             Block(c.trunk_width, c.trunk_heads) for _ in range(c.trunk_layers)
         )
         self.trunk_norm = nn.LayerNorm(c.trunk_width)
+        self.structure = None
+        if c.structure:
+            sizes = (c.structure, c.edge, c.neighbours, c.frames)
+            self.structure = StructureInput(c.trunk_width, *sizes)
         self.to_state = nn.Linear(c.trunk_width, c.width)
         self.to_pair = nn.Linear(c.trunk_width, 2 * c.layers * c.heads * c.pair, bias=False)
         nn.init.normal_(self.to_pair.weight, std=0.02)
@@ -56,11 +66,13 @@ class SequenceTrunk(nn.Module):
         index: torch.Tensor,
         extra: torch.Tensor | None = None,
         condition: torch.Tensor | None = None,
+        context: StructureContext | None = None,
     ) -> torch.Tensor:
         """States [B, L, W] of amino acids and residue index [B, L].
 
         `padding` [B, 1, 1, L] is an additive attention bias (`padding_bias`); `extra` [B, L, W] is
-        added to the embedded amino acids, and so is what a `condition` [B, L, size] says.
+        added to the embedded amino acids, and so is what a `condition` [B, L, size] says. Rounds of
+        messages about a `context` are spread evenly over the blocks, the first before the first.
         """
         c = self.config
         if not c.use_sequence:
@@ -71,7 +83,14 @@ class SequenceTrunk(nn.Module):
         if condition is not None:
             x = x + self.condition_input(condition)
         angles = rotary_angles(index, c.trunk_width // c.trunk_heads)
-        for block in self.trunk:
+        edges = None
+        if context is not None and self.structure is not None:
+            edges = self.structure.edges(context, index)
+        for number, block in enumerate(self.trunk):
+            # Round r of n comes before the first block b with b / blocks >= r / n.
+            for r in range(c.structure if edges is not None else 0):
+                if -(-r * c.trunk_layers // c.structure) == number:
+                    x = self.structure.update(r, x, edges)
             x = block(x, angles, padding)
         return self.trunk_norm(x)
 

@@ -91,17 +91,17 @@ def draw_start(
             start[~common], kept = 0, kept & common
     parts = [kept]
     if kind == "noised":
-        start[mask] = _noised(rng, backbone[mask], _size(rng, 0.02, 0.3))
+        start[mask] = noised(rng, backbone[mask], log_uniform(rng, 0.02, 0.3))
         if rng.random() < 0.5:
             more = kept & _left_out(rng, backbone[:, 1], mask)
             start[mask] = np.where(
                 more[mask][:, None, None],
-                _noised(rng, backbone[mask], _size(rng, 0.1, 0.4)),
+                noised(rng, backbone[mask], log_uniform(rng, 0.1, 0.4)),
                 start[mask],
             )
             parts = [kept & ~more, more]
     elif kind == "deformed":
-        start[mask] = deformed(rng, backbone[mask], _size(rng, 0.05, 0.4))
+        start[mask] = deformed(rng, backbone[mask], log_uniform(rng, 0.05, 0.4))
     for part in parts:
         if part.any():
             off = np.sqrt(((start - backbone)[part, 1] ** 2).sum(-1).mean())
@@ -109,7 +109,7 @@ def draw_start(
     return start, level
 
 
-def _size(rng: np.random.Generator, low: float, high: float) -> float:
+def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
@@ -127,7 +127,7 @@ def deformed(
     return displace(backbone, move, turn)
 
 
-def _noised(rng: np.random.Generator, backbone: np.ndarray, sigma: float) -> np.ndarray:
+def noised(rng: np.random.Generator, backbone: np.ndarray, sigma: float) -> np.ndarray:
     """Displaced by `sigma` nm (rms) in all, part of it shared by neighbours, and turned."""
     length, ca = len(backbone), backbone[:, 1:2]
     width = rng.choice([1, 3, 9])

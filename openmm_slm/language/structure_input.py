@@ -1,0 +1,193 @@
+"""How a structure context enters a trunk: rounds of messages between residues near in space.
+
+Each residue with a place, virtual ones included, hears of its nearest residues, seen in its own
+frame: where they are, how they are turned, how far along the chain, and how well all this is known.
+Nothing changes when the molecule turns or moves. The last layer of each round starts at zero: a
+network that has never seen a structure says what it said before. A residue without a place hears
+nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from ..networks.rigid_frames import IDEAL_BACKBONE, full_precision
+from ..protein.sequence import UNRELATED
+from .structure_context import NOWHERE, StructureContext
+
+_CB = (-0.0529, -0.0777, -0.1206)  # nm, in the residue frame (mean of ideal L residues)
+_ATOMS = (*IDEAL_BACKBONE, _CB)
+_RINGS = 12  # radial functions of each distance
+_LEVELS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32)  # nm
+_ANCHOR = 100.0  # nm by which the anchors of a virtual place count as nearer
+
+
+@dataclass
+class Edges:
+    """Who hears of whom, of the R residues of a batch that have a place.
+
+    Attributes
+    ----------
+    rows : Tensor, int64 [R]
+        Among the B * L residues.
+    neighbours : Tensor, int64 [R, k]
+        Among the R.
+    weight : Tensor [R, k]
+        Rows sum to 1; 0 where there are fewer than k residues.
+    features : Tensor [R, k, E]
+    """
+
+    rows: torch.Tensor
+    neighbours: torch.Tensor
+    weight: torch.Tensor
+    features: torch.Tensor
+
+
+class StructureInput(nn.Module):
+    """Edges of a context, and rounds of messages along them.
+
+    Parameters
+    ----------
+    width : int
+        Of the trunk.
+    rounds : int
+    edge : int
+        Width of edges and messages.
+    neighbours : int
+    frames : bool
+        False: distances of CA and nothing else of the geometry.
+    """
+
+    def __init__(
+        self, width: int, rounds: int, edge: int = 128, neighbours: int = 28, frames: bool = True
+    ) -> None:
+        super().__init__()
+        self.neighbours, self.frames = neighbours, frames
+        points = len(_ATOMS) if frames else 1
+        self.distance = nn.Linear(points**2 * _RINGS, edge, bias=False)
+        if frames:
+            self.place = nn.Linear(3 * points, edge, bias=False)
+            self.turn = nn.Linear(9, edge, bias=False)
+        self.level = nn.Linear(2 * (len(_LEVELS) + 1), edge, bias=False)
+        self.offset = nn.Embedding(2 * UNRELATED + 1, edge)
+        self.kinds = nn.Embedding(16, edge)
+        self.mix = nn.Sequential(nn.GELU(), nn.Linear(edge, edge))
+        self.rounds = nn.ModuleList(MessageRound(width, edge) for _ in range(rounds))
+
+    def edges(self, context: StructureContext, index: torch.Tensor) -> Edges:
+        """Edges of contexts [B, L], for the residue index [B, L]."""
+        with torch.no_grad(), full_precision(index):
+            placed = context.kind != NOWHERE
+            neighbours, real = nearest_places(context, placed, self.neighbours)
+            rotation, origin = context.rotation[placed], context.origin[placed]
+            kind, position = context.kind[placed], index[placed]
+            offset = position[neighbours] - position.unsqueeze(-1)
+            offset = offset.clamp(-UNRELATED, UNRELATED) + UNRELATED
+            kinds = 4 * kind.unsqueeze(-1) + kind[neighbours]
+            near = origin[neighbours] - origin.unsqueeze(1)
+            level = level_features(context.level[placed])
+            own = level.unsqueeze(1).expand(*neighbours.shape, -1)
+            level = torch.cat([own, level[neighbours]], -1)
+            parts = [(self.level, level)]
+            if self.frames:
+                ideal = near.new_tensor(_ATOMS)
+                atoms = ideal @ rotation.transpose(1, 2)  # [R, A, 3] about CA
+                far = atoms.flatten(1)[neighbours].unflatten(-1, (len(_ATOMS), 3)) + near.unsqueeze(2)
+                place = far.flatten(1, 2) @ rotation
+                turned = rotation.flatten(1)[neighbours].unflatten(-1, (3, 3))
+                turn = rotation.transpose(1, 2).unsqueeze(1) @ turned
+                exact = "donot_use_mm_for_euclid_dist"
+                apart = torch.cdist(place, ideal.expand(len(place), -1, -1), compute_mode=exact)
+                apart = apart.unflatten(1, (neighbours.shape[1], len(_ATOMS))).flatten(2)
+                parts.append((self.place, place.unflatten(1, (neighbours.shape[1], len(_ATOMS))).flatten(2)))
+                parts.append((self.turn, turn.flatten(2)))
+            else:
+                apart = near.norm(dim=-1, keepdim=True)
+            parts.append((self.distance, rings(apart)))
+            weight = real / real.sum(1, keepdim=True)
+        features = self.offset(offset) + self.kinds(kinds)
+        for layer, values in parts:
+            features = features + layer(values)
+        rows = placed.flatten().nonzero().squeeze(1)
+        return Edges(rows, neighbours, weight, self.mix(features))
+
+    def update(self, number: int, x: torch.Tensor, edges: Edges) -> torch.Tensor:
+        """States [B, L, D] after a round of messages."""
+        flat = x.flatten(0, 1)
+        heard = self.rounds[number](flat[edges.rows], edges)
+        return flat.index_add(0, edges.rows, heard.to(flat.dtype)).view(x.shape)
+
+
+class MessageRound(nn.Module):
+    """What residues hear of their neighbours: a mean over two-layer messages; zero at first."""
+
+    def __init__(self, width: int, edge: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.to_self = nn.Linear(width, edge)
+        self.to_other = nn.Linear(width, edge, bias=False)
+        self.to_edge = nn.Linear(edge, edge, bias=False)
+        self.mix = nn.Linear(edge, edge)
+        self.out = nn.Linear(edge, width)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, x: torch.Tensor, edges: Edges) -> torch.Tensor:
+        """What is added to states [R, D]."""
+        state = self.norm(x)
+        # Project before gathering: R rows instead of R x k. index_select has a flat gradient.
+        other = self.to_other(state).index_select(0, edges.neighbours.flatten())
+        other = other.view(edges.features.shape)
+        message = self.to_self(state).unsqueeze(1) + other + self.to_edge(edges.features)
+        message = F.gelu(self.mix(F.gelu(message)))
+        pooled = (edges.weight.to(message.dtype).unsqueeze(1) @ message).squeeze(1)
+        return self.out(pooled)
+
+
+@torch.no_grad()
+def nearest_places(
+    context: StructureContext, placed: torch.Tensor, k: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The k nearest of each placed residue, itself and the anchors of virtual places among them.
+
+    Returns
+    -------
+    neighbours : Tensor, int64 [R, k]
+        Among the R residues with a place (k at most L).
+    real : Tensor, float32 [R, k]
+        0 where there are fewer than k.
+    """
+    b, length = placed.shape
+    exact = "donot_use_mm_for_euclid_dist"
+    distance = torch.cdist(context.origin, context.origin, compute_mode=exact)
+    slots = torch.where(context.anchors < 0, length, context.anchors)
+    nearer = distance.new_zeros(b, length, length + 1).scatter_(2, slots, _ANCHOR)
+    distance = distance - nearer[..., :length] + (~placed).unsqueeze(1) * 1e4
+    nearest = distance.topk(min(k, length), largest=False).indices[placed]
+    first = torch.arange(b, device=placed.device).repeat_interleave(placed.sum(1)) * length
+    flat = nearest + first.unsqueeze(-1)
+    there = placed.flatten()
+    row = (there.cumsum(0) - 1).clamp(min=0)
+    return row[flat], there[flat].float()
+
+
+def rings(distance: torch.Tensor) -> torch.Tensor:
+    """Gaussians [..., C * 12] of distances [..., C] in nm, finer where these are short."""
+    steps = torch.linspace(math.log(0.2), math.log(2.4), _RINGS, device=distance.device)
+    spread = (steps[1] - steps[0]) * 0.7
+    scaled = (distance.clamp(min=0.02).log().unsqueeze(-1) - steps) / spread
+    return torch.exp(-scaled.square()).flatten(-2)
+
+
+def level_features(level: torch.Tensor) -> torch.Tensor:
+    """[..., 7] of levels [...]: exact or not, and how far off; zeros where absent."""
+    known = level.isfinite()
+    finite = level.masked_fill(~known, 1.0)
+    scale = torch.log2((finite.unsqueeze(-1) + 1e-3) / level.new_tensor(_LEVELS))
+    values = torch.cat([(finite == 0).float().unsqueeze(-1), torch.exp(-(scale**2))], -1)
+    return values * known.unsqueeze(-1)

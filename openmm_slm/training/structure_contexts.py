@@ -1,0 +1,216 @@
+"""What a language model is told of a structure in training, drawn chain by chain (NumPy, nm).
+
+The kinds are the uses: stretches and patches to rebuild, missing ends, an interface while the
+partner is known, a template that is noised or displaced, a CA trace, and nothing at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from ..language.masking import masked_residues
+from .starts import deformed, log_uniform, noised
+
+
+#: Residues next to absent ones, on each side, whose tokens are predicted too. Without what is absent
+#: the encoder gives them other tokens, from which the decoder leads the chain elsewhere: a stretch
+#: with its true tokens is decoded 2.6 A off (0.35 A with a rim of 2, and no better with a wider one).
+RIM = 2
+
+
+@dataclass(frozen=True)
+class ContextShares:
+    """Shares of chains with each kind of context; the rest is told nothing.
+
+    Attributes
+    ----------
+    spans : float
+        One or several absent stretches of 4 to 20 residues, all else exact.
+    patch : float
+        Absent residues around a place.
+    ends : float
+        One end or both are absent.
+    interface : float
+        Absent residues of one chain next to another one; of a single chain, a stretch.
+    noised : float
+        All frames displaced by 0.02 to 0.3 nm, along soft modes or one by one; tokens hidden in
+        part or all.
+    trace : float
+        CA alone, exact or not; all tokens hidden.
+    """
+
+    spans: float = 0.3
+    patch: float = 0.08
+    ends: float = 0.07
+    interface: float = 0.05
+    noised: float = 0.18
+    trace: float = 0.12
+
+
+@dataclass(frozen=True)
+class DrawnContext:
+    """A context, and the tokens to predict in it.
+
+    Attributes
+    ----------
+    backbone : ndarray [L, 4, 3]
+        NaN where absent, and N, C, O where a CA is all there is.
+    level : ndarray, float32 [L]
+    hidden : ndarray, bool [L]
+        Tokens to predict; those of other residues are known.
+    encoded : bool
+        Known tokens are those of the known frames, as where residues are missing; `hidden` then has
+        the `RIM` too, of which the network is told these tokens. Otherwise known tokens are those
+        of the true structure, which is what a template with noise keeps.
+    kind : str
+    """
+
+    backbone: np.ndarray
+    level: np.ndarray
+    hidden: np.ndarray
+    encoded: bool
+    kind: str
+
+
+def draw_context(
+    rng: np.random.Generator,
+    backbone: np.ndarray,
+    present: np.ndarray,
+    chains: np.ndarray,
+    shares: ContextShares,
+    kind: str | None = None,
+) -> DrawnContext:
+    """A context of a chain [L, 4, 3] with residues `present` [L], of chains int [L].
+
+    `kind` is drawn by its share, if none is named.
+    """
+    if kind is None:
+        names = [*asdict(shares), "nothing"]
+        each = np.array([*asdict(shares).values(), 0.0])
+        each[-1] = max(0.0, 1 - each.sum())
+        kind = str(rng.choice(names, p=each / each.sum()))
+    if present.sum() < 12:
+        kind = "nothing"
+    if kind in ("noised", "trace"):
+        drawn = displaced(rng, backbone, present, kind, _how_far(rng, kind))
+        if kind == "trace":
+            return drawn
+        return _partly_hidden(rng, drawn, _ca(backbone, present), chains)
+    absent = np.ones(len(present), bool)
+    if kind == "spans":
+        absent = absent_spans(rng, present)
+    elif kind == "ends":
+        absent = _ends(rng, len(present))
+    elif kind in ("patch", "interface"):
+        absent = _patch(rng, backbone[:, 1], present, chains, kind == "interface")
+    hidden, encoded = with_rim(absent, chains), True
+    if kind == "nothing" and rng.random() < 0.3:  # known tokens without any frame
+        share = log_uniform(rng, 0.05, 1.0)
+        hidden, encoded = masked_residues(rng, _ca(backbone, present), share, chains), False
+    level = np.where(absent | ~present, np.inf, 0.0).astype(np.float32)
+    told = np.where(np.isfinite(level)[:, None, None], backbone, np.nan)
+    return DrawnContext(told, level, hidden, encoded, kind)
+
+
+def with_rim(absent: np.ndarray, chains: np.ndarray, rim: int = RIM) -> np.ndarray:
+    """Absent residues, and those beside them in their chains; bool [L]."""
+    out = absent.copy()
+    for step in range(1, rim + 1):
+        same = chains[step:] == chains[:-step]
+        out[step:] |= absent[:-step] & same
+        out[:-step] |= absent[step:] & same
+    return out
+
+
+def absent_spans(
+    rng: np.random.Generator, present: np.ndarray, number: int | None = None
+) -> np.ndarray:
+    """Stretches of 4 to 20 residues, one in a third of the draws, else up to half of all."""
+    absent = np.zeros(len(present), bool)
+    share = 0.0 if number or rng.random() < 0.33 else log_uniform(rng, 0.1, 0.5)
+    while not absent.any() or absent.sum() < share * len(present):
+        size = min(int(rng.integers(4, 21)), len(present) // 2)
+        first = int(rng.integers(len(present) - size + 1))
+        absent[first : first + size] = True
+    return absent
+
+
+def _ca(backbone: np.ndarray, present: np.ndarray) -> np.ndarray:
+    return np.where(present[:, None], backbone[:, 1], np.nan)
+
+
+def _ends(rng: np.random.Generator, length: int) -> np.ndarray:
+    absent, which = np.zeros(length, bool), rng.integers(3)
+    for end, part in ((0, absent), (1, absent[::-1])):
+        if which in (end, 2):
+            part[: min(int(log_uniform(rng, 3, 40)), length // 3)] = True
+    return absent
+
+
+def _patch(
+    rng: np.random.Generator,
+    ca: np.ndarray,
+    present: np.ndarray,
+    chains: np.ndarray,
+    interface: bool,
+) -> np.ndarray:
+    """Residues around a present one; at an `interface` those of its chain, next to another."""
+    free = np.flatnonzero(present)
+    mine = present
+    if interface:
+        apart = np.linalg.norm(ca[free, None] - ca[free], axis=-1)
+        apart[chains[free, None] == chains[free]] = np.inf
+        touching = free[apart.min(1) < 1.0]
+        if not len(touching):
+            return absent_spans(rng, present, 1)
+        free = touching
+    centre = int(rng.choice(free))
+    if interface:
+        mine = present & (chains == chains[centre])
+    away = np.linalg.norm(ca - ca[centre], axis=-1)
+    if interface and rng.random() < 0.5:  # a stretch instead
+        away = np.abs(np.arange(len(ca)) - centre).astype(float)
+    away = np.where(mine, away, np.inf)
+    size = min(int(log_uniform(rng, 5, 40)), max(1, int(mine.sum()) // 2))
+    absent = np.zeros(len(ca), bool)
+    absent[np.argsort(away, kind="stable")[:size]] = True
+    return absent
+
+
+def _how_far(rng: np.random.Generator, kind: str) -> float:
+    """nm by which frames, or the CA of a trace, are displaced."""
+    if kind == "noised":
+        return log_uniform(rng, 0.02, 0.3)
+    return 0.0 if rng.random() < 0.6 else log_uniform(rng, 0.01, 0.1)
+
+
+def displaced(
+    rng: np.random.Generator, backbone: np.ndarray, present: np.ndarray, kind: str, rms: float
+) -> DrawnContext:
+    """All frames ("noised"), or CA alone ("trace"), off by `rms` nm; all tokens are hidden."""
+    told = np.full_like(backbone, np.nan)
+    told[present] = backbone[present]
+    level = np.where(present, 0.0, np.inf).astype(np.float32)
+    if rms:
+        soft = kind == "noised" and rng.random() < 0.5
+        told[present] = (deformed if soft else noised)(rng, backbone[present], rms)
+        off = np.sqrt(((told - backbone)[present, 1] ** 2).sum(-1).mean())
+        level[present] = max(0.005, off * np.exp(rng.normal(0, 0.25)))
+    if kind == "trace":
+        told[:, [0, 2, 3]] = np.nan
+    return DrawnContext(told, level, np.ones(len(present), bool), False, kind)
+
+
+def _partly_hidden(
+    rng: np.random.Generator, drawn: DrawnContext, ca: np.ndarray, chains: np.ndarray
+) -> DrawnContext:
+    """Known tokens in half of the draws, and now and then an absent stretch."""
+    hidden, level, told = drawn.hidden, drawn.level.copy(), drawn.backbone.copy()
+    if rng.random() < 0.5:
+        hidden = masked_residues(rng, ca, log_uniform(rng, 0.05, 1.0), chains)
+    if rng.random() < 0.3:
+        level[absent_spans(rng, np.isfinite(ca[:, 0]), 1) & hidden] = np.inf
+    told[~np.isfinite(level)] = np.nan
+    return DrawnContext(told, level, hidden, False, drawn.kind)

@@ -24,6 +24,7 @@ _CB = (-0.0529, -0.0777, -0.1206)  # nm, in the residue frame (mean of ideal L r
 _ATOMS = (*IDEAL_BACKBONE, _CB)
 _RINGS = 12  # radial functions of each distance
 _LEVELS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32)  # nm
+_SMALLEST = -30.0  # below it, exponentials are zero and slow
 _ANCHOR = 100.0  # nm by which the anchors of a virtual place count as nearer
 
 
@@ -108,8 +109,9 @@ class StructureInput(nn.Module):
                 parts.append((self.turn, turn.flatten(2)))
             else:
                 apart = near.norm(dim=-1, keepdim=True)
-            parts.append((self.distance, rings(apart)))
             weight = real / real.sum(1, keepdim=True)
+        with torch.no_grad():
+            parts.append((self.distance, rings(apart)))
         features = self.offset(offset) + self.kinds(kinds)
         for layer, values in parts:
             features = features + layer(values)
@@ -180,8 +182,11 @@ def rings(distance: torch.Tensor) -> torch.Tensor:
     """Gaussians [..., C * 12] of distances [..., C] in nm, finer where these are short."""
     steps = torch.linspace(math.log(0.2), math.log(2.4), _RINGS, device=distance.device)
     spread = (steps[1] - steps[0]) * 0.7
-    scaled = (distance.clamp(min=0.02).log().unsqueeze(-1) - steps) / spread
-    return torch.exp(-scaled.square()).flatten(-2)
+    # In place, and in what matrix products are computed in: this is the largest array there is.
+    scaled = (distance.clamp(min=0.02).log().unsqueeze(-1) - steps).div_(spread)
+    if torch.is_autocast_enabled(distance.device.type):
+        scaled = scaled.to(torch.get_autocast_dtype(distance.device.type))
+    return scaled.square_().neg_().clamp_(min=_SMALLEST).exp_().flatten(-2)
 
 
 def level_features(level: torch.Tensor) -> torch.Tensor:

@@ -1,7 +1,7 @@
-"""Train a language model that sees structure: python tools/train_structure.py CONFIG DATA TOKENS OUT.
+"""Train a language model that sees structure: python tools/train_structure.py CONFIG DATA OUT.
 
 CONFIG is a JSON object: ``family``, ``model`` (sizes added to those of the start), ``training``,
-``data`` (residues, max_length, complexes, no_sequence, told), ``contexts`` (`ContextShares`).
+``data`` (see `DATA`), ``contexts`` (`ContextShares`). Tokens are read, or made as they are needed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import logging
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn as nn
 
@@ -21,9 +22,14 @@ from openmm_slm.data.tokens import TokenStore
 from openmm_slm.files.json_settings import build, merge
 from openmm_slm.language.families import FAMILIES
 from openmm_slm.models.registry import find_part
-from openmm_slm.networks.storage import load_module, load_network, save_network
+from openmm_slm.networks.storage import (
+    load_module,
+    load_network,
+    save_network,
+    tokenizer_fingerprint,
+)
 from openmm_slm.tokenizer.dvae import DVAE
-from openmm_slm.training.batches import ClusterSampler
+from openmm_slm.training.batches import ClusterSampler, pad_entries
 from openmm_slm.training.language_nats import mean_and_error
 from openmm_slm.training.loop import LoopConfig, Trainer
 from openmm_slm.training.structure_batches import KINDS, structure_batch
@@ -36,6 +42,26 @@ DATA = {
     "maskings": 4, "measured": ["span", "sequence", "noise_0.03", "noise_0.1", "noise_0.3", "trace"],
     "clusters": 64, "repeats": 1,
 }  # fmt: skip
+
+
+class MadeTokens:
+    """Tokens of the rows of datasets, encoded when they are read."""
+
+    def __init__(self, encoder: DVAE, *datasets: ShardDataset) -> None:
+        self.encoder = encoder
+        self.where = {
+            (row["shard"], row["offset"]): (dataset, number)
+            for dataset in datasets
+            for number, row in enumerate(dataset.rows)
+        }
+
+    @torch.inference_mode()
+    def read(self, row: dict[str, str]) -> np.ndarray:
+        """int16 [L] of an index row."""
+        dataset, number = self.where[row["shard"], row["offset"]]
+        batch = {k: torch.as_tensor(v) for k, v in pad_entries([dataset[number]]).items()}
+        tokens = self.encoder.tokenize(batch["backbone"], batch["mask"], batch["index"])
+        return tokens[0, : int(row["length"])].numpy().astype(np.int16)
 
 
 def start(family: str, sizes: dict, init_from: Path | None, seed: int) -> nn.Module:
@@ -78,8 +104,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("config", type=Path)
     parser.add_argument("data", type=Path)
-    parser.add_argument("tokens", type=Path)
     parser.add_argument("output", type=Path)
+    parser.add_argument("--tokens", type=Path, help="of the data, as `openmm-slm tokenize` has it")
     parser.add_argument("--init-from", type=Path)
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--decay", type=int)
@@ -97,12 +123,15 @@ def main() -> None:
         max_length=data["max_length"],
         complexes=data["complexes"],
     )
-    store = TokenStore(options.tokens, options.data)
     encoder = load_module(find_part("default", "tokenizer"), DVAE).eval()
+    val = ShardDataset(options.data, "val", prefix[:3])
+    if options.tokens:
+        store = TokenStore(options.tokens, options.data)
+    else:
+        store = MadeTokens(encoder, sampler.dataset, val)
     model = start(config["family"], config.get("model", {}), options.init_from, loop.seed)
     if options.init_from is None:
         project_embeddings(model, loop.seed)
-    val = ShardDataset(options.data, "val", prefix[:3])
     fixed = {
         name: fixed_batches(
             val, store, name, data["clusters"], repeats=data["repeats"] if name == "span" else 1
@@ -137,7 +166,7 @@ def main() -> None:
     def export(trained: nn.Module, where: Path) -> None:
         save_network(
             where, trained.kind, asdict(trained.config), trained.state_dict(),
-            tokenizer=store.tokenizer, no_sequence=data["no_sequence"],
+            tokenizer=tokenizer_fingerprint(find_part("default", "tokenizer")), no_sequence=data["no_sequence"],
         )  # fmt: skip
 
     def make(step: int) -> dict:

@@ -12,11 +12,12 @@ from .sampling import frame_uniforms
 
 
 def sample_frames(
-    compute: Callable[[np.ndarray, np.ndarray], tuple[torch.Tensor, ...]],
+    compute: Callable[..., tuple[torch.Tensor, ...]],
     frames: Sequence[int],
     known: np.ndarray,
     size: int,
     seed: int,
+    own: dict[str, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, ...]:
     """Frames computed in batches of `size`: arrays [n, ...] of what `compute` gives of each.
 
@@ -26,12 +27,14 @@ def sample_frames(
 
     Parameters
     ----------
-    compute : callable (given int64 [B, L], uniforms float64 [2, B, L]) -> Tensors [B, ...]
+    compute : callable (given int64 [B, L], uniforms float64 [2, B, L], **own) -> Tensors [B, ...]
         Of known tokens (-1 where to sample) and `frame_uniforms` of B frames.
     frames : sequence of int, length n
     known : ndarray, int [L] or [n, L]
     size : int
     seed : int
+    own : dict of ndarray [n, ...], optional
+        What else each frame has of its own; zeros for frames that were not asked for.
     """
     frames, length = np.asarray(frames, dtype=np.int64), known.shape[-1]
     out: list[np.ndarray] = []
@@ -45,8 +48,14 @@ def sample_frames(
         numbers = int(group) * size + np.arange(size)
         uniforms = np.stack([frame_uniforms(seed, frame, length) for frame in numbers.tolist()], 1)
 
-        def some(part: slice, given: np.ndarray = given, uniforms: np.ndarray = uniforms):
-            return compute(given[part], uniforms[:, part])
+        more = {}
+        for name, values in (own or {}).items():
+            more[name] = np.zeros((size, *values.shape[1:]), values.dtype)
+            more[name][slots] = values[rows]
+
+        def some(part: slice, given=given, uniforms=uniforms, more=more):
+            mine = {name: values[part] for name, values in more.items()}
+            return compute(given[part], uniforms[:, part], **mine)
 
         made = [torch.cat(part) for part in zip(*in_halves(some, size), strict=True)]
         found = [values.cpu().numpy()[slots] for values in made]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .condition import fitting_condition
+from .structure_context import StructureContext
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +47,8 @@ class StructureLanguageModel(ABC):
     condition_size: int | None = None
     #: What they were in training, as `SequenceCondition.embeddings`, if known.
     embeddings: str | None = None
+    #: Takes `structure` and `hints`.
+    sees_structure: bool = False
     #: Where it runs; written to ``run.json``.
     device: object = "cpu"
 
@@ -63,6 +66,8 @@ class StructureLanguageModel(ABC):
         order: str | None = None,
         guidance: float = 0.0,
         condition: object = None,
+        structure: StructureContext | None = None,
+        hints: np.ndarray | None = None,
     ) -> TokenSamples:
         """Sample tokens. On a CPU, several threads ask for different frames at once.
 
@@ -88,6 +93,10 @@ class StructureLanguageModel(ABC):
             Salimans, 2022). Of models trained with some sequences hidden.
         condition : array [L, D], path or SequenceCondition, optional
             What a model trained with a condition is told of each residue (see `condition`).
+        structure : StructureContext, optional
+            What a model that `sees_structure` is told of it: arrays [L, ...], or [n, L, ...].
+        hints : ndarray, int [L] or [n, L], optional
+            Tokens that such a model is told, without keeping them; default: those that are known.
 
         Raises
         ------
@@ -119,6 +128,19 @@ class StructureLanguageModel(ABC):
             raise ValueError(
                 f"guidance is {guidance}, but in training this model always saw the sequence; "
                 "leave guidance out, or train with no_sequence in the config's data section"
+            )
+
+    def check_structure(self, structure: StructureContext | None, length: int, n: int) -> None:
+        """Raise ValueError for a context that this model cannot take, or of other residues."""
+        if structure is None:
+            return
+        if not self.sees_structure:
+            raise ValueError("this model sees no structure; leave structure out")
+        shape = structure.level.shape
+        if shape not in ((length,), (n, length)):
+            raise ValueError(
+                f"structure is of shape {shape}, expected {(length,)} or {(n, length)}: "
+                "a context of another sequence?"
             )
 
     def check_condition(self, condition: object, sequence: str) -> np.ndarray | None:

@@ -177,9 +177,15 @@ class MaskedDiffusionModel(MaskedModel):
     def __init__(self, network: MaskedDiffusion, device: str = "cpu") -> None:
         super().__init__(network, device)
         self.condition_size = network.config.condition
+        self.sees_structure = bool(network.config.structure)
 
     def read(
-        self, sequence: str, condition: object = None, *, hidden: bool = False
+        self,
+        sequence: str,
+        condition: object = None,
+        *,
+        hidden: bool = False,
+        structure: StructureContext | None = None,
     ) -> Callable[[int], Denoiser]:
         letters, *layout = sequence_tensors(sequence, self.device)
         values = None
@@ -187,7 +193,8 @@ class MaskedDiffusionModel(MaskedModel):
             letters = torch.full_like(letters, 20)
         else:
             values = condition_tensor(self.check_condition(condition, sequence), self.device)
-        told = self.network.condition(letters, *layout, values)
+        context = None if structure is None else structure.tensors(self.device)
+        told = self.network.condition(letters, *layout, values, context)
 
         def rows(number: int) -> Denoiser:
             each = told.expand(number)

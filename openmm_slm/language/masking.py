@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+#: Residues next to absent ones, on each side, whose tokens are predicted too. Without what is absent
+#: the encoder gives them other tokens, from which the decoder leads the chain elsewhere: a stretch
+#: with its true tokens is decoded 2.6 A off (0.35 A with a rim of 2, and no better with a wider one).
+RIM = 2
+
 
 def masked_residues(
     rng: np.random.Generator,
@@ -40,4 +45,14 @@ def masked_residues(
             away = np.linalg.norm(ca - ca[centre], axis=-1)
         away = np.where(known & ~out, away, np.inf)
         out[np.argsort(away, kind="stable")[:size]] = True
+    return out
+
+
+def with_rim(absent: np.ndarray, chains: np.ndarray, rim: int = RIM) -> np.ndarray:
+    """Absent residues, and those beside them in their chains; bool [L]."""
+    out = absent.copy()
+    for step in range(1, rim + 1):
+        same = chains[step:] == chains[:-step]
+        out[step:] |= absent[:-step] & same
+        out[:-step] |= absent[step:] & same
     return out

@@ -93,30 +93,39 @@ class StructureContext:
         )  # fmt: skip
 
     @classmethod
-    def stacked(cls, each: Sequence[StructureContext], length: int) -> dict[str, np.ndarray]:
-        """Arrays of several entries, padded to `length`, by attribute."""
+    def stacked(
+        cls, each: Sequence[StructureContext], length: int | None = None
+    ) -> StructureContext:
+        """Arrays [B, L, ...] of several entries, padded to `length`."""
+        length = length or max(len(one.level) for one in each)
         empty = {"level": np.inf, "anchors": -1}
-        return {
-            field.name: np.stack(
-                [
-                    _padded(getattr(one, field.name), length, empty.get(field.name, 0))
-                    for one in each
-                ]
+        return cls(
+            *(
+                np.stack([_padded(one.arrays()[name], length, empty.get(name, 0)) for one in each])
+                for name in cls.names()
             )
-            for field in fields(cls)
-        }
+        )
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Of the attributes."""
+        return tuple(field.name for field in fields(cls))
+
+    def arrays(self) -> dict[str, np.ndarray | torch.Tensor]:
+        """The attributes by name."""
+        return {name: getattr(self, name) for name in self.names()}
 
     def expand(self, n: int) -> StructureContext:
-        """One context, n times, without copying."""
-        return StructureContext(
-            *(x.expand(n, *[-1] * (x.dim() - 1)) for x in (getattr(self, f.name) for f in fields(self)))
-        )
+        """One context of tensors, n times, without copying."""
+        values = self.arrays().values()
+        return StructureContext(*(x.expand(n, *[-1] * (x.dim() - 1)) for x in values))
 
     def tensors(self, device: torch.device | str = "cpu") -> StructureContext:
-        """The context of one entry as a batch of one."""
-        return StructureContext(
-            *(torch.as_tensor(getattr(self, f.name), device=device)[None] for f in fields(self))
-        )
+        """Arrays of one entry, or of several, as tensors [B, L, ...]."""
+        values = (torch.as_tensor(x, device=device) for x in self.arrays().values())
+        if self.level.ndim == 1:
+            values = (x[None] for x in values)
+        return StructureContext(*values)
 
 
 def stretches(inside: np.ndarray, chain: np.ndarray) -> list[tuple[int, int]]:

@@ -10,7 +10,8 @@ import numpy as np
 
 from ..language.condition import SequenceCondition
 from ..language.interface import StructureLanguageModel
-from ..language.masking import masked_residues
+from ..language.masking import masked_residues, with_rim
+from ..language.structure_context import StructureContext
 from ..projection.close_peptides import close_peptide_bonds
 from ..protein.elastic_network import PackedNetwork, displace
 from ..protein.sequence import sequence_layout
@@ -103,6 +104,8 @@ class BackboneSampler:
             named = np.isin(np.arange(len(self.chain)), settings.resample)
             #: bool [T, L]: sampled, with frames and atoms of all others held.
             self.sampled = named | ~template.known
+            if language_model.sees_structure:
+                self._surroundings()
         #: float [L]: above 0 where a residue may move to close peptides and to make room.
         self.movable = np.full(len(self.chain), float(settings.project))
         if template is not None and settings.resample is not None:
@@ -149,7 +152,23 @@ class BackboneSampler:
             ),
         )
 
-    def _sample(self, frames: np.ndarray, known: np.ndarray | None = None, number: int = 0):
+    def _surroundings(self) -> None:
+        """Tokens and context of what stays, for models that see structure: sampled is absent.
+
+        Without them, the residues beside what is sampled have other tokens than the whole chain
+        would; so their tokens are sampled too.
+        """
+        template, kept = self.template, ~self.sampled
+        self.tokens = self.tokenizer.encode_backbone(template.backbone, kept, self.index)
+        self._hidden = np.stack([with_rim(each, self.chain) for each in self.sampled])
+        self._contexts = [
+            StructureContext.of(x, np.where(absent, np.inf, 0.0), self.index)
+            for x, absent in zip(template.backbone, self.sampled, strict=True)
+        ]
+
+    def _sample(
+        self, frames: np.ndarray, known: np.ndarray | None = None, number: int = 0, **more: object
+    ):
         s = self.settings
         return self.language_model.sample(
             s.sequence,
@@ -162,6 +181,7 @@ class BackboneSampler:
             order=s.order,
             guidance=s.guidance,
             **self._told,
+            **more,
         )
 
     def _decode(self, tokens: np.ndarray, *start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -224,7 +244,7 @@ class BackboneSampler:
         """Some residues sampled, every atom of the others where the template has it."""
         which = frames % len(self.tokens)
         sampled, template = self.sampled[which], self.template
-        drawn = self._sample(frames, np.where(sampled, -1, self.tokens[which]))
+        drawn = self._drawn_anew(frames, which)
         level = np.where(sampled, np.inf, 0.0)
         backbone, lddt = self._decode(drawn.tokens, template.backbone[which], level)
         moving = self.sampled.any(0)
@@ -234,6 +254,17 @@ class BackboneSampler:
         made.atom14[kept] = template.atom14[which][kept]
         made.atom14[:, :, 3] = oxygen
         return made
+
+    def _drawn_anew(self, frames: np.ndarray, which: np.ndarray):
+        """Tokens of frames in which some residues are sampled."""
+        if not self.language_model.sees_structure:
+            return self._sample(frames, np.where(self.sampled[which], -1, self.tokens[which]))
+        if len(self._contexts) == 1:  # read once
+            which, structure = 0, self._contexts[0]
+        else:
+            structure = StructureContext.stacked([self._contexts[each] for each in which])
+        known = np.where(self._hidden[which], -1, self.tokens[which])
+        return self._sample(frames, known, structure=structure, hints=self.tokens[which])
 
     def _finished(self, tokens, log_prob, backbone, lddt, weight=None) -> Backbones:
         moved = np.zeros(len(tokens), np.float32)

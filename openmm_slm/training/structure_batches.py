@@ -13,7 +13,6 @@ from ..language.structure_context import StructureContext
 from .batches import ClusterSampler, pad_entries, pad_tokens
 from .structure_contexts import ContextShares, DrawnContext, draw_context
 
-_ATTRIBUTES = ("rotation", "origin", "level", "kind", "anchors")
 KINDS = ("spans", "patch", "ends", "interface", "noised", "trace", "nothing")
 
 #: Tokens [B, L] of backbones [B, L, 4, 3] with a mask and a residue index [B, L].
@@ -73,13 +72,13 @@ def batch_of(
     batch["hidden"] &= batch["tokens"] >= 0
     batch["encoded"] = np.array([one.encoded for one in drawn])
     batch["drawn"] = np.array([KINDS.index(one.kind) for one in drawn])
-    stacked = StructureContext.stacked(contexts, length)
+    stacked = StructureContext.stacked(contexts, length).arrays()
     return batch | {f"context_{name}": values for name, values in stacked.items()}
 
 
 def context_of(batch: dict[str, torch.Tensor]) -> StructureContext:
     """The contexts of a batch."""
-    return StructureContext(*(batch[f"context_{name}"] for name in _ATTRIBUTES))
+    return StructureContext(*(batch[f"context_{name}"] for name in StructureContext.names()))
 
 
 @torch.no_grad()

@@ -10,14 +10,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from ..language.masking import masked_residues
+from ..language.masking import masked_residues, with_rim
 from .starts import deformed, log_uniform, noised
-
-
-#: Residues next to absent ones, on each side, whose tokens are predicted too. Without what is absent
-#: the encoder gives them other tokens, from which the decoder leads the chain elsewhere: a stretch
-#: with its true tokens is decoded 2.6 A off (0.35 A with a rim of 2, and no better with a wider one).
-RIM = 2
 
 
 @dataclass(frozen=True)
@@ -62,7 +56,7 @@ class DrawnContext:
         Tokens to predict; those of other residues are known.
     encoded : bool
         Known tokens are those of the known frames, as where residues are missing; `hidden` then has
-        the `RIM` too, of which the network is told these tokens. Otherwise known tokens are those
+        the rim too (`masking.RIM`), of which the network is told these tokens. Otherwise known tokens are those
         of the true structure, which is what a template with noise keeps.
     kind : str
     """
@@ -114,22 +108,12 @@ def draw_context(
     return DrawnContext(told, level, hidden, encoded, kind)
 
 
-def with_rim(absent: np.ndarray, chains: np.ndarray, rim: int = RIM) -> np.ndarray:
-    """Absent residues, and those beside them in their chains; bool [L]."""
-    out = absent.copy()
-    for step in range(1, rim + 1):
-        same = chains[step:] == chains[:-step]
-        out[step:] |= absent[:-step] & same
-        out[:-step] |= absent[step:] & same
-    return out
-
-
 def absent_spans(
     rng: np.random.Generator, present: np.ndarray, number: int | None = None
 ) -> np.ndarray:
-    """Stretches of 4 to 20 residues, one in a third of the draws, else up to half of all."""
+    """Stretches of 4 to 20 residues: one in a fifth of the draws, else up to half of all."""
     absent = np.zeros(len(present), bool)
-    share = 0.0 if number or rng.random() < 0.33 else log_uniform(rng, 0.1, 0.5)
+    share = 0.0 if number or rng.random() < 0.2 else log_uniform(rng, 0.1, 0.5)
     while not absent.any() or absent.sum() < share * len(present):
         size = min(int(rng.integers(4, 21)), len(present) // 2)
         first = int(rng.integers(len(present) - size + 1))

@@ -10,8 +10,9 @@ import torch.nn as nn
 
 from ..data.shards import Entry, ShardDataset
 from ..data.tokens import TokenStore
+from ..language.masking import with_rim
 from .structure_batches import Tokenize, batch_of
-from .structure_contexts import DrawnContext, displaced, with_rim
+from .structure_contexts import DrawnContext, displaced
 from .structure_losses import hidden_nats
 
 #: What is measured: the name, and of noise its size in nm.

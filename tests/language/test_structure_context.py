@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -144,10 +142,7 @@ def test_a_row_of_a_batch_is_as_it_is_alone(network: T5) -> None:
 
 def test_padding_changes_nothing(network: T5) -> None:
     backbone, level, index, known = example()
-    padded = StructureContext.stacked([StructureContext.of(backbone, level, index)], 40)
-    told = StructureContext(
-        *(torch.as_tensor(padded[field.name]) for field in dataclasses.fields(StructureContext))
-    )
+    told = StructureContext.stacked([StructureContext.of(backbone, level, index)], 40).tensors()
     letters = torch.full((1, 40), 20)
     letters[0, :30] = torch.arange(30) % 20
     mask = torch.arange(40)[None] < 30

@@ -7,13 +7,9 @@ import pytest
 import torch
 
 from openmm_slm.data.shards import Entry
+from openmm_slm.language.masking import RIM, with_rim
 from openmm_slm.training.structure_batches import KINDS, batch_of, context_of, known_tokens_of
-from openmm_slm.training.structure_contexts import (
-    RIM,
-    ContextShares,
-    draw_context,
-    with_rim,
-)
+from openmm_slm.training.structure_contexts import ContextShares, draw_context
 
 
 def entry(length: int = 60, chains: int = 1) -> Entry:

@@ -18,12 +18,14 @@ import torch.nn.functional as F
 
 from ..networks.rigid_frames import IDEAL_BACKBONE, full_precision
 from ..protein.sequence import UNRELATED
-from .structure_context import NOWHERE, StructureContext
+from .structure_context import NOWHERE, VIRTUAL, StructureContext
 
 _CB = (-0.0529, -0.0777, -0.1206)  # nm, in the residue frame (mean of ideal L residues)
 _ATOMS = (*IDEAL_BACKBONE, _CB)
 _RINGS = 12  # radial functions of each distance
 _LEVELS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32)  # nm
+_RISES = tuple(0.03 * step for step in range(13))  # nm a residue, from one anchor to the other
+_HEADS = 4  # of the attention to neighbours
 _SMALLEST = -30.0  # below it, exponentials are zero and slow
 _ANCHOR = 100.0  # nm by which the anchors of a virtual place count as nearer
 
@@ -38,14 +40,14 @@ class Edges:
         Among the B * L residues.
     neighbours : Tensor, int64 [R, k]
         Among the R.
-    weight : Tensor [R, k]
-        Rows sum to 1; 0 where there are fewer than k residues.
+    padding : Tensor [R, k, 1]
+        Added to the logits of attention: hides what is there where residues are fewer than k.
     features : Tensor [R, k, E]
     """
 
     rows: torch.Tensor
     neighbours: torch.Tensor
-    weight: torch.Tensor
+    padding: torch.Tensor
     features: torch.Tensor
 
 
@@ -78,6 +80,7 @@ class StructureInput(nn.Module):
         self.offset = nn.Embedding(2 * UNRELATED + 1, edge)
         self.kinds = nn.Embedding(16, edge)
         self.mix = nn.Sequential(nn.GELU(), nn.Linear(edge, edge))
+        self.anchors = AnchorInput(width, edge, frames)
         self.rounds = nn.ModuleList(MessageRound(width, edge) for _ in range(rounds))
 
     def edges(self, context: StructureContext, index: torch.Tensor) -> Edges:
@@ -109,14 +112,14 @@ class StructureInput(nn.Module):
                 parts.append((self.turn, turn.flatten(2)))
             else:
                 apart = near.norm(dim=-1, keepdim=True)
-            weight = real / real.sum(1, keepdim=True)
+            padding = ((real - 1) * 1e4).unsqueeze(-1)
         with torch.no_grad():
             parts.append((self.distance, rings(apart)))
         features = self.offset(offset) + self.kinds(kinds)
         for layer, values in parts:
             features = features + layer(values)
         rows = placed.flatten().nonzero().squeeze(1)
-        return Edges(rows, neighbours, weight, self.mix(features))
+        return Edges(rows, neighbours, padding, self.mix(features))
 
     def update(self, number: int, x: torch.Tensor, edges: Edges) -> torch.Tensor:
         """States [B, L, D] after a round of messages."""
@@ -125,8 +128,63 @@ class StructureInput(nn.Module):
         return flat.index_add(0, edges.rows, heard.to(flat.dtype)).view(x.shape)
 
 
+class AnchorInput(nn.Module):
+    """What a residue with a virtual place is told of the two anchors on each side; zero at first.
+
+    Where these are, and how they are turned, in the frame of the last one before the stretch (else
+    of the first one after it); how far apart the ends are for the residues between; and where in
+    the stretch it is.
+    """
+
+    def __init__(self, width: int, hidden: int, frames: bool = True) -> None:
+        super().__init__()
+        self.frames = frames
+        self.apart = nn.Linear(_RINGS + len(_RISES), hidden)
+        if frames:
+            self.place = nn.Linear(4 * 3 * len(_ATOMS), hidden, bias=False)
+            self.turn = nn.Linear(4 * 9, hidden, bias=False)
+        self.offset = nn.Embedding(2 * (UNRELATED + 1), hidden)
+        self.out = nn.Sequential(nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, width))
+        nn.init.zeros_(self.out[-1].weight)
+        nn.init.zeros_(self.out[-1].bias)
+
+    def forward(
+        self, x: torch.Tensor, context: StructureContext, index: torch.Tensor
+    ) -> torch.Tensor:
+        """States [B, L, D] with what is told of virtual places added."""
+        b, length = index.shape
+        rows = (context.kind == VIRTUAL).flatten().nonzero().squeeze(1)
+        with torch.no_grad(), full_precision(x):
+            anchors = context.anchors.flatten(0, 1)[rows]
+            there = anchors >= 0
+            flat = anchors.clamp(min=0) + (rows // length * length).unsqueeze(1)
+            rotation, origin = context.rotation.flatten(0, 1), context.origin.flatten(0, 1)
+            steps = (index.flatten()[flat] - index.flatten()[rows].unsqueeze(1)).abs()
+            steps = steps.clamp(max=UNRELATED).masked_fill(~there, UNRELATED)[:, 1:3]
+            both = (there[:, 1] & there[:, 2]).unsqueeze(-1).float()
+            apart = (origin[flat[:, 1]] - origin[flat[:, 2]]).norm(dim=-1, keepdim=True)
+            rise = apart / steps.sum(1, keepdim=True).clamp(min=1)
+            rise = torch.exp(-(((rise - rise.new_tensor(_RISES)) / 0.03) ** 2))
+            parts = [(self.apart, torch.cat([rings(apart), rise], -1) * both)]
+            if self.frames:
+                base = torch.where(there[:, 1], flat[:, 1], flat[:, 2])
+                back = rotation[base].transpose(1, 2)
+                turned = rotation[flat]  # [V, 4, 3, 3]
+                atoms = origin.new_tensor(_ATOMS) @ turned.transpose(2, 3)
+                atoms = atoms + (origin[flat] - origin[base].unsqueeze(1)).unsqueeze(2)
+                place = (atoms.flatten(1, 2) @ back.transpose(1, 2)).unflatten(1, (4, len(_ATOMS)))
+                turn = back.unsqueeze(1) @ turned
+                place, turn = (y.flatten(2) * there.unsqueeze(-1) for y in (place, turn))
+                parts += [(self.place, place.flatten(1)), (self.turn, turn.flatten(1))]
+        told = self.offset(steps[:, 0]) + self.offset(steps[:, 1] + UNRELATED + 1)
+        for layer, values in parts:
+            told = told + layer(values)
+        flat = x.flatten(0, 1)
+        return flat.index_add(0, rows, self.out(told).to(flat.dtype)).view(x.shape)
+
+
 class MessageRound(nn.Module):
-    """What residues hear of their neighbours: a mean over two-layer messages; zero at first."""
+    """What residues hear of their neighbours, with attention to some of them; zero at first."""
 
     def __init__(self, width: int, edge: int) -> None:
         super().__init__()
@@ -135,6 +193,7 @@ class MessageRound(nn.Module):
         self.to_other = nn.Linear(width, edge, bias=False)
         self.to_edge = nn.Linear(edge, edge, bias=False)
         self.mix = nn.Linear(edge, edge)
+        self.attention = nn.Linear(edge, _HEADS)
         self.out = nn.Linear(edge, width)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
@@ -147,8 +206,11 @@ class MessageRound(nn.Module):
         other = other.view(edges.features.shape)
         message = self.to_self(state).unsqueeze(1) + other + self.to_edge(edges.features)
         message = F.gelu(self.mix(F.gelu(message)))
-        pooled = (edges.weight.to(message.dtype).unsqueeze(1) @ message).squeeze(1)
-        return self.out(pooled)
+        share = (self.attention(message) + edges.padding).softmax(1).to(message.dtype)
+        pooled = share.transpose(1, 2) @ message  # [R, heads, E], of which each has its part
+        part = message.shape[-1] // _HEADS
+        own = [pooled[:, head, head * part : (head + 1) * part] for head in range(_HEADS)]
+        return self.out(torch.cat(own, -1))
 
 
 @torch.no_grad()

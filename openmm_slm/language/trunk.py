@@ -86,6 +86,7 @@ class SequenceTrunk(nn.Module):
         edges = None
         if context is not None and self.structure is not None:
             edges = self.structure.edges(context, index)
+            x = self.structure.anchors(x, context, index)
         for number, block in enumerate(self.trunk):
             # Round r of n comes before the first block b with b / blocks >= r / n.
             for r in range(c.structure if edges is not None else 0):

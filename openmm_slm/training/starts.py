@@ -127,14 +127,20 @@ def deformed(
     return displace(backbone, move, turn)
 
 
-def noised(rng: np.random.Generator, backbone: np.ndarray, sigma: float) -> np.ndarray:
-    """Displaced by `sigma` nm (rms) in all, part of it shared by neighbours, and turned."""
+def noised(
+    rng: np.random.Generator, backbone: np.ndarray, sigma: float, turn: float | None = None
+) -> np.ndarray:
+    """Displaced by `sigma` nm (rms) in all, part of it shared by neighbours, and turned.
+
+    By `turn` radians about each axis (a standard deviation); None: as fits `sigma`.
+    """
     length, ca = len(backbone), backbone[:, 1:2]
     width = rng.choice([1, 3, 9])
     noise = rng.normal(size=(length + width - 1, 2, 3))
     noise = np.stack([noise[k : k + length] for k in range(width)]).sum(0) / np.sqrt(width)
     shift = noise[:, 0] * sigma / np.sqrt(3)
-    angle = noise[:, 1] * min(0.6, sigma / 0.3)  # a rotation vector, radians
+    turn = min(0.6, sigma / 0.3) if turn is None else turn
+    angle = noise[:, 1] * turn  # a rotation vector, radians
     size = np.linalg.norm(angle, axis=-1, keepdims=True) + 1e-9
     axis, local = angle / size, backbone - ca
     axis, size = axis[:, None], size[:, None]

@@ -13,7 +13,7 @@ from ..language.structure_context import StructureContext
 from .batches import ClusterSampler, pad_entries, pad_tokens
 from .structure_contexts import ContextShares, DrawnContext, draw_context
 
-KINDS = ("spans", "patch", "ends", "interface", "noised", "trace", "nothing")
+KINDS = ("spans", "patch", "ends", "interface", "noised", "soft", "trace", "nothing")
 
 #: Tokens [B, L] of backbones [B, L, 4, 3] with a mask and a residue index [B, L].
 Tokenize = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
@@ -54,8 +54,8 @@ def batch_of(
 ) -> dict[str, np.ndarray]:
     """Padded arrays of entries, their tokens and contexts (``context_...``, see the class).
 
-    ``hidden`` bool [B, L] are the tokens to predict, ``kept`` those whose frames give the known
-    tokens where ``encoded`` [B], ``drawn`` [B] the kind of the context.
+    ``hidden`` bool [B, L] are the tokens to predict, ``kept`` those whose exact frames give the
+    known tokens where ``encoded`` [B], ``drawn`` [B] the kind of the context.
     """
     batch = pad_entries(list(entries))
     length = batch["mask"].shape[1]
@@ -65,7 +65,7 @@ def batch_of(
     contexts = []
     for row, (entry, one) in enumerate(zip(entries, drawn, strict=True)):
         n = len(one.level)
-        batch["kept"][row, :n] = batch["mask"][row, :n] & np.isfinite(one.level)
+        batch["kept"][row, :n] = batch["mask"][row, :n] & (one.level == 0)
         batch["hidden"][row, :n] = one.hidden
         contexts.append(StructureContext.of(one.backbone, one.level, entry.residue_index))
         batch["mask"][row, :n] = True  # residues without coordinates are in the sequence too
@@ -83,7 +83,7 @@ def context_of(batch: dict[str, torch.Tensor]) -> StructureContext:
 
 @torch.no_grad()
 def known_tokens_of(batch: dict[str, torch.Tensor], tokenize: Tokenize) -> torch.Tensor:
-    """Tokens int64 [B, L] that are known, -1 where none: no encoder ever sees what is absent.
+    """Tokens int64 [B, L] that are known, -1 where none: no encoder sees what is not exact.
 
     Where they come from the known frames, those of the rim are hints: not the tokens to predict.
     """

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from ..language.masking import masked_residues, with_rim
+from ..language.structure_context import stretches
 from .starts import deformed, log_uniform, noised
 
 
@@ -31,16 +32,20 @@ class ContextShares:
     noised : float
         All frames displaced by 0.02 to 0.3 nm, along soft modes or one by one; tokens hidden in
         part or all.
+    soft : float
+        Stretches that have frames, displaced by 0.03 to 0.4 nm where their middle is; all else
+        exact: what a round of sampling leaves to the next.
     trace : float
         CA alone, exact or not; all tokens hidden.
     """
 
-    spans: float = 0.3
+    spans: float = 0.28
     patch: float = 0.08
     ends: float = 0.07
     interface: float = 0.05
-    noised: float = 0.18
-    trace: float = 0.12
+    noised: float = 0.13
+    soft: float = 0.1
+    trace: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class DrawnContext:
     hidden : ndarray, bool [L]
         Tokens to predict; those of other residues are known.
     encoded : bool
-        Known tokens are those of the known frames, as where residues are missing; `hidden` then has
+        Known tokens are those of the exact frames, as where residues are missing; `hidden` then has
         the rim too (`masking.RIM`), of which the network is told these tokens. Otherwise known tokens are those
         of the true structure, which is what a template with noise keeps.
     kind : str
@@ -92,6 +97,9 @@ def draw_context(
         if kind == "trace":
             return drawn
         return _partly_hidden(rng, drawn, _ca(backbone, present), chains)
+    if kind == "soft":
+        rms = log_uniform(rng, 0.03, 0.4)
+        return softened(rng, backbone, present, chains, absent_spans(rng, present), rms)
     absent = np.ones(len(present), bool)
     if kind == "spans":
         absent = absent_spans(rng, present)
@@ -185,6 +193,33 @@ def displaced(
     if kind == "trace":
         told[:, [0, 2, 3]] = np.nan
     return DrawnContext(told, level, np.ones(len(present), bool), False, kind)
+
+
+def softened(
+    rng: np.random.Generator,
+    backbone: np.ndarray,
+    present: np.ndarray,
+    chains: np.ndarray,
+    inside: np.ndarray,
+    rms: float,
+) -> DrawnContext:
+    """Frames of the stretches `inside` displaced by `rms` nm, most in their middle, and turned."""
+    told = np.full_like(backbone, np.nan)
+    told[present] = backbone[present]
+    level = np.where(present, 0.0, np.inf).astype(np.float32)
+    for first, end in stretches(inside, chains):
+        rows = np.arange(first, end)[present[first:end]]
+        if not len(rows):
+            continue
+        share = (rows - first + 1) / (end - first + 1)
+        waves = np.stack([np.sin(np.pi * share), np.sin(2 * np.pi * share)], 1)
+        move = waves @ rng.normal(size=(2, 3)) + rng.normal(0, 0.1, (len(rows), 3))
+        move *= rms / np.sqrt((move**2).sum(-1).mean())
+        told[rows] = noised(rng, backbone[rows], 0.15 * rms, min(0.8, 3 * rms))
+        told[rows] += move[:, None].astype(np.float32)
+        off = np.sqrt(((told - backbone)[rows, 1] ** 2).sum(-1).mean())
+        level[rows] = max(0.005, off * np.exp(rng.normal(0, 0.25)))
+    return DrawnContext(told, level, with_rim(inside, chains), True, "soft")
 
 
 def _partly_hidden(

@@ -12,11 +12,11 @@ from ..data.shards import Entry, ShardDataset
 from ..data.tokens import TokenStore
 from ..language.masking import with_rim
 from .structure_batches import Tokenize, batch_of
-from .structure_contexts import DrawnContext, displaced
+from .structure_contexts import DrawnContext, displaced, softened
 from .structure_losses import hidden_nats
 
 #: What is measured: the name, and of noise its size in nm.
-MEASURED = ("span", "sequence", "noise_0.03", "noise_0.1", "noise_0.3", "trace")
+MEASURED = ("span", "soft_0.2", "sequence", "noise_0.03", "noise_0.1", "noise_0.3", "trace")
 
 
 def measured_context(rng: np.random.Generator, entry: Entry, name: str) -> DrawnContext | None:
@@ -25,11 +25,14 @@ def measured_context(rng: np.random.Generator, entry: Entry, name: str) -> Drawn
     present = np.isfinite(backbone).all((1, 2))
     if length < 30 or present.mean() < 0.8:
         return None
-    if name == "span":
+    rms = float(name.partition("_")[2] or 0)
+    if name.startswith("s") and name != "sequence":
         size = int(rng.integers(8, 13))
         absent = np.zeros(length, bool)
         first = int(rng.integers(4, length - size - 3))
         absent[first : first + size] = True
+        if rms:
+            return softened(rng, backbone, present, entry.chain_index, absent, rms)
         level = np.where(absent | ~present, np.inf, 0.0).astype(np.float32)
         told = np.where(np.isfinite(level)[:, None, None], backbone, np.nan)
         hidden = with_rim(absent, entry.chain_index)
@@ -39,7 +42,6 @@ def measured_context(rng: np.random.Generator, entry: Entry, name: str) -> Drawn
         return DrawnContext(
             np.full_like(backbone, np.nan), nothing, np.ones(length, bool), False, "nothing"
         )
-    rms = float(name.partition("_")[2] or 0)
     kind = "noised" if rms else "trace"
     return displaced(rng, backbone, present, kind, rms)
 

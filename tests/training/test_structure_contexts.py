@@ -41,7 +41,9 @@ def test_absent_residues_have_no_coordinates_and_are_hidden(kind: str) -> None:
         assert drawn.hidden.any()
         if kind != "nothing":
             assert drawn.hidden[absent].all()
-        if drawn.encoded and kind != "nothing":
+        if drawn.encoded and kind == "soft":
+            assert drawn.hidden[drawn.level > 0].all() and (drawn.level[~drawn.hidden] == 0).all()
+        elif drawn.encoded and kind != "nothing":
             np.testing.assert_array_equal(drawn.hidden, with_rim(absent, one.chain_index))
         if kind == "trace":
             assert np.isnan(drawn.backbone[:, [0, 2, 3]]).all()
@@ -77,10 +79,11 @@ def test_a_rim_stays_in_its_chain() -> None:
     assert RIM == 2
 
 
-def test_the_encoder_never_sees_absent_residues() -> None:
+@pytest.mark.parametrize("kind", ["spans", "soft"])
+def test_the_encoder_sees_exact_residues_alone(kind: str) -> None:
     one = entry()
     rng = np.random.default_rng(3)
-    drawn = draw_context(rng, one.backbone, present(one), one.chain_index, ContextShares(), "spans")
+    drawn = draw_context(rng, one.backbone, present(one), one.chain_index, ContextShares(), kind)
     made = batch_of([one], [np.arange(60, dtype=np.int16)], [drawn])
     batch = {name: torch.as_tensor(values) for name, values in made.items()}
     seen = {}
@@ -91,10 +94,10 @@ def test_the_encoder_never_sees_absent_residues() -> None:
 
     known = known_tokens_of(batch, tokenize)
     absent = torch.zeros_like(known, dtype=torch.bool)
-    absent[0, :60] = torch.as_tensor(~np.isfinite(drawn.level))
+    absent[0, :60] = torch.as_tensor(drawn.level > 0)
     assert not (seen["mask"] & absent).any()
     assert (known[absent] == -1).all() and (known[0, :60][~absent[0, :60]] == 7).all()
-    assert not context_of(batch).level[absent].isfinite().any()
+    assert (context_of(batch).level[absent] > 0).all()
 
 
 def test_with_noise_known_tokens_are_those_that_are_not_hidden() -> None:

@@ -35,12 +35,12 @@ from openmm_slm.training.loop import LoopConfig, Trainer
 from openmm_slm.training.structure_batches import KINDS, structure_batch
 from openmm_slm.training.structure_contexts import ContextShares
 from openmm_slm.training.structure_losses import hidden_nats, pooled
-from openmm_slm.training.structure_validation import fixed_batches, nats_of_batches
+from openmm_slm.training.structure_validation import MEASURED, fixed_batches, nats_of_batches
 
 DATA = {
-    "residues": 2048, "max_length": 320, "complexes": 0.0, "no_sequence": 0.0, "told": True,
-    "maskings": 4, "measured": ["span", "sequence", "noise_0.03", "noise_0.1", "noise_0.3", "trace"],
-    "clusters": 64, "repeats": 1,
+    "residues": 2048, "max_length": 320, "complexes": 0.0, "no_sequence": 0.0, "maskings": 4,
+    "told": True,  # False: no structure, as a control
+    "measured": list(MEASURED), "clusters": 64, "repeats": 1,
 }  # fmt: skip
 
 
@@ -164,9 +164,10 @@ def main() -> None:
         return found
 
     def export(trained: nn.Module, where: Path) -> None:
+        tokenizer = tokenizer_fingerprint(find_part("default", "tokenizer"))
         save_network(
             where, trained.kind, asdict(trained.config), trained.state_dict(),
-            tokenizer=tokenizer_fingerprint(find_part("default", "tokenizer")), no_sequence=data["no_sequence"],
+            tokenizer=tokenizer, no_sequence=data["no_sequence"],
         )  # fmt: skip
 
     def make(step: int) -> dict:

@@ -100,16 +100,13 @@ class StructureInput(nn.Module):
             parts = [(self.level, level)]
             if self.frames:
                 ideal = near.new_tensor(_ATOMS)
-                atoms = ideal @ rotation.transpose(1, 2)  # [R, A, 3] about CA
-                far = atoms.flatten(1)[neighbours].unflatten(-1, (len(_ATOMS), 3)) + near.unsqueeze(2)
-                place = far.flatten(1, 2) @ rotation
-                turned = rotation.flatten(1)[neighbours].unflatten(-1, (3, 3))
-                turn = rotation.transpose(1, 2).unsqueeze(1) @ turned
+                theirs = rotation[neighbours]  # [R, k, 3, 3]
+                place, turn = seen_from(rotation, near, theirs)
                 exact = "donot_use_mm_for_euclid_dist"
-                apart = torch.cdist(place, ideal.expand(len(place), -1, -1), compute_mode=exact)
-                apart = apart.unflatten(1, (neighbours.shape[1], len(_ATOMS))).flatten(2)
-                parts.append((self.place, place.unflatten(1, (neighbours.shape[1], len(_ATOMS))).flatten(2)))
-                parts.append((self.turn, turn.flatten(2)))
+                own = ideal.expand(len(place), -1, -1)
+                apart = torch.cdist(place.flatten(1, 2), own, compute_mode=exact)
+                apart = apart.unflatten(1, place.shape[1:3]).flatten(2)
+                parts += [(self.place, place.flatten(2)), (self.turn, turn.flatten(2))]
             else:
                 apart = near.norm(dim=-1, keepdim=True)
             padding = ((real - 1) * 1e4).unsqueeze(-1)
@@ -144,7 +141,9 @@ class AnchorInput(nn.Module):
             self.place = nn.Linear(4 * 3 * len(_ATOMS), hidden, bias=False)
             self.turn = nn.Linear(4 * 9, hidden, bias=False)
         self.offset = nn.Embedding(2 * (UNRELATED + 1), hidden)
-        self.out = nn.Sequential(nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, width))
+        self.out = nn.Sequential(
+            nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, width)
+        )
         nn.init.zeros_(self.out[-1].weight)
         nn.init.zeros_(self.out[-1].bias)
 
@@ -168,12 +167,8 @@ class AnchorInput(nn.Module):
             parts = [(self.apart, torch.cat([rings(apart), rise], -1) * both)]
             if self.frames:
                 base = torch.where(there[:, 1], flat[:, 1], flat[:, 2])
-                back = rotation[base].transpose(1, 2)
-                turned = rotation[flat]  # [V, 4, 3, 3]
-                atoms = origin.new_tensor(_ATOMS) @ turned.transpose(2, 3)
-                atoms = atoms + (origin[flat] - origin[base].unsqueeze(1)).unsqueeze(2)
-                place = (atoms.flatten(1, 2) @ back.transpose(1, 2)).unflatten(1, (4, len(_ATOMS)))
-                turn = back.unsqueeze(1) @ turned
+                away = origin[flat] - origin[base].unsqueeze(1)
+                place, turn = seen_from(rotation[base], away, rotation[flat])
                 place, turn = (y.flatten(2) * there.unsqueeze(-1) for y in (place, turn))
                 parts += [(self.place, place.flatten(1)), (self.turn, turn.flatten(1))]
         told = self.offset(steps[:, 0]) + self.offset(steps[:, 1] + UNRELATED + 1)
@@ -211,6 +206,31 @@ class MessageRound(nn.Module):
         part = message.shape[-1] // _HEADS
         own = [pooled[:, head, head * part : (head + 1) * part] for head in range(_HEADS)]
         return self.out(torch.cat(own, -1))
+
+
+def seen_from(
+    rotation: torch.Tensor, away: torch.Tensor, others: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Other residues as each of R sees them.
+
+    Parameters
+    ----------
+    rotation : Tensor [R, 3, 3]
+    away : Tensor [R, k, 3]
+        From each to the others.
+    others : Tensor [R, k, 3, 3]
+        Their rotations.
+
+    Returns
+    -------
+    place : Tensor [R, k, A, 3]
+        Of their ideal N, CA, C and CB, nm.
+    turn : Tensor [R, k, 3, 3]
+    """
+    r, k, _ = away.shape
+    atoms = away.new_tensor(_ATOMS) @ others.transpose(2, 3) + away.unsqueeze(2)
+    place = (atoms.view(r, -1, 3) @ rotation).view(r, k, len(_ATOMS), 3)
+    return place, rotation.transpose(1, 2).unsqueeze(1) @ others
 
 
 @torch.no_grad()

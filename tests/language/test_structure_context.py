@@ -94,9 +94,13 @@ def test_coordinates_of_absent_residues_are_not_read(network: T5) -> None:
     backbone, level, *rest = example()
     other = backbone.copy()
     other[10:18] += 3
-    assert torch.equal(logits(network, backbone, level, *rest), logits(network, other, level, *rest))
+    assert torch.equal(
+        logits(network, backbone, level, *rest), logits(network, other, level, *rest)
+    )
     other[10:18] = np.nan
-    assert torch.equal(logits(network, backbone, level, *rest), logits(network, other, level, *rest))
+    assert torch.equal(
+        logits(network, backbone, level, *rest), logits(network, other, level, *rest)
+    )
 
 
 def test_known_frames_are_read(network: T5) -> None:

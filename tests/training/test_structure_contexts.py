@@ -52,7 +52,7 @@ def test_absent_residues_have_no_coordinates_and_are_hidden(kind: str) -> None:
 
 def test_kinds_are_drawn_by_their_shares() -> None:
     one, rng = entry(), np.random.default_rng(0)
-    shares = ContextShares(spans=0.5, patch=0, ends=0, interface=0, noised=0, trace=0.25)
+    shares = ContextShares(spans=0.5, patch=0, ends=0, interface=0, noised=0, soft=0, trace=0.25)
     kinds = [
         draw_context(rng, one.backbone, present(one), one.chain_index, shares).kind
         for _ in range(400)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-#: Residues next to absent ones, on each side, whose tokens are predicted too. Without what is absent
-#: the encoder gives them other tokens, from which the decoder leads the chain elsewhere: a stretch
-#: with its true tokens is decoded 2.6 A off (0.35 A with a rim of 2, and no better with a wider one).
+#: Residues on each side of absent ones whose tokens are predicted too. Without what is absent, the
+#: encoder gives them other tokens, from which the decoder leads the chain elsewhere: a stretch with
+#: its true tokens is decoded 2.6 A off (0.35 A with a rim of 2; a wider one changes nothing).
 RIM = 2
 
 

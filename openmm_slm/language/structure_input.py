@@ -229,7 +229,7 @@ def seen_from(
     """
     r, k, _ = away.shape
     atoms = away.new_tensor(_ATOMS) @ others.transpose(2, 3) + away.unsqueeze(2)
-    place = (atoms.view(r, -1, 3) @ rotation).view(r, k, len(_ATOMS), 3)
+    place = (atoms.view(r, k * len(_ATOMS), 3) @ rotation).view(r, k, len(_ATOMS), 3)
     return place, rotation.transpose(1, 2).unsqueeze(1) @ others
 
 

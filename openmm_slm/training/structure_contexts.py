@@ -61,8 +61,8 @@ class DrawnContext:
         Tokens to predict; those of other residues are known.
     encoded : bool
         Known tokens are those of the exact frames, as where residues are missing; `hidden` then has
-        the rim too (`masking.RIM`), of which the network is told these tokens. Otherwise known tokens are those
-        of the true structure, which is what a template with noise keeps.
+        the rim too (`masking.RIM`), of which the network is told these tokens. Otherwise known
+        tokens are those of the true structure, which is what a template with noise keeps.
     kind : str
     """
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,6 @@ from openmm_slm.cli.common import prepare_cpu
 from openmm_slm.data.shards import ShardDataset
 from openmm_slm.data.tokens import TokenStore
 from openmm_slm.files.json_settings import build, merge
-from openmm_slm.language.families import FAMILIES
 from openmm_slm.models.registry import find_part
 from openmm_slm.networks.storage import (
     load_module,
@@ -36,6 +35,7 @@ from openmm_slm.training.structure_batches import KINDS, structure_batch
 from openmm_slm.training.structure_contexts import ContextShares
 from openmm_slm.training.structure_losses import hidden_nats, pooled
 from openmm_slm.training.structure_validation import MEASURED, fixed_batches, nats_of_batches
+from openmm_slm.training.warm_start import starting_network
 
 DATA = {
     "residues": 2048, "max_length": 320, "complexes": 0.0, "no_sequence": 0.0, "maskings": 4,
@@ -62,24 +62,6 @@ class MadeTokens:
         batch = {k: torch.as_tensor(v) for k, v in pad_entries([dataset[number]]).items()}
         tokens = self.encoder.tokenize(batch["backbone"], batch["mask"], batch["index"])
         return tokens[0, : int(row["length"])].numpy().astype(np.int16)
-
-
-def start(family: str, sizes: dict, init_from: Path | None, seed: int) -> nn.Module:
-    """A network that says what `init_from` says until its structure input is trained."""
-    torch.manual_seed(seed)
-    kind = FAMILIES[family].network
-    config = build(kind.config_class, {}, "model")
-    state = {}
-    if init_from is not None:
-        saved, state = load_network(init_from)
-        names = config.__dataclass_fields__
-        config = replace(config, **{k: v for k, v in saved.items() if k in names})
-    model = kind(replace(config, **sizes))
-    own = model.state_dict()
-    taken = {k: v for k, v in state.items() if k in own and v.shape == own[k].shape}
-    logging.info("%d of %d arrays are those of %s", len(taken), len(own), init_from)
-    model.load_state_dict(taken, strict=False)
-    return model
 
 
 def project_embeddings(model: nn.Module, seed: int) -> None:
@@ -129,7 +111,8 @@ def main() -> None:
         store = TokenStore(options.tokens, options.data)
     else:
         store = MadeTokens(encoder, sampler.dataset, val)
-    model = start(config["family"], config.get("model", {}), options.init_from, loop.seed)
+    torch.manual_seed(loop.seed)
+    model = starting_network(config["family"], config.get("model", {}), 512, options.init_from)
     if options.init_from is None:
         project_embeddings(model, loop.seed)
     fixed = {

@@ -197,8 +197,10 @@ class BackboneSampler:
                 for frame, x in zip(frames, backbone, strict=True)
             ]
             start, masked = (np.stack(part) for part in zip(*begun, strict=True))
-            drawn = self._sample(frames, np.where(masked, -1, tokens), number)
-            backbone, lddt = self._decode(drawn.tokens, start, np.where(masked, SAMPLED, KEPT))
+            level = np.where(masked, SAMPLED, KEPT)
+            more = self._told_of(start, level) if self.language_model.sees_structure else {}
+            drawn = self._sample(frames, np.where(masked, -1, tokens), number, **more)
+            backbone, lddt = self._decode(drawn.tokens, start, level)
             tokens = drawn.tokens
         return drawn, backbone, lddt
 
@@ -254,6 +256,11 @@ class BackboneSampler:
         made.atom14[kept] = template.atom14[which][kept]
         made.atom14[:, :, 3] = oxygen
         return made
+
+    def _told_of(self, start: np.ndarray, level: np.ndarray) -> dict[str, StructureContext]:
+        """The frames where decoding starts, for a model that sees structure."""
+        each = (StructureContext.of(x, s, self.index) for x, s in zip(start, level, strict=True))
+        return {"structure": StructureContext.stacked(list(each))}
 
     def _drawn_anew(self, frames: np.ndarray, which: np.ndarray):
         """Tokens of frames in which some residues are sampled."""

@@ -23,8 +23,8 @@ def starting_network(
 ) -> nn.Module:
     """A network of a family: new, as it was saved, or new with the weights of another family.
 
-    One saved without condition or `self_condition` gets it if `sizes` has it, and says what it said
-    before until that is trained. Of a network of another family, the weights are taken whose names
+    One saved without condition, `self_condition` or `structure` gets it if `sizes` has it, and says
+    what it said before until that is trained. Of a network of another family, the weights are taken whose names
     and shapes agree (the trunk).
 
     Raises
@@ -67,15 +67,17 @@ def _sizes_of_parent(network: type[nn.Module], init_from: str | os.PathLike) -> 
 
 
 def _with_additions(model: nn.Module, sizes: dict, init_from: str | os.PathLike) -> nn.Module:
-    """A saved network, with a condition and `self_condition` added as in `sizes` if it has none."""
+    """A saved network, with what it lacks of `sizes` added: condition, own answers, structure."""
     size, had = sizes.get("condition"), getattr(model.config, "condition", None)
     if None not in (size, had) and size != had:
         raise SLMError(
             f"{init_from}: trained with a condition of {had} numbers a residue, the config has "
             f"model.condition {size}; give that, or start anew"
         )
-    wanted = {name: sizes.get(name) for name in ("condition", "self_condition")}
+    wanted = {name: sizes.get(name) for name in ("condition", "self_condition", "structure")}
     added = {k: v for k, v in wanted.items() if v and not getattr(model.config, k, v)}
+    if "structure" in added:
+        added |= {k: sizes[k] for k in ("edge", "neighbours", "frames") if k in sizes}
     if not added:
         return model
     made = type(model)(replace(model.config, **added))

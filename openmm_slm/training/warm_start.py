@@ -24,8 +24,8 @@ def starting_network(
     """A network of a family: new, as it was saved, or new with the weights of another family.
 
     One saved without condition, `self_condition` or `structure` gets it if `sizes` has it, and says
-    what it said before until that is trained. Of a network of another family, the weights are taken whose names
-    and shapes agree (the trunk).
+    what it said before until that is trained. Of a network of another family, the weights are taken
+    whose names and shapes agree (the trunk).
 
     Raises
     ------

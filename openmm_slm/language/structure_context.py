@@ -14,11 +14,13 @@ from dataclasses import dataclass, fields
 import numpy as np
 import torch
 
+from ..errors import StructureError
 from ..protein.sequence import UNRELATED
 
 #: Kinds of places: none, virtual, a CA without N and C, a whole frame.
 NOWHERE, VIRTUAL, CA_ONLY, FRAME = range(4)
 
+STEPS = (0.25, 0.45)  # nm: from CA to CA of bonded residues, cis and trans with room
 _AROUND = 1.5  # nm: residues closer than this say where the outside is
 _HIGHEST, _LONGEST = 0.3, 1.5  # nm: the largest bulge of a stretch, and reach of an end
 
@@ -125,6 +127,50 @@ class StructureContext:
         if self.level.ndim == 1:
             values = (x[None] for x in values)
         return StructureContext(*values)
+
+
+def check_places(backbone: np.ndarray, level: np.ndarray, index: np.ndarray) -> None:
+    """What a user gives as a context, before `StructureContext.of` takes it.
+
+    Raises
+    ------
+    StructureError
+        Shapes that do not agree, a level that is negative or NaN, an atom of which some coordinates
+        are finite and others not, or a step between exact CA that no chain has: named by its
+        residue, from 0, and its value.
+    """
+    if backbone.ndim != 3 or backbone.shape[1] < 3 or backbone.shape[2] != 3:
+        raise StructureError(f"backbone has shape {backbone.shape}, expected [L, 3 or more, 3]")
+    length = len(index)
+    for name, values in (("backbone", backbone), ("level", level)):
+        if len(values) != length:
+            raise StructureError(
+                f"{name} is of {len(values)} residues, the sequence has {length}; "
+                "a structure of another sequence?"
+            )
+    if len(bad := np.flatnonzero(~(level >= 0))):
+        raise StructureError(
+            f"level of residue {bad[0]} is {level[bad[0]]}; give nm, 0 (exact) or more, "
+            "infinite where absent"
+        )
+    finite = np.isfinite(backbone)
+    if len(bad := np.argwhere(finite.any(-1) != finite.all(-1))):
+        residue, atom = bad[0]
+        raise StructureError(
+            f"atom {atom} of residue {residue} is at {backbone[residue, atom]} nm; give all three "
+            "coordinates, or NaN for all where it is absent"
+        )
+    exact = finite[:, 1].all(-1) & (level == 0)
+    joined = exact[1:] & exact[:-1] & (np.diff(index) == 1)
+    with np.errstate(invalid="ignore"):
+        step = np.linalg.norm(np.diff(backbone[:, 1], axis=0), axis=-1)
+    wrong = joined & ~((step >= STEPS[0]) & (step <= STEPS[1]))
+    if len(bad := np.flatnonzero(wrong)):
+        raise StructureError(
+            f"CA of residues {bad[0]} and {bad[0] + 1} are {step[bad[0]]:.3f} nm apart, bonded "
+            f"residues {STEPS[0]} to {STEPS[1]} nm; check the units (nm), or say that the chain is "
+            "broken there"
+        )
 
 
 def stretches(inside: np.ndarray, chain: np.ndarray) -> list[tuple[int, int]]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from openmm_slm.errors import StructureError
 from openmm_slm.language.masked_diffusion import MaskedDiffusion, MaskedDiffusionConfig
 from openmm_slm.language.structure_context import (
     CA_ONLY,
@@ -13,6 +14,7 @@ from openmm_slm.language.structure_context import (
     NOWHERE,
     VIRTUAL,
     StructureContext,
+    check_places,
 )
 from openmm_slm.language.t5 import T5, T5Config
 from openmm_slm.protein.sequence import sequence_layout
@@ -177,3 +179,39 @@ def test_a_chain_of_which_nothing_is_known_is_nowhere() -> None:
     backbone, level = chain(30), np.where(chains == 0, 0, np.inf)
     told = StructureContext.of(backbone, level, index)
     assert (told.kind[:20] == FRAME).all() and (told.kind[20:] == NOWHERE).all()
+
+
+def straight(length: int = 10, step: float = 0.38) -> np.ndarray:
+    backbone = np.zeros((length, 4, 3), np.float32)
+    backbone[..., 0] = np.arange(length)[:, None] * step
+    backbone[..., 1] = [0.1, 0, 0.1, 0.2]
+    return backbone
+
+
+def test_a_good_context_passes() -> None:
+    backbone, index = straight(), np.arange(10)
+    backbone[4] = np.nan
+    check_places(backbone, np.zeros(10), index)
+    check_places(straight(step=0.5), np.full(10, 0.1), index)  # soft: it may be anywhere
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda x, s: x[5:, :, 0].__iadd__(0.2), "residues 4 and 5 are 0.580 nm apart"),
+        (lambda x, s: x.__imul__(10), "residues 0 and 1 are 3.800 nm apart"),
+        (lambda x, s: x[3, 1, :1].fill(np.nan), "atom 1 of residue 3"),
+        (lambda x, s: s[2:3].fill(-1), "level of residue 2 is -1.0"),
+        (lambda x, s: s[7:8].fill(np.nan), "level of residue 7 is nan"),
+    ],
+)
+def test_what_is_wrong_is_named(change, message: str) -> None:
+    backbone, level = straight(), np.zeros(10)
+    change(backbone, level)
+    with pytest.raises(StructureError, match=message):
+        check_places(backbone, level, np.arange(10))
+
+
+def test_a_context_of_another_sequence_is_named() -> None:
+    with pytest.raises(StructureError, match="of 10 residues, the sequence has 12"):
+        check_places(straight(), np.zeros(10), np.arange(12))

@@ -1,5 +1,6 @@
 # make demo       20 conformations of BPTI in demo/
-# make test       lint and tests
+# make test       lint, and all tests but the slow ones
+# make test-slow  the tests that are marked slow
 # make lint       ruff, mypy on the public API, notebooks are those of their scripts
 # make examples   the scripts in examples/ with small settings, in build/examples
 # make docs       the documentation, in build/docs; warnings are errors
@@ -15,7 +16,7 @@ BPTI := RPDFCLEPPYTGPCKARIIRYFYNAKAGLCQTFVYGGCRAKRNNFKSAEDCMRTCGGA
 RUNS ?= runs
 SIZE ?= cpu
 
-.PHONY: demo test lint examples docs wheel conda train coverage clean
+.PHONY: demo test test-slow lint examples docs wheel conda train coverage clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -28,14 +29,20 @@ demo: $(VENV)/installed
 	$(BIN)/openmm-slm sample $(BPTI) -n 20 --seed 1 -o demo
 	$(BIN)/python tools/plot_ensemble.py demo
 
+PYTEST := OMP_NUM_THREADS=1 OPENMM_CPU_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
 test: $(VENV)/installed lint
-	OMP_NUM_THREADS=1 OPENMM_CPU_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+	$(PYTEST) -m "not slow"
+
+test-slow: $(VENV)/installed
+	$(PYTEST) -m slow
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python tools/make_notebooks.py --check
+	$(BIN)/python tools/make_stub.py --check
 
 train: $(VENV)/installed
 	$(BIN)/python tools/train_all.py $(DATA) $(RUNS) --minutes $(MINUTES) --size $(SIZE)
@@ -52,7 +59,7 @@ examples: $(VENV)/installed
 docs: $(VENV)/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	OMP_NUM_THREADS=1 $(BIN)/sphinx-build -W --keep-going -b html docs build/docs
-	BUILT_SITE=build/docs $(BIN)/python -m pytest tests/test_docs.py -k "site or page_of or python_page"
+	BUILT_SITE=build/docs $(BIN)/python -m pytest tests/house/test_docs.py -k "site or page_of or python_page"
 
 $(VENV)/packaging: $(VENV)/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[packaging]'

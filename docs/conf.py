@@ -1,7 +1,7 @@
 """Settings of the documentation: sphinx-build -W --keep-going -n docs build/docs.
 
-Nothing is fetched: formulas become MathML, the notebooks of examples/ are executed here, and what
-they printed is kept in build/notebooks until a cell changes.
+The build needs no network. Formulas become MathML. The notebooks of examples/ are executed, and
+their output is cached in build/notebooks until a cell changes.
 """
 
 import os
@@ -49,14 +49,14 @@ html_sidebars = {"index": [], "quickstart": []}
 
 myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 3
-# The cards of models and the changelog are read on their own too: their links are to files.
+# Model cards and the changelog are also read on their own, so their links are links to files.
 myst_url_schemes = ["http", "https", "mailto"]
 
-# Signatures without annotations: the docstrings say shapes and units as well.
+# Signatures have no annotations, because the docstrings give types, shapes and units.
 autodoc_typehints = "none"
 autodoc_default_options = {"members": True, "member-order": "bysource"}
 numpydoc_show_class_members = False
-# House style: examples, links and return names where they say something that is not said yet.
+# Examples, cross-references and names of return values are optional in this project.
 numpydoc_validation_checks = {
     "all",
     *("EX01", "SA01", "ES01", "PR01", "PR04", "PR07", "PR08", "RT01", "RT03", "RT04"),
@@ -66,7 +66,8 @@ nitpicky = True
 default_role = "name"  # of docs/_ext/names.py
 toc_object_entries_show_parents = "hide"
 
-# Notebooks are made of the scripts in examples/ (tools/make_notebooks.py): copied, then executed.
+# tools/make_notebooks.py makes the notebooks from the scripts in examples/. They are copied here,
+# then executed.
 shutil.rmtree(HERE / "examples", ignore_errors=True)
 shutil.copytree(HERE.parent / "examples", HERE / "examples", ignore=shutil.ignore_patterns("*.py"))
 nb_execution_mode = "cache"

@@ -1,4 +1,4 @@
-"""Solvated seeds as files of OpenMM, AMBER and GROMACS.
+"""Solvated seeds written as OpenMM, AMBER and GROMACS files.
 
 Run: python examples/amber_gromacs_export.py [--quick]
 """
@@ -14,7 +14,8 @@ import openmm_slm
 quick = "--quick" in sys.argv
 
 # %% [markdown]
-# A few samples, and two of them in boxes of one size with the same number of waters.
+# Sample a few conformations and write two of them, in boxes of the same size with the same number
+# of waters.
 
 # %%
 samples = openmm_slm.generate_ensemble("GYDPETGTWG", n=8, seed=1, relax=True)
@@ -34,7 +35,7 @@ out = openmm_slm.write_seeds(
 )
 
 # %% [markdown]
-# The energies of the AMBER and GROMACS files were read back and compared with OpenMM's.
+# `write_seeds` has read the AMBER and GROMACS files back and compared their energies with OpenMM's.
 
 # %%
 print((out / "seeds.csv").read_text())
@@ -42,4 +43,4 @@ print((out / "seed_000" / "energies.csv").read_text())
 print(*sorted(path.name for path in (out / "seed_000").iterdir()), sep="\n")
 
 # %% [markdown]
-# `run.py` needs OpenMM alone:  python seeds/seed_000/run.py 50000
+# `run.py` needs only OpenMM:  python seeds/seed_000/run.py 50000

@@ -1,4 +1,4 @@
-"""A loop of a user's PDB file rebuilt, and simulated.
+"""Resample a loop of a PDB file, and simulate it.
 
 Run: python examples/rebuild_loop.py [--quick]
 """
@@ -14,7 +14,7 @@ import openmm_slm
 quick = "--quick" in sys.argv
 
 # %% [markdown]
-# The file: villin headpiece in water, which OpenMM brings along. Yours goes here.
+# The input is villin headpiece in water, a file that comes with OpenMM. Use your own here.
 
 # %%
 native = md.load(str(files("openmm") / "app" / "data" / "test.pdb"))
@@ -24,7 +24,8 @@ sequence = native.topology.to_fasta()[0]
 print(sequence)
 
 # %% [markdown]
-# Residues 15 to 20 (rows from 0), between two helices, are sampled; all other atoms stay.
+# Sample residues 15 to 20 (rows from 0): the end of the second helix and the turn after it. All
+# other residues keep their coordinates until the frames are relaxed.
 
 # %%
 loop = list(range(15, 21))
@@ -40,7 +41,7 @@ for name, atoms in (("the rest", kept), ("the loop", moved)):
     print(f"spread of {name}: {spread:.2f} Å")
 
 # %% [markdown]
-# Simulations from the two loops that differ most.
+# Start simulations from the two conformations that differ most.
 
 # %%
 for simulation in openmm_slm.seed_simulations(

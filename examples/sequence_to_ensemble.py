@@ -1,4 +1,4 @@
-"""A sequence, its ensemble, and a picture.
+"""From a sequence to an ensemble and a figure.
 
 Run: python examples/sequence_to_ensemble.py [--quick]
 """
@@ -13,7 +13,8 @@ import openmm_slm
 quick = "--quick" in sys.argv
 
 # %% [markdown]
-# Sample conformations of chignolin, minimised with OpenMM. Frame i depends on the seed and i alone.
+# Sample conformations of chignolin and minimise them with OpenMM. Frame i depends only on the seed
+# and on i.
 
 # %%
 sequence = "GYDPETGTWG"
@@ -21,14 +22,14 @@ traj = openmm_slm.generate_ensemble(sequence, n=8 if quick else 200, seed=1, rel
 print(traj)
 
 # %% [markdown]
-# What each frame is like: valid or not, and why; `pandas.DataFrame(report)` makes a table.
+# The report says whether each frame is valid, and why not; `pandas.DataFrame(report)` is a table.
 
 # %%
 report = openmm_slm.geometry_report(traj)
 print(f"{report['valid'].sum()} of {traj.n_frames} frames are valid")
 
 # %% [markdown]
-# Everything is an `mdtraj.Trajectory`: plot what MDTraj measures.
+# The result is an `mdtraj.Trajectory`, so MDTraj's functions apply.
 
 # %%
 phi, psi = md.compute_phi(traj)[1], md.compute_psi(traj)[1]

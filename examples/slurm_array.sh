@@ -1,14 +1,14 @@
 #!/bin/bash
-# Ensembles of all sequences of a FASTA file, by the tasks of a SLURM job array:
+# Ensembles of all sequences in a FASTA file, as a SLURM job array:
 #
 #   sbatch slurm_array.sh proteome.fasta ensembles -n 500 --seed 1
 #
-# Tasks that were killed are continued when SLURM requeues them. The same line again continues
-# what ran out of time, tries again what failed, and passes over what is finished;
+# Killed tasks continue when SLURM requeues them. Submitting the same line again continues records
+# that ran out of time, retries those that failed and skips those that are finished;
 # `sbatch --array=2,3 slurm_array.sh ...` does so for two of the shards.
 #
-# SHARDS, below, is the last number of --array. Many short tasks of one core fill a cluster better
-# than few of many cores; a chain of 1,024 residues needs about 3 GB.
+# SHARDS, below, is the last number of --array. Many tasks with one core use a cluster better than
+# few tasks with many cores. A chain of 1,024 residues needs about 3 GB.
 #SBATCH --job-name=ensembles
 #SBATCH --array=1-4
 #SBATCH --cpus-per-task=1

@@ -1,4 +1,4 @@
-"""Trp-cage in implicit solvent: runs from samples, compared with each other and the samples.
+"""Trp-cage in implicit solvent: simulations from samples, compared with each other.
 
 Run: python examples/trpcage_implicit.py [--quick]
 """
@@ -13,7 +13,7 @@ quick = "--quick" in sys.argv
 n_samples, n_runs, steps, every = (12, 2, 200, 10) if quick else (200, 10, 50_000, 250)
 
 # %% [markdown]
-# Samples, relaxed; then the frames that are spread most evenly among them.
+# Sample and relax conformations, then select frames that cover them evenly.
 
 # %%
 sequence = "NLYIQWLKDGGPSSGRPPPS"
@@ -22,7 +22,7 @@ seeds = openmm_slm.select_seeds(samples, n=n_runs, method="kcenters")
 print("frames", seeds)
 
 # %% [markdown]
-# One `openmm.app.Simulation` after the other, equilibrated, in OBC2. MDTraj's reporters work.
+# Run one equilibrated `openmm.app.Simulation` in OBC2 after the other, with MDTraj's reporters.
 
 # %%
 runs = []
@@ -39,7 +39,7 @@ for simulation in simulations:
     print(name, runs[-1])
 
 # %% [markdown]
-# Each run against all of them, and all of them against the samples. Chirality does not change.
+# Compare each run, and the samples, with all runs together. No residue changes its chirality.
 
 # %%
 together = md.join(runs)

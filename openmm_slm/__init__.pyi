@@ -1,24 +1,147 @@
-# What type checkers and editors see; `__init__.py` imports the same names when they are used.
+# What type checkers and editors see; written by tools/make_stub.py.
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+from openmm import app
 
 from .comparison.comparing import compare as compare
+from .files.report_table import Report
 from .language.interface import StructureLanguageModel as StructureLanguageModel
 from .models.registry import load_language_model as load_language_model
 from .models.registry import load_packer as load_packer
 from .models.registry import load_tokenizer as load_tokenizer
+from .protein.loading import load_structure as load_structure
+from .protein.loading import read_structure as read_structure
 from .protein.sequence import parse_sequence as parse_sequence
 from .protein.sequence import read_fasta as read_fasta
 from .protein.structure import ProteinStructure as ProteinStructure
-from .protein.structure import load_structure as load_structure
-from .protein.structure import read_structure as read_structure
-from .relaxation.relaxing import relax as relax
+from .protein.trajectory import HasTrajectory
+from .relaxation.relaxing import Relaxed
 from .sampling.completion import complete as complete
 from .sampling.ensemble import EnsembleGenerator as EnsembleGenerator
-from .sampling.ensemble import generate_ensemble as generate_ensemble
 from .sampling.result import Ensemble as Ensemble
 from .seeding.selecting import select_seeds as select_seeds
-from .seeding.simulating import seed_simulations as seed_simulations
-from .seeding.writing import write_seeds as write_seeds
 from .tokenizer.interface import StructureTokenizer as StructureTokenizer
 from .validity.report import geometry_report as geometry_report
 
 __version__: str
+
+def generate_ensemble(
+    sequence: str,
+    n: int = ...,
+    *,
+    model: str | os.PathLike = ...,
+    template: object = ...,
+    relatives: str | os.PathLike | None = ...,
+    resample: object = ...,
+    condition: object = ...,
+    device: str = ...,
+    output: str | os.PathLike | None = ...,
+    resume: bool = ...,
+    progress: bool = ...,
+    temperature: float | None = ...,
+    top_p: float | None = ...,
+    steps: int | None = ...,
+    order: str | None = ...,
+    guidance: float = ...,
+    log_prob: str = ...,
+    noise: float | None = ...,
+    rounds: int = ...,
+    deform: float | None = ...,
+    seed: int | None = ...,
+    batch_size: int | None = ...,
+    project: bool = ...,
+    sidechains: str | None = ...,
+    hydrogens: bool = ...,
+    ph: float = ...,
+    disulfides: str | list | None = ...,
+    relax: bool | dict = ...,
+    drop_invalid: bool = ...,
+) -> mdtraj.Trajectory | Path: ...
+def relax(
+    trajectory: mdtraj.Trajectory | str | os.PathLike,
+    *,
+    top: str | os.PathLike | mdtraj.Topology | None = ...,
+    processes: int | None = ...,
+    copies: int = ...,
+    drop_invalid: bool = ...,
+    output: str | os.PathLike | None = ...,
+    resume: bool = ...,
+    progress: bool = ...,
+    forcefield: str | Iterable[str] = ...,
+    solvent: str = ...,
+    cutoff: float = ...,
+    restraint: float = ...,
+    iterations: int = ...,
+    tolerance: float = ...,
+    anneal: float = ...,
+    temperature: float = ...,
+    seed: int = ...,
+    repair: bool = ...,
+    cis_allowed: Iterable[int] = ...,
+    disulfides: Iterable[tuple[int, int]] | None = ...,
+    platform: str = ...,
+) -> Relaxed | Path: ...
+def seed_simulations(
+    ens_or_traj: HasTrajectory | mdtraj.Trajectory | str | os.PathLike,
+    n: int = ...,
+    solvent: str = ...,
+    report: Report | np.ndarray | str | None = ...,
+    *,
+    frames: Iterable[int] | None = ...,
+    method: str = ...,
+    features: str = ...,
+    top: str | os.PathLike | None = ...,
+    forcefield: str = ...,
+    water: str | None = ...,
+    padding: float = ...,
+    box_shape: str = ...,
+    ionic_strength: float = ...,
+    same_box: bool = ...,
+    cutoff: float | None = ...,
+    constraints: str | None = ...,
+    hydrogen_mass: float | None = ...,
+    temperature: float = ...,
+    friction: float = ...,
+    timestep: float = ...,
+    pressure: float | None = ...,
+    restraint: float = ...,
+    equilibration: float = ...,
+    seed: int = ...,
+    platform: str | None = ...,
+) -> Iterator[app.Simulation]: ...
+def write_seeds(
+    ens_or_traj: HasTrajectory | mdtraj.Trajectory | str | os.PathLike,
+    output: str | os.PathLike,
+    n: int = ...,
+    formats: str | Iterable[str] = ...,
+    *,
+    solvent: str = ...,
+    report: Report | np.ndarray | str | None = ...,
+    frames: Iterable[int] | None = ...,
+    method: str = ...,
+    features: str = ...,
+    top: str | os.PathLike | None = ...,
+    progress: bool = ...,
+    forcefield: str = ...,
+    water: str | None = ...,
+    padding: float = ...,
+    box_shape: str = ...,
+    ionic_strength: float = ...,
+    same_box: bool = ...,
+    cutoff: float | None = ...,
+    constraints: str | None = ...,
+    hydrogen_mass: float | None = ...,
+    temperature: float = ...,
+    friction: float = ...,
+    timestep: float = ...,
+    pressure: float | None = ...,
+    restraint: float = ...,
+    equilibration: float = ...,
+    seed: int = ...,
+    platform: str | None = ...,
+) -> Path: ...

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # builders.py
+sys.path.insert(0, str(Path(__file__).parent / "support"))  # builders.py, toys.py, ...
 
 
 # Frames that the tests of relaxation share; nobody changes them.

@@ -1,6 +1,6 @@
 """Make the Ramachandran maps the package ships, from a shard directory.
 
-    python tools/make_ramachandran.py SHARDS openmm_slm/ramachandran.npz [PICTURE.png]
+    python tools/make_ramachandran.py SHARDS openmm_slm/protein/ramachandran.npz [PICTURE.png]
 
 One chain of each cluster of the training split (the longest) is read; residues count whose two
 peptide bonds are whole. Counts in squares of 5 by 5 degrees are smoothed with a periodic Gaussian,

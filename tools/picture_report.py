@@ -1,7 +1,7 @@
 """The picture of a report page for the documentation.
 
 python tools/picture_report.py [docs/report.png]: the page is what a command like that of
-docs/reports.md writes; headless Chromium (Debian's package chromium) takes the picture.
+docs/plots.md writes; headless Chromium (Debian's package chromium) takes the picture.
 """
 
 from __future__ import annotations

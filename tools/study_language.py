@@ -1,10 +1,10 @@
-"""What small language models learn from: python tools/study_language.py DATA OUTPUT.
+"""Small language models that differ in one setting: python tools/study_language.py DATA OUTPUT.
 
-Takes a chain of each of 6,000 training clusters (and what else is known of its sequence) and the
-validation split, tokenizes them twice (mode of the posterior, a draw), and trains small models that
-see the same number of residues: one change each, and one with another seed (OUTPUT/runs/<name>;
-what is there is not made again). Prints a table of nats per token on the validation split: from
-sequence, of spans given the rest, and of tokens where two conformers differ given the others.
+The data are one chain of each of 6,000 training clusters, all other structures of its sequence, and
+the validation split. They are tokenized twice: by the mode of the posterior, and by a draw from it.
+All models see the same number of residues; one differs in its seed alone. Finished models in
+OUTPUT/runs/<name> are not trained again. The table has nats per token of the validation split: from
+sequence, of spans given the rest, and of tokens in which two conformers differ given the others.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ CHANGES = {
 
 
 def choose_data(data: Path, where: Path, clusters: int, seed: int = 0) -> None:
-    """An index of fewer entries, of the arrays of `data`."""
+    """Write an index of a subset of `data`; the arrays are links to those of `data`."""
     dataset = ShardDataset(data, prefix=PREFIX)
     rows, rng, groups, same = dataset.rows, np.random.default_rng(seed), {}, {}
     for row, length in zip(rows, dataset.lengths, strict=True):
@@ -89,10 +89,10 @@ def choose_data(data: Path, where: Path, clusters: int, seed: int = 0) -> None:
 
 
 def begin(family: str, sizes: dict, seed: int, where: Path) -> Path:
-    """A new network whose tokens are near one another where the default model's are.
+    """Save a new network whose token embeddings have the geometry of the default model's.
 
-    Embeddings and head are that model's, projected on their widest directions and turned at random,
-    so that the few residues there are need not teach which tokens are alike.
+    Embeddings and head are projected on their principal directions and rotated at random. The small
+    data set then need not teach which tokens are alike.
     """
     torch.manual_seed(seed)
     kind = FAMILIES[family].network
@@ -209,8 +209,8 @@ def table(results: dict[str, dict]) -> str:
             value = np.array(each[figure])
             change = value - np.array((before or each)[figure])
             error = change.std() / np.sqrt(len(change))
-            told = f"({change.mean():+.3f} {error:.3f})" if change.any() else ""
-            line += f"{value.mean():9.3f} {told:14}"
+            shown = f"({change.mean():+.3f} {error:.3f})" if change.any() else ""
+            line += f"{value.mean():9.3f} {shown:14}"
         lines.append(line)
     return "\n".join(lines)
 

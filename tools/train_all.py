@@ -112,10 +112,10 @@ class Training:
             if not log:  # less than a row of it
                 continue
             found = judged(rows[-1]) if rows else {}
-            told = ", ".join(f"{label} {rows[-1][name]:.4g}" for name, label in found.items())
+            shown = ", ".join(f"{label} {rows[-1][name]:.4g}" for name, label in found.items())
             last = log[-1]
             lines.append(f"{step:<11} {last['seconds'] / 60:>8.1f} {last['step']:>8.0f} "
-                         f"{last['residues'] / 1e6:>12.2f}  {told}")  # fmt: skip
+                         f"{last['residues'] / 1e6:>12.2f}  {shown}")  # fmt: skip
         return "\n".join(lines) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""Formulas as MathML, by docutils' own converter: no script is fetched to read a page."""
+"""Formulas as MathML, with the converter of docutils, so that pages need no script."""
 
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml

@@ -1,4 +1,4 @@
-"""`name` in a docstring: a link where the Python page has that name, code otherwise."""
+"""The default role: `name` links to the Python API page if it is documented there, else is code."""
 
 import re
 from importlib import import_module
@@ -11,7 +11,7 @@ PAGE = Path(__file__).parent.parent / "api.md"
 
 
 def documented() -> set[str]:
-    """Full names of what the Python page describes."""
+    """Full names of all objects on the Python API page."""
     return {f"openmm_slm.{name}" for name in re.findall(r":: openmm_slm\.(\S+)", PAGE.read_text())}
 
 

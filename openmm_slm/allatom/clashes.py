@@ -12,19 +12,19 @@ import math
 
 import torch
 
+from ..protein.atoms import ATOM14
 from ..protein.sequence import AMINO_ACIDS
-from ..protein.structure import ATOM14
-from .packer_network import Backbones, PackerNetwork
+from ..validity.criteria import CLASH, PACKING_RADII
+from .packer_network import EncodedBackbones, PackerNetwork
 
 NEIGHBOURS = 32  # residues (by CA) a side chain may touch
 CANDIDATES = 20  # rotamers offered
 TOLERATED = 0.2  # overlap of a side chain that is left alone
 TRUST = 0.25  # overlap that weighs as much as one nat
 _SOFTNESS = 0.04  # nm; an overlap of this much costs 1
-_RADII = {"C": 0.17, "N": 0.155, "O": 0.15, "S": 0.18}  # nm
 _POLAR = 0.275  # nm; hydrogen bonds are shorter at times, but valid frames have none under 0.25
 _OWN = 0.85  # of the distances, against N, C and O of the residue itself
-_CLASH = 0.252  # nm; pairs under 0.25 make a frame invalid (`validity`)
+_CLASH = CLASH + 0.002  # nm; a margin over the distance that makes a frame invalid
 _ALIKE = 1e-3  # costs that differ by less are equal: last digits depend on the frames beside one
 _CLASHES = 1.0  # cost of such a pair, besides its overlap
 _FIXED = 10.0  # weight of overlaps inside a residue: no motion of the backbone mends them
@@ -33,24 +33,24 @@ _TURN = 0.25  # radians, standard deviation of these turns
 _AROUND = 128  # atoms a side chain may touch
 _REACH = 0.25  # nm from CA through CB: in the midst of most side chains
 _FIRST = 5  # slot of the first atom that turns
-_SULFUR = list(_RADII).index("S")
+_SULFUR = list(PACKING_RADII).index("S")
 _PROLINE = AMINO_ACIDS.index("P")
 
 
 def _elements() -> torch.Tensor:
-    """Place in `_RADII` of each atom, [21, 14]."""
+    """Place in `PACKING_RADII` of each atom, [21, 14]."""
     table = torch.zeros(21, 14, dtype=torch.int64)
     for row, letter in enumerate(AMINO_ACIDS + "X"):
         for slot, name in enumerate(ATOM14[letter]):
-            table[row, slot] = list(_RADII).index(name[0])
+            table[row, slot] = list(PACKING_RADII).index(name[0])
     return table
 
 
 def _contacts() -> torch.Tensor:
     """Distance below which two elements overlap, [4, 4], nm."""
-    radii = torch.tensor(list(_RADII.values()))
+    radii = torch.tensor(list(PACKING_RADII.values()))
     table = radii.unsqueeze(0) + radii.unsqueeze(1) - 0.04
-    polar = torch.tensor([name in "NO" for name in _RADII])
+    polar = torch.tensor([name in "NO" for name in PACKING_RADII])
     table[polar.unsqueeze(0) & polar.unsqueeze(1)] = _POLAR
     return table
 
@@ -59,7 +59,7 @@ class _Surroundings:
     """What is around each of the R residues of a batch of frames of equal length."""
 
     def __init__(
-        self, network: PackerNetwork, encoded: Backbones, free: torch.Tensor, frames: int
+        self, network: PackerNetwork, encoded: EncodedBackbones, free: torch.Tensor, frames: int
     ) -> None:
         device = encoded.atoms.device
         self.free = free
@@ -125,7 +125,7 @@ def _cost(distance: torch.Tensor, limit: torch.Tensor) -> torch.Tensor:
 
 def relieve_clashes(
     network: PackerNetwork,
-    encoded: Backbones,
+    encoded: EncodedBackbones,
     nodes: torch.Tensor,
     atoms: torch.Tensor,
     given: torch.Tensor,

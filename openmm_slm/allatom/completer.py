@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import StructureError, require
-from ..protein.disulfides import parse_disulfides
+from ..files.report_table import Report
+from ..protein.atoms import ATOM14
 from ..protein.geometry import place_oxygen
+from ..protein.protein import Protein
 from ..protein.sequence import encode_sequence
-from ..protein.structure import ATOM14, ProteinStructure
-from ..validity.report import Report, all_atom_report
-from .hydrogens import PlacedAtoms
-from .room import fit_side_chains
-from .topology import define_topology, residue_name
+from ..protein.structure import ProteinStructure
+from ..validity.report import all_atom_report
+from .side_chain_fitting import fit_side_chains
+from .topology import define_topology, placed_atoms, residue_name
 
 if TYPE_CHECKING:
     import mdtraj
@@ -48,6 +49,7 @@ class AtomCompleter:
 
     Attributes
     ----------
+    protein : Protein
     topology : AllAtomTopology
 
     Raises
@@ -70,13 +72,10 @@ class AtomCompleter:
         check_method(sidechains)
         check_backbone(structure)
         self.structure, self.packer, self.sidechains = structure, packer, sidechains
-        self.cis_allowed = cis_allowed
-        self.disulfides = parse_disulfides(disulfides, structure.atom14, structure.sequence)
+        self.protein = Protein.of(structure, disulfides, cis_allowed)
         first = structure.atom14[:CANDIDATES] if sidechains == "packer" else structure.atom14[:1]
         packed = self.heavy_atoms(first)
-        report = all_atom_report(
-            packed, structure.sequence, structure.chain_break, disulfides=self.disulfides
-        )
+        report = all_atom_report(packed, self.protein)
         if not report["finite"].any():
             raise StructureError(
                 f"none of the first {len(packed)} frames has finite N, CA, C and O; there is "
@@ -85,9 +84,9 @@ class AtomCompleter:
         frame = int(np.argmin(np.where(report["finite"], report["clashes"], np.inf)))
         self.topology = define_topology(
             replace(structure, atom14=packed), frame,
-            hydrogens=hydrogens, ph=ph, disulfides=self.disulfides,
+            hydrogens=hydrogens, ph=ph, disulfides=self.protein.disulfides,
         )  # fmt: skip
-        self._placed = PlacedAtoms.from_reference(self.topology)
+        self._placed = placed_atoms(self.topology)
 
     def heavy_atoms(self, atom14: np.ndarray) -> np.ndarray:
         """All heavy atoms [F, L, 14, 3] of frames [F, L, 4 or 14, 3]; see `SideChainPacker.pack`.
@@ -103,9 +102,9 @@ class AtomCompleter:
             return build_with_pdbfixer(replace(structure, atom14=padded), progress=False)[0]
         return self.packer.pack(
             atom14,
-            encode_sequence(structure.sequence),
-            structure.residue_index,
-            disulfides=self.disulfides,
+            encode_sequence(self.protein.sequence),
+            self.protein.residue_index,
+            disulfides=self.protein.disulfides,
         )
 
     def complete(
@@ -121,20 +120,14 @@ class AtomCompleter:
         if movable is None or self.sidechains != "packer":
             packed = self.heavy_atoms(atom14)
         else:
-            sequence, chain_break = self.structure.sequence, self.structure.chain_break
-            packed, moved = fit_side_chains(
-                self.heavy_atoms, atom14, sequence, chain_break, movable, self.disulfides
-            )
+            packed, moved = fit_side_chains(self.heavy_atoms, atom14, self.protein, movable)
             making_room = {"room_moved_nm": moved}
         xyz = self._placed.place(packed)
         atoms = zip(self.topology.topology.atoms, self.topology.residue.tolist(), strict=True)
         oxygen = np.full((*packed.shape[:2], 3), np.nan, np.float32)
         for index, row in [(atom.index, row) for atom, row in atoms if atom.name == "OXT"]:
             oxygen[:, row] = xyz[:, index]
-        report = all_atom_report(
-            packed, self.structure.sequence, self.structure.chain_break,
-            terminal_oxygen=oxygen, disulfides=self.disulfides, cis_allowed=self.cis_allowed,
-        )  # fmt: skip
+        report = all_atom_report(packed, self.protein, terminal_oxygen=oxygen)
         return md.Trajectory(xyz, self.topology.topology), {**report, **making_room}
 
 

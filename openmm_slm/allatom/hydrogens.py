@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..protein.geometry import _unit, dihedral
+from ..protein.geometry import dihedral, unit_vector
 
 if TYPE_CHECKING:
-    from .topology import AllAtomTopology
+    import mdtraj
 
 X_H = {"C": 0.109, "N": 0.101, "O": 0.096, "S": 0.1336}  # nm
 C_OXT = 0.125
@@ -56,17 +56,30 @@ class PlacedAtoms:
     local: np.ndarray
 
     @classmethod
-    def from_reference(cls, topology: AllAtomTopology) -> PlacedAtoms:
-        """Recipe for all atoms of `topology` that atom14 does not have (slot -1).
+    def from_reference(
+        cls,
+        topology: mdtraj.Topology,
+        residue: np.ndarray,
+        slot: np.ndarray,
+        positions: np.ndarray,
+    ) -> PlacedAtoms:
+        """Recipe for all atoms that atom14 does not have (slot -1).
 
-        Positions are read for the torsions of hydroxyls and thiols only.
+        Parameters
+        ----------
+        topology : mdtraj.Topology
+            A atoms, with all bonds.
+        residue, slot : ndarray, int [A]
+            Place of each atom in atom14; slot -1 for hydrogens and OXT.
+        positions : ndarray, float32 [A, 3]
+            A reference frame (nm), read for the torsions of hydroxyls and thiols only.
         """
-        at = np.where(topology.slot < 0, -1, topology.residue * 14 + topology.slot)
+        at = np.where(slot < 0, -1, residue * 14 + slot)
         bonded: list[list[int]] = [[] for _ in at]
-        for one, other in topology.topology.bonds:
+        for one, other in topology.bonds:
             bonded[one.index].append(other.index)
             bonded[other.index].append(one.index)
-        atoms = list(topology.topology.atoms)
+        atoms = list(topology.atoms)
         placed = np.flatnonzero(at < 0)
         siblings: dict[int, list[int]] = {}  # hydrogens of each parent, in the order of names
         for atom in sorted(placed.tolist(), key=lambda i: atoms[i].name):
@@ -85,7 +98,7 @@ class PlacedAtoms:
                 )
                 near = [around[0], beyond[0]]
             near = [*near, near[-1]][:3]
-            local = _ideal(atoms, parent, near, group, len(around), topology.positions)
+            local = _ideal(atoms, parent, near, group, len(around), positions)
             weight = float(len(around) > 1), float(len(around) > 2)
             if atoms[group[0]].name == "OXT":
                 weight = 0.0, 0.0
@@ -130,9 +143,9 @@ class PlacedAtoms:
         """Computed atoms [F, P, 3] of frames [F, L * 14, 3]."""
         parent = flat[:, self.near[:, 0]]
         with np.errstate(invalid="ignore", divide="ignore"):
-            a, b, c = (_unit(flat[:, self.near[:, i]] - parent) for i in (1, 2, 3))
-            e3 = _unit(np.cross(a, b))
-            e1 = _unit(a + self.weight[:, :1] * b + self.weight[:, 1:] * c)
+            a, b, c = (unit_vector(flat[:, self.near[:, i]] - parent) for i in (1, 2, 3))
+            e3 = unit_vector(np.cross(a, b))
+            e1 = unit_vector(a + self.weight[:, :1] * b + self.weight[:, 1:] * c)
             e2 = np.cross(e3, e1)
             x, y, z = (self.local[:, i : i + 1] for i in range(3))
             return parent + x * e1 + y * e2 + z * e3

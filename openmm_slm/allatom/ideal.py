@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..protein.atoms import ATOM14
 from ..protein.geometry import dihedral
 from ..protein.sequence import AMINO_ACIDS
-from ..protein.structure import ATOM14
 from .rotamers import CHI_ATOMS
 
 # The atom that each side-chain atom (in atom14 order) is placed from.

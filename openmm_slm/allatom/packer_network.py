@@ -47,7 +47,7 @@ class PackerConfig:
 
 
 @dataclass
-class Backbones:
+class EncodedBackbones:
     """What the R residues of a batch know of one another before any side chain (`encode`).
 
     Attributes
@@ -123,7 +123,7 @@ class PackerNetwork(nn.Module):
         amino_acids: torch.Tensor,
         mask: torch.Tensor,
         index: torch.Tensor,
-    ) -> Backbones:
+    ) -> EncodedBackbones:
         """Backbones [B, L, 4, 3] (nm), amino acids, mask and index [B, L] -> R present residues."""
         dtype = _dtype(backbone)
         with torch.no_grad(), full_precision(backbone):
@@ -150,18 +150,18 @@ class PackerNetwork(nn.Module):
         edges = self.offset(offset)
         for layer, values in zip(self.edge_in, features, strict=True):
             edges = edges + layer(values)
-        return Backbones(
+        return EncodedBackbones(
             atoms[:, :4], aa, (rotation, origin), probes, neighbours, weight, nodes, edges
         )
 
     def environments(
-        self, backbones: Backbones, side_chains: torch.Tensor | None, state: torch.Tensor
+        self, backbones: EncodedBackbones, side_chains: torch.Tensor | None, state: torch.Tensor
     ) -> torch.Tensor:
         """What each residue makes of its surroundings: [R, D].
 
         Parameters
         ----------
-        backbones : Backbones
+        backbones : EncodedBackbones
         side_chains : (chi [R, 4], atom14 [R, 14, 3]) or None
             Used where `state` is not `ABSENT`.
         state : Tensor, int64 [R]

@@ -17,9 +17,10 @@ from functools import lru_cache
 import numpy as np
 
 from ..errors import StructureError, require
+from ..protein.atoms import ATOM14
 from ..protein.geometry import cb_position, chirality
 from ..protein.sequence import AMINO_ACIDS, THREE_LETTER
-from ..protein.structure import ATOM14, ProteinStructure
+from ..protein.structure import ProteinStructure
 from .ideal import measure_geometry
 from .rotamers import chi_torsions
 from .topology import heavy_topology, residue_name

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..protein.atoms import ATOM14
 from ..protein.geometry import dihedral
 from ..protein.sequence import AMINO_ACIDS
-from ..protein.structure import ATOM14
 
 _CHAINS = {
     "R": "N CA CB CG CD NE CZ", "N": "N CA CB CG OD1", "D": "N CA CB CG OD1", "C": "N CA CB SG",

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import StructureError, require
+from ..protein.atoms import ATOM14
 from ..protein.disulfides import Pairs, parse_disulfides
 from ..protein.sequence import THREE_LETTER
-from ..protein.structure import ATOM14, ProteinStructure
+from ..protein.structure import ProteinStructure
 from .hydrogens import PlacedAtoms
 from .protonation import add_hydrogens, variant_name, wanted_variants, wrong_histidines
 
@@ -226,4 +227,9 @@ def _placed(
         positions = np.zeros((ours.n_atoms, 3), np.float32)
     found = AllAtomTopology(ours, positions, *_places(ours, structure.sequence), pairs, variants)
     atom14 = structure.atom14[frame : frame + 1]
-    return replace(found, positions=PlacedAtoms.from_reference(found).place(atom14)[0])
+    return replace(found, positions=placed_atoms(found).place(atom14)[0])
+
+
+def placed_atoms(found: AllAtomTopology) -> PlacedAtoms:
+    """What places the atoms that atom14 does not have."""
+    return PlacedAtoms.from_reference(found.topology, found.residue, found.slot, found.positions)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-CLASH = 0.3  # nm: 2 x 1.7 - 0.4 Angstrom
+VAL_CLASH = 0.3  # nm: 2 x 1.7 - 0.4 Angstrom, the val-clash of ESMDiff
 TOLERANCE = 1e-7  # nm
 STILL = 1e-6  # nm: what varies less does not vary
 BLOCK = 20_000_000  # numbers of an array held at once
@@ -51,7 +51,7 @@ def without_clash(ca: np.ndarray) -> np.ndarray:
     closest = np.full(len(ca), np.inf)
     for part in pair_blocks(len(ca), len(i)):
         closest = np.minimum(closest, pair_distances(ca, i[part], j[part]).min(1))
-    return closest >= CLASH
+    return closest >= VAL_CLASH
 
 
 def neighbour_distances(ca: np.ndarray, position: np.ndarray) -> np.ndarray:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import require
+from ..protein.superposition import superposed
 from .features import STILL
-from .rotation import superposed
 from .weights import means
 
 MODES = 10

@@ -10,7 +10,8 @@ import numpy as np
 
 from ..errors import StructureError
 from ..protein.alignment import align
-from ..protein.structure import protein_chains, residue_letter
+from ..protein.atoms import residue_letter
+from ..protein.trajectory import protein_chains
 
 if TYPE_CHECKING:
     import mdtraj

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .rotation import best_rotations
+from ..protein.superposition import best_rotations
 
 # (starts that are kept, how often they are refined before the next choice among them)
 QUICK = ((16, 2), (8, 4), (4, 0))

@@ -1,4 +1,4 @@
-"""``openmm-slm benchmark apo-holo``: do samples find both conformers of a protein?"""
+"""``openmm-slm benchmark apo-holo``: samples against both conformers of a protein."""
 
 from __future__ import annotations
 
@@ -6,22 +6,20 @@ import math
 import os
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from ..errors import StructureError
-from ..files.folder_lock import FolderLock
 from ..language.interface import check_integer
 from ..models.registry import model_identity
-from ..protein.structure import from_trajectory
+from ..protein.trajectory import from_trajectory
 from ..sampling.ensemble import EnsembleGenerator
 from .benchmark_workers import Workers
-from .pairs import on_sequence, pooled_correlation, score_pair
+from .conformer_pairs import on_sequence, pooled_correlation, score_pair
 from .references import Reference, load_pair, read_references
-from .results import ResultTable
-from .sources import BASELINES, SAMPLERS
+from .results import ResultTable, hold_folder
+from .samplers_and_baselines import BASELINES, SAMPLERS
 
-RMSF = 0.1  # nm, of baselines: nothing but a structure is known
-#: name -> ResFlex global, per target (mean, median), TM-ens (mean); * as others report it.
+RMSF = 0.1  # nm, of the baselines, which know one structure only
+#: name -> ResFlex global, per target (mean, median), TM-ens (mean); *: from another paper.
 PUBLISHED = {
     "AlphaFlow*": (0.455, 0.527, 0.527, 0.864),
     "ESMDiff*": (0.424, 0.502, 0.517, 0.851),
@@ -54,19 +52,19 @@ def benchmark_apo_holo(
     references : path
         See `openmm_slm.benchmarks.references`; the rows of kind "pair" are used.
     output : path
-        Folder for ``targets.csv``, a row for each finished target, and ``run.json``. What is there
-        is not done again; the table is the same.
+        Folder for ``targets.csv``, a row for each finished target, and ``run.json``. Finished
+        targets are not measured again; the table is the same.
     n, seed : int
-        Samples of a target, and where their random numbers come from.
+        Samples of a target, and their seed.
     limit : int, optional
-        The first so many pairs only.
+        Number of pairs, from the first; default all.
     processes : int
-        Targets at a time, each with one thread.
+        Targets measured at a time, each with one thread.
 
     Returns
     -------
     str
-        See `score_pair` for the figures; published ones stand below.
+        See `score_pair` for the figures; published figures stand below.
     """
     check_integer("n", n, 2, "samples of a target: flexibility needs two")
     check_integer("processes", processes, 1, "targets at a time")
@@ -76,15 +74,11 @@ def benchmark_apo_holo(
     if not pairs:
         raise StructureError(f"{references}: no row of kind 'pair' in targets.csv; nothing to do")
     run = {"model": model_identity(model), "n": n, "seed": seed}
-    with FolderLock(output):
-        table = ResultTable(output, run | {"methods": list(METHODS), "rmsf_nm": RMSF})
-        waiting = [pair for pair in pairs if pair.id not in table.rows]
-        bar = {"total": len(pairs), "initial": len(pairs) - len(waiting), "unit": "target"}
-        with Workers(model, device, min(processes, max(1, len(waiting)))) as workers:
-            finished = workers.map(score_target, waiting, n, seed)
-            for pair, row in tqdm(finished, disable=not progress, **bar):
-                table.add(pair.id, row)
-    return _told([table.rows[pair.id] for pair in pairs], n)
+    settings = run | {"methods": list(METHODS), "rmsf_nm": RMSF}
+    with hold_folder(output), Workers(model, device, processes) as workers:
+        table, targets = ResultTable(output, settings), {pair.id: pair for pair in pairs}
+        rows = workers.rows(table, score_target, targets, n, seed, progress=progress)
+    return _table(list(rows.values()), n)
 
 
 def score_target(
@@ -110,7 +104,7 @@ def score_target(
     return row
 
 
-def _told(rows: list[dict[str, float]], n: int) -> str:
+def _table(rows: list[dict[str, float]], n: int) -> str:
     """The table, published figures below."""
     lines = [
         f"{len(rows)} pairs, {n} samples each; baselines are made from the first conformer "
@@ -124,12 +118,9 @@ def _told(rows: list[dict[str, float]], n: int) -> str:
 
 
 def rows_of(method: str, rows: list[dict[str, float]]) -> list[dict[str, float]]:
-    """What the rows of targets have of one method."""
-    start = f"{method} "
-    return [
-        {key.removeprefix(start): value for key, value in row.items() if key.startswith(start)}
-        for row in rows
-    ]
+    """Figures of one method in rows of targets, whose keys are ``<method> <figure>``."""
+    named = [{key.rpartition(" ")[::2]: value for key, value in row.items()} for row in rows]
+    return [{key: value for (of, key), value in row.items() if of == method} for row in named]
 
 
 def _figures(rows: list[dict[str, float]]) -> list[float]:

@@ -1,8 +1,8 @@
 """``openmm-slm benchmark ceiling``: the best that any sampler of tokens can do.
 
-MD and NMR frames are encoded and decoded, with the projection that samples go through. A language
-model that drew the true tokens of the true frames would give these; it cannot do better. Once more
-with the first frame as starting frames, softly held: what is left to a sampler from a template.
+MD and NMR frames are encoded, decoded and projected as samples are. A language model that drew the
+true tokens of each frame would give these frames and no better ones. A second decoding starts from
+the first frame, held softly: the best that a sampler from a template can do.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from tqdm.auto import tqdm
 from ..errors import StructureError
 from ..models.registry import load_tokenizer
 from ..projection.close_peptides import close_peptide_bonds
-from ..protein.geometry import rmsd
+from ..protein.protein import Protein
 from ..protein.sequence import encode_sequence
-from ..protein.structure import backbone_trajectory, from_trajectory
-from .pairs import tm_to
+from ..protein.superposition import rmsd
+from ..protein.trajectory import backbone_trajectory, from_trajectory
+from .conformer_pairs import tm_to
+from .ensemble_scores import ensemble_figures, evenly_spaced, figure_table, tica_lag
 from .references import Reference, load_ensemble, read_references, trajectory_lengths
-from .scores import ensemble_figures, evenly_spaced, tica_lag, told
 
 LEVEL = 0.15  # nm, at which the first frame is held
 
@@ -45,9 +46,9 @@ def benchmark_ceiling(
     Parameters
     ----------
     references : path
-        See `openmm_slm.benchmarks.references`; all rows but pairs, if they have N, CA, C and O.
+        See `openmm_slm.benchmarks.references`; all rows except pairs, if they have N, CA, C and O.
     frames : int
-        At most so many of a set, evenly spaced.
+        At most this many of a set, evenly spaced.
     targets : tuple of str
         Ids; default all.
 
@@ -103,7 +104,7 @@ def reconstruct(
         tokens = np.random.default_rng(0).permuted(tokens, axis=1)
     begun = (structure.backbone[:1], np.full((1, len(index)), LEVEL)) if start else ()
     backbone = tokenizer.decode_tokens(tokens, letters, index, *begun)
-    backbone, _ = close_peptide_bonds(backbone, structure.sequence, structure.chain_break)
+    backbone, _ = close_peptide_bonds(backbone, Protein(structure.sequence, structure.chain_break))
     return backbone_trajectory(
         backbone, structure.chain_sequences, structure.chain_ids, structure.residue_number
     )
@@ -139,4 +140,4 @@ def _measure(
         f"{reference.id} ({reference.kind}): {kept.n_frames} of {ensemble.n_frames} frames, "
         f"{ensemble.n_residues} residues" + (f", TICA lag {lag} frames" if lag else "")
     )
-    return told(title, rows, {"RMSD A": 2, "TM": 3})
+    return figure_table(title, rows, {"RMSD A": 2, "TM": 3})

@@ -1,4 +1,4 @@
-"""How far a figure can be relied on: bootstrap intervals over proteins."""
+"""Bootstrap intervals of figures over proteins."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ def interval(
     ----------
     count : int
     statistic : callable
-        Of numbers int [count] of proteins, drawn with replacement; they are 0, 1, ... for the
-        value. Draws whose statistic is not finite (a correlation of one protein) do not count.
+        Called with indices int [count] of proteins: 0, 1, ... for the value, then drawn with
+        replacement. Draws with a statistic that is not finite (a correlation over one protein) are
+        left out.
     draws, seed : int
 
     Returns
     -------
     value, low, high : float
-        NaN where there is nothing to draw from; no interval of a single protein.
+        NaN without proteins; a single protein has a value and no interval.
     """
     if not count:
         return (float("nan"),) * 3

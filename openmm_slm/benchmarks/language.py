@@ -1,4 +1,4 @@
-"""``openmm-slm benchmark lm``: families of language models side by side."""
+"""``openmm-slm benchmark lm``: nats per token, time and samples of language models."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ from ..models.registry import (
 )
 from ..networks.storage import read_config
 from ..projection.close_peptides import close_peptide_bonds
+from ..protein.protein import Protein
 from ..protein.sequence import sequence_layout
 from ..tokenizer.interface import StructureTokenizer
 from ..training.language_nats import entries_of_clusters, mean_and_error, nats_of_entries
 from ..validity.report import backbone_report
+from .proteins import PROTEINS
 from .samples import STATES, choose_chains, secondary_structure
 
-BPTI = "RPDFCLEPPYTGPCKARIIRYFYNAKAGLCQTFVYGGCRAKRNNFKSAEDCMRTCGGA"
 TIMED = 500  # samples of BPTI
 PAIRED = 20  # samples of a chain whose TM-scores with each other are averaged
 ABSENT = "-"
@@ -38,7 +39,7 @@ PREFIXES = ("backbone", "heavy", "shard")
 
 
 class EncodedTokens:
-    """Tokens of entries, encoded when they are asked for.
+    """Tokens of entries, encoded on first use.
 
     Parameters
     ----------
@@ -84,11 +85,11 @@ def benchmark_language(
     data : path
         Shard directory.
     models : sequence of str or path
-        Names, model directories, or directories of language models alone (which speak the default
+        Names, model directories, or directories of language models alone (trained on the default
         tokenizer's tokens).
     no_sequence : sequence of path
-        Models trained without sequences: what the sequence tells is the gain over the one of the
-        same family.
+        Models trained without sequences. The gain by the sequence is over the one of the same
+        family.
     tokens : path, optional
         Made by `tokenize`; without it the splits are encoded here.
     splits : sequence of str
@@ -177,7 +178,7 @@ def models_without_sequence(
 
 
 def _likelihood(model, base, dataset: ShardDataset, store, split: str) -> dict[str, str]:
-    """Nats of a split, and what the sequence gains (paired by cluster)."""
+    """Nats of a split, and the gain by the sequence (paired by cluster)."""
     numbers = entries_of_clusters(dataset)
     nats = nats_of_entries(model.network, dataset, store, numbers)
     gained = None
@@ -208,7 +209,7 @@ def _samples(
 ) -> dict[str, str]:
     """Time of sampling, and figures of samples of each entry."""
     start = time.perf_counter()
-    model.sample(BPTI, range(TIMED), seed=seed, **settings)
+    model.sample(PROTEINS["BPTI"], range(TIMED), seed=seed, **settings)
     seconds = time.perf_counter() - start
     rows = [
         sample_figures(model, tokenizer, entry, n, seed, **settings)
@@ -241,14 +242,14 @@ def sample_figures(
     amino_acids, _, index = sequence_layout((sequence,))
     drawn = model.sample(sequence, range(n), seed=seed, **settings)
     frames = tokenizer.decode_tokens(drawn.tokens, amino_acids, index)
-    frames, _ = close_peptide_bonds(frames, sequence, entry.chain_break)
+    frames, _ = close_peptide_bonds(frames, Protein(sequence, entry.chain_break))
     (native,) = secondary_structure(entry.backbone[None], sequence)
     states = secondary_structure(frames, sequence)
     commonest = STATES[(states[None] == STATES[:, None, None]).sum(1).argmax(0)]
     scores = tm_self(frames[:PAIRED, :, 1])
     others = scores[~np.eye(len(scores), dtype=bool)]
     return {
-        "valid": backbone_report(frames, sequence, entry.chain_break)["valid"].mean(),
+        "valid": backbone_report(frames, Protein(sequence, entry.chain_break))["valid"].mean(),
         "tm": others.mean() if len(others) else 1.0,
         "single": (states == native).mean(),
         "majority": (commonest == native).mean(),

@@ -8,12 +8,12 @@ from tqdm.auto import tqdm
 
 from ..comparison.baselines import mean_rmsf
 from ..language.interface import check_integer
-from ..protein.structure import from_trajectory
+from ..protein.trajectory import from_trajectory
 from ..sampling.ensemble import EnsembleGenerator
 from .ceiling import choose
+from .ensemble_scores import Figures, ensemble_figures, figure_table, tica_lag
 from .references import Reference, load_ensemble, read_references, trajectory_lengths
-from .scores import Figures, ensemble_figures, tica_lag, told
-from .sources import BASELINES, SAMPLERS, Sampler, from_template
+from .samplers_and_baselines import BASELINES, SAMPLERS, Sampler, from_template, template_settings
 
 
 def benchmark_md(
@@ -35,7 +35,7 @@ def benchmark_md(
     references : path
         See `openmm_slm.benchmarks.references`; rows with "MD" in their kind.
     n, seed : int
-        Frames of each ensemble, and where their random numbers come from.
+        Frames of each ensemble, and their seed.
     targets : tuple of str
         Ids; default all.
     noise, rounds : tuple of numbers
@@ -52,9 +52,8 @@ def benchmark_md(
     chosen = choose(read_references(references), targets, lambda each: each.is_md)
     generator = EnsembleGenerator.from_pretrained(model, device)
     samplers = SAMPLERS | {
-        f"noise {share:g}" + f" x {times}" * (times > 1): from_template(noise=share, rounds=times)
-        for share in noise
-        for times in rounds
+        name: from_template(**settings)
+        for name, settings in template_settings(noise, rounds).items()
     }
     tables = [
         _measure(generator, samplers, reference, n, seed)
@@ -91,4 +90,4 @@ def _measure(
         f"{reference.id}: {n} frames each against {ensemble.n_frames}, {ensemble.n_residues} "
         f"residues, mean RMSF {10 * rmsf:.2f} A, TICA lag {lag} frames"
     )
-    return told(title, rows)
+    return figure_table(title, rows)

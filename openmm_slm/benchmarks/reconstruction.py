@@ -1,4 +1,4 @@
-"""``openmm-slm benchmark reconstruction``: how well a tokenizer gives structures back."""
+"""``openmm-slm benchmark reconstruction``: structures encoded and decoded by a tokenizer."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def benchmark_reconstruction(
     split: str = "test",
     device: str = "auto",
 ) -> str:
-    """Figures of a split, beside the same with each chain's tokens shuffled.
+    """Table of reconstruction errors of a split, beside those with each chain's tokens shuffled.
 
-    As decoded; after the projection that samples go through; decoded from the native displaced by
-    0.1 nm along soft modes. Then how far the predicted lDDT can be relied on.
+    Structures are measured as decoded, after the projection, and decoded from the native displaced
+    by 0.1 nm along soft modes. A second table compares predicted and observed lDDT.
     """
     tokenizer = load_tokenizer(model, device)
     dataset = ShardDataset(data, split, ("backbone", "heavy", "shard"))
@@ -71,7 +71,7 @@ def _section(title: str, rows: tuple, *summaries: dict[str, float]) -> list[str]
 
 
 def _complexes(model: DVAE, data: str | os.PathLike, split: str) -> list[str]:
-    """Lines on entries of several chains, if there are any that training saw no chain of."""
+    """Lines on complexes none of whose chains was in training, if there are any."""
     try:
         dataset = ShardDataset(data, split, "complex")
     except StructureError:
@@ -92,7 +92,7 @@ def _complexes(model: DVAE, data: str | os.PathLike, split: str) -> list[str]:
 
 
 def reliability(table: list[dict]) -> list[str]:
-    """Lines of a table: residues by predicted lDDT, what was predicted and what was observed."""
+    """Lines of a table: residues by predicted lDDT, mean predicted and observed lDDT."""
     predicted, observed = (
         np.concatenate([row[name] for row in table]) for name in ("predicted_lddt", "observed_lddt")
     )

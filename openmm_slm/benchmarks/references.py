@@ -1,10 +1,10 @@
 """A directory of published ensembles and conformer pairs to measure against.
 
-``targets.csv`` lists them, one a row: ``id``, ``kind`` ("pair", or what else it is: an NMR
+``targets.csv`` lists them, one a row: ``id``, ``kind`` ("pair", or any other: an NMR
 ensemble, MD), ``sequence`` (may be empty for ensembles) and ``reference_files`` (relative to the
 directory, ``;`` between: two structures of a pair, first conformer first; a trajectory and its
-topology, in either order). ``trajectory_lengths.txt`` beside a trajectory that is several ones
-joined has their frames, one number a line. Other columns are not read.
+topology, in either order). ``trajectory_lengths.txt`` beside a joined trajectory has the number of
+frames of each part, one a line. Other columns are not read.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import StructureError, require
-from ..protein.structure import ProteinStructure, from_trajectory, read_structure
+from ..protein.loading import read_structure
+from ..protein.structure import ProteinStructure
+from ..protein.trajectory import from_trajectory
 
 if TYPE_CHECKING:
     import mdtraj
@@ -56,7 +58,7 @@ def read_references(directory: str | os.PathLike) -> list[Reference]:
     Raises
     ------
     StructureError
-        Names the file, line and what is missing.
+        Names the file, the line and the missing entry.
     """
     directory = Path(directory)
     path = directory / "targets.csv"
@@ -125,7 +127,7 @@ def load_ensemble(reference: Reference) -> mdtraj.Trajectory:
 
 
 def trajectory_lengths(reference: Reference, frames: int) -> list[int]:
-    """Frames of each of the trajectories that were joined; [frames] if nothing is said."""
+    """Frames of each of the joined trajectories; [frames] without ``trajectory_lengths.txt``."""
     path = reference.files[0].parent / "trajectory_lengths.txt"
     if not path.is_file():
         return [frames]

@@ -1,14 +1,21 @@
-"""Figures of finished targets on disk, so that a long benchmark can be stopped and continued."""
+"""Tables of finished targets on disk: a benchmark that was stopped continues from them."""
 
 from __future__ import annotations
 
 import csv
 import json
 import os
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from ..errors import SLMError
-from ..networks.storage import write_json
+from ..files.folder_lock import FolderLock
+from ..files.json_file import write_json
+
+
+def hold_folder(directory: str | os.PathLike | None) -> AbstractContextManager:
+    """Hold an output folder against other runs; without a folder, nothing is held."""
+    return nullcontext() if directory is None else FolderLock(directory)
 
 
 def begin_folder(directory: str | os.PathLike, run: dict, begun: bool) -> None:
@@ -20,7 +27,7 @@ def begin_folder(directory: str | os.PathLike, run: dict, begun: bool) -> None:
     run : dict
         Settings.
     begun : bool
-        There are figures already, which must be of these settings.
+        The folder holds figures already. They must be of these settings.
 
     Raises
     ------
@@ -45,20 +52,21 @@ def begin_folder(directory: str | os.PathLike, run: dict, begun: bool) -> None:
 
 
 class ResultTable:
-    """Rows by target in a folder: ``targets.csv``, whole at any time, and ``run.json``.
+    """Rows by target in a folder: a CSV file, whole at any time, and ``run.json``.
 
     Parameters
     ----------
-    directory : path
-        Made if missing; what an earlier run left there is read.
+    directory : path or None
+        Made if missing; rows of an earlier run are read. None keeps the rows in memory.
     run : dict
         Settings that the figures depend on.
+    name : str
+        Of the CSV file. A folder may hold several tables of one run.
 
     Attributes
     ----------
     rows : dict of dict of float
-        Figures of each finished target. Numbers are written so that they are read back as they
-        were.
+        Figures of each finished target. Numbers are written with all digits.
 
     Raises
     ------
@@ -66,12 +74,19 @@ class ResultTable:
         The folder cannot be written, or holds figures of other settings.
     """
 
-    def __init__(self, directory: str | os.PathLike, run: dict) -> None:
-        self.path = Path(directory) / "targets.csv"
+    def __init__(
+        self, directory: str | os.PathLike | None, run: dict, name: str = "targets"
+    ) -> None:
         self.rows: dict[str, dict[str, float]] = {}
-        begun = self.path.exists()
-        begin_folder(self.path.parent, run, begun)
-        if begun:
+        self.path = None if directory is None else Path(directory) / f"{name}.csv"
+        if self.path is None:
+            return
+        folder = self.path.parent
+        found = self.path.exists()
+        begin_folder(
+            folder, run, found or (folder / "run.json").exists() and any(folder.glob("*.csv"))
+        )
+        if found:
             self._read()
 
     def _read(self) -> None:
@@ -88,6 +103,8 @@ class ResultTable:
     def add(self, name: str, row: dict[str, float]) -> None:
         """Write one more target."""
         self.rows[name] = row
+        if self.path is None:
+            return
         temporary = self.path.with_name(self.path.name + ".tmp")
         with open(temporary, "w", newline="") as handle:
             rows = csv.writer(handle)

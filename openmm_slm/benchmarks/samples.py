@@ -1,38 +1,49 @@
-"""``openmm-slm benchmark samples``: are samples from sequence valid, and native in structure?"""
+"""``openmm-slm benchmark samples``: validity and secondary structure of samples from sequence."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from ..allatom.room import fit_side_chains
+from ..allatom.side_chain_fitting import fit_side_chains
 from ..data.shards import Entry, ShardDataset
 from ..errors import StructureError
 from ..projection.close_peptides import close_peptide_bonds
+from ..protein.protein import Protein
 from ..protein.sequence import sequence_layout
-from ..protein.structure import backbone_trajectory
+from ..protein.trajectory import backbone_trajectory
 from ..sampling.ensemble import EnsembleGenerator
-from ..validity.report import CLOSEST_CA, all_atom_report, backbone_report
+from ..validity.criteria import CLOSEST_CA
+from ..validity.report import all_atom_report, backbone_report
 
 STATES = np.array(["H", "E", "C"])
 
 
-def choose_chains(dataset: ShardDataset, chains: int, longest: int = 256) -> list[Entry]:
-    """Gap-free chains of 40 to `longest` residues, one a cluster, evenly spread over lengths."""
+def choose_chains(
+    dataset: ShardDataset,
+    chains: int,
+    longest: int = 256,
+    suitable: Callable[[Entry], bool] = lambda entry: True,
+) -> list[Entry]:
+    """Gap-free chains of 40 to `longest` residues, one a cluster, evenly spread over lengths.
+
+    Chains of which `suitable` is false are passed over.
+    """
     first: dict[str, Entry] = {}
     for number in range(len(dataset)):
         if not 40 <= dataset.lengths[number] <= longest:
             continue
         entry = dataset[number]
         whole = np.isfinite(entry.backbone).all() and entry.chain_break.sum() == 1
-        if whole and "X" not in entry.sequence:
-            first.setdefault(entry.cluster, entry)
+        if whole and "X" not in entry.sequence and entry.cluster not in first and suitable(entry):
+            first[entry.cluster] = entry
     if len(first) < chains:
         raise StructureError(
-            f"{dataset.directory}: {len(first)} gap-free chains of 40 to {longest} residues in "
-            f"clusters of their own, {chains} are asked for"
+            f"{dataset.directory}: {len(first)} suitable gap-free chains of 40 to {longest} "
+            f"residues in clusters of their own, {chains} are asked for"
         )
     ranked = sorted(first.values(), key=lambda entry: (len(entry.sequence), entry.id))
     return [ranked[i] for i in np.linspace(0, len(ranked) - 1, chains).round().astype(int)]
@@ -46,7 +57,7 @@ def secondary_structure(backbone: np.ndarray, sequence: str) -> np.ndarray:
 
 
 def agreement(states: np.ndarray, native: np.ndarray) -> tuple[float, float]:
-    """Share of residues in the native's state, and that expected of its composition alone."""
+    """Share of residues in the native's state, and the share expected by chance."""
     share = (states == native).mean()
     chance = sum((states == s).mean() * (native == s).mean() for s in STATES)
     return float(share), float(chance)
@@ -134,15 +145,15 @@ def _measure(generator: EnsembleGenerator, entry: Entry, n: int, seed: int) -> d
     decoded = tokenizer.decode_tokens(drawn.tokens, amino_acids, index)
     tokens = tokenizer.encode_backbone(native, np.ones((1, len(sequence)), bool), index)
     rebuilt = tokenizer.decode_tokens(tokens, amino_acids, index)
-    rebuilt, _ = close_peptide_bonds(rebuilt, sequence, broken)
-    projected, _ = close_peptide_bonds(decoded, sequence, broken)
+    rebuilt, _ = close_peptide_bonds(rebuilt, Protein(sequence, broken))
+    projected, _ = close_peptide_bonds(decoded, Protein(sequence, broken))
     bare = np.full((*projected.shape[:2], 14, 3), np.nan, np.float32)
     bare[:, :, :4] = projected
 
     def pack(atom14: np.ndarray) -> np.ndarray:
         return generator.packer.pack(atom14, amino_acids, index)
 
-    fitted, _ = fit_side_chains(pack, bare, sequence, broken, np.ones(len(sequence)))
+    fitted, _ = fit_side_chains(pack, bare, Protein(sequence, broken), np.ones(len(sequence)))
     projected = fitted[:, :, :4]
     moved = np.linalg.norm(projected[:, :, :3] - decoded[:, :, :3], axis=-1).max(-1)
     figures = {"moved": moved.max(1).mean(), "moved_rms": np.sqrt((moved**2).mean())}
@@ -150,9 +161,9 @@ def _measure(generator: EnsembleGenerator, entry: Entry, n: int, seed: int) -> d
         ("before", decoded, pack(decoded)),
         ("after", projected, fitted),
     ):
-        report = backbone_report(frames, sequence, broken)
+        report = backbone_report(frames, Protein(sequence, broken))
         figures[f"valid_{when}"] = report["valid"].mean()
-        whole = all_atom_report(packed, sequence, broken)
+        whole = all_atom_report(packed, Protein(sequence, broken))
         figures[f"whole_{when}"] = whole["valid"].mean()
         figures[f"favoured_{when}"] = whole["ramachandran_favoured"].mean() / len(sequence)
         figures[f"bonds_{when}"] = (report["broken_bonds"] == 0).mean()

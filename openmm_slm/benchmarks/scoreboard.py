@@ -5,33 +5,32 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from tqdm.auto import tqdm
 
 from ..errors import SLMError, StructureError, require
-from ..files.folder_lock import FolderLock
 from ..language.interface import check_integer
 from ..models.registry import model_identity
-from . import board_ensembles, board_parts, board_relatives
+from . import scoreboard_ensembles, scoreboard_parts, scoreboard_relatives
 from .benchmark_workers import Workers
-from .board import Section, Sections
-from .plan import Plan, splits_of
 from .references import read_references
+from .results import hold_folder
+from .scoreboard_plan import Plan, splits_of
+from .scoreboard_sections import Section, Sections
 
-#: In the order in which they are measured: speed first, because nothing else is in memory then.
+#: In the order of measurement: speed first, while memory holds nothing else.
 SECTIONS: dict[str, Callable[[Plan, Workers], Section]] = {
-    "speed": board_parts.speed,
-    "reconstruction": board_parts.reconstruction,
-    "language_model": board_parts.language_model,
-    "from_sequence": board_ensembles.from_sequence,
-    "from_relatives": board_relatives.from_relatives,
-    "valid_frames": board_ensembles.valid_frames,
-    "apo_holo": board_ensembles.apo_holo,
-    "md": board_ensembles.against_md,
-    "side_chains": board_parts.side_chains,
+    "speed": scoreboard_parts.speed,
+    "reconstruction": scoreboard_parts.reconstruction,
+    "language_model": scoreboard_parts.language_model,
+    "from_sequence": scoreboard_ensembles.from_sequence,
+    "from_relatives": scoreboard_relatives.from_relatives,
+    "valid_frames": scoreboard_ensembles.valid_frames,
+    "apo_holo": scoreboard_ensembles.apo_holo,
+    "md": scoreboard_ensembles.against_md,
+    "side_chains": scoreboard_parts.side_chains,
 }
 
 
@@ -60,22 +59,22 @@ def benchmark_all(
     references : path
         See `openmm_slm.benchmarks.references`.
     output : path, optional
-        Folder for finished sections, a JSON file each, and ``run.json``. What is there is not done
-        again.
+        Folder for finished sections, a JSON file each, and ``run.json``. Finished sections are not
+        measured again.
     no_sequence : path, optional
-        A model trained without sequences, over which the sequence gains; default: the model itself
-        with the sequence hidden, if it can be guided.
+        A model trained without sequences, to which the model is compared; default: the model itself
+        with the sequence hidden, if it supports guidance.
     chains : int
         Chains of a split that are sampled; 6 times as many are reconstructed, 4 times as many
         packed.
     n : int
-        Samples of a chain, and of an MD set; a 20th of them with all atoms from sequence, 5 times
-        as many of BPTI to take the time.
+        Samples of a chain, and of an MD set. A 20th of them are made with all atoms from sequence;
+        5 times as many of BPTI are timed.
     pairs : int
         Pairs of conformers, 5 samples each.
     seed : int
     processes : int
-        Proteins at a time, each with one thread.
+        Proteins measured at a time, each with one thread.
     only : sequence of str
         Sections (keys of `SECTIONS`); default all.
 
@@ -109,21 +108,20 @@ def benchmark_all(
     )  # fmt: skip
     splits_of(plan.data)
     read_references(plan.references)
-    board_parts.check_no_sequence(plan)
+    scoreboard_parts.check_no_sequence(plan)
     run = {name: value for name, value in asdict(plan).items() if name != "device"}
     run |= {"model": identity}
-    with nullcontext() if output is None else FolderLock(output):
+    with hold_folder(output), Workers(model, device, processes) as workers:
         sections = Sections(output, run)
-        with Workers(model, device, processes) as workers:
-            shown = [
-                _measured(name, sections, plan, workers)
-                for name in tqdm(chosen, unit="section", disable=not progress)
-            ]
-    return _told(dict(zip(chosen, shown, strict=True)), plan, identity, processes)
+        shown = [
+            _measured(name, sections, plan, workers)
+            for name in tqdm(chosen, unit="section", disable=not progress)
+        ]
+    return _text(dict(zip(chosen, shown, strict=True)), plan, identity, processes)
 
 
 def _measured(name: str, sections: Sections, plan: Plan, workers: Workers) -> Section:
-    """A section: what an earlier run left, or measured now and written."""
+    """A section of an earlier run, or one measured now and written."""
     if name not in sections.found:
         start = time.perf_counter()
         try:
@@ -134,8 +132,8 @@ def _measured(name: str, sections: Sections, plan: Plan, workers: Workers) -> Se
     return sections.found[name]
 
 
-def _told(found: dict[str, Section], plan: Plan, identity: dict, processes: int) -> str:
-    """The table: sections, then what each took."""
+def _text(found: dict[str, Section], plan: Plan, identity: dict, processes: int) -> str:
+    """The table: sections, then the seconds that each took."""
     lines = [
         f"{Path(identity['name']).name} ({identity['sha256']}), seed {plan.seed}; medians over "
         "clusters unless a row says mean,",
@@ -145,5 +143,5 @@ def _told(found: dict[str, Section], plan: Plan, identity: dict, processes: int)
         lines += ["", *section.lines()]
     took = [f"{name.replace('_', ' ')} {each.seconds:.0f}" for name, each in found.items()]
     total = sum(each.seconds for each in found.values())
-    told = f"seconds (processes: {processes}): {', '.join(took)}; together {total:.0f}"
-    return "\n".join([*lines, "", *Section(told).lines()])
+    times = f"seconds (processes: {processes}): {', '.join(took)}; together {total:.0f}"
+    return "\n".join([*lines, "", *Section(times).lines()])

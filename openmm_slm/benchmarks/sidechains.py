@@ -15,12 +15,14 @@ from ..allatom.pdbfixer_sidechains import build_with_pdbfixer
 from ..allatom.rotamers import chi_difference, chi_torsions, has_atom, sidechain_rmsd
 from ..data.shards import Entry, ShardDataset
 from ..errors import StructureError
+from ..protein.bonding import bonding
 from ..protein.disulfides import find_disulfides
 from ..protein.geometry import cb_position, chirality
 from ..protein.sequence import encode_sequence
 from ..protein.structure import from_backbone
-from ..validity.close_contacts import bonding, heavy_contacts
-from .packers import pack_with_faspr, pack_with_pdbfixer
+from ..validity.close_contacts import close_contacts
+from ..validity.criteria import CLASH
+from .other_packers import pack_with_faspr, pack_with_pdbfixer
 
 if TYPE_CHECKING:
     from ..allatom.packer import SideChainPacker
@@ -28,12 +30,11 @@ if TYPE_CHECKING:
 #: (backbone [F, L, 4, 3] nm, sequence, chain_break [L], residue_index [L]) -> atom14 [F, L, 14, 3]
 Method = Callable[[np.ndarray, str, np.ndarray, np.ndarray], np.ndarray]
 
-# Sources of the project's own data whose side chains are models' or absent.
+# Sources in the project's data whose side chains are modelled or absent.
 MODELLED = ("TCRdock", "buried_unsat_seq_recov", "bioemu-benchmarks")
 OTHERS = ("faspr", "pdbfixer", "pdbfixer-repaired")
 RIGHT = 40.0  # degrees; the usual tolerance, that of SCWRL4 (Krivov et al., 2009)
 BURIED, EXPOSED = 20, 15  # CB within 1 nm: at least, at most (as PIPPack is assessed)
-TOO_CLOSE = 0.25  # nm
 _MEANS = (  # figures of residues, averaged
     ("chi1 within 40 degrees, %", "chi1", 1),
     (f"  buried ({BURIED} or more CB within 10 A)", "chi1_buried", 1),
@@ -81,8 +82,8 @@ def benchmark_sidechains(
     chains, longest, complete, excluded_sources
         See `choose_chains`.
     against : sequence of str
-        What else to measure: "faspr", "pdbfixer" as it is, and "pdbfixer-repaired", which is what
-        ``sidechains="pdbfixer"`` gives.
+        Other programs: "faspr", "pdbfixer" as it is, and "pdbfixer-repaired", the result of
+        ``sidechains="pdbfixer"``.
     methods : mapping of str to Method, optional
         More methods by name.
     seed : int
@@ -232,7 +233,7 @@ def score_residues(packed: np.ndarray, entry: Entry) -> dict[str, np.ndarray]:
     bonds = bonding(
         entry.sequence, entry.chain_break, find_disulfides(native[None], entry.sequence)
     )
-    _, pairs = heavy_contacts(padded.reshape(1, -1, 3), bonds, TOO_CLOSE)
+    _, pairs = close_contacts(padded.reshape(1, -1, 3), bonds, CLASH)
     out["pairs"] = np.full(len(native), pairs[0] / len(native))
     return out
 

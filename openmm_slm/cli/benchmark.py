@@ -1,6 +1,9 @@
-"""``openmm-slm benchmark``: each verb wraps one function and prints one table."""
+"""``openmm-slm benchmark``; each subcommand calls one function and prints its tables."""
 
 from __future__ import annotations
+
+import functools
+from collections.abc import Callable
 
 import click
 
@@ -11,209 +14,337 @@ from .common import (
     new,
     prepare_cpu,
     report_errors,
+    stack,
     threads_option,
 )
 
 
 @click.group()
 def benchmark() -> None:
-    """Measure a model; each verb prints one table."""
+    """Benchmark a model; each command prints tables."""
 
 
-@benchmark.command(epilog=example("openmm-slm benchmark reconstruction --data shards"))
-@click.option("--data", type=directory, required=True, help="Shard directory.")
-@click.option("--model", default="default", show_default=True, help="Model or tokenizer directory.")
-@click.option("--split", default="test", show_default=True)
-@device_option
-@threads_option
-@report_errors
-def reconstruction(data, model, split, device, threads):
-    """Encode and decode a split: RMSD, lDDT, codes, broken bonds, clashes."""
+def verb(name: str, *options: Callable, lines: tuple[str, ...]) -> Callable:
+    """Make a benchmark command from a function that imports and returns the benchmark.
+
+    Parameters
+    ----------
+    name : str
+    *options : callable
+        Click options, named as the parameters of the benchmark. ``--device`` and ``--threads`` are
+        added.
+    lines : tuple of str
+        Example in the help text.
+    """
+
+    def decorate(load: Callable[[], Callable[..., str]]) -> click.Command:
+        @stack(*options, device_option, threads_option)
+        @report_errors
+        @functools.wraps(load)
+        def command(threads, **values):
+            prepare_cpu(threads)
+            click.echo(load()(**values))
+
+        return benchmark.command(name, epilog=example(*lines))(command)
+
+    return decorate
+
+
+data = click.option("--data", type=directory, required=True, help="Shard directory.")
+references = click.option(
+    "--references", type=directory, required=True, help="Directory with reference sets."
+)
+model = click.option(
+    "--model", default="default", show_default=True, help="Model name or directory."
+)
+split = click.option("--split", default="test", show_default=True, help="Split of the shards.")
+seed = click.option("--seed", default=0, show_default=True, help="Random seed.")
+targets = click.option(
+    "--target", "targets", multiple=True, help="Id of a target; may be repeated [default: all]."
+)
+parts = click.option(
+    "--part", "parts", multiple=True, help="Name of a table; may be repeated [default: all]."
+)
+proteins = click.option(
+    "--protein", "proteins", multiple=True, help="Name of a protein; may be repeated."
+)
+continued = click.option(
+    "-o", "--output", type=new,
+    help="Folder for finished rows; the same command continues an interrupted run.",
+)  # fmt: skip
+
+
+def number(*names: str, default: int | None, help: str | None = None, least: int = 1) -> Callable:
+    """An option that takes an integer of at least `least`."""
+    shown = default is not None
+    kind = click.IntRange(least)
+    return click.option(*names, type=kind, default=default, show_default=shown, help=help)
+
+
+def numbers(*names: str, kind: type = float, default: tuple = (), help: str) -> Callable:
+    """An option that may be repeated."""
+    return click.option(
+        *names, type=kind, multiple=True, default=default, show_default=bool(default), help=help
+    )
+
+
+processes = number("--processes", default=1, help="Worker processes of one thread each.")
+rounds = numbers("--rounds", kind=int, default=(1,), help="Mask-and-resample cycles.")
+
+
+@verb(
+    "reconstruction",
+    data,
+    model,
+    split,
+    lines=("openmm-slm benchmark reconstruction --data shards",),
+)
+def reconstruction():
+    """Reconstruction of a split: RMSD, lDDT, codes used, broken bonds, clashes."""
     from ..benchmarks.reconstruction import benchmark_reconstruction
 
-    prepare_cpu(threads)
-    click.echo(benchmark_reconstruction(data, model, split, device))
+    return benchmark_reconstruction
 
 
-@benchmark.command(
-    "lm", epilog=example("openmm-slm benchmark lm --data shards --split test --chains 2 -n 2")
-)
-@click.option("--data", type=directory, required=True, help="Shard directory.")
-@click.option("--tokens", type=directory, help="Made by `openmm-slm tokenize` [encode the splits].")
-@click.option(
-    "--model",
-    "models",
-    multiple=True,
-    default=["default"],
-    show_default=True,
-    help="Name or directory, may be repeated.",
-)
-@click.option(
-    "--no-sequence",
-    multiple=True,
-    type=directory,
-    help="A model trained without sequences, one a family: what the sequence gains.",
-)
-@click.option(
-    "--split",
-    "splits",
-    multiple=True,
-    default=["test", "test_related"],
-    show_default=True,
-    help="Nats of each, samples of the first.",
-)
-@click.option("--chains", type=click.IntRange(1), default=20, show_default=True)
-@click.option("-n", type=click.IntRange(1), default=100, show_default=True, help="Samples a chain.")
-@click.option("--guidance", type=float, multiple=True, help="Samples at this too.")
-@device_option
-@threads_option
-@report_errors
-def benchmark_lm_command(data, threads, **options):
-    """Language models side by side: nats per token, time, validity, secondary structure."""
+@verb(
+    "lm",
+    data,
+    click.option(
+        "--tokens", type=directory,
+        help="Token directory from `openmm-slm tokenize` [default: the splits are encoded].",
+    ),
+    click.option(
+        "--model", "models", multiple=True, default=["default"], show_default=True,
+        help="Model name or directory; may be repeated.",
+    ),
+    click.option(
+        "--no-sequence", multiple=True, type=directory,
+        help="Model of the same family trained without sequences; shows what the sequence gains. "
+        "May be repeated.",
+    ),
+    click.option(
+        "--split", "splits", multiple=True, default=["test", "test_related"], show_default=True,
+        help="Splits for nats per token; chains of the first are sampled.",
+    ),
+    number("--chains", default=20, help="Number of chains to sample."),
+    number("-n", default=100, help="Samples per chain."),
+    numbers("--guidance", help="Also sample with this guidance weight; may be repeated."),
+    lines=("openmm-slm benchmark lm --data shards --split test --chains 2 -n 2",),
+)  # fmt: skip
+def language_models():
+    """Compare language models: nats per token, time, validity, secondary structure."""
     from ..benchmarks.language import benchmark_language
 
-    prepare_cpu(threads)
-    click.echo(benchmark_language(data, **options))
+    return benchmark_language
 
 
-@benchmark.command(
-    "samples", epilog=example("openmm-slm benchmark samples --data shards --chains 2 -n 2")
-)
-@click.option("--data", type=directory, required=True, help="Shard directory.")
-@click.option("--model", default="default", show_default=True, help="Model name or directory.")
-@click.option("--split", default="test", show_default=True)
-@click.option("--chains", type=click.IntRange(1), default=20, show_default=True)
-@click.option("-n", type=click.IntRange(1), default=10, show_default=True, help="Samples a chain.")
-@device_option
-@threads_option
-@report_errors
-def benchmark_samples_command(data, threads, **options):
-    """Validity and secondary structure of samples from sequence, before and after projection."""
+@verb(
+    "samples", data, model, split,
+    number("--chains", default=20, help="Number of chains to sample."),
+    number("-n", default=10, help="Samples per chain."),
+    lines=("openmm-slm benchmark samples --data shards --chains 2 -n 2",),
+)  # fmt: skip
+def samples():
+    """Samples from sequence: validity and secondary structure, before and after projection."""
     from ..benchmarks.samples import benchmark_samples
 
-    prepare_cpu(threads)
-    click.echo(benchmark_samples(data, **options))
+    return benchmark_samples
 
 
-@benchmark.command(
-    "sidechains", epilog=example("openmm-slm benchmark sidechains --data shards --against pdbfixer")
-)
-@click.option("--data", type=directory, required=True, help="Shard directory with side chains.")
-@click.option("--model", default="default", show_default=True, help="Model name or directory.")
-@click.option("--split", default="test", show_default=True)
-@click.option("--chains", type=click.IntRange(1), help="So many, evenly over lengths [all].")
-@click.option("--longest", type=click.IntRange(1), help="Residues of a chain.")
-@click.option(
-    "--against",
-    multiple=True,
-    type=click.Choice(["faspr", "pdbfixer", "pdbfixer-repaired"]),
-    help="What else to measure (faspr needs the package pyfaspr).",
-)
-@device_option
-@threads_option
-@report_errors
-def benchmark_sidechains_command(data, threads, **options):
-    """Side chains packed on native backbones: chi angles, RMSD, clashes, speed."""
+@verb(
+    "sidechains", data, model, split,
+    number("--chains", default=None, help="Number of chains, spread over lengths [default: all]."),
+    number("--longest", default=None, help="Maximum residues per chain [default: no limit]."),
+    click.option(
+        "--against", multiple=True, type=click.Choice(["faspr", "pdbfixer", "pdbfixer-repaired"]),
+        help="Also measure this program; may be repeated (faspr needs the package pyfaspr).",
+    ),
+    lines=("openmm-slm benchmark sidechains --data shards --against pdbfixer",),
+)  # fmt: skip
+def side_chains():
+    """Side chains packed onto native backbones: chi angles, RMSD, clashes, speed."""
     from ..benchmarks.sidechains import benchmark_sidechains
 
-    prepare_cpu(threads)
-    click.echo(benchmark_sidechains(data, **options))
+    return benchmark_sidechains
 
 
-references_option = click.option(
-    "--references", type=directory, required=True, help="Directory with a targets.csv."
-)
+@verb(
+    "apo-holo", references,
+    click.option("-o", "--output", type=new, required=True, help="Folder for finished targets."),
+    model, number("-n", default=5, least=2, help="Samples per target."), seed,
+    number("--limit", default=None, help="Use only the first so many pairs [default: all]."),
+    processes,
+    lines=("openmm-slm benchmark apo-holo --references references -n 2 --limit 1 -o pairs",),
+)  # fmt: skip
+def apo_holo():
+    """Samples against pairs of conformers: flexibility, TM-scores.
 
-
-@benchmark.command(
-    "apo-holo",
-    epilog=example("openmm-slm benchmark apo-holo --references references -n 2 --limit 1 -o pairs"),
-)
-@references_option
-@click.option("-o", "--output", type=new, required=True, help="Folder for finished targets.")
-@click.option("--model", default="default", show_default=True, help="Model name or directory.")
-@click.option("-n", type=click.IntRange(2), default=5, show_default=True, help="Samples a target.")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--limit", type=click.IntRange(1), help="The first so many pairs [all].")
-@click.option("--processes", type=click.IntRange(1), default=1, show_default=True)
-@device_option
-@threads_option
-@report_errors
-def benchmark_apo_holo_command(references, output, threads, **options):
-    """Samples against pairs of conformers: flexibility, TM-scores. The same command continues."""
+    To continue an interrupted run, repeat the command.
+    """
     from ..benchmarks.apo_holo import benchmark_apo_holo
 
-    prepare_cpu(threads)
-    click.echo(benchmark_apo_holo(references, output, **options))
+    return benchmark_apo_holo
 
 
-@benchmark.command(
-    "all",
-    epilog=example(
+@verb(
+    "all", data, references,
+    click.option("-o", "--output", type=new, help="Folder for finished sections."), model,
+    click.option("--no-sequence", type=directory, help="Model trained without sequences."),
+    number("--chains", default=8, help="Number of chains to sample."),
+    number("-n", default=100, least=2, help="Samples per chain or target."),
+    number("--pairs", default=15, help="Number of pairs of conformers."), seed,
+    number("--processes", default=2, help="Worker processes of one thread each."),
+    click.option("--only", multiple=True, help="Run this section; may be repeated [default: all]."),
+    lines=(
         "openmm-slm benchmark all --data shards --references references -o board \\",
         "  --chains 1 -n 2 --processes 1 --only speed --only valid_frames --only side_chains",
     ),
-)
-@click.option("--data", type=directory, required=True, help="Shard directory.")
-@references_option
-@click.option("-o", "--output", type=new, help="Folder for finished sections.")
-@click.option("--model", default="default", show_default=True, help="Model name or directory.")
-@click.option("--no-sequence", type=directory, help="A model trained without sequences.")
-@click.option("--chains", type=click.IntRange(1), default=8, show_default=True, help="Sampled.")
-@click.option("-n", type=click.IntRange(2), default=100, show_default=True, help="Samples of each.")
-@click.option("--pairs", type=click.IntRange(1), default=15, show_default=True, help="Conformers.")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--processes", type=click.IntRange(1), default=2, show_default=True)
-@click.option("--only", multiple=True, help="A section, may be repeated [all].")
-@device_option
-@threads_option
-@report_errors
-def benchmark_all_command(data, references, output, threads, **options):
-    """The scoreboard: all figures that need no GPU. The same command continues."""
+)  # fmt: skip
+def scoreboard():
+    """The scoreboard: all benchmarks that need no GPU.
+
+    To continue an interrupted run, repeat the command.
+    """
     from ..benchmarks.scoreboard import benchmark_all
 
-    prepare_cpu(threads)
-    click.echo(benchmark_all(data, references, output, **options))
+    return benchmark_all
 
 
-_sets = click.option("--target", "targets", multiple=True, help="Id, may be repeated [all].")
-
-
-@benchmark.command(
-    "ceiling",
-    epilog=example("openmm-slm benchmark ceiling --references references --target md --frames 10"),
-)
-@references_option
-@click.option("--model", default="default", show_default=True, help="Model or tokenizer directory.")
-@click.option("--frames", type=click.IntRange(2), default=100, show_default=True, help="Of a set.")
-@_sets
-@device_option
-@threads_option
-@report_errors
-def benchmark_ceiling_command(references, threads, **options):
-    """Encode and decode MD and NMR frames: the best that any sampler of tokens can do."""
+@verb(
+    "ceiling", references, model,
+    number("--frames", default=100, least=2, help="Frames per ensemble."), targets,
+    lines=("openmm-slm benchmark ceiling --references references --target md --frames 10",),
+)  # fmt: skip
+def ceiling():
+    """Reconstruction of MD and NMR frames: the upper bound for any sampler of these tokens."""
     from ..benchmarks.ceiling import benchmark_ceiling
 
-    prepare_cpu(threads)
-    click.echo(benchmark_ceiling(references, **options))
+    return benchmark_ceiling
 
 
-@benchmark.command(
-    "md", epilog=example("openmm-slm benchmark md --references references --target md -n 10")
-)
-@references_option
-@click.option("--model", default="default", show_default=True, help="Model name or directory.")
-@click.option("-n", type=click.IntRange(2), default=100, show_default=True, help="Frames.")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--noise", type=float, multiple=True, help="From the first frame, at this noise.")
-@click.option("--rounds", type=int, multiple=True, default=[1], help="Of that.")
-@_sets
-@device_option
-@threads_option
-@report_errors
-def benchmark_md_command(references, threads, **options):
-    """Samples, and baselines from the first frame, against MD at equal numbers of frames."""
+@verb(
+    "md", references, model, number("-n", default=100, least=2, help="Samples per target."), seed,
+    numbers("--noise", help="Also sample from the first frame of MD with this noise."), rounds,
+    targets,
+    lines=("openmm-slm benchmark md --references references --target md -n 10",),
+)  # fmt: skip
+def md():
+    """Samples, and baselines from the first frame, against as many frames of MD."""
     from ..benchmarks.md import benchmark_md
 
-    prepare_cpu(threads)
-    click.echo(benchmark_md(references, **options))
+    return benchmark_md
+
+
+@verb(
+    "templates", references, continued, model,
+    number("-n", default=100, least=2, help="Samples per setting."), seed,
+    numbers(
+        "--noise", default=(0.02, 0.05, 0.1, 0.3, 0.6, 1.0),
+        help="Share of the template's residues that are sampled again; may be repeated.",
+    ),
+    rounds,
+    numbers("--deform", help="Displacement along soft modes, nm [default: as `sample`]."),
+    targets, processes,
+    lines=("openmm-slm benchmark templates --references references -n 4 --noise 0.1 --noise 1",),
+)  # fmt: skip
+def templates():
+    """Samples from the first frame of MD: RMSD, RMSF, validity by noise, rounds and deform."""
+    from ..benchmarks.templates import benchmark_templates
+
+    return benchmark_templates
+
+
+@verb(
+    "loops", data, continued, model, split,
+    click.option(
+        "--antibodies", default="test_antibody", show_default=True,
+        help="Split of the antibodies whose CDR-H3 is sampled.",
+    ),
+    number("--chains", default=30, help="Number of chains with a coil loop."),
+    number("-n", default=50, help="Samples per loop."), seed, processes,
+    lines=("openmm-slm benchmark loops --data shards --chains 1 -n 2",),
+)  # fmt: skip
+def loops():
+    """Loops resampled in a fixed protein, against random loop closures: RMSD, validity."""
+    from ..benchmarks.loops import benchmark_loops
+
+    return benchmark_loops
+
+
+@verb(
+    "complexes", data, continued, model,
+    click.option(
+        "--split", "splits", multiple=True, default=["test_antibody", "test"], show_default=True,
+        help="Split to take complexes from; may be repeated.",
+    ),
+    number(
+        "--of-each", default=2,
+        help="Complexes of each kind: antibody, homodimer, with a peptide, other.",
+    ),
+    number("--longest", default=450, help="Maximum residues per complex."),
+    number("-n", default=10, help="Samples per setting."), seed,
+    numbers(
+        "--noise", default=(0.05, 0.3),
+        help="Share of the template's residues that are sampled again; may be repeated.",
+    ),
+    rounds, processes,
+    lines=(
+        "openmm-slm prepare dimer.pdb -o dimers --complexes --test-share 1",
+        "openmm-slm benchmark complexes --data dimers --of-each 1 -n 2 --noise 0.3",
+    ),
+)  # fmt: skip
+def complexes():
+    """Complexes sampled from their own structure: RMSD, contacts across chains, validity."""
+    from ..benchmarks.complexes import benchmark_complexes
+
+    return benchmark_complexes
+
+
+@verb(
+    "speed", continued, model, parts,
+    numbers(
+        "--length", "lengths", kind=int, default=(50, 100, 200, 400, 800),
+        help="Number of residues; may be repeated.",
+    ),
+    proteins,
+    number("-n", default=500, least=2, help="Frames of the tables of completion and resume."),
+    click.option(
+        "--structures", type=directory, help="PDB or mmCIF files for the table of prepare."
+    ),
+    lines=("openmm-slm benchmark speed --part lengths --length 50",),
+)  # fmt: skip
+def speed():
+    """Time and memory. Tables: lengths, completion, resume (a killed run), prepare."""
+    from ..benchmarks.speed import benchmark_speed
+
+    return benchmark_speed
+
+
+@verb(
+    "relaxation", continued, model, parts, proteins,
+    number("-n", default=20, help="Samples per protein."),
+    lines=("openmm-slm benchmark relaxation --part valid --protein chignolin -n 4",),
+)  # fmt: skip
+def relaxation():
+    """Relaxed samples. Tables: valid, speed, copies, repair, energy, dynamics, solvents."""
+    from ..benchmarks.relaxation import benchmark_relaxation
+
+    return benchmark_relaxation
+
+
+@verb(
+    "seeding", continued, model, parts, proteins,
+    click.option(
+        "--field", "fields", multiple=True,
+        help="Force field of the exported files; may be repeated [default: all].",
+    ),
+    number("-n", default=3, help="Seeds per protein."),
+    number("--steps", default=1000, help="Number of steps of 2 fs."),
+    lines=("openmm-slm benchmark seeding --part implicit --protein Trp-cage -n 1 --steps 50",),
+)  # fmt: skip
+def seeding():
+    """Seeds for MD. Tables: implicit and explicit (do seeds run), export (Amber and GROMACS files
+    read back), charmm (CHARMM36 energies)."""
+    from ..benchmarks.seeding import benchmark_seeding
+
+    return benchmark_seeding

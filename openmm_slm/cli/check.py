@@ -1,4 +1,4 @@
-"""``openmm-slm check``: wraps `check_installation`."""
+"""``openmm-slm check``, which calls `check_installation`."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Example:
 @click.command(epilog=_EXAMPLE)
 @device_option
 def check(device: str) -> None:
-    """Does this installation work? Exit code 0 if it does, 1 if not.
+    """Test this installation. The exit code is 0 if it works, else 1.
 
-    Says which versions there are, where torch and OpenMM compute and which OpenMM plugins did not
-    load, compares the shipped weights with their checksums, and samples and relaxes two frames of
-    ten residues. A line with FAILED says what is wrong and the remedy.
+    Lists versions, the devices of torch and OpenMM, and OpenMM plugins that did not load; verifies
+    the checksums of the shipped weights; samples and relaxes two frames of a ten-residue peptide.
+    A line with FAILED names the problem and the remedy.
     """
     from .installation import FAILED, check_installation
 

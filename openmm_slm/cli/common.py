@@ -1,4 +1,4 @@
-"""What the commands share: options, errors, the CPU's settings."""
+"""Shared by all commands: options, error reporting, CPU settings."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import click
+
+from ..files.options import options_of
 
 existing = click.Path(exists=True, path_type=Path)
 directory = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -19,7 +21,7 @@ new = click.Path(path_type=Path)
 
 
 def report_errors(function: Callable) -> Callable:
-    """Bad input: one clear line and exit code 2, never a traceback."""
+    """Decorator: print an error of the user's input as one line and exit with code 2."""
 
     @functools.wraps(function)
     def wrapped(*args, **kwargs):
@@ -33,6 +35,8 @@ def report_errors(function: Callable) -> Callable:
 
 
 def stack(*options: Callable) -> Callable:
+    """Combine several `click.option` decorators into one."""
+
     def decorate(function: Callable) -> Callable:
         for option in reversed(options):
             function = option(function)
@@ -42,30 +46,61 @@ def stack(*options: Callable) -> Callable:
 
 
 def example(*lines: str) -> str:
-    """Epilog of a command's help: lines that work as they are (tests/test_help.py runs them)."""
+    """Epilog of a command's help. tests/cli/test_help.py runs each line."""
     return "\n".join(("\b", "Example:", *(f"  {line}" for line in lines)))
 
 
+def settings_options(cls: type, *, leave_out: Collection[str] = (), **changed: dict) -> Callable:
+    """Make click options from the options of a settings class (`openmm_slm.files.options`).
+
+    Parameters
+    ----------
+    cls : dataclass
+    leave_out : collection of str
+        Options that the command does not offer.
+    **changed : dict
+        Arguments of `click.option` to override, by option name. ``flag`` renames the option on the
+        command line.
+    """
+    made = []
+    for field in options_of(cls, leave_out):
+        arguments = {"help": field.metadata["brief"], "default": field.default}
+        name = f"--{field.name.replace('_', '-')}"
+        kinds = field.type.split(" | ")
+        if kinds[0] == "bool":
+            arguments |= {"is_flag": True}
+            name = f"{name}/--no-{name[2:]}" if field.default else name
+        elif field.metadata["choices"]:
+            arguments["type"] = click.Choice(field.metadata["choices"])
+        else:
+            arguments["type"] = {"int": int, "float": float}.get(kinds[0], str)
+        if kinds[0] != "bool" and field.default is not None:
+            arguments["show_default"] = True
+        change = dict(changed.get(field.name, {}))
+        made.append(click.option(change.pop("flag", name), field.name, **{**arguments, **change}))
+    return stack(*made)
+
+
 device_option = click.option(
-    "--device", default="auto", show_default=True, help="auto, cpu, cuda, ..."
+    "--device", default="auto", show_default=True, help="Torch device: auto, cpu, cuda, ..."
 )
 threads_option = click.option(
-    "--threads", type=click.IntRange(1), help="CPU threads [default: all]."
+    "--threads", type=click.IntRange(1), help="Number of CPU threads [default: all]."
 )
 
 
 def prepare_cpu(threads: int | None, *, patient: bool = False) -> None:
-    """Set torch's threads, and keep freed memory in the process.
+    """Set the number of torch threads, and keep freed memory in the process.
 
-    glibc hands each large block back to the system and takes page faults to get it again: 20 % of
-    the CPU time of a language model's training (6 % with this). A command owns its process, so it
-    may change that; a library may not.
+    By default glibc returns each large freed block to the system, and page faults follow when the
+    memory is needed again. They take 20 % of the CPU time of language-model training (6 % with
+    these settings). A command owns its process and may change them; a library may not.
 
-    `patient` threads sleep while they wait for one another. Sampling shares its blocks out among
-    them, so that on an idle machine they rarely wait; on a busy one, those that spin take the time
-    of the thread they wait for.
+    With `patient`, threads sleep while they wait for each other. On a busy machine, waiting threads
+    that spin would slow down the thread they wait for. On an idle machine it costs little, because
+    sampling gives each thread blocks of its own and they rarely wait.
     """
-    if patient and "torch" not in sys.modules:  # OpenMP reads it once
+    if patient and "torch" not in sys.modules:  # OpenMP reads the variable once, at import
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if threads:
         import torch
@@ -84,5 +119,5 @@ def read_config_file(path: Path) -> dict:
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path}: not readable as JSON ({error})") from None
     if not isinstance(values, dict):
-        raise ValueError(f"{path}: a training config is a JSON object")
+        raise ValueError(f"{path}: a training config must be a JSON object")
     return values

@@ -1,4 +1,4 @@
-"""Does this installation work? Each part of it is tried and says in one line what it found."""
+"""Checks of an installation; each part is tried and reports its findings in single lines."""
 
 from __future__ import annotations
 
@@ -18,25 +18,29 @@ from ..errors import SLMError
 SEQUENCE = "GYDPETGTWG"  # chignolin
 SEED = 1
 OK, NOTE, FAILED = "ok", "note", "FAILED"
-_DEVELOPMENT = {"test", "docs", "packaging"}  # extras that no user misses
-_CONDA = {"torch": "pytorch"}  # names on conda-forge that differ
-_MODULE = {"pyyaml": "yaml"}  # and of what is imported
+_PACKAGE = Path(__file__).parents[1]
+_DEVELOPMENT = {"test", "docs", "packaging"}  # extras that users do not need
+_CONDA = {"torch": "pytorch"}  # conda-forge names that differ from PyPI's
+_MODULE = {"pyyaml": "yaml"}  # module names that differ from the package's
 _PLATFORMS = ("Reference", "CPU")  # hydrogens are placed with the first, frames relaxed with both
-_REINSTALL = "pip install --force-reinstall --no-deps openmm_slm, or the conda package again"
+_REINSTALL = (
+    "reinstall with pip install --force-reinstall --no-deps openmm_slm, or from conda-forge"
+)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What is known of one part.
+    """Result of one check.
 
     Attributes
     ----------
     part : str
         ``"versions"``, ``"device"``, ``"platforms"``, ``"models"`` or ``"sample"``.
     state : str
-        ``"ok"``; ``"note"``: something optional is absent; ``"FAILED"``: something needed is amiss.
+        ``"ok"``; ``"note"`` if something optional is missing; ``"FAILED"`` if something needed is
+        missing or broken.
     text : str
-        One line; of what failed, also the remedy.
+        One line. That of a failure includes the remedy.
     """
 
     part: str
@@ -45,25 +49,25 @@ class Finding:
 
 
 def check_installation(device: str = "auto") -> Iterator[Finding]:
-    """Try every part of the installation, one after the other; a failure stops none.
+    """Check every part of the installation in turn; a failure does not stop the others.
 
     Parameters
     ----------
     device : str
-        Where the tiny ensemble is sampled: ``"auto"``, ``"cpu"``, ``"cuda"``, ...
+        Device that samples the small test ensemble: ``"auto"``, ``"cpu"``, ``"cuda"``, ...
 
     Yields
     ------
     Finding
-        As soon as it is known, so that one sees after what a crashing library was tried.
+        As soon as it is known. If a library crashes the process, the last line shows where.
     """
     for part, check, remedy in _PARTS:
         try:
             for state, text in check(device):
                 yield Finding(part, state, text)
-        # Whatever a broken library raises is what was found; the other parts still run.
+        # A broken library may raise anything: report it and go on with the other parts.
         except ImportError as error:
-            yield Finding(part, FAILED, f"{_first_line(error)}; see the versions above")
+            yield Finding(part, FAILED, f"{_first_line(error)}; see the lines 'versions' above")
         except Exception as error:
             yield Finding(part, FAILED, f"{_first_line(error)}; {remedy}")
 
@@ -74,13 +78,13 @@ def _first_line(error: Exception) -> str:
 
 
 def _versions(device: str) -> Iterator[tuple[str, str]]:
-    """Python, the package, and every library that its metadata names."""
+    """Versions of Python, the package, and every library that its metadata names."""
     yield OK, f"Python {platform.python_version()} on {platform.platform()}"
-    yield OK, f"openmm_slm {__version__} in {Path(__file__).parent}"
+    yield OK, f"openmm_slm {__version__} in {_PACKAGE}"
     try:
         requirements = metadata.requires("openmm_slm") or []
     except metadata.PackageNotFoundError:
-        yield FAILED, "openmm_slm is on the path but not installed; pip install its folder"
+        yield FAILED, "openmm_slm is on the path but not installed; install it: pip install FOLDER"
         return
     for line in requirements:
         name, bound, extra = _requirement(line)
@@ -89,7 +93,7 @@ def _versions(device: str) -> Iterator[tuple[str, str]]:
 
 
 def _requirement(line: str) -> tuple[str, str, str]:
-    """Name, lower bound and extra of a line such as ``pandas>=2; extra == "compare"``."""
+    """Name, lower bound and extra in a requirement such as ``pandas>=2; extra == "compare"``."""
     wanted, _, marker = line.partition(";")
     name = re.match(r"[\w.-]+", wanted).group()
     bound = re.search(r">=\s*([\d.]+)", wanted)
@@ -98,7 +102,7 @@ def _requirement(line: str) -> tuple[str, str, str]:
 
 
 def _needed(name: str, bound: str) -> tuple[str, str]:
-    remedy = f"pip install '{name}>={bound}', or {_CONDA.get(name, name)} of conda-forge"
+    remedy = f"pip install '{name}>={bound}', or {_CONDA.get(name, name)} from conda-forge"
     try:
         import_module(name)
     except Exception as error:
@@ -110,9 +114,9 @@ def _needed(name: str, bound: str) -> tuple[str, str]:
 
 
 def _optional(name: str, extra: str) -> tuple[str, str]:
-    """Not imported: some of them take seconds."""
+    """Find an optional library without importing it, which may take seconds."""
     if find_spec(_MODULE.get(name, name)) is None:
-        return NOTE, f"{name} is absent, optional; pip install 'openmm_slm[{extra}]'"
+        return NOTE, f"{name} is not installed (optional); pip install 'openmm_slm[{extra}]'"
     return OK, f"{name} {_version(name)}, optional"
 
 
@@ -120,7 +124,7 @@ def _version(name: str) -> str:
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
-        return getattr(import_module(name), "__version__", "of unknown version")
+        return getattr(import_module(name), "__version__", "(version unknown)")
 
 
 def _release(version: str) -> tuple[int, ...]:
@@ -136,17 +140,17 @@ def _device(device: str) -> Iterator[tuple[str, str]]:
     chosen = find_device(device)
     ones = torch.ones(4, 4, device=chosen)
     if not bool((ones @ ones == 4).all()):
-        raise SLMError(f"torch multiplies matrices wrongly on {chosen}")
+        raise SLMError(f"torch computes a wrong matrix product on {chosen}")
     text = f"torch computes on {chosen}, {torch.get_num_threads()} CPU threads"
     if chosen.startswith("cuda"):
         text += f", {torch.cuda.get_device_name(chosen)}, CUDA {torch.version.cuda}"
     elif not torch.cuda.is_available():
-        text += ", no CUDA GPU that torch sees"
+        text += ", torch finds no CUDA GPU"
     yield OK, text
 
 
 def _platforms(device: str) -> Iterator[tuple[str, str]]:
-    """OpenMM's platforms: those that take a step, and plugins that did not load."""
+    """OpenMM platforms that can take a step, and plugins that did not load."""
     import openmm as mm
 
     working = []
@@ -164,10 +168,10 @@ def _platforms(device: str) -> Iterator[tuple[str, str]]:
     for failure in mm.Platform.getPluginLoadFailures():
         # "Error loading library /long/path/libOpenMMOpenCL.so: libOpenCL.so.1: cannot open ..."
         line = re.sub(r"^Error loading library \S*/", "", failure.strip().splitlines()[0])
-        yield NOTE, f"{line}; needed for its GPU alone: install that driver, if you have one"
+        yield NOTE, f"{line}; only that GPU platform needs it: install its driver to use it"
     missing = [name for name in _PLATFORMS if name not in working]
     if missing:
-        remedy = "install openmm again, and see python -m openmm.testInstallation"
+        remedy = "reinstall openmm, and run python -m openmm.testInstallation"
         if directory := os.environ.get("OPENMM_PLUGIN_DIR"):
             remedy = f"unset OPENMM_PLUGIN_DIR ({directory}), or point it to OpenMM's plugins"
         yield FAILED, f"OpenMM has no usable platform {' or '.join(missing)}; {remedy}"
@@ -179,11 +183,11 @@ def _models(device: str) -> Iterator[tuple[str, str]]:
 
     shipped = shipped_models()
     if "default" not in shipped:
-        yield FAILED, f"no weights in {Path(__file__).parent / 'models'}; {_REINSTALL}"
+        yield FAILED, f"no weights in {_PACKAGE / 'models'}; {_REINSTALL}"
     for name in shipped:
         try:
             *parts, _ = verify_model(name)
-            yield OK, f"{name}: {len(parts)} networks, checksums right"
+            yield OK, f"{name}: {len(parts)} networks, checksums match"
         except SLMError as error:
             yield FAILED, f"{name}: {_first_line(error)}; {_REINSTALL}"
 
@@ -200,14 +204,14 @@ def _sample(device: str) -> Iterator[tuple[str, str]]:
     if not ensemble.report["valid"].all():
         why = "; ".join(filter(None, ensemble.report["error"]))
         raise SLMError(f"{what}, but not valid ({why})")
-    yield OK, f"{what}, valid, in {seconds:.1f} s with the loading of the model"
+    yield OK, f"{what}, valid, in {seconds:.1f} s including loading of the model"
 
 
 _AGAIN = f'python -c "import openmm_slm; openmm_slm.generate_ensemble({SEQUENCE!r}, 2, relax=True)"'
 _PARTS: list[tuple[str, Callable[[str], Iterator[tuple[str, str]]], str]] = [
     ("versions", _versions, _REINSTALL),
-    ("device", _device, "choose --device cpu, or install the torch build of this machine's driver"),
-    ("platforms", _platforms, "install openmm again, and see python -m openmm.testInstallation"),
+    ("device", _device, "choose --device cpu, or install the torch build for this GPU driver"),
+    ("platforms", _platforms, "reinstall openmm, and run python -m openmm.testInstallation"),
     ("models", _models, _REINSTALL),
-    ("sample", _sample, f"mend what failed above; if nothing did, {_AGAIN} tells more"),
+    ("sample", _sample, f"first fix what failed above; if nothing did, run {_AGAIN}"),
 ]

@@ -1,4 +1,4 @@
-"""The ``openmm-slm`` command: each verb wraps one function."""
+"""The ``openmm-slm`` command; each subcommand calls one function of the package."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from .weights import download, import_esm3_command, import_esmdiff_command
 @click.option("-v", "--verbose", is_flag=True, help="Log progress messages.")
 def main(verbose: bool) -> None:
     """Protein conformational ensembles from structure language models."""
-    if not sys.stderr.isatty():  # in the log of a job: a line now and then, not ten a second
-        os.environ.setdefault("TQDM_MININTERVAL", "30")  # read by tqdm when it is imported
+    if not sys.stderr.isatty():  # a log file: update progress bars every 30 s
+        os.environ.setdefault("TQDM_MININTERVAL", "30")  # tqdm reads it when it is imported
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s: %(message)s"
     )
@@ -55,34 +55,62 @@ for command in (
 @click.option(
     "--chains",
     metavar="LIST",
-    help="Only the chains of this CSV file, with their splits; 'default': those of the shipped "
-    "models. INPUT is a folder (mirror) of files named by PDB id.",
+    help="CSV file of chains and their splits; other chains are ignored. 'default': the training "
+    "chains of the shipped models. INPUT is then a folder of files named by PDB id.",
 )
-@click.option("--top", type=new, help="Topology of trajectories without one.")
-@click.option("--stride", default=1, show_default=True, help="Every so many frames.")
-@click.option("--min-length", default=20, show_default=True, help="Residues of an entry.")
-@click.option("--max-length", default=1024, show_default=True, help="Residues of an entry.")
-@click.option("--max-resolution", default=3.5, show_default=True, help="Å; none given is kept.")
-@click.option("--min-complete", default=0.9, show_default=True, help="Share with N, CA and C.")
-@click.option("--max-breaks", default=10, show_default=True, help="Breaks inside chains.")
-@click.option("--max-unknown", default=0.1, show_default=True, help="Share of X in a sequence.")
-@click.option("--complexes", is_flag=True, help="All chains of a file are one entry.")
+@click.option("--top", type=new, help="Topology file, for trajectories in XTC, DCD, ...")
+@click.option("--stride", default=1, show_default=True, help="Use every n-th frame.")
+@click.option("--min-length", default=20, show_default=True, help="Minimum residues per entry.")
+@click.option("--max-length", default=1024, show_default=True, help="Maximum residues per entry.")
+@click.option(
+    "--max-resolution",
+    default=3.5,
+    show_default=True,
+    help="Maximum resolution in Å. Files that state none are kept.",
+)
+@click.option(
+    "--min-complete",
+    default=0.9,
+    show_default=True,
+    help="Minimum share of residues with N, CA and C.",
+)
+@click.option("--max-breaks", default=10, show_default=True, help="Maximum breaks within chains.")
+@click.option(
+    "--max-unknown",
+    default=0.1,
+    show_default=True,
+    help="Maximum share of unknown residues (X) in a sequence.",
+)
+@click.option("--complexes", is_flag=True, help="Make one entry of all chains of a file.")
 @click.option("--cluster", is_flag=True, help="Cluster chains with MMseqs2 (80 % coverage).")
-@click.option("--identity", default=0.3, show_default=True, help="Of clusters.")
-@click.option("--validation-share", default=0.0, show_default=True, help="Of clusters: val.")
-@click.option("--test-share", default=0.0, show_default=True, help="Of clusters: test.")
+@click.option(
+    "--identity", default=0.3, show_default=True, help="Sequence identity within clusters."
+)
+@click.option(
+    "--validation-share",
+    default=0.0,
+    show_default=True,
+    help="Share of the clusters put into the split val.",
+)
+@click.option(
+    "--test-share",
+    default=0.0,
+    show_default=True,
+    help="Share of the clusters put into the split test.",
+)
 @click.option("--processes", type=click.IntRange(1), help="Worker processes [default: all CPUs].")
 @report_errors
 def prepare(inputs, output, **options):
-    """Make training shards of PDB and mmCIF files (also .gz), folders of them, or trajectories.
+    """Convert structures or trajectories to training shards.
 
-    A stopped run is continued by the same command.
+    INPUT is PDB or mmCIF files (.gz too), folders of such files, or trajectories. To continue an
+    interrupted run, repeat the command.
     """
-    from ..data.merge import summarise, told
+    from ..data.merge import format_counts, summarise
     from ..data.prepare import prepare as write_shards
 
     where = write_shards(inputs, output, **options)
-    click.echo(f"{where}: {told(summarise(where))} (report.csv has the reasons)")
+    click.echo(f"{where}: {format_counts(summarise(where))} (reasons in report.csv)")
 
 
 @main.command(
@@ -95,18 +123,24 @@ def prepare(inputs, output, **options):
 @click.argument("samples", type=existing)
 @click.argument("reference", type=existing)
 @click.option("-o", "--output", type=new, required=True, help="Folder to write.")
-@click.option("--top", type=existing, help="Topology of the samples.")
-@click.option("--reference-top", type=existing, help="Topology of the reference.")
-@click.option("--weights", type=existing, help="File with one number a sample.")
-@click.option("--reference-weights", type=existing, help="File with one number a frame.")
-@click.option("--lag", default=20, show_default=True, help="Of TICA, in frames; 0: no TICA.")
-@click.option("--lengths", help="Trajectories in the reference: 400,400,376 or a file.")
-@click.option("--seed", default=0, show_default=True, help="Of the noise floor.")
+@click.option("--top", type=existing, help="Topology file of SAMPLES.")
+@click.option("--reference-top", type=existing, help="Topology file of REFERENCE.")
+@click.option("--weights", type=existing, help="File with one weight per sample.")
+@click.option("--reference-weights", type=existing, help="File with one weight per frame.")
+@click.option(
+    "--lag", default=20, show_default=True, help="Lag time of TICA in frames; 0: no TICA."
+)
+@click.option(
+    "--lengths",
+    help="Frames in each trajectory of REFERENCE, if it joins several: 400,400,376 or a file.",
+)
+@click.option("--seed", default=0, show_default=True, help="Random seed of the noise floor.")
 @report_errors
 def compare_command(samples, reference, output, **options):
-    """Compare the ensemble SAMPLES with REFERENCE: table, figure, HTML page.
+    """Compare the ensemble SAMPLES with REFERENCE.
 
-    Both are trajectories (PDB, mmCIF, XTC, DCD, ...) or folders written by `openmm-slm sample`.
+    Writes a table, a figure and an HTML page. SAMPLES and REFERENCE are trajectories (PDB, mmCIF,
+    XTC, DCD, ...) or folders written by `openmm-slm sample`.
     """
     from ..comparison.loading import compare_files
 
@@ -115,7 +149,7 @@ def compare_command(samples, reference, output, **options):
 
 @main.group()
 def models() -> None:
-    """List, show and check models; put trained parts together."""
+    """List, describe, verify, import and assemble models."""
 
 
 for command in (download, import_esm3_command, import_esmdiff_command):
@@ -124,7 +158,7 @@ for command in (download, import_esm3_command, import_esmdiff_command):
 
 @models.command("list", epilog=example("openmm-slm models list"))
 def list_models():
-    """Names that --model takes, and where they are."""
+    """List the names that --model accepts, and where each model is."""
     from ..models.registry import BROUGHT, registered_models, shipped_models
 
     for name, path in shipped_models().items():
@@ -132,14 +166,14 @@ def list_models():
     for name, point in registered_models().items():
         click.echo(f"{name:20} {point.value}")
     for name in BROUGHT:
-        click.echo(f"{name:20} (weights that you bring: see docs/{name}.md)")
+        click.echo(f"{name:20} (weights not shipped: see docs/{name}.md)")
 
 
 @models.command(epilog=example("openmm-slm models show diffusion"))
 @click.argument("model", default="default")
 @report_errors
 def show(model):
-    """Sizes and card of MODEL (a name or directory)."""
+    """Print the sizes and the model card of MODEL (a name or directory)."""
     from ..models.registry import describe_model
 
     click.echo(describe_model(model))
@@ -149,7 +183,7 @@ def show(model):
 @click.argument("model", default="default")
 @report_errors
 def verify(model):
-    """Check MODEL: every shard against its checksum, and that its parts belong together."""
+    """Verify the checksums of MODEL, and that its parts fit together."""
     from ..models.registry import verify_model
 
     for line in verify_model(model):
@@ -163,14 +197,21 @@ def verify(model):
         "openmm-slm sample GYDPETGTWG -n 1 --model mymodel -o mine",
     )
 )
-@click.option("--tokenizer", type=directory, required=True)
-@click.option("--language-model", type=directory, required=True)
-@click.option("--packer", type=directory, help="Default: that of the default model.")
-@click.option("--card", type=existing, required=True, help="Markdown: data, figures, licence.")
-@click.option("-o", "--output", type=new, required=True)
+@click.option("--tokenizer", type=directory, required=True, help="Trained tokenizer.")
+@click.option("--language-model", type=directory, required=True, help="Trained language model.")
+@click.option(
+    "--packer", type=directory, help="Trained side-chain packer [default: the shipped one]."
+)
+@click.option(
+    "--card",
+    type=existing,
+    required=True,
+    help="Model card in Markdown: training data, benchmarks, licence.",
+)
+@click.option("-o", "--output", type=new, required=True, help="Model directory to write.")
 @report_errors
 def assemble(tokenizer, language_model, packer, card, output):
-    """Make one model directory of a trained tokenizer, language model and packer."""
+    """Assemble a model directory from a trained tokenizer, language model and packer."""
     from ..networks.storage import assemble_model
 
     where = assemble_model(tokenizer, language_model, output, card.read_text(), packer)

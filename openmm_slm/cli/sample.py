@@ -1,4 +1,4 @@
-"""``openmm-slm sample``, ``complete`` and ``relax``: each verb wraps one function."""
+"""``openmm-slm sample``, ``complete`` and ``relax``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from pathlib import Path
 import click
 
 from ..errors import require
+from ..files.options import options_of
+from ..relaxation.relaxation_settings import RelaxationSettings
+from ..sampling.settings import SamplingSettings
 from .common import (
     device_option,
     example,
@@ -15,33 +18,26 @@ from .common import (
     new,
     prepare_cpu,
     report_errors,
-    stack,
+    settings_options,
     threads_option,
 )
 
-_atoms = stack(
-    click.option("--hydrogens/--no-hydrogens", default=True, help="[default: yes]"),
-    click.option("--ph", default=7.0, show_default=True, help="Decides protonation."),
-    click.option(
-        "--disulfides", default="auto", show_default=True,
-        help="auto, none, or pairs of residues counted from 0: 4-54,13-37",
-    ),
-)  # fmt: skip
-
-
+# `sample` and `complete` share the options that determine the topology.
+_TOPOLOGY = ("hydrogens", "ph", "disulfides")
+_NOT_TOPOLOGY = tuple(f.name for f in options_of(SamplingSettings) if f.name not in _TOPOLOGY)
 _drop_invalid = click.option(
-    "--drop-invalid", is_flag=True, help="Leave out frames that are not valid."
+    "--drop-invalid", is_flag=True, help="Leave out frames with invalid geometry."
 )
 
 
 def _pairs(text: str) -> str | list[list[int]]:
-    """What `disulfides` means on the command line."""
+    """Parse the value of ``--disulfides``."""
     if text in ("auto", "none"):
         return text
     try:
         return [[int(row) for row in pair.split("-")] for pair in text.split(",")]
     except ValueError:
-        remedy = "give auto, none, or pairs of residues as in 4-54,13-37"
+        remedy = "give auto, none, or pairs of residues such as 4-54,13-37"
         raise ValueError(f"--disulfides is {text!r}; {remedy}") from None
 
 
@@ -55,56 +51,38 @@ def _pairs(text: str) -> str | list[list[int]]:
 @click.option("-o", "--output", type=new, required=True, help="Folder to write.")
 @click.option("-n", default=500, show_default=True, help="Number of conformations.")
 @click.option("--model", default="default", show_default=True, help="Model name or directory.")
-@click.option("--template", type=existing, help="PDB or mmCIF file to start from.")
-@click.option("--relatives", type=existing, help="Shards: relatives in there are the templates.")
-@click.option("--noise", type=float, help="Share of residues sampled anew [with a template: 0.02].")
-@click.option("--rounds", default=1, show_default=True, help="How often.")
-@click.option("--deform", type=float, help="Displaced along soft modes, nm [with noise: 0.1].")
-@click.option("--resample", help="Sample these alone: H:95-102, or an MDTraj selection.")
-@click.option("--temperature", type=float, help="Below 1: less diverse [the model's own: 1].")
-@click.option("--top-p", type=float, help="Share of the probability kept [the model's own: 1].")
-@click.option("--steps", type=int, help="Denoising steps, of masked diffusion [25].")
+@click.option("--template", type=existing, help="Known structure to start from (PDB or mmCIF).")
 @click.option(
-    "--order",
-    type=click.Choice(["ancestral", "confidence", "iterative", "entropy"]),
-    help="Of unmasking [ancestral].",
+    "--relatives", type=existing, help="Shard directory; homologous chains in it become templates."
 )
-@click.option("--guidance", default=0.0, show_default=True, help="Above 0: the sequence says more.")
 @click.option(
-    "--log-prob",
-    type=click.Choice(["path", "bound"]),
-    default="path",
-    show_default=True,
-    help="Reported: of the choices made, or of the tokens.",
+    "--resample",
+    help="Sample only these residues of the template: H:95-102, or an MDTraj selection.",
 )
-@click.option("--condition", help="What the model is told: a .npy file [L, D], or an ESM model.")
-@click.option("--seed", type=int, help="Repeats a run [default: drawn].")
-@click.option("--batch-size", type=int, help="Frames in memory at once.")
-@click.option("--project/--no-project", default=True, help="Close peptide bonds [default: yes].")
 @click.option(
-    "--sidechains",
-    type=click.Choice(["packer", "pdbfixer", "none"]),
-    default="packer",
-    show_default=True,
-    help="none: N, CA, C and O alone.",
+    "--condition",
+    help="Input of a model trained with a condition: a .npy file [L, D] or the name of an ESM "
+    "model.",
 )
-@_atoms
-@click.option("--relax", is_flag=True, help="Minimise every frame with OpenMM.")
-@_drop_invalid
-@click.option("--resume", is_flag=True, help="Continue or extend what --output holds.")
-@click.option("--report", is_flag=True, help="Write report.html: pictures, reasons, settings.")
-@click.option("--shard", help="Of a FASTA file: 3/8 is the third of eight parts, for job arrays.")
-@click.option("--repeat", type=existing, help="Do again what this run.json describes.")
+@settings_options(SamplingSettings, relax={"help": "Minimise every frame with OpenMM."})
+@click.option("--resume", is_flag=True, help="Continue or extend the run in --output.")
+@click.option(
+    "--report", is_flag=True, help="Write report.html: pictures, invalid frames, settings."
+)
+@click.option(
+    "--shard", help="Sample one part of a FASTA file, for job arrays; 3/8: the third of eight."
+)
+@click.option("--repeat", type=existing, help="Repeat the run that this run.json describes.")
 @device_option
 @threads_option
 @report_errors
 def sample(sequence, output, n, repeat, report, shard, device, resume, threads, **settings):
     """Sample conformations of SEQUENCE.
 
-    SEQUENCE is one-letter amino acids ("AAA:BBB" for two chains), or a FASTA file: then each
-    record gets a folder of its own in --output. A record that fails is passed over and written to
-    failures.csv there; the exit code is 1 at the end. What failed or was interrupted is done by
-    the same command with --resume.
+    SEQUENCE is one-letter amino acids ("AAA:BBB" for two chains) or a FASTA file. Each record of a
+    FASTA file gets its own folder in --output. If a record fails, sampling goes on with the next
+    one, failures.csv in --output gives the reason, and the exit code is 1. To sample failed and
+    interrupted records, repeat the command with --resume.
     """
     from ..plots.report_page import PAGE, write_report_page
     from ..sampling.ensemble import generate_ensemble
@@ -113,18 +91,18 @@ def sample(sequence, output, n, repeat, report, shard, device, resume, threads, 
 
     prepare_cpu(threads, patient=True)
     if report:
-        require("matplotlib", "plots")  # what lacks is said before hours of sampling
+        require("matplotlib", "plots")  # fail now rather than after hours of sampling
     options = {"device": device, "resume": resume}
     settings["disulfides"] = _pairs(settings["disulfides"])
     settings["sidechains"] = None if settings["sidechains"] == "none" else settings["sidechains"]
     if (sequence is None) == (repeat is None):
         raise ValueError("give either a SEQUENCE (or FASTA file) or --repeat RUN_JSON")
-    # A sequence may be longer than a file name can be: only short ones are looked up.
+    # A sequence may be longer than a file name can be, so only short ones are looked up.
     fasta = sequence is not None and len(sequence) < 200 and Path(sequence).is_file()
     if shard is not None and not fasta:
         raise ValueError(
-            f"--shard {shard} is a share of the records of a FASTA file, and this is one ensemble; "
-            "give each task another --seed and --output"
+            f"--shard {shard} splits the records of a FASTA file, but SEQUENCE is a single one; "
+            "give each task its own --seed and --output"
         )
     failed = {}
     if repeat is not None:
@@ -146,8 +124,8 @@ def sample(sequence, output, n, repeat, report, shard, device, resume, threads, 
         click.echo(_ENSEMBLE.format(folder) + (f", {PAGE} (pictures)" if report else ""))
     if failed:
         click.echo(
-            f"openmm-slm: {len(failed)} of {len(failed) + len(where)} sequences failed; "
-            f"{run.table} says why, the same command with --resume tries them again",
+            f"openmm-slm: {len(failed)} of {len(failed) + len(where)} sequences failed (reasons "
+            f"in {run.table}); repeat the command with --resume to try them again",
             err=True,
         )
         sys.exit(1)
@@ -156,20 +134,25 @@ def sample(sequence, output, n, repeat, report, shard, device, resume, threads, 
 @click.command("complete", epilog=example("openmm-slm complete backbones.pdb -o completed"))
 @click.argument("trajectory", type=new)
 @click.option("-o", "--output", type=new, required=True, help="Folder to write.")
-@click.option("--top", type=existing, help="Topology of trajectories without one.")
+@click.option("--top", type=existing, help="Topology file, for trajectories in XTC, DCD, ...")
 @click.option(
-    "--sidechains", type=click.Choice(["packer", "pdbfixer"]), default="packer", show_default=True
+    "--sidechains",
+    type=click.Choice(["packer", "pdbfixer"]),
+    default="packer",
+    show_default=True,
+    help="Method that builds side chains.",
 )
-@_atoms
-@click.option("--model", default="default", show_default=True, help="Where the packer is.")
-@click.option("--resume", is_flag=True, help="Continue what --output holds.")
+@settings_options(SamplingSettings, leave_out=_NOT_TOPOLOGY)
+@click.option("--model", default="default", show_default=True, help="Model that has the packer.")
+@click.option("--resume", is_flag=True, help="Continue the run in --output.")
 @device_option
 @threads_option
 @report_errors
 def complete_command(trajectory, threads, disulfides, **options):
-    """Add side chains, hydrogens and OXT to the frames of TRAJECTORY (PDB, mmCIF, XTC, DCD, ...).
+    """Add missing side chains, hydrogens and OXT to the frames of TRAJECTORY.
 
-    N, CA and C of every residue are needed; side-chain atoms that are there are kept.
+    TRAJECTORY is a PDB or mmCIF file, or XTC, DCD, ... with --top. Every residue must have N, CA
+    and C. Side-chain atoms that are present are kept.
     """
     from ..sampling.completion import complete
 
@@ -186,34 +169,29 @@ def complete_command(trajectory, threads, disulfides, **options):
 )
 @click.argument("trajectory", type=new)
 @click.option("-o", "--output", type=new, required=True, help="Folder to write.")
-@click.option("--top", type=existing, help="Topology of trajectories without one.")
-@click.option(
-    "--forcefield",
-    multiple=True,
-    default=["amber14-all.xml"],
-    show_default=True,
-    help="File of OpenMM, or your own; may be repeated.",
+@click.option("--top", type=existing, help="Topology file, for trajectories in XTC, DCD, ...")
+@settings_options(
+    RelaxationSettings,
+    leave_out=("cis_allowed", "disulfides"),
+    forcefield={"multiple": True, "default": ["amber14-all.xml"]},
 )
-@click.option(
-    "--solvent", type=click.Choice(["vacuum", "obc2", "gbn2"]), default="vacuum", show_default=True
-)
-@click.option("--restraint", default=1000.0, show_default=True, help="Of N CA C O, kJ/mol/nm^2.")
-@click.option("--iterations", default=100, show_default=True, help="With all atoms free.")
-@click.option("--tolerance", default=10.0, show_default=True, help="RMS force, kJ/mol/nm.")
-@click.option("--anneal", default=0.0, show_default=True, help="Langevin dynamics, ps.")
-@click.option("--temperature", default=300.0, show_default=True, help="Of the dynamics, K.")
-@click.option("--seed", default=0, show_default=True, help="Of the dynamics.")
-@click.option("--repair/--no-repair", default=True, help="Try again where needed [default: yes].")
-@click.option("--platform", default="CPU", show_default=True, help="CPU, CUDA, OpenCL, ...")
 @click.option("--processes", type=click.IntRange(1), help="Worker processes [default: all CPUs].")
-@click.option("--copies", type=click.IntRange(1), default=1, help="Frames together, for GPUs.")
+@click.option(
+    "--copies",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Frames minimised together in one OpenMM system; more are faster on a GPU.",
+)
 @_drop_invalid
-@click.option("--resume", is_flag=True, help="Continue what --output holds.")
+@click.option("--resume", is_flag=True, help="Continue the run in --output.")
 @report_errors
 def relax_command(trajectory, **options):
-    """Minimise the frames of TRAJECTORY (PDB, mmCIF, XTC, DCD, ..., or a folder of `sample`).
+    """Minimise the frames of TRAJECTORY with OpenMM.
 
-    All atoms with hydrogens are needed (`openmm-slm complete` adds what is missing).
+    TRAJECTORY is a folder written by `openmm-slm sample`, a PDB or mmCIF file, or XTC, DCD, ...
+    with --top. It must have all atoms including hydrogens; `openmm-slm complete` adds missing
+    ones.
     """
     from ..relaxation.relaxing import relax
 
@@ -222,5 +200,5 @@ def relax_command(trajectory, **options):
 
 _ENSEMBLE = (
     "{}: topology.pdb and samples.xtc (open both in MDTraj, VMD or PyMOL), "
-    "report.csv (one row a frame), run.json (settings and seed)"
+    "report.csv (one row per frame), run.json (settings and seed)"
 )

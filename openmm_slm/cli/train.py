@@ -1,4 +1,4 @@
-"""``openmm-slm train`` and ``tokenize``: each verb wraps one function."""
+"""``openmm-slm train``, ``tokenize`` and ``embed``."""
 
 from __future__ import annotations
 
@@ -24,11 +24,15 @@ from .common import (
 _training = stack(
     click.argument("config", type=existing),
     click.option("--data", type=directory, required=True, help="Shard directory."),
-    click.option("-o", "--output", type=new, required=True, help="Run directory."),
-    click.option("--time-limit", type=float, help="Minutes after which to stop and save."),
-    click.option("--resume", is_flag=True, help="Continue what --output holds."),
-    click.option("--init-from", type=directory, help="Model directory to start from."),
-    click.option("--decay", type=click.IntRange(1), help="Anneal a copy over this many steps."),
+    click.option("-o", "--output", type=new, required=True, help="Run directory to write."),
+    click.option("--time-limit", type=float, help="Save and stop after this many minutes."),
+    click.option("--resume", is_flag=True, help="Continue the run in --output."),
+    click.option("--init-from", type=directory, help="Start from the weights of this model."),
+    click.option(
+        "--decay",
+        type=click.IntRange(1),
+        help="With --resume: decay the learning rate to 0 over this many steps, in a copy.",
+    ),
     device_option,
     threads_option,
 )
@@ -46,10 +50,10 @@ def train() -> None:
     ),
 )
 @_training
-@click.option("--tokens", type=directory, help="Train the decoder alone on these tokens.")
+@click.option("--tokens", type=directory, help="Train only the decoder, on these tokens.")
 @report_errors
 def train_tokenizer_command(config, data, output, time_limit, threads, **options):
-    """Stage 1: the dVAE, with the settings of CONFIG (JSON)."""
+    """Train the structure tokenizer (stage 1, a dVAE) with the settings of CONFIG (JSON)."""
     from ..models.registry import find_device
     from ..training.train_tokenizer import train_tokenizer
 
@@ -58,7 +62,7 @@ def train_tokenizer_command(config, data, output, time_limit, threads, **options
     logging.getLogger("openmm_slm.training").setLevel(logging.INFO)
     seconds = None if time_limit is None else 60 * time_limit
     where = train_tokenizer(read_config_file(config), data, output, time_limit=seconds, **options)
-    _tell(where)
+    _report(where)
 
 
 @train.command(
@@ -68,16 +72,20 @@ def train_tokenizer_command(config, data, output, time_limit, threads, **options
     ),
 )
 @_training
-@click.option("--tokens", type=directory, required=True, help="Made by `openmm-slm tokenize`.")
+@click.option(
+    "--tokens", type=directory, required=True, help="Token directory from `openmm-slm tokenize`."
+)
 @click.option(
     "--family",
     type=click.Choice(["diffusion", "t5", "gpt", "esm3"]),
-    help="[that of CONFIG, else of --init-from, else diffusion]",
+    help="Model family [default: from CONFIG, else from --init-from, else diffusion].",
 )
-@click.option("--embeddings", type=directory, help="Made by `openmm-slm embed`: the condition.")
+@click.option(
+    "--embeddings", type=directory, help="Condition on these embeddings from `openmm-slm embed`."
+)
 @report_errors
 def train_lm_command(config, data, tokens, output, time_limit, threads, **options):
-    """Stage 2: a language model of tokens, with the settings of CONFIG (JSON)."""
+    """Train a language model of structure tokens (stage 2) with the settings of CONFIG (JSON)."""
     from ..models.registry import find_device
     from ..training.train_language_model import train_language_model
 
@@ -88,7 +96,7 @@ def train_lm_command(config, data, tokens, output, time_limit, threads, **option
     where = train_language_model(
         read_config_file(config), data, tokens, output, time_limit=seconds, **options
     )
-    _tell(where)
+    _report(where)
 
 
 @train.command(
@@ -98,7 +106,7 @@ def train_lm_command(config, data, tokens, output, time_limit, threads, **option
 @_training
 @report_errors
 def train_packer_command(config, data, output, time_limit, threads, **options):
-    """The side-chain packer, with the settings of CONFIG (JSON)."""
+    """Train the side-chain packer with the settings of CONFIG (JSON)."""
     from ..models.registry import find_device
     from ..training.train_packer import train_packer
 
@@ -106,21 +114,28 @@ def train_packer_command(config, data, output, time_limit, threads, **options):
     options["device"] = find_device(options["device"])
     logging.getLogger("openmm_slm.training").setLevel(logging.INFO)
     seconds = None if time_limit is None else 60 * time_limit
-    _tell(train_packer(read_config_file(config), data, output, time_limit=seconds, **options))
+    _report(train_packer(read_config_file(config), data, output, time_limit=seconds, **options))
 
 
 @click.command(
     epilog=example("openmm-slm tokenize --data shards --model tokenizer/model -o tokens")
 )
 @click.option("--data", type=directory, required=True, help="Shard directory.")
-@click.option("--model", default="default", show_default=True, help="Model or tokenizer directory.")
-@click.option("-o", "--output", type=new, required=True)
-@click.option("--sample", type=int, help="Draw from the posterior with this seed [its mode].")
+@click.option(
+    "--model", default="default", show_default=True, help="Model name, or tokenizer directory."
+)
+@click.option("-o", "--output", type=new, required=True, help="Token directory to write.")
+@click.option(
+    "--sample",
+    type=int,
+    metavar="SEED",
+    help="Sample tokens from the posterior with this seed [default: its mode].",
+)
 @device_option
 @threads_option
 @report_errors
 def tokenize(data, model, output, sample, device, threads):
-    """Encode every entry of a shard directory."""
+    """Encode every entry of a shard directory as structure tokens."""
     from ..data.tokens import tokenize as encode
     from ..models.registry import find_device, find_part
 
@@ -134,14 +149,21 @@ def tokenize(data, model, output, sample, device, threads):
 )
 @click.option("--data", type=directory, required=True, help="Shard directory.")
 @click.option("--model", help="esmc_300m, esmc_600m, esm3, or a file or folder of weights.")
-@click.option("--arrays", type=directory, help="Your own: <entry id>.npy of shape [L, D].")
-@click.option("--name", help="What your own arrays are; goes into the models trained with them.")
-@click.option("-o", "--output", type=new, required=True)
+@click.option(
+    "--arrays",
+    type=directory,
+    help="Use your own arrays: folder of files <entry id>.npy with shape [L, D].",
+)
+@click.option("--name", help="Name of your own arrays, stored in models trained with them.")
+@click.option("-o", "--output", type=new, required=True, help="Embedding directory to write.")
 @device_option
 @threads_option
 @report_errors
 def embed(data, model, arrays, name, output, device, threads):
-    """Embed every entry of a shard directory, as a condition of language models."""
+    """Embed every sequence of a shard directory, as the condition of a language model.
+
+    Give either --model, or --arrays and --name.
+    """
     from ..data.embed_sequences import Embedder
     from ..data.embeddings import embed_arrays, embed_shards
     from ..models.registry import find_device
@@ -156,10 +178,10 @@ def embed(data, model, arrays, name, output, device, threads):
     embed_shards(data, output, lambda row: embedder.embed(row["sequence"]), embedder.identity)
 
 
-def _tell(where: Path) -> None:
-    if os.environ.get("RANK", "0") != "0":  # under torchrun one of them speaks
+def _report(where: Path) -> None:
+    if os.environ.get("RANK", "0") != "0":  # under torchrun, only the first process prints
         return
     if where.is_dir():
         click.echo(f"model: {where}")
     else:
-        click.echo(f"stopped before {where} was written; continue with --resume")
+        click.echo(f"stopped before {where} was written; repeat the command with --resume")

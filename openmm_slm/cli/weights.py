@@ -1,4 +1,4 @@
-"""``openmm-slm models download`` and ``import-esm3``: weights that the package does not ship."""
+"""``openmm-slm models download`` and ``import-*``: weights that the package does not ship."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from .common import directory, example, existing, new, report_errors
 
 @click.command(epilog=example("openmm-slm models download esm3 --accept-licence"))
 @click.argument("model", type=click.Choice(["esm3"]))
-@click.option("--accept-licence", is_flag=True, help="You have read it, and accept it.")
-@click.option("--hub", help="Repository of the Hugging Face hub [the first that answers].")
+@click.option("--accept-licence", is_flag=True, help="Confirm that you accept the licence.")
+@click.option("--hub", help="Repository on the Hugging Face hub [default: the first that answers].")
 @report_errors
 def download(model, accept_licence, hub):
-    """Download the weights of MODEL, after telling what licence they have."""
+    """Print the licence of MODEL and download its weights."""
     from ..models.esm3_weights import download_esm3, licence
 
     click.echo(licence())
@@ -27,7 +27,7 @@ def download(model, accept_licence, hub):
 @click.option("-o", "--output", type=new, required=True, help="Model directory to write.")
 @report_errors
 def import_esm3_command(folder, output):
-    """Make a model directory of the files of ESM3's release in FOLDER."""
+    """Convert the released ESM3 weights in FOLDER to a model directory."""
     from ..models.esm3_import import import_esm3
 
     click.echo(f"model: {import_esm3(folder, output)}")
@@ -38,13 +38,22 @@ def import_esm3_command(folder, output):
 )
 @click.argument("checkpoint", type=existing)
 @click.option("-o", "--output", type=new, required=True, help="Model directory to write.")
-@click.option("--config", type=existing, help="[.hydra/config.yaml of the run]")
-@click.option("--ignore", multiple=True, metavar="NAME", help="A type in the file to pass over.")
+@click.option(
+    "--config",
+    type=existing,
+    help="Config of the training run [default: its .hydra/config.yaml, else the published one].",
+)
+@click.option(
+    "--ignore",
+    multiple=True,
+    metavar="NAME",
+    help="Ignore objects of this type in CHECKPOINT; may be repeated.",
+)
 @report_errors
 def import_esmdiff_command(checkpoint, output, config, ignore):
-    """Make a model directory of a published ESMDiff CHECKPOINT (Lightning, DeepSpeed).
+    """Convert a published ESMDiff CHECKPOINT (Lightning, DeepSpeed) to a model directory.
 
-    Nothing in it is executed.
+    No code in the checkpoint is executed.
     """
     from ..models.esmdiff_import import import_esmdiff
 

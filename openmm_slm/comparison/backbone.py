@@ -11,7 +11,7 @@ from ..analysis.matching import Matched
 from ..analysis.weights import Weights, means
 from ..errors import require
 from ..protein.geometry import backbone_torsions
-from ..protein.structure import backbone_trajectory
+from ..protein.trajectory import backbone_trajectory
 
 STATES = ("H", "E", "C")  # helix, strand, coil
 RAMACHANDRAN_BINS = 18  # in each direction: 20 degrees

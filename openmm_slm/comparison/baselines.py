@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import StructureError, require
 from ..protein.elastic_network import CUTOFF, network_modes, rigid_motions
-from ..protein.geometry import superpose
+from ..protein.superposition import superpose
 
 if TYPE_CHECKING:
     import mdtraj

@@ -14,6 +14,7 @@ import numpy as np
 from ..analysis.matching import Matched, match
 from ..analysis.weights import Weights
 from ..errors import StructureError, require
+from ..files.json_file import write_whole
 from .catalogue import METRICS
 from .measuring import Measured, measure
 
@@ -48,13 +49,14 @@ class Comparison:
         """One page: free energy of both, RMSF, contacts, radius of gyration, Ramachandran."""
         from .figure import draw
 
-        return draw(self)
+        return draw(self.profiles, self.settings)
 
     def to_html(self, path: str | os.PathLike) -> Path:
         """One file with table, figure and settings, that needs no other."""
-        from .report import write_html
+        from .report import html
 
-        return write_html(self, path)
+        page = html(self.table, self.settings, self.plot())
+        return write_whole(Path(path), page.encode())
 
     def save(self, directory: str | os.PathLike) -> Path:
         """``table.csv``, ``comparison.png`` and ``report.html`` in `directory`.
@@ -66,7 +68,7 @@ class Comparison:
         """
         from .report import save
 
-        return save(self, directory)
+        return save(directory, self.table, self.settings, self.plot())
 
 
 def compare(

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..analysis.rotation import best_rotations, rmsd_matrix
 from ..analysis.tmscore import tm_matrix, tm_self
+from ..protein.superposition import best_rotations, rmsd_matrix
 
 AT_MOST = 100
 

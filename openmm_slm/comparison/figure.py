@@ -27,12 +27,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from .comparing import Comparison
 
-
-def draw(comparison: Comparison) -> Figure:
-    """The page; the figure belongs to no window and is not shown."""
-    p = comparison.profiles
+def draw(p: dict[str, np.ndarray], s: dict) -> Figure:
+    """The page of the profiles and settings of a `Comparison`; the figure is in no window."""
     figure = new_figure(11.7, 8.3)
     grid = figure.add_gridspec(2, 12)
     plane = [figure.add_subplot(grid[0, k : k + 3]) for k in (0, 3)]
@@ -46,7 +43,6 @@ def draw(comparison: Comparison) -> Figure:
             (("torsions", "samples"), ("reference_torsions", "reference"))
         ):
             _ramachandran(figure.add_subplot(grid[1, 6 + 3 * k : 9 + 3 * k]), p[key], title)
-    s = comparison.settings
     figure.suptitle(
         f"{s['samples']:,} samples (blue) against {s['reference frames']:,} frames of the "
         f"reference (grey), {s['residues']} residues"

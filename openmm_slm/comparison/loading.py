@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import StructureError, require
+from ..errors import StructureError
+from ..files.frame_reader import FrameReader
 from .comparing import compare
 from .report import FILES, as_text, check_free
 
 if TYPE_CHECKING:
-    import mdtraj
-
-_OWN_TOPOLOGY = (".pdb", ".pdb.gz", ".cif", ".cif.gz", ".h5", ".gro", ".pdbx")
+    pass
 
 
 def compare_files(
@@ -34,8 +33,8 @@ def compare_files(
     """Compare what two files hold, save it in `output`, and return the table as text."""
     check_free(output)
     found = compare(
-        load_frames(samples, top),
-        load_frames(reference, reference_top),
+        FrameReader(samples, top).load(),
+        FrameReader(reference, reference_top).load(),
         weights=None if weights is None else load_numbers(weights),
         reference_weights=None if reference_weights is None else load_numbers(reference_weights),
         lengths=None if lengths is None else parse_lengths(lengths),
@@ -43,29 +42,7 @@ def compare_files(
         seed=seed,
     )
     found.save(output)
-    return f"{as_text(found)}\n{output}: {', '.join(FILES)}"
-
-
-def load_frames(path: str | os.PathLike, top: str | os.PathLike | None) -> mdtraj.Trajectory:
-    """Frames of a file, or of a folder that `openmm-slm sample` wrote."""
-    md = require("mdtraj")
-    path = Path(path)
-    if path.is_dir():
-        top = top or path / "topology.pdb"
-        path = path / "samples.xtc"
-    for file in (path, *([Path(top)] if top else [])):
-        if not file.is_file():
-            raise StructureError(f"{file}: no such file")
-    own = path.name.lower().endswith(_OWN_TOPOLOGY)
-    if not own and top is None:
-        raise StructureError(
-            f"{path} has no topology of its own; name a PDB file of it "
-            "(--top for the samples, --reference-top for the reference)"
-        )
-    try:
-        return md.load(str(path), **({} if own else {"top": str(top)}))
-    except (OSError, ValueError, TypeError, IndexError, KeyError, RuntimeError) as error:
-        raise StructureError(f"{path}: cannot be read ({error})") from None
+    return f"{as_text(found.table)}\n{output}: {', '.join(FILES)}"
 
 
 def load_numbers(path: str | os.PathLike) -> np.ndarray:

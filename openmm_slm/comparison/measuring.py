@@ -28,10 +28,10 @@ from ..analysis.fluctuations import (
 from ..analysis.histograms import js_of_features
 from ..analysis.matching import Matched
 from ..analysis.pairwise import pair_metrics
-from ..analysis.rotation import superposed
 from ..analysis.tica import distance_basis, fit_tica
 from ..analysis.weights import Weights, means
 from ..errors import StructureError
+from ..protein.superposition import superposed
 from .backbone import backbone_metrics
 from .coverage import AT_MOST, Coverage, Scored, evenly
 

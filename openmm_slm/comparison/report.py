@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import StructureError
-from ..files.html_page import cells, html_page, image, png, settings_table, table, write_whole
+from ..files.html_page import cells, html_page, image, png, settings_table, table
+from ..files.json_file import write_whole
 from .catalogue import BY_NAME
 
 if TYPE_CHECKING:
-    from .comparing import Comparison
+    import pandas
+    from matplotlib.figure import Figure
 
 FILES = ("table.csv", "comparison.png", "report.html")
 _NOTE = (
@@ -46,49 +48,48 @@ def beyond_floor(row: dict) -> bool:
     }[row["better"]]
 
 
-def as_text(comparison: Comparison) -> str:
+def as_text(table: pandas.DataFrame) -> str:
     """The table for a terminal."""
     lines = [f"{'metric':20}{'value':>9}{'reference':>11}  {'noise floor':32}{'unit':5}better"]
-    for name, row in comparison.table.to_dict("index").items():
+    for name, row in table.to_dict("index").items():
         numbers = f"{number(row['value']):>9}{number(row['reference']):>11}"
         lines.append(f"{name:20}{numbers}  {floor_text(row):32}{row['unit']:5}{row['better']}")
     return "\n".join(lines)
 
 
-def html(comparison: Comparison) -> str:
-    """The page."""
+def html(values: pandas.DataFrame, settings: dict, figure: Figure) -> str:
+    """The page of a `Comparison`."""
     rows = [
         cells(
             name,
-            number(values["value"]),
-            number(values["reference"]),
-            floor_text(values),
-            values["unit"],
-            values["better"],
+            number(row["value"]),
+            number(row["reference"]),
+            floor_text(row),
+            row["unit"],
+            row["better"],
             BY_NAME[name].definition,
-            kinds=("", "n beyond" if beyond_floor(values) else "n", "n", "n", "", "", "d"),
+            kinds=("", "n beyond" if beyond_floor(row) else "n", "n", "n", "", "", "d"),
         )
-        for name, values in comparison.table.to_dict("index").items()
+        for name, row in values.to_dict("index").items()
     ]
     titles = ("metric", "samples", "reference", "noise floor", "unit", "better", "definition")
     body = (
-        f"{image(comparison.plot())}<p>{_NOTE}</p>{table(rows, titles)}"
-        f"<h2>Settings</h2>{settings_table(comparison.settings)}"
+        f"{image(figure)}<p>{_NOTE}</p>{table(rows, titles)}"
+        f"<h2>Settings</h2>{settings_table(settings)}"
     )
     return html_page("Comparison of ensembles", body)
 
 
-def write_html(comparison: Comparison, path: str | os.PathLike) -> Path:
-    return write_whole(Path(path), html(comparison).encode())
-
-
-def save(comparison: Comparison, directory: str | os.PathLike) -> Path:
+def save(
+    directory: str | os.PathLike, values: pandas.DataFrame, settings: dict, figure: Figure
+) -> Path:
+    """Write the files `FILES`."""
     directory = Path(directory)
     check_free(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    write_whole(directory / "table.csv", comparison.table.to_csv().encode())
-    write_whole(directory / "comparison.png", png(comparison.plot()))
-    write_html(comparison, directory / "report.html")
+    write_whole(directory / "table.csv", values.to_csv().encode())
+    write_whole(directory / "comparison.png", png(figure))
+    write_whole(directory / "report.html", html(values, settings, figure).encode())
     return directory
 
 

@@ -1,20 +1,21 @@
-"""Lists of chains: which ones `prepare` takes of a mirror of the PDB, and for which split.
+"""Lists of the chains that `prepare` takes from a mirror of the PDB, with their splits.
 
 A list is a CSV file (also ``.gz`` or ``.xz``) with the columns
 
 ``pdb``, ``chain``
-    ``1abc`` and ``A``; the chains of a complex have spaces between: ``A B``.
+    ``1abc`` and ``A``; chains of a complex are separated by spaces: ``A B``.
 ``split``
     ``train``, ``val``, ``test`` or any other word.
 ``cluster``
-    Optional. Rows that share one are drawn as one; blank is a cluster of its own.
+    Optional. Training draws clusters, then one entry of a cluster. An empty value makes the row a
+    cluster of its own.
 ``length``, ``begins``
-    Optional, a value for each chain. The stretch of so many residues that begins with these letters
-    is the entry: a chain may be listed in pieces of different splits, and copies in other data sets
-    were cut or renamed. Where the named chain has no such stretch, the other chains are searched.
+    Optional, one value per chain. The entry is the stretch of `length` residues that starts with
+    the letters `begins`. It may be found in another chain of the file, because data sets cut and
+    rename chains. Pieces of one chain may belong to different splits.
 
-Other columns go into the index of the shards. The list of the shipped models is named ``default``;
-``tools/list_chains.py`` makes such lists of shards.
+Other columns are copied into the index of the shards. ``default`` is the list that the shipped
+models were trained on. ``tools/list_chains.py`` makes such a list from a shard directory.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,38 +35,17 @@ import numpy as np
 from ..errors import SLMError, StructureError
 from ..protein.structure import ProteinStructure
 from .inputs import Source
+from .listed_chain import ListedChain
 
 SHIPPED = Path(__file__).parent.parent / "models" / "default" / "chains.csv.xz"
 REQUIRED = ("pdb", "chain", "split")
-OWN = (*REQUIRED, "cluster", "length", "begins")  # columns that mean something here
-INDEX = ("id", "shard", "offset", "sequence", "file", "resolution", "complete")  # not a list's
+OWN = (*REQUIRED, "cluster", "length", "begins")  # columns of a list with a meaning
+INDEX = ("id", "shard", "offset", "sequence", "file", "resolution", "complete")  # set by prepare
 _FILE_NAME = re.compile(r"(?:pdb)?(?:_?0000)?([0-9][a-z0-9]{3})")  # pdb1abc, 1abc, pdb_00001abc
 
 
-@dataclass(frozen=True)
-class ListedChain:
-    """One row of a list.
-
-    `cluster` is None where the list has none, `stretches` are (length, first letters) of each
-    chain, or empty; `extra` are columns that only go into the index.
-    """
-
-    pdb: str
-    chains: tuple[str, ...]
-    split: str
-    cluster: str | None
-    stretches: tuple[tuple[int, str], ...]
-    extra: tuple[tuple[str, str], ...]
-
-    @property
-    def columns(self) -> dict[str, str]:
-        """What the index says of the entry beside its structure."""
-        cluster = {} if self.cluster is None else {"cluster": self.cluster}
-        return {**dict(self.extra), "split": self.split, **cluster}
-
-
 def find_list(chains: str | os.PathLike) -> Path:
-    """Path of a list; ``"default"`` is that of the shipped models."""
+    """Path of a list; ``"default"`` is the list of the shipped models."""
     path = SHIPPED if str(chains) == "default" and not Path(chains).exists() else Path(chains)
     if not path.is_file():
         raise StructureError(f"{chains}: no such list of chains; 'default' is the shipped one")
@@ -73,13 +53,13 @@ def find_list(chains: str | os.PathLike) -> Path:
 
 
 def read_chain_list(path: str | os.PathLike) -> list[ListedChain]:
-    """Rows of a list.
+    """Rows of a list of chains.
 
     Raises
     ------
     StructureError
-        It cannot be read, a column or value is missing, a value makes no sense, or one stretch is
-        listed for two splits. The line is named.
+        The file cannot be read, a column or value is missing, a value is not allowed, or a stretch
+        is listed for two splits. The message has the line number.
     """
     opener = {".gz": gzip.open, ".xz": lzma.open}.get(Path(path).suffix.lower(), open)
     rows: list[ListedChain] = []
@@ -112,7 +92,7 @@ def read_chain_list(path: str | os.PathLike) -> list[ListedChain]:
 
 def _row(values: dict) -> ListedChain:
     if None in values or None in values.values():
-        raise StructureError("not as many values as the first line has columns")
+        raise StructureError("the number of values differs from the number of columns")
     values = {name: text.strip() for name, text in values.items()}
     for name in REQUIRED:
         if not values[name]:
@@ -123,8 +103,8 @@ def _row(values: dict) -> ListedChain:
     lengths, begins = values.get("length", "").split(), values.get("begins", "").split()
     if not len(lengths) == len(begins) or len(lengths) not in (0, len(chains)):
         raise StructureError(
-            f"{len(chains)} chain(s), {len(lengths)} of length and {len(begins)} of begins; give "
-            "one of each for every chain, or neither"
+            f"{len(chains)} chain(s), but {len(lengths)} values of length and {len(begins)} of "
+            "begins; give one of each per chain, or neither"
         )
     if not all(text.isdecimal() and int(text) > 0 for text in lengths):
         raise StructureError(f"length is {values['length']!r}, expected numbers of residues")
@@ -141,10 +121,17 @@ def _row(values: dict) -> ListedChain:
 def match(
     sources: Iterable[Source], rows: Iterable[ListedChain]
 ) -> tuple[list[Source], list[dict[str, str]]]:
-    """Files that a list names, each with its rows, and the report on rows that have no file.
+    """Match files to the rows of a list.
 
-    A file is known by its name in any folder: ``1abc.cif``, ``pdb1abc.ent``, ``pdb_00001abc.cif``,
-    also ``.gz``, in capitals or not. Of several for one id the first is taken.
+    Only the file name counts, in upper or lower case: ``1abc.cif``, ``pdb1abc.ent``,
+    ``pdb_00001abc.cif``, also ``.gz``. If several files have one id, the first is taken.
+
+    Returns
+    -------
+    sources : list of Source
+        Files named in the list, each with its rows.
+    absent : list of dict
+        Report rows for the chains that have no file.
 
     Raises
     ------
@@ -162,8 +149,8 @@ def match(
             found.append(replace(source, name=known[1], listed=tuple(wanted.pop(known[1]))))
     if not found:
         raise StructureError(
-            f"the list names {len(wanted)} PDB ids, and none has a file in the input; files are "
-            "known by names such as 1abc.cif, 1abc.pdb.gz or pdb1abc.ent.gz"
+            f"none of the {len(wanted)} PDB ids of the list has a file in the input; name files "
+            "like 1abc.cif, 1abc.pdb.gz or pdb1abc.ent.gz"
         )
     return found, [
         {"id": entry_name(row.pdb, row), "file": "", "chain": " ".join(row.chains),
@@ -173,17 +160,17 @@ def match(
 
 
 def entry_name(name: str, row: ListedChain) -> str:
-    """``1abc_A``; of a complex ``1abc_A-B``."""
+    """Id of an entry: ``1abc_A``, or ``1abc_A-B`` for a complex."""
     return f"{name}_{'-'.join(row.chains)}"
 
 
 def select(structure: ProteinStructure, row: ListedChain) -> ProteinStructure:
-    """The chains of a row, or the stretches of them.
+    """Take the chains of a row, or the listed stretches of them, from a structure.
 
     Raises
     ------
     SLMError
-        A chain or stretch is not there.
+        The structure does not have a chain or stretch.
     """
     ends = np.cumsum(np.bincount(structure.chain_index)).tolist()
     spans = dict(zip(structure.chain_ids, zip([0, *ends], ends, strict=False), strict=True))
@@ -191,15 +178,15 @@ def select(structure: ProteinStructure, row: ListedChain) -> ProteinStructure:
     for number, chain in enumerate(row.chains):
         if not row.stretches:
             if chain not in spans:
-                raise SLMError(f"no chain {chain}; it has {', '.join(spans)}")
+                raise SLMError(f"no chain {chain}; the file has {', '.join(spans)}")
             parts.append(spans[chain])
             continue
-        order = sorted(spans, key=lambda name: name != chain)  # the named one first
+        order = sorted(spans, key=lambda name: name != chain)  # the listed chain first
         places = _places(structure.sequence, [spans[name] for name in order], row.stretches[number])
         part = next((place for place in places if place not in parts), None)
         if part is None:
             length, first = row.stretches[number]
-            raise SLMError(f"no stretch of {length} residues that begins with {first}")
+            raise SLMError(f"no chain has {length} residues that begin with {first}")
         parts.append(part)
     rows = np.concatenate([np.arange(start, end) for start, end in parts])
     return replace(
@@ -219,7 +206,7 @@ def select(structure: ProteinStructure, row: ListedChain) -> ProteinStructure:
 def _places(
     sequence: str, spans: list[tuple[int, int]], stretch: tuple[int, str]
 ) -> Iterator[tuple[int, int]]:
-    """(start, end) of each place inside one of `spans` at which a stretch can be."""
+    """Yield (start, end) of each match of a stretch that lies inside one of `spans`."""
     length, first = stretch
     for start, end in spans:
         at = sequence.find(first, start, end)

@@ -1,4 +1,4 @@
-"""Clusters of entries, and splits that no cluster crosses."""
+"""Sequence clusters of entries, and splits into training, validation and test by cluster."""
 
 from __future__ import annotations
 
@@ -14,12 +14,18 @@ COVERAGE = 0.8  # of both sequences
 
 
 def find_mmseqs() -> str:
-    """Path of MMseqs2; SLMError where there is none."""
+    """Path of the MMseqs2 program.
+
+    Raises
+    ------
+    SLMError
+        It is not installed.
+    """
     program = shutil.which("mmseqs")
     if program is None:
         raise SLMError(
-            "clustering needs MMseqs2, and no mmseqs is on the PATH; install it (conda install "
-            "-c conda-forge -c bioconda mmseqs2) or leave clustering out"
+            "clustering needs MMseqs2, but mmseqs is not on the PATH; install it (conda install "
+            "-c conda-forge -c bioconda mmseqs2) or do not cluster"
         )
     return program
 
@@ -27,20 +33,22 @@ def find_mmseqs() -> str:
 def assign_clusters(
     sequences: Sequence[str], identity: float | None, folder: Path, threads: int = 1
 ) -> list[int]:
-    """For each entry the number of the first entry of its cluster.
+    """Assign each entry to a cluster, given as the number of the cluster's first entry.
 
-    Chains are clustered, not entries: complexes that share a cluster of chains, directly or
-    through others, are one cluster (single linkage). That makes clusters large where many
-    complexes have a partner in common, but no chain is ever in two of them.
+    Chains are clustered first. Complexes that share a cluster of chains, directly or through other
+    complexes, then form one cluster (single linkage). A common partner chain can make such a
+    cluster large, but no chain is ever in two clusters.
 
     Parameters
     ----------
     sequences : sequence of str
-        One an entry, ``:`` between chains.
+        One per entry, ``:`` between chains.
     identity : float, optional
-        Of MMseqs2's clusters; without it only identical chains go together.
+        Sequence identity of MMseqs2 clusters. None: only identical chains share a cluster.
     folder : Path
-        For MMseqs2's files.
+        Working folder of MMseqs2.
+    threads : int
+        Threads of MMseqs2.
     """
     chains = list(dict.fromkeys(chain for text in sequences for chain in text.split(":")))
     group = {chain: chain for chain in chains}
@@ -63,7 +71,7 @@ def assign_clusters(
 
 
 def _mmseqs(chains: list[str], identity: float, folder: Path, threads: int) -> dict[str, str]:
-    """Representative of each chain."""
+    """Cluster representative of each chain."""
     folder.mkdir(parents=True, exist_ok=True)
     fasta, result = folder / "chains.fasta", folder / "result"
     fasta.write_text("".join(f">{number}\n{chain}\n" for number, chain in enumerate(chains)))
@@ -72,17 +80,17 @@ def _mmseqs(chains: list[str], identity: float, folder: Path, threads: int) -> d
                "--threads", str(threads)]  # fmt: skip
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     if done.returncode:
-        told = (done.stdout + done.stderr).strip().splitlines()[-3:]
-        raise SLMError(f"mmseqs ended with code {done.returncode}: {' '.join(told)}")
+        message = (done.stdout + done.stderr).strip().splitlines()[-3:]
+        raise SLMError(f"mmseqs ended with code {done.returncode}: {' '.join(message)}")
     pairs = (line.split() for line in Path(f"{result}_cluster.tsv").read_text().splitlines())
     return {chains[int(member)]: chains[int(first)] for first, member in pairs}
 
 
 def split_of(sequence: str, validation_share: float, test_share: float) -> str:
-    """``test``, ``val`` or ``train`` of the cluster whose first entry has this sequence.
+    """Split (``test``, ``val`` or ``train``) of the cluster whose first entry has this sequence.
 
-    The hash makes it a property of the sequence: more data do not move a cluster to another split
-    as long as its first entry stays the first.
+    The split depends on a hash of the sequence alone. Adding data does not move a cluster to
+    another split as long as its first entry stays first.
     """
     digest = hashlib.sha256(sequence.encode()).digest()
     place = int.from_bytes(digest[:8], "big") / 2**64

@@ -1,14 +1,14 @@
-"""Coordinates as small integers, with a bound on the error of every atom.
+"""Encode backbone coordinates as small integers, with a bound on the error of every atom.
 
-An atom is placed from the three before it (N from N, CA, C of the residue before; CA and C next; O
-from CA, C and the next N) by cylindrical coordinates: along the last bond, away from it, and the
-torsion. Each is rounded to a multiple of `step`, the torsion to an arc of at most `step`, so that
-no atom is off by more than sqrt(3)/2 `step`. The atoms before are those already rounded: errors do
-not add up along the chain. Bond lengths and angles hardly vary, which is what makes the codes
-small: 31 bits a residue at 0.005 nm, instead of 384.
+Each atom is placed from three earlier atoms (N from N, CA, C of the previous residue; then CA and
+C; O from CA, C and the next N) in cylindrical coordinates: height along the last bond, distance
+from its axis, and torsion. Height and distance are rounded to a multiple of `step`, the torsion to
+an arc of at most `step`, so no atom moves by more than sqrt(3)/2 `step`. The reference atoms are
+the decoded ones, so errors do not accumulate along the chain. Bond lengths and angles hardly vary,
+so the codes compress to 31 bits per residue at 0.005 nm, instead of 384.
 
-Where the chain is broken, or a residue is torn or straight, N, CA and C start anew as they are.
-All residues of a chain follow one another, all chains are walked at once.
+After a chain break, or at a distorted or straight residue, N, CA and C are stored as coordinates
+(an anchor). Residues of a chain are coded one after the other, all chains in parallel.
 """
 
 from __future__ import annotations
@@ -19,24 +19,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
-BOND = 0.2  # nm, the longest that is coded
+BOND = 0.2  # nm, longest bond that is encoded
 _N, _CA, _C, _O = range(4)
 
 
 @dataclass(frozen=True, eq=False)
 class BackboneCodes:
-    """Codes of R residues, each with all of N, CA, C and O.
+    """Codes of R residues that have all of N, CA, C and O.
 
     Attributes
     ----------
     anchor : ndarray, bool [R]
-        Residues that do not hang on the one before.
+        Residues that are not placed from the previous one.
     start : ndarray, int32 [anchors, 3, 3]
-        CA of those in steps, N and C from there.
+        N, CA and C of the anchors in steps; N and C relative to CA.
     bonds : ndarray, int8 [R, 4, 2]
-        Steps along and away from the last bond; of N, CA, C (0 in anchors) and O.
+        Height along the last bond and distance from its axis, in steps, of N, CA, C (0 in anchors)
+        and O.
     torsions : ndarray, int8 [R, 4]
-        From trans, in parts of a turn that depend on the distance from the axis.
+        Torsion from trans, in arcs whose angle depends on the distance from the axis.
     """
 
     anchor: np.ndarray
@@ -46,27 +47,27 @@ class BackboneCodes:
 
 
 def step_of(error: float) -> float:
-    """The step that keeps atoms within `error` nm.
+    """Step (nm) that keeps every atom within `error` nm.
 
     Raises
     ------
     ValueError
-        Below 0.005, for which a byte has too few values.
+        `error` is below 0.005: the codes would not fit in a byte.
     """
     if not error >= 0.005:
         raise ValueError(f"error is {error!r} nm; give at least 0.005")
-    return 0.999 * 2 / np.sqrt(3) * error  # rounding of float32 takes the rest
+    return 0.999 * 2 / np.sqrt(3) * error  # margin for float32 rounding
 
 
 def codable(backbone: np.ndarray) -> np.ndarray:
-    """Residues of [R, 4, 3] that are complete and neither torn apart nor straight; bool [R]."""
+    """Mask [R] of residues [R, 4, 3] that are complete, bonded and not straight."""
     n, ca, c, o = (backbone[:, atom].T for atom in range(4))
-    whole = _near(n, ca) & _near(ca, c) & _near(c, o)  # no NaN is
-    return whole & _bent(n, ca, c)
+    bonded = _near(n, ca) & _near(ca, c) & _near(c, o)  # False for NaN
+    return bonded & _bent(n, ca, c)
 
 
 def encode_backbone(backbone: np.ndarray, first: np.ndarray, step: float) -> BackboneCodes:
-    """Codes of residues [R, 4, 3] (`codable`, nm), of which `first` begin a chain."""
+    """Encode residues [R, 4, 3] in nm, all `codable`; `first` [R] marks the first of a chain."""
     n, ca, c, _ = (backbone[:, atom].T for atom in range(4))
     before = [np.roll(x, 1, axis=1) for x in (ca, c)]
     linked = _near(before[1], n) & _bent(*before, n) & _bent(before[1], n, ca)
@@ -84,18 +85,18 @@ def encode_backbone(backbone: np.ndarray, first: np.ndarray, step: float) -> Bac
 
 
 def decode_backbone(codes: BackboneCodes, step: float) -> np.ndarray:
-    """float32 [R, 4, 3], nm."""
+    """Coordinates float32 [R, 4, 3] in nm."""
     return _walk(codes, step)
 
 
-def local(atoms: np.ndarray, backbone: np.ndarray) -> np.ndarray:
-    """Atoms [R, A, 3] seen from the N, CA, C of their residues (`backbone` [R, 4, 3])."""
+def to_local(atoms: np.ndarray, backbone: np.ndarray) -> np.ndarray:
+    """Atoms [R, A, 3] in the local frames (N, CA, C) of their residues (`backbone` [R, 4, 3])."""
     return np.einsum("rax,rkx->rak", atoms - backbone[:, [_CA]], _axes(backbone))
 
 
-def outside(seen: np.ndarray, backbone: np.ndarray) -> np.ndarray:
-    """The inverse of `local`."""
-    return np.einsum("rak,rkx->rax", seen, _axes(backbone)) + backbone[:, [_CA]]
+def from_local(relative: np.ndarray, backbone: np.ndarray) -> np.ndarray:
+    """Inverse of `to_local`."""
+    return np.einsum("rak,rkx->rax", relative, _axes(backbone)) + backbone[:, [_CA]]
 
 
 def _axes(backbone: np.ndarray) -> np.ndarray:
@@ -103,7 +104,7 @@ def _axes(backbone: np.ndarray) -> np.ndarray:
     return np.stack(_frame(n, ca, c)).transpose(2, 0, 1)
 
 
-# Below, points are [3, n]: NumPy is three times as fast on them as on [n, 3].
+# Points below are [3, n]: three times faster in NumPy than [n, 3].
 
 
 def _near(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -111,7 +112,7 @@ def _near(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _bent(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """Whether the angle at b is far enough from 0 and 180 degrees to define a plane."""
+    """Whether the angle at b is far enough from 0 and 180 degrees for a, b, c to span a plane."""
     u, v = a - b, c - b
     return (_cross(u, v) ** 2).sum(0) > 0.04 * (u * u).sum(0) * (v * v).sum(0)
 
@@ -123,7 +124,7 @@ def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _frame(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Axes at c: along b-c, away from a in the plane, normal to it."""
+    """Axes at c: along b-c; in the plane of a, b, c and pointing away from a; normal to it."""
     along = c - b
     along /= np.sqrt((along * along).sum(0))
     normal = _cross(along, b - a)
@@ -131,13 +132,13 @@ def _frame(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, ...
     return along, _cross(normal, along), normal
 
 
-def _turns(away: np.ndarray) -> np.ndarray:
-    """Parts of a turn at `away` steps from the axis, each at most a step long."""
+def _arcs(away: np.ndarray) -> np.ndarray:
+    """Number of arcs of a full turn at `away` steps from the axis; none is longer than a step."""
     return np.ceil(2 * np.pi * (away + 0.5))
 
 
 def _walk(codes: BackboneCodes, step: float, truth: np.ndarray | None = None) -> np.ndarray:
-    """Place all atoms; with `truth` [R, 4, 3], write the codes that come nearest to it first."""
+    """Place all atoms from their codes; with `truth` [R, 4, 3], compute each code first."""
     built = np.empty((len(codes.anchor), 4, 3), np.float32)
     begin = np.flatnonzero(codes.anchor)
     length = np.diff(np.append(begin, len(codes.anchor)))
@@ -146,32 +147,32 @@ def _walk(codes: BackboneCodes, step: float, truth: np.ndarray | None = None) ->
     built[begin, :3] = start
     order = np.argsort(-length, kind="stable")
 
-    def put(rows: np.ndarray, atom: int, *before: np.ndarray) -> np.ndarray:
+    def place(rows: np.ndarray, atom: int, *before: np.ndarray) -> np.ndarray:
         along, up, normal = _frame(*before)
         if truth is not None:
             off = truth[rows, atom].T - before[2]
             x, y, z = ((off * axis).sum(0) for axis in (along, up, normal))
             away = np.rint(np.hypot(y, z) / step)
             codes.bonds[rows, atom] = np.stack([np.rint(x / step), away], -1)
-            codes.torsions[rows, atom] = np.rint(np.arctan2(z, y) / (2 * np.pi) * _turns(away))
+            codes.torsions[rows, atom] = np.rint(np.arctan2(z, y) / (2 * np.pi) * _arcs(away))
         x, away = codes.bonds[rows, atom].T * step
-        angle = 2 * np.pi / _turns(away / step) * codes.torsions[rows, atom]
+        angle = 2 * np.pi / _arcs(away / step) * codes.torsions[rows, atom]
         new = before[2] + x * along + away * (np.cos(angle) * up + np.sin(angle) * normal)
         built[rows, atom] = new.T
         return new
 
     def walk(chosen: np.ndarray) -> None:
-        """Chains by falling length, so that those that go on are the first ones."""
+        """Place chains in parallel, longest first: the unfinished ones stay a leading slice."""
         first, last = begin[chosen], begin[chosen] + length[chosen] - 1
         n, ca, c = start[chosen].transpose(1, 2, 0)
         for number in range(1, length[chosen[0]]):
             here = first[: np.count_nonzero(length[chosen] > number)] + number
             n, ca, c = (x[:, : len(here)] for x in (n, ca, c))
-            new_n = put(here, _N, n, ca, c)
-            put(here - 1, _O, new_n, ca, c)
-            new_ca = put(here, _CA, ca, c, new_n)
-            n, ca, c = new_n, new_ca, put(here, _C, c, new_n, new_ca)
-        put(last, _O, *built[last, :3].transpose(1, 2, 0).astype(np.float64))
+            new_n = place(here, _N, n, ca, c)
+            place(here - 1, _O, new_n, ca, c)
+            new_ca = place(here, _CA, ca, c, new_n)
+            n, ca, c = new_n, new_ca, place(here, _C, c, new_n, new_ca)
+        place(last, _O, *built[last, :3].transpose(1, 2, 0).astype(np.float64))
 
     threads = min(16, os.cpu_count() or 1, len(order))
     with ThreadPoolExecutor(max(1, threads)) as pool:

@@ -1,8 +1,9 @@
-"""A shard directory as one file that is small enough to travel.
+"""Pack a shard directory into one small file, for transfer to another machine.
 
-Coordinates as `coordinate_codes`, everything else without loss, each array compressed by LZMA with
-settings that suit it, in one ``.npz``. What training never sees is left out: other splits, residues
-without all of N, CA, C and O (trainers mask them), residue numbers beyond the positions they give.
+Coordinates are stored as `coordinate_codes`, everything else without loss. Each array is compressed
+by LZMA with settings that suit it, and all go into one ``.npz``. Data that training does not use
+are left out: other splits, residues that lack N, CA, C or O (trainers mask them), and original
+residue numbers (only sequence positions are kept).
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import StructureError
-from ..networks.storage import write_json
+from ..files.json_file import write_json
 from ..protein.sequence import encode_sequence
 from .coordinate_codes import (
     BackboneCodes,
     codable,
     decode_backbone,
     encode_backbone,
-    local,
-    outside,
+    from_local,
     step_of,
+    to_local,
 )
 from .shards import RESIDUE_DTYPE, ShardDataset, index_checksum, save_array
 from .tokens import TokenStore
@@ -47,26 +48,30 @@ def pack_data(
     splits: tuple[str, ...] = ("train", "val"),
     prefix: tuple[str, ...] | None = None,
 ) -> dict:
-    """Pack a shard directory, and tokens of it.
+    """Pack a shard directory and, optionally, its tokens.
 
     Parameters
     ----------
-    data, tokens : path
+    data : path
+        Shard directory.
     path : path
-        The file to write.
+        File to write.
+    tokens : path, optional
+        Tokens of `data`.
     error : float
-        nm, how far an atom may be from where it was.
+        Largest displacement of an atom, in nm.
     atoms : int
-        4, backbones; or 14, all heavy atoms of the shards that have them.
+        4 for backbones, or 14 for all heavy atoms. Entries with fewer atoms are skipped.
     splits : tuple of str
-        What to take along.
+        Splits to pack.
     prefix : tuple of str, optional
-        Shards whose names begin so.
+        Only pack shards whose names start with one of these.
 
     Returns
     -------
     dict
-        ``entries``, ``residues``, ``absent`` (residues left out) and ``error`` (the largest, nm).
+        ``entries``, ``residues``, ``absent`` (residues left out) and ``error`` (largest
+        displacement, nm).
     """
     step = step_of(error)
     dataset = ShardDataset(data, prefix=prefix)
@@ -91,8 +96,8 @@ def pack_data(
         raise StructureError(f"{data}: no entries of {atoms} atoms in the splits {splits!r}")
     structure = np.concatenate([entry.atoms[:, :atoms] for entry in entries])
     first = np.concatenate([np.arange(len(entry.sequence)) == 0 for entry in entries])
-    there = codable(structure[:, :4])
-    codes = encode_backbone(structure[there, :4], _begins(first, there), step)
+    present = codable(structure[:, :4])
+    codes = encode_backbone(structure[present, :4], _segment_starts(first, present), step)
     meta = {"format": FORMAT, "error": error, "atoms": atoms}
     if store:
         meta["tokens"] = {"tokenizer": store.tokenizer, "vocabulary": store.vocabulary}
@@ -103,10 +108,10 @@ def pack_data(
     streams = {
         "meta": json.dumps(meta).encode(),
         "index": index.getvalue().encode(),
-        "chain": _steps([entry.chain_index for entry in entries]),
-        "number": _steps([entry.residue_index for entry in entries]),
+        "chain": _differences([entry.chain_index for entry in entries]),
+        "number": _differences([entry.residue_index for entry in entries]),
         "break": np.packbits(np.concatenate([e.chain_break for e in entries])),
-        "there": np.packbits(there),
+        "there": np.packbits(present),
         "anchor": np.packbits(codes.anchor),
         "start": codes.start,
         "bonds": codes.bonds,
@@ -115,35 +120,40 @@ def pack_data(
     if store:
         streams["tokens"] = np.concatenate(taken)
     built = np.full_like(structure, np.nan)
-    built[there, :4] = decode_backbone(codes, step)
+    built[present, :4] = decode_backbone(codes, step)
     if atoms > 4:
-        kept = there[:, None] & np.isfinite(structure[:, 4:]).all(-1)
+        kept = present[:, None] & np.isfinite(structure[:, 4:]).all(-1)
         order = _by_amino_acid(rows)
-        seen = np.rint(local(structure[:, 4:], built[:, :4]) / step)
+        relative = np.rint(to_local(structure[:, 4:], built[:, :4]) / step)
         streams["side_there"] = np.packbits(kept)
-        # One slot of one amino acid after the other: like follows like.
-        streams["side"] = np.ascontiguousarray(seen[order].swapaxes(0, 1)[kept[order].T], "<i2")
+        # Sorted by atom slot, then by amino acid: similar values are adjacent and compress well.
+        streams["side"] = np.ascontiguousarray(relative[order].swapaxes(0, 1)[kept[order].T], "<i2")
         built[:, 4:] = _side_chains(streams["side"], kept, order, built[:, :4], step)
     path = Path(path)
     temporary = path.with_suffix(".tmp")
     with open(temporary, "wb") as handle:
-        np.savez(handle, **{name: _squeeze(name, values) for name, values in streams.items()})
+        np.savez(handle, **{name: _compress(name, values) for name, values in streams.items()})
     temporary.replace(path)
     return {
         "entries": len(rows),
         "residues": len(first),
-        "absent": int((~there).sum()),
+        "absent": int((~present).sum()),
         "error": float(np.sqrt(np.nanmax(((built - structure) ** 2).sum(-1)))),
     }
 
 
 def unpack_data(path: str | os.PathLike, directory: str | os.PathLike) -> dict[str, Path]:
-    """Make ``data`` (a shard directory) and, if there are any, ``tokens`` in `directory`.
+    """Unpack a file of `pack_data` into `directory`.
+
+    Returns
+    -------
+    dict
+        Paths: ``data`` (the shard directory) and, if the file has tokens, ``tokens``.
 
     Raises
     ------
     StructureError
-        The file is damaged, or of another version.
+        The file is damaged or has another format version.
     """
     try:
         with np.load(path) as pack:
@@ -151,9 +161,12 @@ def unpack_data(path: str | os.PathLike, directory: str | os.PathLike) -> dict[s
         meta = json.loads(streams["meta"])
     except (OSError, ValueError, KeyError, EOFError, lzma.LZMAError, zipfile.BadZipFile,
             zlib.error) as error:  # fmt: skip
-        raise StructureError(f"{path}: damaged ({error}); bring it here again") from None
+        raise StructureError(f"{path}: damaged ({error}); copy it here again") from None
     if meta.get("format") != FORMAT:
-        raise StructureError(f"{path}: format {meta.get('format')!r}, this version reads {FORMAT}")
+        raise StructureError(
+            f"{path}: format {meta.get('format')!r}, but this version reads {FORMAT}; pack the "
+            "data again"
+        )
     step = step_of(meta["error"])
     rows = list(csv.DictReader(io.StringIO(streams["index"].decode())))
     count = sum(int(row["length"]) for row in rows)
@@ -166,15 +179,15 @@ def unpack_data(path: str | os.PathLike, directory: str | os.PathLike) -> dict[s
             np.unpackbits(array(name, "u1"), count=int(np.prod(shape))).astype(bool).reshape(shape)
         )
 
-    there = bits("there", count)
+    present = bits("there", count)
     structure = np.full((count, meta["atoms"], 3), np.nan, np.float32)
     codes = BackboneCodes(
-        bits("anchor", int(there.sum())),
+        bits("anchor", int(present.sum())),
         array("start", "<i4", 3, 3),
         array("bonds", "i1", 4, 2),
         np.stack([array(f"torsions{atom}", "i1") for atom in range(4)], -1),
     )
-    structure[there, :4] = decode_backbone(codes, step)
+    structure[present, :4] = decode_backbone(codes, step)
     if meta["atoms"] > 4:
         kept = bits("side_there", count, meta["atoms"] - 4)
         order = _by_amino_acid(rows)
@@ -184,43 +197,45 @@ def unpack_data(path: str | os.PathLike, directory: str | os.PathLike) -> dict[s
     residues["chain_index"] = np.cumsum(array("chain", "<i4"))
     residues["residue_number"] = np.cumsum(array("number", "<i4"))
     residues["chain_break"] = bits("break", count)
-    made = {"data": Path(directory) / "data"}
+    folders = {"data": Path(directory) / "data"}
     arrays = {"data": {"atoms": structure, "residues": residues}}
     if "tokens" in streams:
-        made["tokens"] = Path(directory) / "tokens"
+        folders["tokens"] = Path(directory) / "tokens"
         arrays["tokens"] = {"tokens": array("tokens", "<i2")}
-    for where in made.values():
-        where.mkdir(parents=True, exist_ok=True)
+    for folder in folders.values():
+        folder.mkdir(parents=True, exist_ok=True)
     first = 0
     for shard, group in groupby(rows, lambda row: row["shard"]):
         last = first + sum(int(row["length"]) for row in group)
         for kind, named in arrays.items():
             for name, values in named.items():
-                save_array(made[kind] / f"{shard}.{name}.npy", values[first:last])
+                save_array(folders[kind] / f"{shard}.{name}.npy", values[first:last])
         first = last
-    (made["data"] / "index.csv").write_bytes(streams["index"])
-    if "tokens" in made:
-        told = {**meta["tokens"], "data": index_checksum(made["data"])}
-        write_json(made["tokens"] / "tokens.json", told)
-    return made
+    (folders["data"] / "index.csv").write_bytes(streams["index"])
+    if "tokens" in folders:
+        description = {**meta["tokens"], "data": index_checksum(folders["data"])}
+        write_json(folders["tokens"] / "tokens.json", description)
+    return folders
 
 
 def _kind(row: dict[str, str]) -> str:
-    """backbone, heavy, complex, ...: what trainers choose shards by."""
+    """Name of the shard without its number (backbone, heavy, complex): the trainers' prefix."""
     return row["shard"].rpartition("_")[0]
 
 
-def _steps(parts: list[np.ndarray]) -> np.ndarray:
+def _differences(parts: list[np.ndarray]) -> np.ndarray:
+    """Differences between neighbours; they compress better than the values."""
     return np.diff(np.concatenate(parts), prepend=0).astype("<i4")
 
 
-def _begins(first: np.ndarray, there: np.ndarray) -> np.ndarray:
-    """Of the residues that are there, those after a residue that is not, or of another entry."""
-    alone = first | ~np.roll(there, 1)
-    return alone[there]
+def _segment_starts(first: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Mask over the present residues: True after an absent residue or at the start of an entry."""
+    start = first | ~np.roll(present, 1)
+    return start[present]
 
 
 def _by_amino_acid(rows: list[dict]) -> np.ndarray:
+    """Order of the residues that sorts them by amino acid."""
     sequence = "".join(row["sequence"].replace(":", "") for row in rows)
     return np.argsort(encode_sequence(sequence), kind="stable")
 
@@ -228,17 +243,17 @@ def _by_amino_acid(rows: list[dict]) -> np.ndarray:
 def _side_chains(
     side: np.ndarray, kept: np.ndarray, order: np.ndarray, backbone: np.ndarray, step: float
 ) -> np.ndarray:
-    """Atoms beyond the backbone [R, A - 4, 3] from their codes, NaN where there is none."""
-    seen = np.full((*kept.T.shape, 3), np.nan)
-    seen[kept[order].T] = side * step
-    return outside(seen.swapaxes(0, 1)[np.argsort(order)], backbone).astype(np.float32)
+    """Decode the atoms beyond the backbone [R, A - 4, 3]; NaN where absent."""
+    relative = np.full((*kept.T.shape, 3), np.nan)
+    relative[kept[order].T] = side * step
+    return from_local(relative.swapaxes(0, 1)[np.argsort(order)], backbone).astype(np.float32)
 
 
-# Interleaved columns of 2^n bytes: each place has statistics of its own.
+# log2 of the bytes per record: LZMA then models each byte position of a record separately.
 _PLACES = {"bonds": 3, "start": 2, "chain": 2, "number": 2, "tokens": 1, "side": 1}
 
 
-def _squeeze(name: str, values: np.ndarray | bytes) -> np.ndarray:
+def _compress(name: str, values: np.ndarray | bytes) -> np.ndarray:
     places = _PLACES.get(name, 0)
     settings = {"id": lzma.FILTER_LZMA2, "preset": 6, "lp": places, "pb": places}
     settings["lc"] = 0 if places else 4

@@ -1,8 +1,8 @@
-"""Embeddings of sequences by ESM-C and ESM3, as the condition of a small language model.
+"""Sequence embeddings from ESM-C and ESM3, used to condition a smaller language model.
 
-The states after the last layer's norm, one for each residue, of the sequence alone. They are
-computed with the ``esm`` package's own layers, once: a file for each model and sequence in the
-user's cache (`cache_folder`).
+An embedding is the state of each residue after the final layer norm, computed from the sequence
+alone with the layers of the ``esm`` package. Embeddings are cached, one file per model and
+sequence, in the user's cache folder (`cache_folder`).
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
 
     States = Callable[[tuple[str, ...]], torch.Tensor]
 
-#: ESM-C by name: the repository that has the weights, and the file there, in `FOLDER`.
+#: ESM-C models: the repository of the weights, and the file in its `FOLDER`.
 HUB = {
     "esmc_300m": ("EvolutionaryScale/esmc-300m-2024-12", "esmc_300m_2024_12_v0.pth"),
     "esmc_600m": ("EvolutionaryScale/esmc-600m-2024-12", "esmc_600m_2024_12_v0.pth"),
 }
-_HEAD_CHANNELS = 64  # of an attention head, in all of ESM-C
-_BLOCK, _BLOCKS = 2**16, 64  # of a file, that tell it from others
+_HEAD_CHANNELS = 64  # per attention head, in all ESM-C models
+_BLOCK, _BLOCKS = 2**16, 64  # size and number of the blocks that are hashed to identify a file
 
 
 def condition_of(given: object, sequence: str) -> SequenceCondition:
-    """The condition of a sequence from an array, a ``.npy`` file, or a model that computes it.
+    """Condition of a sequence, from an array, a ``.npy`` file or an embedding model.
 
     Raises
     ------
@@ -54,19 +54,19 @@ def condition_of(given: object, sequence: str) -> SequenceCondition:
 
 
 def is_model(condition: object) -> bool:
-    """Whether a condition is computed for any sequence, and not the numbers of one."""
+    """Whether a condition names an embedding model, and not the array of one sequence."""
     path = isinstance(condition, (str, os.PathLike))
     return path and Path(condition).suffix != ".npy"
 
 
 class Embedder:
-    """A large model that embeds sequences; it is loaded when something is to be computed.
+    """Embed sequences with a large model, which is loaded on the first sequence not in the cache.
 
     Parameters
     ----------
     model : str or path
-        A name of `HUB`, whose weights are in the hub's cache; a file of weights of ESM-C, or a
-        folder that has it; ``"esm3"`` or another model of ESM3 (see `find_model`).
+        A name in `HUB`, if its weights are in the Hugging Face cache; an ESM-C weight file, or a
+        folder that contains one; ``"esm3"`` or another ESM3 model (see `find_model`).
     device : str
     cache : path, optional
         Default: `cache_folder`.
@@ -74,7 +74,7 @@ class Embedder:
     Raises
     ------
     ModelError
-        No weights there; the message says which file goes where.
+        The weights were not found; the message says which file to put where.
     """
 
     def __init__(
@@ -84,20 +84,22 @@ class Embedder:
         cache: str | os.PathLike | None = None,
     ) -> None:
         self.weights, self.device, self.source = find_weights(model), device, str(model)
-        #: What tells its embeddings from those of other weights.
+        #: Identifies the weights, and so the embeddings.
         self.identity = _identity(self.weights)
         self.directory = Path(cache or cache_folder()) / "embeddings" / self.identity
 
     def embed(self, sequence: str) -> SequenceCondition:
-        """Embeddings float32 [L, D] (rounded to half precision) of the residues of a sequence."""
-        chains = tuple("".join(sequence.split()).upper().split(":"))  # training data has X
+        """Embeddings float32 [L, D] of a sequence, rounded to half precision."""
+        chains = tuple("".join(sequence.split()).upper().split(":"))  # X is allowed, as in training
         name = hashlib.sha256(":".join(chains).encode()).hexdigest()[:32]
         path = self.directory / f"{name}.npy"
         values = _read(path, sum(map(len, chains)))
         if values is None:
             values = self._compute(chains).astype(np.float16)
             if not np.isfinite(values).all():
-                raise ModelError(f"{self.weights}: embeddings that are no numbers; wrong weights?")
+                raise ModelError(
+                    f"{self.weights}: embeddings are not finite; check that the weights are right"
+                )
             _write(path, values)
         return SequenceCondition(values.astype(np.float32), self.identity, self.source)
 
@@ -110,17 +112,17 @@ class Embedder:
 
 @lru_cache(maxsize=1)
 def _loaded(weights: Path, identity: str, device: str) -> States:
-    """What makes states of chains: kept, for many sequences in a row."""
+    """Embedding function of a model; the last one is cached for runs of many sequences."""
     return (_esm3 if weights.is_dir() else _esmc)(weights, device)
 
 
 def find_weights(model: str | os.PathLike) -> Path:
-    """Where the weights of a model are (see `Embedder`): a file, or the directory of ESM3."""
+    """Path of the weights of a model (see `Embedder`): a file, or the directory of ESM3."""
     path = Path(model)
     if path.is_file():
         return path
-    found = [file for _, file in HUB.values() for file in (path / FOLDER / file, path / file)]
-    if file := next(filter(Path.is_file, found), None):
+    possible = [file for _, file in HUB.values() for file in (path / FOLDER / file, path / file)]
+    if file := next(filter(Path.is_file, possible), None):
         return file
     if str(model) not in HUB:
         try:
@@ -128,15 +130,16 @@ def find_weights(model: str | os.PathLike) -> Path:
         except ModelError as error:
             names = ", ".join(HUB)
             raise ModelError(
-                f"{str(model)!r} is neither a .npy file, one of {names}, nor weights of ESM-C "
-                f"or ESM3: {error}"
+                f"{str(model)!r} is neither a .npy file, nor one of {names}, nor a path to "
+                f"weights of ESM-C or ESM3: {error}"
             ) from None
     repository, name = HUB[str(model)]
     file = require("huggingface_hub", "esm3").try_to_load_from_cache(repository, f"{FOLDER}/{name}")
     if not isinstance(file, str):
         raise ModelError(
-            f"{model}: no weights in the hub's cache; accept the licence at huggingface.co/"
-            f"{repository} and run `hf download {repository}`, or give the path of {name}"
+            f"{model}: the weights are not in the Hugging Face cache; accept the licence at "
+            f"huggingface.co/{repository} and run `hf download {repository}`, or give the path of "
+            f"{name}"
         )
     return Path(file)
 
@@ -145,12 +148,15 @@ def _esm3_directory(model: str | os.PathLike) -> Path:
     directory = find_part(model, "language_model")
     kind = read_config(directory).get("kind")
     if kind != "esm3":
-        raise ModelError(f"{directory} holds {kind!r}")
+        raise ModelError(f"{directory}: kind is {kind!r}, expected 'esm3'")
     return directory
 
 
 def _identity(weights: Path) -> str:
-    """A name, and a hash of checksums, or of blocks all over a file: any training changes it."""
+    """Name and hash of weights: of the checksums of ESM3, or of blocks spread over a file.
+
+    Any training step changes all blocks, so a few of them identify the weights.
+    """
     if weights.is_dir():
         checksums = json.dumps(read_config(weights)["sha256"], sort_keys=True)
         return f"esm3-{hashlib.sha256(checksums.encode()).hexdigest()[:16]}"
@@ -164,11 +170,11 @@ def _identity(weights: Path) -> str:
 
 
 def _esmc(weights: Path, device: str) -> States:
-    """What makes states [L, D] of chains with ESM-C, of the sizes that a file's weights have."""
+    """Function from chains to ESM-C states [L, D]; layer sizes are read from the weights."""
     torch, esmc = require("torch"), require("esm.models.esmc", "esm3")
     state = read_tensors(weights)
     if "embed.weight" not in state or "transformer.norm.weight" not in state:
-        raise ModelError(f"{weights}: these are not the weights of ESM-C")
+        raise ModelError(f"{weights}: not weights of ESM-C; give one of {', '.join(HUB)}")
     width = state["embed.weight"].shape[1]
     layers = {name.split(".")[2] for name in state if name.startswith("transformer.blocks.")}
     network = esmc.ESMC(width, max(1, width // _HEAD_CHANNELS), len(layers), None, False)
@@ -179,14 +185,14 @@ def _esmc(weights: Path, device: str) -> States:
     def states(chains: tuple[str, ...]) -> torch.Tensor:
         tokens, positions = (torch.as_tensor(x, device=device) for x in esm3_layout(chains))
         tokens = tokens.unsqueeze(0)
-        made = network(tokens, torch.ones_like(tokens, dtype=torch.bool))
-        return made.embeddings[0, positions]
+        output = network(tokens, torch.ones_like(tokens, dtype=torch.bool))
+        return output.embeddings[0, positions]
 
     return states
 
 
 def _esm3(weights: Path, device: str) -> States:
-    """The same with ESM3; all structure tokens are masked."""
+    """Function from chains to ESM3 states [L, D], with all structure tokens masked."""
     from ..language.esm3_network import ESM3Network
 
     torch = require("torch")
@@ -204,12 +210,12 @@ def _read(path: Path, length: int) -> np.ndarray | None:
     try:
         values = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError):
-        return None  # not there, or half of it: computed anew
+        return None  # absent or truncated: compute it again
     return values if values.ndim == 2 and len(values) == length else None
 
 
 def _write(path: Path, values: np.ndarray) -> None:
-    """Through a name of its own: several processes may compute the same."""
+    """Write under a name unique to the process: several processes may write the same file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.stem}.{os.getpid()}.tmp")
     with temporary.open("wb") as file:

@@ -1,8 +1,9 @@
-"""Embeddings of the entries of a shard directory, in half precision beside their tokens.
+"""Per-residue embeddings of the entries of a shard directory, in half precision.
 
 ``openmm-slm embed`` writes ``embeddings.npy`` float16 [R, D], ``starts.npy`` int64 [N] (the first
-row of each entry, in the order of ``index.csv``) and ``embeddings.json``, which says of what.
-Entries of one sequence share their rows where these are a function of the sequence.
+row of each entry, in the order of ``index.csv``) and ``embeddings.json``, which identifies the
+model and the data. Entries with equal sequences share rows if the embedding depends on the
+sequence alone.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from ..errors import ModelError
+from ..files.json_file import write_json
 from ..language.condition import SequenceCondition
-from ..networks.storage import write_json
 from .shards import index_checksum, open_array, read_index, save_array
 
 
@@ -37,16 +38,18 @@ def embed_shards(
     data : path
         Shard directory.
     output : path
-    embed : callable row of the index -> SequenceCondition
+        Folder to write.
+    embed : callable
+        Maps a row of the index to its SequenceCondition.
     identity : str
-        What they are; a model trained with them takes no others.
+        Name of the embedding. A model trained with it accepts no other.
     by_sequence : bool
-        Entries of one sequence have the same.
+        Embeddings depend on the sequence alone: entries with equal sequences share them.
 
     Raises
     ------
     ModelError
-        Widths differ, or numbers too large for half precision.
+        Widths differ between entries, or a value is too large for half precision.
     """
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
@@ -70,13 +73,13 @@ def embed_shards(
             array = np.lib.format.open_memmap(temporary, "w+", np.float16, shape)
         if values.shape[1] != array.shape[1]:
             raise ModelError(
-                f"embeddings of {row['id']} have {values.shape[1]} numbers a residue, those before "
-                f"it {array.shape[1]}"
+                f"embeddings of {row['id']} have {values.shape[1]} numbers per residue, those of "
+                f"earlier entries {array.shape[1]}; use one model for all entries"
             )
         if np.abs(values).max() > np.finfo(np.float16).max:
             raise ModelError(
-                f"embeddings of {row['id']} run up to {np.abs(values).max():.3g}, half precision "
-                f"holds {np.finfo(np.float16).max:.0f}; scale them all"
+                f"embeddings of {row['id']} reach {np.abs(values).max():.3g}, over the maximum of "
+                f"half precision ({np.finfo(np.float16).max:.0f}); scale all embeddings down"
             )
         array[first[key] : first[key] + len(values)] = values
     array.flush()
@@ -94,7 +97,7 @@ def embed_arrays(
     identity: str,
     progress: bool = True,
 ) -> Path:
-    """`embed_shards` of the user's own arrays: ``<entry id>.npy`` [L, D] in the folder `arrays`."""
+    """`embed_shards` with the user's own arrays: ``<entry id>.npy`` [L, D] in folder `arrays`."""
 
     def embed(row: dict[str, str]) -> SequenceCondition:
         return SequenceCondition.of(Path(arrays) / f"{row['id']}.npy", row["sequence"])
@@ -103,25 +106,26 @@ def embed_arrays(
 
 
 class EmbeddingStore:
-    """Embeddings of entries, read from a directory that `embed_shards` wrote.
+    """Reader of the embeddings that `embed_shards` wrote.
 
     Parameters
     ----------
     directory : path
+        Output folder of `embed_shards`.
     data : path
-        Shard directory they should belong to.
+        Shard directory that the embeddings must belong to.
 
     Attributes
     ----------
     embeddings : str
-        What they are.
+        Name of the embedding.
     size : int
-        Numbers of each residue.
+        Numbers per residue.
 
     Raises
     ------
     ModelError
-        None there, or those of other data.
+        The folder has no embeddings, or they were made from other data than `data`.
     """
 
     def __init__(self, directory: str | os.PathLike, data: str | os.PathLike) -> None:
@@ -136,19 +140,20 @@ class EmbeddingStore:
             raise ModelError(f"{path}: cannot be read ({error!r}); embed the data again") from None
         if meta.get("data") != index_checksum(data):
             raise ModelError(
-                f"{directory} holds embeddings of other data than {data}; embed that first"
+                f"{directory}: these embeddings were not made from {data}; run `openmm-slm embed` "
+                "on it first"
             )
         self._array = open_array(self.directory / "embeddings.npy")
         starts = open_array(self.directory / "starts.npy").tolist()
         rows = read_index(data)
         needed = max(start + int(row["length"]) for start, row in zip(starts, rows, strict=False))
         if len(starts) != len(rows) or self._array.shape != (needed, self.size):
-            raise ModelError(f"{directory}: its files do not fit each other; embed the data again")
+            raise ModelError(f"{directory}: its files are inconsistent; embed the data again")
         self._starts = {
             (row["shard"], row["offset"]): start for start, row in zip(starts, rows, strict=True)
         }
 
     def read(self, row: dict[str, str]) -> np.ndarray:
-        """float16 [L, D] of one index row."""
+        """Embeddings float16 [L, D] of the entry in one row of the index."""
         start = self._starts[row["shard"], row["offset"]]
         return np.array(self._array[start : start + int(row["length"])])

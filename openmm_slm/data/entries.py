@@ -1,4 +1,4 @@
-"""From one file to entries: what is kept of it, and why the rest is not."""
+"""Entries of one file: chains, complexes or frames, and the reason for each one skipped."""
 
 from __future__ import annotations
 
@@ -12,21 +12,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import SLMError, StructureError, require
-from ..protein.structure import ProteinStructure, _is_protein, find_chain_breaks, from_trajectory
+from ..files.frame_reader import WITH_TOPOLOGY
+from ..protein.structure import ProteinStructure, find_chain_breaks
 from ..protein.structure_files import NoProteinError, interpret, parse
-from .chain_list import ListedChain, entry_name, select
-from .inputs import WITH_TOPOLOGY, Source
+from ..protein.trajectory import from_trajectory, is_protein_residue
+from .chain_list import entry_name, select
+from .inputs import Source
+from .listed_chain import ListedChain
 from .shards import RESIDUE_DTYPE
 
 if TYPE_CHECKING:
     import mdtraj
 
-BLOCK_ATOMS = 1_000_000  # of a trajectory, in memory at once
+BLOCK_ATOMS = 1_000_000  # atoms times frames of a trajectory in memory at once
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What an entry must be to be kept; see `openmm_slm.data.prepare.prepare`."""
+    """Criteria for keeping an entry; see `openmm_slm.data.prepare.prepare`."""
 
     top: str | None
     stride: int
@@ -41,16 +44,17 @@ class Limits:
 
 @dataclass(eq=False)
 class Candidate:
-    """An entry, or what was left out instead.
+    """An entry that is kept, or a record of one that is skipped.
 
     Attributes
     ----------
     row : dict
-        id, file, chain, reason ("" if kept), detail; for entries also sequence (``:`` between
-        chains), resolution and complete.
+        id, file, chain, reason ("" if kept) and detail; kept entries also have sequence (``:``
+        between chains), resolution and complete.
     atoms : ndarray, float32 [L, 14, 3], or None
-        nm, NaN where absent.
+        nm, NaN where absent. None if skipped.
     residues : ndarray, RESIDUE_DTYPE [L], or None
+        None if skipped.
     """
 
     row: dict[str, str]
@@ -61,13 +65,13 @@ class Candidate:
 def left_out(
     source: Source, reason: str, detail: str, name: str = "", chain: str = ""
 ) -> Candidate:
-    """A candidate that is not kept: the whole file, or `name` in it."""
+    """Record of a skipped entry: the whole file, or `name` in it."""
     row = {"id": name or source.name, "file": source.path, "chain": chain}
     return Candidate({**row, "reason": reason, "detail": detail})
 
 
 def structure_candidates(source: Source, limits: Limits) -> list[Candidate]:
-    """Chains (or the complex) of the first model of a PDB or mmCIF file."""
+    """Candidates of a PDB or mmCIF file: chains, or the complex, of its first model."""
     try:
         file = parse(source.path)
         largest = limits.max_resolution
@@ -78,18 +82,18 @@ def structure_candidates(source: Source, limits: Limits) -> list[Candidate]:
         return [left_out(source, "no protein", str(error))]
     except StructureError as error:
         return [left_out(source, "unreadable", str(error))]
-    except Exception as error:  # whatever a library makes of a strange file, the others go on
-        return [left_out(source, "unreadable", f"{source.path}: {_told(error)}")]
+    except Exception as error:  # a library may raise anything; the other files are still read
+        return [left_out(source, "unreadable", f"{source.path}: {_message(error)}")]
     if source.listed:
         found = [_listed(source, structure, row, limits) for row in source.listed]
     elif limits.complexes:
         whole = slice(0, structure.n_residues)
         names = " ".join(structure.chain_ids)
-        found = [_judged(source, source.name, names, structure, whole, limits)]
+        found = [_candidate(source, source.name, names, structure, whole, limits)]
     else:
         ends = np.cumsum(np.bincount(structure.chain_index)).tolist()
         found = [
-            _judged(source, f"{source.name}_{name}", name, structure, slice(start, end), limits)
+            _candidate(source, f"{source.name}_{name}", name, structure, slice(start, end), limits)
             for name, start, end in zip(structure.chain_ids, [0, *ends], ends, strict=False)
         ]
     for candidate in found:
@@ -103,14 +107,14 @@ def structure_candidates(source: Source, limits: Limits) -> list[Candidate]:
 def _listed(
     source: Source, structure: ProteinStructure, row: ListedChain, limits: Limits
 ) -> Candidate:
-    """The chains of one row of a list."""
+    """Candidate with the chains of one row of a list."""
     name, chains = entry_name(source.name, row), " ".join(row.chains)
     try:
         part = select(structure, row)
     except SLMError as error:
         return left_out(source, "not found", f"{source.path}: {error}", name, chains)
     whole = slice(0, part.n_residues)
-    candidate = _judged(source, name, chains, part, whole, limits)
+    candidate = _candidate(source, name, chains, part, whole, limits)
     candidate.row["listed"] = row.columns
     return candidate
 
@@ -118,63 +122,73 @@ def _listed(
 def trajectory_blocks(
     source: Source, limits: Limits
 ) -> Iterator[tuple[int, mdtraj.Trajectory | str]]:
-    """(number of the first frame, block of frames), or the error the rest could not be read for.
+    """Yield (number of the first frame, block of frames) of a trajectory.
 
-    Only atoms of proteins are kept. Frames are numbered as in the file, so that a stride leaves
-    gaps.
+    If the file cannot be read to its end, the last item has an error message in place of a block.
+    Only protein atoms are kept. Frames keep their numbers in the file, so a stride leaves gaps.
     """
     md = require("mdtraj")
     number, options = 0, {}
     try:
-        own = limits.top is None or os.path.splitext(source.path)[1].lower() in WITH_TOPOLOGY
-        topology = md.load_frame(source.path, 0).topology if own else load_topology(limits.top)
-        atoms = [a.index for r in topology.residues if _is_protein(r) for a in r.atoms]
+        has_topology = (
+            limits.top is None or os.path.splitext(source.path)[1].lower() in WITH_TOPOLOGY
+        )
+        topology = (
+            md.load_frame(source.path, 0).topology if has_topology else load_topology(limits.top)
+        )
+        atoms = [a.index for r in topology.residues if is_protein_residue(r) for a in r.atoms]
         if not atoms:
             yield 0, f"{source.path}: its topology has no protein"
             return
         chunk = max(1, min(1000, BLOCK_ATOMS // topology.n_atoms))
         options = {"stride": limits.stride, "atom_indices": atoms}
-        options |= {} if own else {"top": topology}
+        options |= {} if has_topology else {"top": topology}
         for block in md.iterload(source.path, chunk, **options):
             yield number, block
             number += len(block) * limits.stride
-    except Exception as error:  # MDTraj's formats raise what they like
+    except Exception as error:  # readers of MDTraj raise all kinds of exceptions
         frames = []
-        with contextlib.suppress(Exception):  # a half frame at the end: its block has whole ones
+        with contextlib.suppress(Exception):  # recover the whole frames before a truncated one
             for frame in md.iterload(source.path, 1, skip=number, **options):
                 frames.append(frame)
         if frames:
             yield number, md.join(frames)
             number += len(frames) * limits.stride
-        yield number, f"{source.path}, frame {number} or after: {_told(error)}"
+        yield number, f"{source.path}, frame {number} or after: {_message(error)}"
     else:
         if not number:
             yield 0, f"{source.path}: no frames"
 
 
 def load_topology(path: str) -> mdtraj.Topology:
-    """Topology of a file that MDTraj reads; StructureError where it does not."""
+    """Topology of a file that MDTraj can read.
+
+    Raises
+    ------
+    StructureError
+        MDTraj cannot read it.
+    """
     try:
         return _topology_of(os.path.abspath(path), os.stat(path).st_mtime_ns)
     except Exception as error:
-        raise StructureError(f"{path}: cannot be read as a topology ({_told(error)})") from None
+        raise StructureError(f"{path}: cannot be read as a topology ({_message(error)})") from None
 
 
 @lru_cache(maxsize=1)
 def _topology_of(path: str, changed: int) -> mdtraj.Topology:
-    """Read once for all trajectories; a file of that name elsewhere, or changed, is another."""
+    """Cached for all trajectories; the key is the absolute path and the modification time."""
     return require("mdtraj").load_topology(path)
 
 
 def frame_candidates(
     source: Source, first: int, block: mdtraj.Trajectory | str, limits: Limits
 ) -> list[Candidate]:
-    """One candidate a frame, all chains in it."""
+    """Candidates of a block of frames, one per frame with all its chains."""
     if isinstance(block, str):
         return [left_out(source, "unreadable", block)]
     try:
         parts = [from_trajectory(block)]
-    except StructureError:  # say which frames are meant
+    except StructureError:  # find the frames that are at fault
         parts = [_frame_or_error(frame) for frame in block]
     found: list[Candidate] = []
     for part in parts:
@@ -186,7 +200,7 @@ def frame_candidates(
         names = " ".join(part.chain_ids)
         for frame in range(part.n_frames):
             name = f"{source.name}_{first + len(found) * limits.stride}"
-            found.append(_judged(source, name, names, part, whole, limits, frame))
+            found.append(_candidate(source, name, names, part, whole, limits, frame))
     return found
 
 
@@ -197,7 +211,7 @@ def _frame_or_error(frame: mdtraj.Trajectory) -> ProteinStructure | str:
         return str(error)
 
 
-def _judged(
+def _candidate(
     source: Source,
     name: str,
     chain: str,
@@ -206,7 +220,7 @@ def _judged(
     limits: Limits,
     frame: int = 0,
 ) -> Candidate:
-    """The residues `rows` of one frame, if they are within the limits."""
+    """The residues `rows` of one frame: kept if they are within the limits, else skipped."""
     sequence, atoms = structure.sequence[rows], structure.atom14[frame, rows]
     index = structure.chain_index[rows] - structure.chain_index[rows.start]
     broken = find_chain_breaks(atoms, index)
@@ -235,6 +249,6 @@ def _judged(
     return Candidate(row, atoms, residues)
 
 
-def _told(error: Exception) -> str:
-    """An exception of a library in one line."""
+def _message(error: Exception) -> str:
+    """Type and text of an exception in one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

@@ -1,4 +1,4 @@
-"""What `prepare` reads: structure files and trajectories, each under a name of its own."""
+"""Input files of `prepare`: structures and trajectories, each with a unique name."""
 
 from __future__ import annotations
 
@@ -10,17 +10,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import StructureError, require
+from ..files.frame_reader import STRUCTURE_FILES, WITH_TOPOLOGY
 
 if TYPE_CHECKING:
-    from .chain_list import ListedChain
-
-STRUCTURES = (".pdb", ".ent", ".cif", ".mmcif")
-WITH_TOPOLOGY = (".h5", ".hdf5", ".lh5", ".gro", ".arc")  # trajectories that need no `top`
+    from .listed_chain import ListedChain
 
 
 @dataclass(frozen=True)
 class Source:
-    """One file: `name` begins the names of its entries; of `listed` chains only, if there are."""
+    """One input file.
+
+    Attributes
+    ----------
+    path : str
+    name : str
+        Unique; ids of the entries start with it.
+    size : int
+        Bytes.
+    trajectory : bool
+    listed : tuple of ListedChain
+        Chains to take; empty for all.
+    """
 
     path: str
     name: str
@@ -32,13 +42,13 @@ class Source:
 def find_sources(
     inputs: Iterable[str | os.PathLike], top: str | os.PathLike | None = None
 ) -> list[Source]:
-    """Files behind `inputs`, in that order, those of a folder sorted by path.
+    """Files of `inputs`, in the given order; files of a folder are sorted by path.
 
     Raises
     ------
     StructureError
-        A path is missing, a folder has no structures, an extension is unknown, a trajectory needs
-        `top`, or two files would give entries of one name.
+        A path does not exist, a folder has no structures, an extension is unknown, a trajectory
+        needs `top`, or two files would give entries with the same name.
     """
     paths: dict[str, Path] = {}
     for given in map(Path, inputs):
@@ -48,7 +58,7 @@ def find_sources(
         if not inside:
             raise StructureError(
                 f"{given}: no structures in this folder; files that end with "
-                f"{', '.join(STRUCTURES)} (also .gz) are read"
+                f"{', '.join(STRUCTURE_FILES)} (also .gz) are read"
             )
         for path in inside:
             paths.setdefault(os.path.abspath(path), path)
@@ -69,13 +79,13 @@ def _structures_in(folder: Path) -> list[Path]:
         Path(parent, name)
         for parent, _, names in os.walk(folder)
         for name in names
-        if _split(name)[1] in STRUCTURES and not name.startswith(".")
+        if _split(name)[1] in STRUCTURE_FILES and not name.startswith(".")
     ]
     return sorted(found, key=lambda path: path.parts)
 
 
 def _split(name: str) -> tuple[str, str]:
-    """Name without extension, and the extension in lower case without .gz."""
+    """Stem and lower-case extension of a file name; a final .gz is dropped first."""
     name = name[:-3] if name.lower().endswith(".gz") else name
     stem, extension = os.path.splitext(name)
     return stem, extension.lower()
@@ -83,20 +93,20 @@ def _split(name: str) -> tuple[str, str]:
 
 def _is_trajectory(path: Path) -> bool:
     extension = _split(path.name)[1]
-    if extension in STRUCTURES:
+    if extension in STRUCTURE_FILES:
         return False
     known = set(require("mdtraj").FormatRegistry.fileobjects)
     if extension not in known:
         raise StructureError(
             f"{path}: unknown extension {extension!r}; structures end with "
-            f"{', '.join(STRUCTURES)} (also .gz), trajectories with what MDTraj reads (.xtc, "
+            f"{', '.join(STRUCTURE_FILES)} (also .gz), trajectories with what MDTraj reads (.xtc, "
             ".dcd, .nc, .h5, ...)"
         )
     return True
 
 
 def _names(paths: list[Path]) -> list[str]:
-    """The shortest end of each absolute path that no other has: ``1abc``, ``run2-traj``."""
+    """Shortest unique tail of each absolute path: ``1abc``, ``run2-traj``."""
     parts = [(*path.parts[1:-1], _split(path.name)[0]) for path in paths]
     names = [""] * len(paths)
     unnamed, depth = list(range(len(paths))), 1
@@ -107,8 +117,8 @@ def _names(paths: list[Path]) -> list[str]:
         for name, group in groups.items():
             if len(group) > 1 and all(len(parts[number]) <= depth for number in group):
                 raise StructureError(
-                    f"{paths[group[0]]} and {paths[group[1]]} would give entries of one name; "
-                    "leave one out or rename it"
+                    f"{paths[group[0]]} and {paths[group[1]]} would give entries with the same "
+                    "name; leave one out or rename it"
                 )
             if len(group) == 1:
                 names[group[0]] = name
@@ -122,7 +132,7 @@ def _check_top(trajectories: list[str], top: str | os.PathLike | None) -> None:
         bare = [path for path in trajectories if _split(path)[1] not in WITH_TOPOLOGY]
         if bare:
             raise StructureError(
-                f"{bare[0]}: a trajectory without topology; give one with top (--top), for "
+                f"{bare[0]}: the trajectory has no topology; give one with top (--top), for "
                 "example a PDB file of the same atoms"
             )
     elif not Path(top).exists():

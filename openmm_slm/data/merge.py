@@ -1,4 +1,4 @@
-"""Parts to a shard directory: clusters, splits, shards, report and, last, the index."""
+"""Merge the parts of `prepare` into a shard directory."""
 
 from __future__ import annotations
 
@@ -20,10 +20,13 @@ REPORT = ("id", "file", "chain", "status", "reason", "detail")
 def merge(
     output: Path, parts: list[Path], settings: dict, threads: int, absent: list[dict[str, str]]
 ) -> None:
-    """Clusters, splits, shards, report and, last, the index; `absent` is only reported."""
+    """Write report, shards with clusters and splits, and last the index.
+
+    Rows of `absent` appear in the report only.
+    """
     rows = [row for part in parts for row in read_rows(part)] + absent
     taken: set[str] = set()
-    for row in rows:  # 1abc_A.pdb with a chain B, and 1abc.pdb with a chain A_B
+    for row in rows:  # ids can collide: chain B of 1abc_A.pdb and chain A_B of 1abc.pdb
         while row["id"] in taken:
             row["id"] += "+"
         taken.add(row["id"])
@@ -68,7 +71,7 @@ def _report(path: Path, rows: list[dict[str, str]]) -> None:
 
 
 def _give_up(output: Path, rows: list[dict[str, str]]) -> None:
-    """Leave the report alone in the folder, so that other settings can be tried there."""
+    """Raise StructureError; only the report stays in the folder, so other settings can be tried."""
     shutil.rmtree(output / "parts")
     (output / "prepare.json").unlink()
     if len(rows) == 1:
@@ -80,18 +83,18 @@ def _give_up(output: Path, rows: list[dict[str, str]]) -> None:
     most = next(iter(counts))
     example = next(row for row in rows if row["reason"] == most)
     raise StructureError(
-        f"nothing to keep of {len(rows)} chains or files: {told(counts)} (such as "
-        f"{example['file']}: {example['detail']}); {output / 'report.csv'} has all"
+        f"nothing to keep of {len(rows)} chains or files: {format_counts(counts)} (such as "
+        f"{example['file']}: {example['detail']}); see {output / 'report.csv'} for all"
     )
 
 
 def summarise(directory: str | os.PathLike) -> dict[str, int]:
-    """How many were kept, and how many left out for each reason, most frequent first."""
+    """Number of entries kept, and number skipped for each reason, most frequent first."""
     with open(Path(directory) / "report.csv", newline="") as handle:
         counts = Counter(row["reason"] or row["status"] for row in csv.DictReader(handle))
     return {"kept": counts.pop("kept", 0), **dict(counts.most_common())}
 
 
-def told(counts: dict[str, int]) -> str:
-    """Counts of `summarise` in one line."""
+def format_counts(counts: dict[str, int]) -> str:
+    """Counts of `summarise` as one line of text."""
     return ", ".join(f"{number} {reason}" for reason, number in counts.items())

@@ -1,7 +1,8 @@
-"""Files to parts in worker processes: a process that dies costs one file, not the run.
+"""Worker processes of `prepare`: they read files and write parts.
 
-A job is a few structure files or one trajectory. Its part, `<number>.npz`, is written through a
-temporary name, so that what exists is whole and is not made again.
+A job is a few structure files or one trajectory. Its result is a part, ``<number>.npz``, which is
+written under a temporary name and renamed: an existing part is complete and is not made again.
+A crash of a worker loses one file, not the run.
 """
 
 from __future__ import annotations
@@ -35,7 +36,16 @@ from .shards import RESIDUE_DTYPE
 
 @dataclass(frozen=True)
 class Job:
-    """`lost` are paths at which a process died twice, `suspects` those where it did once."""
+    """Files that one worker reads together.
+
+    Attributes
+    ----------
+    number : int
+        Position among the jobs; it names the part.
+    sources : tuple of Source
+    suspects, lost : tuple of str
+        Paths at which a worker died once, and twice. Lost files are skipped.
+    """
 
     number: int
     sources: tuple[Source, ...]
@@ -46,17 +56,17 @@ class Job:
         return folder / f"{self.number:06d}.npz"
 
     def parts(self, folder: Path) -> list[Path]:
-        """All parts of a finished job in their order: a trajectory has one for each block."""
+        """All parts of a finished job in order. A trajectory has one part per block of frames."""
         return [*sorted(folder.glob(f"{self.number:06d}.*.npz")), self.part(folder)]
 
 
 def run_job(job: Job, limits: Limits, folder: Path, at: Callable[[str], None]) -> None:
-    """Write the parts of a job; `at` is called with each path before it is read."""
+    """Write the parts of a job. `at` is called with each path before the file is read."""
     found: list[Candidate] = []
     for source in job.sources:
         at(source.path)
         if source.path in job.lost:
-            why = f"{source.path}: the process that read it died, twice (out of memory?)"
+            why = f"{source.path}: the process that read this file died, twice (out of memory?)"
             found.append(left_out(source, "unreadable", why))
         elif source.trajectory:
             for number, (first, block) in enumerate(trajectory_blocks(source, limits)):
@@ -86,14 +96,14 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     """Rows of a part, without its arrays."""
     with np.load(path) as part:
         rows = json.loads(part["rows"].tobytes())
-    for row in rows:  # frames of a trajectory share one string
+    for row in rows:  # interned, because all frames of a trajectory have the same sequence
         if "sequence" in row:
             row["sequence"] = sys.intern(row["sequence"])
     return rows
 
 
 def read_entries(path: Path) -> Iterator[tuple[dict[str, str], np.ndarray, np.ndarray]]:
-    """(row, atoms [L, 14, 3], residues [L]) of the entries in a part."""
+    """Yield (row, atoms [L, 14, 3], residues [L]) of each kept entry of a part."""
     with np.load(path) as part:
         rows, atoms, residues = part["rows"], part["atoms"], part["residues"]
     start = 0
@@ -107,12 +117,14 @@ def read_entries(path: Path) -> Iterator[tuple[dict[str, str], np.ndarray, np.nd
 def run_jobs(
     jobs: Iterable[Job], limits: Limits, folder: Path, processes: int, at: Callable[[str], None]
 ) -> None:
-    """Run jobs, in this process if one is enough; `at` is called once for each file begun.
+    """Run jobs in worker processes, or in this process if only one is needed.
+
+    `at` is called once for each file, when a worker starts to read it.
 
     Raises
     ------
     SLMError
-        Processes cannot be started.
+        Worker processes cannot be started.
     OSError
         A part cannot be written.
     """
@@ -122,7 +134,7 @@ def run_jobs(
             run_job(job, limits, folder, at)
         return
     workers: dict[Connection, _Worker] = {}
-    begun: set[str] = set()
+    started: set[str] = set()
     try:
         while waiting or workers:
             while waiting and len(workers) < processes:
@@ -141,8 +153,8 @@ def run_jobs(
                     raise message
                 if message is not None:
                     worker.path = message
-                    if message not in begun:  # a job may be run again
-                        begun.add(message)
+                    if message not in started:  # a job is run again after a crash
+                        started.add(message)
                         at(message)
                 elif waiting:
                     worker.give(waiting.popleft())
@@ -155,37 +167,40 @@ def run_jobs(
 
 
 class _Worker:
-    """A process that is given one job after another.
+    """A worker process and its current job.
 
-    It tells each path before it reads it, None when a job is done, and ends when the pipe does,
-    so that none is left behind however the parent ended.
+    The process sends each path before it reads the file, and None when a job is done. It ends when
+    the pipe closes, so that no worker survives the parent, however the parent ended.
     """
 
     def __init__(self, limits: Limits, folder: Path) -> None:
         context = get_context("spawn")  # threads of numpy and torch do not survive a fork
-        self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, limits, folder), daemon=True)
+        self.connection, other_end = context.Pipe()
+        self.process = context.Process(target=_serve, args=(other_end, limits, folder), daemon=True)
         self.process.start()
-        theirs.close()
+        other_end.close()
         self.job: Job | None = None
-        self.path = ""  # what it reads
+        self.path = ""  # the file being read
 
     def give(self, job: Job) -> None:
         self.job, self.path = job, ""
-        with contextlib.suppress(OSError):  # where it died, the next `recv` says so
+        with contextlib.suppress(OSError):  # if the worker died, the next `recv` raises
             self.connection.send(job)
 
     def blame(self) -> Job:
-        """The job again, without a file at which a process has died before."""
+        """Job to repeat after a crash, with the file that was being read marked."""
         self.stop()
         path, job = self.path, self.job
         if not path:
             raise SLMError(
                 f"a worker process ended with code {self.process.exitcode} before it read a file; "
-                "call prepare() under `if __name__ == '__main__':`, or use one process"
+                "call prepare() under `if __name__ == '__main__':`, or pass processes=1"
             )
         if path in job.lost:
-            raise SLMError(f"a worker process died as it wrote what it had read up to {path}")
+            raise SLMError(
+                f"a worker process died while it wrote the entries of files up to {path}; "
+                "check memory and disk space, then run again"
+            )
         if path in job.suspects:
             return replace(job, lost=(*job.lost, path))
         return replace(job, suspects=(*job.suspects, path))
@@ -196,12 +211,12 @@ class _Worker:
 
 
 def _serve(connection: Connection, limits: Limits, folder: Path) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     try:
         while True:
             run_job(connection.recv(), limits, folder, connection.send)
             connection.send(None)
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        return  # the parent is done or gone
+        return  # the parent has finished or died
     except OSError as error:
         connection.send(error)

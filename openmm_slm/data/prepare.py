@@ -1,9 +1,9 @@
-"""Structures and trajectories to training shards.
+"""Convert structures and trajectories into training shards.
 
-The work is done in parts: a few files at a time become one file under ``parts/``. When all are
-there they are clustered and merged into shards (see `openmm_slm.data.shards`), and removed.
-A run that was stopped, however it was, is continued by the same call and ends with the same bytes;
-``index.csv`` is written last and tells a finished folder.
+Files are read a few at a time; each group becomes one part under ``parts/``. Once all parts exist,
+they are clustered, merged into shards (see `openmm_slm.data.shards`) and removed. After any
+interruption the same call continues the run and gives identical files. ``index.csv`` is written
+last: its presence marks a finished folder.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from tqdm.auto import tqdm
 from .. import __version__
 from ..errors import SLMError, require
 from ..files.folder_lock import FolderLock
-from ..networks.storage import write_json
+from ..files.json_file import write_json
 from .chain_list import find_list, match, read_chain_list
 from .clusters import find_mmseqs
 from .entries import Limits, load_topology
 from .inputs import Source, find_sources
-from .merge import merge, summarise, told
+from .merge import format_counts, merge, summarise
 from .preparation_workers import Job, run_jobs
 
 logger = logging.getLogger(__name__)
@@ -55,58 +55,66 @@ def prepare(
     processes: int | None = None,
     progress: bool = True,
 ) -> Path:
-    """Write a shard directory of the proteins in files.
+    """Write a shard directory with the proteins of structure files and trajectories.
 
     Parameters
     ----------
     inputs : path or iterable of paths
-        PDB and mmCIF files (also ``.gz``), folders that are searched for them, and trajectories
-        that MDTraj reads. Each chain of the first model of a file is one entry, ``<stem>_<chain>``;
-        each frame of a trajectory is one, ``<stem>_<frame>``, with all its chains. Where stems
-        repeat, the folder goes before them: ``run2-traj_0``.
+        PDB and mmCIF files (also ``.gz``), folders that contain them, and trajectories that MDTraj
+        reads. Each chain of the first model of a structure file is one entry, ``<stem>_<chain>``.
+        Each frame of a trajectory is one entry with all its chains, ``<stem>_<frame>``. If two
+        stems are equal, the folder is added: ``run2-traj_0``.
     output : path
-        Gets the shards, ``index.csv``, ``report.csv`` (one row for each entry or file: kept or
-        skipped, and why) and ``prepare.json`` (settings).
+        Folder to write: shards, ``index.csv``, ``report.csv`` (one row per entry or file: kept, or
+        skipped and why) and ``prepare.json`` (settings).
     chains : path, optional
-        A list of chains (`openmm_slm.data.chain_list`): only these are taken, from files
-        named by PDB id, with their splits; those not found are in the report. ``"default"`` is the
-        list that the shipped models were trained with.
+        List of chains (see `openmm_slm.data.chain_list`). Only these chains are taken, from files
+        named by PDB id, with the splits of the list. Chains that are not found appear in the
+        report. ``"default"`` is the list that the shipped models were trained on.
     top : path, optional
-        Topology of the trajectories; not needed for those that have their own (HDF5).
+        Topology of the trajectories; not needed for formats that contain it (HDF5).
     stride : int
-        Take every so many frames of a trajectory.
+        Take every `stride`-th frame of a trajectory.
     min_length, max_length : int
-        Residues of an entry.
+        Range of the number of residues of an entry.
     max_resolution : float, optional
-        Å. Files that give none (NMR, predictions) are kept; None keeps all.
+        Largest resolution in Å; None for no limit. Files without one (NMR, predictions) are kept.
     min_complete : float
-        Smallest share of residues with N, CA and C.
+        Smallest share of residues that have N, CA and C.
     max_breaks : int
-        Most breaks inside chains: neighbours whose C and N are 2 Å or more apart, or absent.
+        Largest number of breaks inside chains. A break is a pair of neighbours whose C and N are
+        absent or 2 Å or more apart.
     max_unknown : float
-        Largest share of residues that are none of the 20 (X).
+        Largest share of residues that are not standard amino acids (X).
     complexes : bool
-        All chains of a file make one entry.
+        Make one entry of all chains of a file.
     cluster : bool
-        Cluster chains with MMseqs2 at `identity` and 80 % coverage; otherwise identical chains go
-        together. Entries with chains of one cluster are one cluster.
+        Cluster chains with MMseqs2 at `identity` and 80 % coverage; otherwise only identical chains
+        share a cluster. Entries with chains in a common cluster form one cluster.
     identity : float
+        Sequence identity of the clusters.
     validation_share, test_share : float
-        Shares of clusters that become the splits ``val`` and ``test``, drawn by a hash of their
-        first sequence; the others are ``train``.
+        Shares of the clusters in the splits ``val`` and ``test``, chosen by a hash of the first
+        sequence of the cluster. All others are ``train``.
     processes : int, optional
-        Default: one for each CPU this process may use. The result does not depend on it. With one,
-        files are read in this process, and a file that crashes its reader ends the run; scripts
-        that use more need ``if __name__ == "__main__":``.
+        Number of worker processes; default: one per CPU available to this process. It does not
+        change the result. With one, files are read in this process, and a file that crashes its
+        reader ends the run. Scripts that use more need ``if __name__ == "__main__":``.
     progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    Path
+        `output`.
 
     Raises
     ------
     StructureError
-        Inputs cannot be used, or nothing of them is kept (it says why).
+        An input cannot be used, or no entry is kept; the message says why.
     SLMError
-        A setting is out of range, the folder holds something else or another process prepares
-        there, MMseqs2 is missing.
+        A setting is out of range, the folder holds other data, another process is writing to it,
+        or MMseqs2 is missing.
 
     Examples
     --------
@@ -137,23 +145,24 @@ def prepare(
     output = Path(output)
     with FolderLock(output):
         if _begin(output, {**settings, **_inventory(inputs, sources, settings["top"])}):
-            logger.info("%s is finished: %s", output, told(summarise(output)))
-            shutil.rmtree(output / "parts", ignore_errors=True)  # stopped while it was removed
+            logger.info("%s is finished: %s", output, format_counts(summarise(output)))
+            # Parts are left if an earlier run was stopped while it removed them.
+            shutil.rmtree(output / "parts", ignore_errors=True)
             return output
         parts = output / "parts"
         parts.mkdir(exist_ok=True)
         jobs = _jobs(sources)
-        open_jobs = [job for job in jobs if not job.part(parts).exists()]
+        remaining = [job for job in jobs if not job.part(parts).exists()]
         processes = processes or _cpus()
-        done = len(sources) - sum(len(job.sources) for job in open_jobs)
+        done = len(sources) - sum(len(job.sources) for job in remaining)
         with tqdm(
             total=len(sources), initial=done, disable=not progress, unit="file", mininterval=1
         ) as bar:
-            run_jobs(open_jobs, limits, parts, processes, lambda path: bar.update())
-        made = [path for job in jobs for path in job.parts(parts)]
-        merge(output, made, settings, processes, absent)
+            run_jobs(remaining, limits, parts, processes, lambda path: bar.update())
+        written = [path for job in jobs for path in job.parts(parts)]
+        merge(output, written, settings, processes, absent)
         shutil.rmtree(parts)
-    logger.info("%s: %s", output, told(summarise(output)))
+    logger.info("%s: %s", output, format_counts(summarise(output)))
     return output
 
 
@@ -165,13 +174,13 @@ def _check(settings: dict) -> None:
         (settings["max_length"] >= settings["min_length"], "max_length", "min_length or more"),
         (settings["max_resolution"] is None or settings["max_resolution"] > 0, "max_resolution",
          "more than 0 Å, or None"),
-        (0 < settings["min_complete"] <= 1, "min_complete", "a share over 0, up to 1"),
+        (0 < settings["min_complete"] <= 1, "min_complete", "more than 0, up to 1"),
         (settings["max_breaks"] >= 0, "max_breaks", "0 or more"),
         (0 <= settings["max_unknown"] <= 1, "max_unknown", "a share from 0 to 1"),
-        (0 < settings["identity"] <= 1, "identity", "a share over 0, up to 1"),
+        (0 < settings["identity"] <= 1, "identity", "more than 0, up to 1"),
         (0 <= settings["test_share"] <= 1, "test_share", "a share from 0 to 1"),
         (settings["validation_share"] >= 0 and shares <= 1, "validation_share",
-         "a share from 0 to 1, with test_share"),
+         "0 or more, and at most 1 together with test_share"),
     ):  # fmt: skip
         if not fits:
             raise SLMError(f"{name} is {settings[name]!r}, expected {expected}")
@@ -179,8 +188,8 @@ def _check(settings: dict) -> None:
         for name in ("top", "complexes", "cluster", "validation_share", "test_share"):
             if settings[name]:
                 raise SLMError(
-                    f"{name} is {settings[name]!r} with a list of chains, which says what is taken "
-                    "and for which split; leave one of them out"
+                    f"{name} is {settings[name]!r} with a list of chains, but the list defines "
+                    "entries and splits; leave one of them out"
                 )
 
 
@@ -202,7 +211,7 @@ def _inventory(inputs: list, sources: list[Source], top: str | None) -> dict:
 
 
 def _begin(output: Path, run: dict) -> bool:
-    """Take the folder for this run; True if it was finished there before."""
+    """Record the settings in the folder; True if a finished run with them is there."""
     run = {"openmm_slm": __version__, **run}
     path = output / "prepare.json"
     try:
@@ -212,7 +221,7 @@ def _begin(output: Path, run: dict) -> bool:
                 if before.get(name) != value:
                     raise SLMError(
                         f"{output}: prepared with {name} {before.get(name)!r}, now it is "
-                        f"{value!r}; choose another output folder or remove this one"
+                        f"{value!r}; choose another output folder or remove this folder"
                     )
             return (output / "index.csv").exists()
         if (output / "index.csv").exists():
@@ -226,7 +235,7 @@ def _begin(output: Path, run: dict) -> bool:
 
 
 def _jobs(sources: list[Source]) -> list[Job]:
-    """A trajectory, or up to 16 structure files; the same whatever the number of processes."""
+    """Jobs of one trajectory or up to 16 structure files; independent of `processes`."""
     structures = [source for source in sources if not source.trajectory]
     groups = [
         tuple(structures[at : at + FILES_PER_JOB])

@@ -1,4 +1,4 @@
-"""Relatives of a sequence among prepared structures, and what they tell of its backbone."""
+"""Find homologous chains of a sequence in a shard directory and use them as templates."""
 
 from __future__ import annotations
 
@@ -10,33 +10,35 @@ from functools import lru_cache
 import numpy as np
 
 from ..errors import StructureError
-from ..protein.geometry import superpose
 from ..protein.sequence_search import Hit, SequenceLibrary
+from ..protein.superposition import superpose
 from .shards import ShardDataset
 
 logger = logging.getLogger(__name__)
 
-LIMIT = 10  # relatives used
+LIMIT = 10  # largest number of relatives
 E_VALUE = 1e-3
-# Shares of the best one's bits and coverage under which a relative is left out. On training chains
-# and relatives at most 70 % identical: less lowers the mean TM-score, more the best one's.
+# Smallest bit score and coverage of a relative, as shares of the best relative's. Chosen on
+# training chains with relatives of up to 70 % identity: lower values reduce the mean TM-score,
+# higher values the TM-score of the best relative.
 WORTH, COVERED = 0.6, 0.8
-_FLANK = 1, 2  # residues on each side that are sampled, of an insertion and of a deletion
+_FLANK = 1, 2  # residues to resample on each side of an insertion, and of a deletion
 
 
 @dataclass(frozen=True, eq=False)
 class Relative:
-    """A chain of a dataset that is aligned to part of a sequence.
+    """A chain of a dataset, aligned to part of a query sequence.
 
     Attributes
     ----------
     id : str
-        In the index of the shards.
+        Id of the entry.
     row : int
-        Of the dataset.
+        Row number of the entry in the dataset.
     first : int
-        Residue of the entry where the chain begins.
+        Index of the chain's first residue in the entry.
     hit : Hit
+        The alignment.
     """
 
     id: str
@@ -44,8 +46,8 @@ class Relative:
     first: int
     hit: Hit
 
-    def told(self) -> dict[str, object]:
-        """What ``run.json`` says of it."""
+    def summary(self) -> dict[str, object]:
+        """Record of the relative for ``run.json``."""
         return {
             "id": self.id,
             "identity": round(self.hit.identity, 3),
@@ -55,17 +57,17 @@ class Relative:
 
 
 class Relatives:
-    """Chains of a shard directory among which relatives are sought.
+    """Search the chains of a shard directory for relatives of a sequence.
 
     Parameters
     ----------
     dataset : ShardDataset
-        The chains of complexes are searched one by one.
+        Chains of a complex are searched separately.
     """
 
     def __init__(self, dataset: ShardDataset) -> None:
         self.dataset = dataset
-        self._chains: list[tuple[int, int]] = []  # row and first residue of each
+        self._chains: list[tuple[int, int]] = []  # row and first residue of each chain
         sequences = []
         for row, values in enumerate(dataset.rows):
             first = 0
@@ -78,18 +80,24 @@ class Relatives:
     def find(
         self, sequence: str, *, limit: int = LIMIT, most_identical: float = 1.0
     ) -> list[Relative]:
-        """The nearest chains, best first.
+        """Find the closest relatives, best first.
+
+        Relatives with less than 60 % of the best bit score, or 80 % of the best coverage, are left
+        out.
 
         Parameters
         ----------
         sequence : str
             One chain.
         limit : int
-            At most so many; those with less than 60 % of the best one's bits, or 80 % of its
-            coverage, are left out.
+            Largest number of relatives.
         most_identical : float
-            Chains with a larger share of identical residues are passed over: to measure what more
-            distant ones tell.
+            Largest share of identical residues. Below 1, it excludes close relatives, to measure
+            how well distant ones do.
+
+        Returns
+        -------
+        list of Relative
         """
         found = [
             hit
@@ -109,14 +117,17 @@ class Relatives:
         ]
 
     def threaded(self, sequence: str, relatives: list[Relative]) -> np.ndarray:
-        """Backbones of relatives on the residues of a sequence: float32 [T, L, 14, 3], nm.
+        """Thread a sequence onto the backbones of its relatives.
 
-        NaN where a residue has no partner, and beside insertions and deletions, where the backbone
-        needs room to bridge them. Frames lie on the first.
+        Returns
+        -------
+        ndarray, float32 [T, L, 14, 3]
+            nm, superposed on the first relative. NaN where a residue is not aligned, and beside
+            insertions and deletions, where the backbone must be rebuilt to close the gap.
         """
         atom14 = np.full((len(relatives), len(sequence), 14, 3), np.nan, np.float32)
         for frame, relative in zip(atom14, relatives, strict=True):
-            ours, theirs = _bridged(relative.hit.places)
+            ours, theirs = _without_flanks(relative.hit.places)
             frame[ours, :4] = self.dataset[relative.row].backbone[relative.first + theirs]
         ca = atom14[:, :, 1]
         _, rotation, shift = superpose(ca, ca[:1])
@@ -130,40 +141,48 @@ class Relatives:
 def find_relatives(
     sequence: str, data: str | os.PathLike
 ) -> tuple[np.ndarray, list[dict[str, object]]]:
-    """Backbones [T, L, 14, 3] of relatives in a shard directory, and what is told of them.
+    """Find relatives of a sequence in a shard directory and thread it onto them.
+
+    Returns
+    -------
+    atom14 : ndarray, float32 [T, L, 14, 3]
+        Backbones in nm (see `Relatives.threaded`).
+    summaries : list of dict
+        Records of the relatives for ``run.json``.
 
     Raises
     ------
     StructureError
-        Several chains, or no relative there.
+        The sequence has several chains, or no relative was found.
     """
     if ":" in sequence:
         raise StructureError(
-            f"relatives are sought for one chain, the sequence has {sequence.count(':') + 1}; "
-            "give a template of all of them"
+            f"relatives can be found for one chain only, but the sequence has "
+            f"{sequence.count(':') + 1}; give a template of the complex instead"
         )
-    relatives = _opened(os.path.abspath(data))
+    relatives = _open(os.path.abspath(data))
     found = relatives.find(sequence)
     if not found:
         raise StructureError(
             f"no relative of the sequence among the {len(relatives.dataset)} entries of {data} "
             f"(E-value {E_VALUE:g}); prepare more structures, or sample without relatives"
         )
-    for each in found:
+    for relative in found:
         logger.info(
             "relative %s: %.0f %% identical over %.0f %% of the sequence, %.0f bits",
-            each.id, 100 * each.hit.identity, 100 * each.hit.coverage, each.hit.bits,
+            relative.id, 100 * relative.hit.identity, 100 * relative.hit.coverage,
+            relative.hit.bits,
         )  # fmt: skip
-    return relatives.threaded(sequence, found), [each.told() for each in found]
+    return relatives.threaded(sequence, found), [relative.summary() for relative in found]
 
 
 @lru_cache(maxsize=1)
-def _opened(data: str) -> Relatives:
+def _open(data: str) -> Relatives:
     return Relatives(ShardDataset(data))
 
 
-def _bridged(places: np.ndarray) -> np.ndarray:
-    """Pairs [2, P] but those beside insertions and deletions."""
+def _without_flanks(places: np.ndarray) -> np.ndarray:
+    """Aligned pairs [2, P] without those beside insertions and deletions."""
     ours, theirs = places
     kept = np.ones(len(ours), bool)
     for k in np.flatnonzero((np.diff(ours) != 1) | (np.diff(theirs) != 1)):

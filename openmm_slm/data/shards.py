@@ -1,14 +1,14 @@
-"""Memory-mapped training structures: plain ``.npy`` arrays and one CSV index.
+"""Training structures in memory-mapped ``.npy`` arrays with one CSV index.
 
-A shard directory holds::
+A shard directory contains::
 
     index.csv               one row per entry: id, split, cluster, shard, offset, length, sequence
     shard_000.atoms.npy     float32 [R, A, 3], nm, NaN where absent; A = 4 (backbone) or 14
     shard_000.residues.npy  [R] of (chain_index, residue_number, chain_break)
 
-An entry is a chain or a complex (chains joined by ``:`` in ``sequence``) and occupies the rows
-``offset : offset + length`` of its shard. Nothing is unpickled, and a process touches only what it
-reads.
+An entry is a chain or a complex (chains are separated by ``:`` in ``sequence``). It occupies the
+rows ``offset : offset + length`` of its shard. No file is a pickle, and a process loads only the
+rows it reads.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ class Entry:
     atoms : ndarray, float32 [L, A, 3]
         nm, NaN where absent.
     chain_index, residue_index : ndarray, int32 [L]
+        Chain of each residue, and its position with gaps at chain breaks.
     chain_break : ndarray, bool [L]
+        True if a residue is not bonded to the previous one.
     """
 
     id: str
@@ -64,12 +66,13 @@ class ShardWriter:
     Parameters
     ----------
     directory : str or Path
+        Folder to write.
     atoms : int
         4 (backbone) or 14 (atom14).
     prefix : str
-        Shard names start with it; one directory may hold shards of several writers.
+        Start of the shard names. Writers with different prefixes may share a directory.
     residues_per_shard : int
-        A shard is closed once it holds this many residues.
+        A shard is written once it has this many residues.
     """
 
     def __init__(
@@ -140,7 +143,7 @@ class ShardWriter:
         self._shard += 1
 
     def close(self) -> None:
-        """Write what is left, then append the rows to ``index.csv``."""
+        """Write the last shard, then add the rows to ``index.csv``."""
         self._flush()
         path = self.directory / "index.csv"
         rows = read_index(self.directory) if path.exists() else []
@@ -155,7 +158,7 @@ class ShardWriter:
 
 
 def save_array(path: Path, values: np.ndarray) -> None:
-    """Write a ``.npy`` file through a temporary name: it is there as a whole, or not."""
+    """Write a ``.npy`` file under a temporary name and rename it, so that it is never partial."""
     temporary = path.with_suffix(".tmp")
     with open(temporary, "wb") as handle:
         np.save(handle, values)
@@ -171,7 +174,7 @@ def open_array(path: Path) -> np.ndarray:
 
 
 def index_checksum(directory: str | os.PathLike) -> str:
-    """What tells a shard directory from others."""
+    """Checksum of ``index.csv``, which identifies a shard directory."""
     return hashlib.sha256(_index(directory).read_bytes()).hexdigest()[:16]
 
 
@@ -205,9 +208,9 @@ class ShardDataset:
     ----------
     directory : str or Path
     split : str, optional
-        Keep the rows of this split only.
-    prefix : str, optional
-        Keep the shards whose name starts with this.
+        Only read entries of this split.
+    prefix : str or tuple of str, optional
+        Only read shards whose names start with this.
     """
 
     def __init__(
@@ -250,8 +253,8 @@ class ShardDataset:
         span = slice(int(row["offset"]), int(row["offset"]) + int(row["length"]))
         if span.stop > min(len(atoms), len(residues)):
             raise StructureError(
-                f"{self.directory}: {row['id']} should be rows {span.start} to {span.stop} of "
-                f"{shard}, which has {min(len(atoms), len(residues))}; prepare the data again"
+                f"{self.directory}: {row['id']} is rows {span.start} to {span.stop} of {shard}, "
+                f"but the shard has {min(len(atoms), len(residues))}; prepare the data again"
             )
         part = residues[span]
         chain, broken = part["chain_index"].astype(np.int32), np.array(part["chain_break"])

@@ -1,7 +1,7 @@
-"""Tokens of a shard directory, one int16 array beside each shard's rows.
+"""Structure tokens of a shard directory: one int16 array per shard, aligned with its rows.
 
-``openmm-slm tokenize`` writes ``<shard>.tokens.npy`` int16 [R] (-1 where a residue's N, CA or C is
-absent) and ``tokens.json``, which says by which tokenizer.
+``openmm-slm tokenize`` writes ``<shard>.tokens.npy`` int16 [R] (-1 where a residue lacks N, CA or
+C) and ``tokens.json``, which identifies the tokenizer and the data.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ import torch
 from tqdm.auto import tqdm
 
 from ..errors import ModelError
-from ..networks.storage import load_module, read_config, tokenizer_fingerprint, write_json
+from ..files.json_file import write_json
+from ..networks.storage import load_module, read_config, tokenizer_fingerprint
 from ..tokenizer.dvae import DVAE
 from ..tokenizer.kinds import TOKENIZERS
-from ..training.batches import pad_entries
+from .padding import pad_entries
 from .shards import Entry, ShardDataset, index_checksum, open_array, save_array
 
 
@@ -42,11 +43,12 @@ def tokenize(
     tokenizer : path
         Model directory of a tokenizer.
     output : path
+        Folder to write.
     residues : int
-        Padded residues per batch.
+        Residues per batch, padding included.
     sample : int, optional
-        A seed: tokens are drawn from the posterior instead of being its mode, so that a language
-        model learns which tokens mean the same.
+        Random seed. With a seed, tokens are drawn from the posterior; without, they are its mode.
+        Drawn tokens show a language model which tokens are interchangeable.
     """
     encode, vocabulary = _encoder(tokenizer, device, sample)
     output = Path(output)
@@ -58,20 +60,20 @@ def tokenize(
         sizes[row["shard"]] = max(end, sizes.get(row["shard"], 0))
     arrays = {shard: np.full(size, -1, np.int16) for shard, size in sizes.items()}
 
-    def keep(rows: list[int]) -> None:
-        for row, mine in zip(rows, encode([dataset[row] for row in rows]), strict=True):
-            where = dataset.rows[row]
-            start, length = int(where["offset"]), int(where["length"])
-            arrays[where["shard"]][start : start + length] = mine[:length]
+    def store(rows: list[int]) -> None:
+        for row, tokens in zip(rows, encode([dataset[row] for row in rows]), strict=True):
+            values = dataset.rows[row]
+            start, length = int(values["offset"]), int(values["length"])
+            arrays[values["shard"]][start : start + length] = tokens[:length]
 
     order = np.argsort(dataset.lengths, kind="stable")
     rows: list[int] = []
     for row in tqdm(order, disable=not progress):
         if rows and (len(rows) + 1) * dataset.lengths[row] > residues:
-            keep(rows)
+            store(rows)
             rows = []
         rows.append(int(row))
-    keep(rows)
+    store(rows)
     for shard, tokens in arrays.items():
         save_array(output / f"{shard}.tokens.npy", tokens)
     write_json(
@@ -89,11 +91,11 @@ def tokenize(
 def _encoder(
     tokenizer: str | os.PathLike, device: str, sample: int | None
 ) -> tuple[Callable[[list[Entry]], Iterable[np.ndarray]], int]:
-    """What makes tokens of entries, and the number of codes."""
+    """Function that encodes a list of entries, and the size of the vocabulary."""
     kind = read_config(tokenizer).get("kind")
-    if kind != DVAE.kind:  # one entry after the other, as its interface has it
+    if kind != DVAE.kind:  # the interface of other tokenizers encodes one entry at a time
         if kind not in TOKENIZERS:
-            raise ModelError(f"{tokenizer}: holds {kind!r}, expected a tokenizer")
+            raise ModelError(f"{tokenizer}: kind is {kind!r}, expected a tokenizer")
         other = TOKENIZERS[kind].load(tokenizer, device)
 
         def encode(entries: list[Entry]) -> Iterable[np.ndarray]:
@@ -113,7 +115,7 @@ def _encoder(
     rng = np.random.default_rng(sample)
 
     @torch.inference_mode()
-    def encode_together(entries: list[Entry]) -> Iterable[np.ndarray]:
+    def encode_batch(entries: list[Entry]) -> Iterable[np.ndarray]:
         batch = {k: torch.as_tensor(v, device=device) for k, v in pad_entries(entries).items()}
         uniform = None
         if sample is not None:
@@ -122,22 +124,23 @@ def _encoder(
         tokens = model.tokenize(batch["backbone"], batch["mask"], batch["index"], uniform)
         return tokens.cpu().numpy()
 
-    return encode_together, model.quantizer.size
+    return encode_batch, model.quantizer.size
 
 
 class TokenStore:
-    """Tokens of entries, read from a directory that `tokenize` wrote.
+    """Reader of the tokens that `tokenize` wrote.
 
     Parameters
     ----------
     directory : path
+        Output folder of `tokenize`.
     data : path, optional
-        Shard directory they should belong to.
+        Shard directory that the tokens must belong to.
 
     Raises
     ------
     ModelError
-        No tokens there, or those of other data: rows would get the tokens of other residues.
+        The folder has no tokens, or they were made from other data than `data`.
     """
 
     def __init__(self, directory: str | os.PathLike, data: str | os.PathLike | None = None) -> None:
@@ -154,12 +157,13 @@ class TokenStore:
             ) from None
         if data is not None and meta.get("data") not in (None, index_checksum(data)):
             raise ModelError(
-                f"{directory} holds tokens of other data than {data}; tokenize that first"
+                f"{directory}: these tokens were not made from {data}; run `openmm-slm tokenize` "
+                "on it first"
             )
         self._open: dict[str, np.ndarray] = {}
 
     def read(self, row: dict[str, str]) -> np.ndarray:
-        """int16 [L] of one index row."""
+        """Tokens int16 [L] of the entry in one row of the index."""
         shard, start, length = row["shard"], int(row["offset"]), int(row["length"])
         if shard not in self._open:
             self._open[shard] = open_array(self.directory / f"{shard}.tokens.npy")

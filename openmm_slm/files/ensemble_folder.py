@@ -1,9 +1,8 @@
-"""Ensembles on disk: topology.pdb, samples.xtc, report.csv, run.json."""
+"""Ensembles on disk: topology.pdb, samples.xtc, report.csv and run.json."""
 
 from __future__ import annotations
 
 import csv
-import io
 import json
 import os
 import platform
@@ -15,52 +14,52 @@ import numpy as np
 
 from .. import __version__
 from ..errors import SLMError, require
-from ..networks.storage import write_json
-from ..validity.report import Report
 from .folder_lock import FolderLock
+from .json_file import write_json
+from .report_table import Report, report_rows
 
 if TYPE_CHECKING:
     import mdtraj
 
 _FILES = ("samples.xtc", "report.csv")
-# Entries of run.json that may differ between the pieces of a run: `n` may grow.
+# Entries of run.json that may differ when a run is resumed; `n` may only grow.
 _FREE = ("n", "batch_size", "environment")
 
 
 class EnsembleWriter:
     """Write an ensemble as it is sampled; use as a context manager.
 
-    Frames go to ``samples.xtc.part`` and ``report.csv.part``, renamed when all are written, so
-    that a finished ensemble is told from an interrupted one. ``progress.json`` says how much of
-    them is whole: what came after it when the process died is cut off on `resume`.
+    Frames go to ``samples.xtc.part`` and ``report.csv.part``. Both are renamed once all frames are
+    written, which distinguishes finished from interrupted ensembles. ``progress.json`` records how
+    many bytes of them are complete; `resume` truncates the files to that length.
 
     Parameters
     ----------
     directory : path
-        Made if missing.
+        Created if missing.
     run : dict
-        What repeats the run; written to ``run.json``.
+        The settings that repeat the run; written to ``run.json``.
     resume : bool
-        Go on with what is there: an interrupted run, a finished one with fewer frames, or nothing.
+        Continue an interrupted run or extend a finished one; an empty folder is allowed.
 
     Attributes
     ----------
     done, invalid : int
-        Frames written, and how many of them are not valid.
+        Number of frames written, and of invalid frames among them.
 
     Raises
     ------
     SLMError
-        The folder cannot be written, or another process writes there; it holds an ensemble and
-        `resume` is not set; or it holds another one (the message names the setting).
+        The folder cannot be written, another process writes there, it holds an ensemble and
+        `resume` is not set, or its ensemble has other settings (the message names one).
     """
 
     def __init__(self, directory: str | os.PathLike, run: dict, resume: bool = False) -> None:
         self.directory = Path(directory)
         self.run, self.done, self.invalid = run, 0, 0
         self._bytes = dict.fromkeys(_FILES, 0)
-        with ExitStack() as held:  # let go if the folder is not for this run
-            held.enter_context(FolderLock(directory))
+        with ExitStack() as lock:  # released if this run cannot use the folder
+            lock.enter_context(FolderLock(directory))
             try:
                 self._begin(resume)
             except OSError as error:
@@ -68,40 +67,38 @@ class EnsembleWriter:
                     f"{directory}: cannot be written ({error.strerror}); choose another output "
                     "folder"
                 ) from None
-            self._held = held.pop_all()
+            self._lock = lock.pop_all()
 
     def __enter__(self) -> EnsembleWriter:
         return self
 
     def add(self, trajectory: mdtraj.Trajectory, report: Report, keep: np.ndarray | slice) -> None:
-        """Append the frames `keep` of a block, and the rows of all its frames.
+        """Append the frames `keep` of a block, and the report rows of all its frames.
 
-        The step of a frame in the XTC file is its number in the report, so that frames are told
-        apart after some were dropped.
+        The XTC step of a frame is its number in the report, which identifies frames after some
+        were dropped.
         """
         if not self.done:
             for name in _FILES:
                 self._part(name).unlink(missing_ok=True)
-            temporary = self.directory / "topology.tmp.pdb"  # MDTraj writes by extension
+            temporary = self.directory / "topology.tmp.pdb"  # MDTraj needs the extension
             trajectory[0].save_pdb(str(temporary))
             temporary.replace(self.directory / "topology.pdb")
         number = report["frame"][keep]
         if len(number):
             self._append("samples.xtc", self._frames(trajectory.xyz[keep], number))
-        self._append("report.csv", _rows(report, header=not self.done))
+        self._append("report.csv", report_rows(report, header=not self.done))
         self.done += len(report["frame"])
         self.invalid += int((~report["valid"]).sum())
         self._write_progress()
 
     def __exit__(self, kind: type | None, *_: object) -> None:
-        with self._held:
+        with self._lock:
             if kind is None and self.done == self.run["n"]:
                 for name in _FILES:
                     if self._part(name).exists():
                         self._part(name).replace(self.directory / name)
                 self._progress.unlink(missing_ok=True)
-
-    # -- the parts ---------------------------------------------------------------------------
 
     @property
     def _progress(self) -> Path:
@@ -118,24 +115,24 @@ class EnsembleWriter:
         return self._part(name).exists() or (self.directory / name).exists()
 
     def _begin(self, resume: bool) -> None:
-        """Take the folder for this run, or go on with what is there."""
+        """Start a new run in the folder, or continue the one it holds."""
         before = read_run(self.directory) if (self.directory / "run.json").exists() else None
         if before and resume:
             self._continue(before)
-        elif taken := next(filter(self._exists, (*_FILES, "topology.pdb")), None):
+        elif existing := next(filter(self._exists, (*_FILES, "topology.pdb")), None):
             raise SLMError(
-                f"{self.directory} holds a {taken} already; choose another output folder"
+                f"{self.directory} holds a {existing} already; choose another output folder"
                 + (", or continue that ensemble with resume (--resume)" if before else "")
             )
         write_json(self.directory / "run.json", self.run)
 
     def _continue(self, before: dict) -> None:
-        """Find out how far an earlier run came, and cut off what is not whole."""
+        """Read the progress of an earlier run and truncate its files to what is complete."""
         for name in sorted((before.keys() | self.run.keys()) - set(_FREE)):
             if before.get(name) != self.run.get(name):
                 raise SLMError(
                     f"{self.directory} holds a run with {name} {before.get(name)!r}, not "
-                    f"{self.run.get(name)!r}; choose another output folder, or the same settings"
+                    f"{self.run.get(name)!r}; choose another output folder or the same settings"
                 )
         if self.run["n"] < before["n"]:
             raise SLMError(
@@ -151,16 +148,17 @@ class EnsembleWriter:
                 valid = [row["valid"] == "1" for row in csv.DictReader(handle)]
             self.done, self.invalid = len(valid), valid.count(False)
             self._bytes = {n: _size(self.directory / n) for n in _FILES}
-            if self.done < self.run["n"]:  # before the files are opened again, one by one
+            if self.done < self.run["n"]:  # write it before the files get their .part names back
                 self._write_progress()
         for name, size in self._bytes.items():
-            part, whole = self._part(name), self.directory / name
-            if whole.exists() and self.done < self.run["n"]:
-                whole.replace(part)
-            found = _size(part if part.exists() else whole)
+            part, finished = self._part(name), self.directory / name
+            if finished.exists() and self.done < self.run["n"]:
+                finished.replace(part)
+            found = _size(part if part.exists() else finished)
             if found < size:
                 raise SLMError(
-                    f"{part}: {found} bytes of {size} are left; remove the folder and sample again"
+                    f"{part}: only {found} bytes of {size} are left; remove the folder and sample "
+                    "again"
                 )
             if part.exists():
                 os.truncate(part, size)
@@ -171,7 +169,7 @@ class EnsembleWriter:
         self._bytes[name] += len(data)
 
     def _frames(self, xyz: np.ndarray, number: np.ndarray) -> bytes:
-        """Frames as XTC: such files can be joined end to end."""
+        """Frames as bytes of an XTC file; XTC files can be concatenated."""
         from mdtraj.formats import XTCTrajectoryFile
 
         path = self.directory / "block.tmp"
@@ -183,9 +181,9 @@ class EnsembleWriter:
 
 
 def environment(device: str, *, torch: bool = True, openmm: bool = False) -> dict[str, object]:
-    """Versions and threads: what a run's last bits depend on besides its settings.
+    """Versions, device and threads, on which the rounding errors of a run depend.
 
-    `torch` and `openmm` say which of them the run used.
+    `torch` and `openmm` select the libraries that the run used.
     """
     found = {
         "openmm_slm": __version__,
@@ -203,12 +201,12 @@ def environment(device: str, *, torch: bool = True, openmm: bool = False) -> dic
 
 
 def read_run(directory: str | os.PathLike) -> dict:
-    """``run.json`` of an ensemble's folder (or the file itself).
+    """Read ``run.json``, given its path or that of the ensemble's folder.
 
     Raises
     ------
     SLMError
-        It is missing or cannot be read.
+        The file is missing or cannot be read.
     """
     path = Path(directory)
     path = path / "run.json" if path.is_dir() else path
@@ -221,53 +219,5 @@ def read_run(directory: str | os.PathLike) -> dict:
     return values
 
 
-def read_report(directory: str | os.PathLike) -> Report:
-    """``report.csv`` of an ensemble's folder, as the dict of arrays that it was written from.
-
-    Raises
-    ------
-    SLMError
-        It is missing or not a report.
-    """
-    path = Path(directory) / "report.csv"
-    try:
-        with open(path, newline="") as handle:
-            header, *rows = csv.reader(handle, strict=True)
-        columns = zip(header, zip(*rows, strict=True), strict=True)
-        report = {name: _column(name, values) for name, values in columns}
-    except (OSError, ValueError, csv.Error) as error:
-        raise SLMError(f"{path}: cannot be read as a report ({error})") from None
-    if not {"frame", "valid"} <= report.keys():
-        raise SLMError(f"{path}: not the report of an ensemble (no frame and valid)")
-    return report
-
-
-def _column(name: str, texts: tuple[str, ...]) -> np.ndarray:
-    if name in ("valid", "finite", "valid_before"):
-        return np.array(texts) == "1"
-    for kind in (int, float):
-        try:
-            return np.array(texts, kind)
-        except ValueError:
-            continue
-    return np.array(texts)
-
-
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-def _rows(report: Report, header: bool) -> bytes:
-    text = io.StringIO(newline="")
-    rows = csv.writer(text)
-    if header:
-        rows.writerow(report)
-    for row in zip(*report.values(), strict=True):
-        rows.writerow(_text(value) for value in row)
-    return text.getvalue().encode()
-
-
-def _text(value: object) -> str:
-    if isinstance(value, (bool, np.bool_)):
-        return str(int(value))
-    return f"{value:.6g}" if isinstance(value, (float, np.floating)) else str(value)

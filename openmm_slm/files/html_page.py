@@ -1,4 +1,4 @@
-"""HTML pages that need no other file, and no network."""
+"""Self-contained HTML pages: no other files and no network are needed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import base64
 import io
 from collections.abc import Iterable, Sequence
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ pre { background: #f4f4f4; padding: .6em 1em; white-space: pre-wrap; word-break:
 
 
 def html_page(title: str, body: str) -> str:
-    """A page of HTML `body`; `title` is plain text and heads it."""
+    """HTML page with `body` (HTML) under the heading `title` (plain text)."""
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width">'
@@ -37,13 +36,13 @@ def html_page(title: str, body: str) -> str:
 
 
 def table(rows: Iterable[str], titles: Sequence[str] = ()) -> str:
-    """A table of rows made by `cells`."""
+    """Table of rows from `cells`."""
     head = f"<tr>{''.join(f'<th>{escape(t)}</th>' for t in titles)}</tr>" if titles else ""
     return f"<table>{head}{''.join(rows)}</table>"
 
 
 def cells(*texts: object, kinds: Sequence[str] = ()) -> str:
-    """A row of plain texts; `kinds` are their classes: n (number), d (small), long, or nothing."""
+    """Table row of plain texts; `kinds` are CSS classes: n (number), d (small), long, or empty."""
     kinds = [*kinds, *[""] * (len(texts) - len(kinds))]
     found = [
         (f'<td class="{kind}">' if kind else "<td>") + f"{escape(str(text))}</td>"
@@ -53,24 +52,18 @@ def cells(*texts: object, kinds: Sequence[str] = ()) -> str:
 
 
 def settings_table(settings: dict[str, object]) -> str:
+    """Table of names and values."""
     return table(cells(key, value, kinds=("", "long")) for key, value in settings.items())
 
 
 def image(figure: Figure, alt: str = "", trimmed: bool = False) -> str:
-    """A figure inside the page, as wide as it; `trimmed`: without white margins."""
+    """Embedded figure as wide as the page; `trimmed` removes white margins."""
     data = base64.b64encode(png(figure, trimmed)).decode()
     return f'<img alt="{escape(alt)}" src="data:image/png;base64,{data}">'
 
 
 def png(figure: Figure, trimmed: bool = False) -> bytes:
+    """PNG file of a figure; `trimmed` removes white margins."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight" if trimmed else None)
     return buffer.getvalue()
-
-
-def write_whole(path: Path, data: bytes) -> Path:
-    """Write under a temporary name, then rename: no half a file bears the name."""
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(data)
-    part.replace(path)
-    return path

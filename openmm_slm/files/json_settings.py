@@ -1,4 +1,4 @@
-"""Settings from JSON: unknown names are errors, never ignored."""
+"""Settings from JSON; unknown names are errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 def check_names(values: dict, known: set[str], section: str) -> None:
     """Raise SLMError for a name in `values` that is not in `known`."""
     if not isinstance(values, dict):
-        raise SLMError(f"{section}: {values!r} is not a set of options (a JSON object)")
+        raise SLMError(f"{section} is {values!r}, expected a JSON object of options")
     unknown = sorted(set(values) - known)
     if unknown:
         raise SLMError(f"{section} option {unknown[0]!r} is unknown; known: {sorted(known)}")
@@ -26,6 +26,6 @@ def build(cls: type[T], values: dict, section: str) -> T:
 
 
 def merge(defaults: dict, values: dict, section: str) -> dict:
-    """`defaults` with `values` over them."""
+    """`defaults` updated with `values`."""
     check_names(values, set(defaults), section)
     return {**defaults, **values}

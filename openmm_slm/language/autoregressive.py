@@ -1,9 +1,9 @@
-"""Models that draw tokens from left to right, with exact probabilities.
+"""Models that sample tokens from left to right, with exact probabilities.
 
-p(z|c) = prod_l p(z_l | z_<l, c, k), where k are the tokens that are known beforehand (none, when
-sampling from sequence alone). A network reads (c, k) once into a memory (`read`) and then goes
-through the positions: all at once where the tokens are given (`hidden`, then `head`), one by one
-with a cache where they are to be drawn (`begin`, `step`).
+p(z|c) = prod_l p(z_l | z_<l, c, k), where k are the known tokens (none when sampling from the
+sequence alone). A network encodes (c, k) once into a memory (`read`). Given tokens are then scored
+at all positions at once (`hidden`, then `head`); new tokens are sampled one by one with a cache
+(`begin`, `step`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def token_nats(
     tokens: torch.Tensor,
     counted: torch.Tensor,
 ) -> torch.Tensor:
-    """-log p of the tokens int64 [B, L] (-1: none) where `counted` [B, L], summed: [B]."""
+    """Sum [B] of -log p of the tokens int64 [B, L] (-1: no token) where `counted` [B, L]."""
     logits = network.head(network.hidden(memory, tokens)[counted])
     return sum_of_nats(logits, tokens, counted)
 
@@ -47,23 +47,27 @@ def draw_tokens(
     guidance: float = 0.0,
     blind: t5.Memory | gpt.Memory | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Fill in the unknown tokens of a batch, from left to right.
+    """Sample the unknown tokens of a batch from left to right.
 
     Parameters
     ----------
-    network, memory
-        A network and what it has read; `blind` is that without the sequence, for `guidance` (see
-        `StructureLanguageModel.sample`).
+    network : T5 or GPT
+    memory
+        Output of ``network.read``.
     known : Tensor, int64 [B, L]
-        Given tokens, -1 where to sample.
+        Known tokens; -1 where to sample.
     uniforms : Tensor, float64 [B, L]
-        What is drawn at each position.
+        Random number of each position.
+    temperature, top_p, guidance : float
+        See `StructureLanguageModel.sample`.
+    blind
+        Memory without the sequence, for `guidance`.
 
     Returns
     -------
     tokens : Tensor, int64 [B, L]
     log_prob : Tensor, float64 [B]
-        Sum over the sampled positions of the log-probability (temperature 1) of their token.
+        Log-probability of the sampled tokens at temperature 1, summed.
     """
     rows, length = known.shape
     tokens = known.clone()
@@ -86,12 +90,13 @@ def draw_tokens(
 
 
 class AutoregressiveModel(StructureLanguageModel):
-    """A `T5` or `GPT` network behind the `StructureLanguageModel` interface.
+    """`StructureLanguageModel` of a `T5` or `GPT` network.
 
     Parameters
     ----------
     network : T5 or GPT
     device : str
+        Torch device.
     """
 
     def __init__(self, network: t5.T5 | gpt.GPT, device: str = "cpu") -> None:
@@ -167,7 +172,7 @@ class AutoregressiveModel(StructureLanguageModel):
         super().check_options(steps, order, guidance)
 
     def frames_together(self, length: int) -> int:
-        """A function of the length alone (about 4,096 positions)."""
+        """Batch size for about 4,096 positions; depends on the length only."""
         return int(min(64, max(1, 4096 // length)))
 
     @torch.inference_mode()
@@ -180,10 +185,10 @@ class AutoregressiveModel(StructureLanguageModel):
         structure: StructureContext | None = None,
         hints: np.ndarray | None = None,
     ) -> np.ndarray:
-        """log p(z|c) (nats, exact) of tokens int [n, L]: float64 [n].
+        """Exact log p(z|c) (nats), float64 [n], of tokens int [n, L].
 
-        With `known` [L] or [n, L] (-1: unknown), of the unknown tokens given c and the known ones;
-        with a `structure` and `hints` (see `sample`) of one for all, given these too.
+        With `known` [L] or [n, L] (-1: unknown): the probability of the unknown tokens given c
+        and the known tokens. A `structure` and `hints` [L] (see `sample`) apply to all rows.
         """
         inputs = self._inputs(sequence, condition)
         tokens, length = np.atleast_2d(tokens), inputs[0].shape[1]
@@ -213,9 +218,9 @@ class AutoregressiveModel(StructureLanguageModel):
         known: np.ndarray,
         structure: StructureContext | None = None,
     ) -> t5.Memory | gpt.Memory:
-        """The memory of a sequence (`_inputs`) with known tokens [B, L], and what is known of it.
+        """Memory of a sequence (output of `_inputs`) with known tokens [B, L].
 
-        `structure` is of one row, for all, or of each.
+        `structure` holds one context for all rows, or one per row.
         """
         *layout, condition = inputs
         known, rows = torch.tensor(known, dtype=torch.long, device=self.device), len(known)

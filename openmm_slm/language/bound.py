@@ -1,14 +1,14 @@
-"""The negative bound of masked diffusion, by masked count, apart from any network.
+"""Loss of masked diffusion: the negative evidence bound, sampled by the number of masked tokens.
 
-The continuous-time bound E_t[1/t sum over masked l of -log u_l(z_l | z_t, c)], t ~ U(0, 1), each
-token masked with probability t, is the same as
+The continuous-time bound E_t[1/t sum over masked l of -log u_l(z_l | z_t, c)], with t ~ U(0, 1)
+and each token masked with probability t, equals
 
     E_k [ L/k * sum over the k masked l of -log u_l(z_l | z_t, c) ],   k ~ U{1..L},
 
-with the k masked positions drawn uniformly: given k, all subsets are equally likely, and the
-integral over t of t^(k-1) (1-t)^(L-k) leaves each subset size the weight 1/k (Ou et al., 2024). No
-draw is wasted on nothing masked, no weight exceeds L, and the estimate varies less. For a denoiser
-that knows the true conditionals its mean is the entropy; for any other it is larger.
+with the k masked positions drawn uniformly: given k, all subsets are equally likely, and
+integrating t^(k-1) (1-t)^(L-k) over t gives subset size k the weight 1/k (Ou et al., 2024). In
+this form every draw masks at least one token, no weight exceeds L, and the variance is lower. The
+mean is the entropy for a denoiser with the true conditionals, and larger for any other.
 """
 
 from __future__ import annotations
@@ -22,23 +22,24 @@ import torch.nn.functional as F
 def mask_by_count(
     present: torch.Tensor, share: torch.Tensor, generator: torch.Generator | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mask a number of tokens of each row.
+    """Mask k random tokens of each row.
 
     Parameters
     ----------
     present : Tensor, bool [B, L]
-        Tokens there are.
+        False where there is no token.
     share : Tensor [B]
-        In [0, 1): k = 1 + floor(share * number present); uniform numbers give k uniform in 1..L.
+        Number in [0, 1) that sets k = 1 + floor(share * number of tokens). Uniform numbers give a
+        uniform k.
     generator : torch.Generator, optional
-        Of the device; default torch's own, which all threads share.
+        Random generator on the device; default torch's global one, shared by all threads.
 
     Returns
     -------
     masked : Tensor, bool [B, L]
-        k of the tokens present, all subsets equally likely.
+        k tokens of each row; all subsets are equally likely.
     weight : Tensor, float32 [B]
-        Number present / k.
+        Number of tokens / k.
     """
     number = present.sum(1)
     k = torch.minimum((share.double() * number).floor().long() + 1, number)
@@ -57,27 +58,27 @@ def negative_bound(
     masked: torch.Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> torch.Tensor:
-    """One draw of the negative bound (nats) of each row.
+    """Single-sample estimate of the negative bound (nats) of each row.
 
     Parameters
     ----------
     denoise : callable (tokens int64 [B, L], where bool [B, L]) -> logits [where.sum(), V]
-        The network, evaluated where asked.
+        The network, evaluated at the positions `where`.
     tokens : Tensor, int64 [B, L]
     present : Tensor, bool [B, L]
         False where there is no token to learn; the denoiser sees `mask_token` there.
     share : Tensor [B]
-        Says how many are masked (see `mask_by_count`).
+        Sets the number of masked tokens (see `mask_by_count`).
     mask_token : int
     masked : Tensor, bool [B, L], optional
-        Rows with any are masked there instead.
+        Positions to mask instead of random ones, for rows that have any.
     generator : torch.Generator, optional
         See `mask_by_count`.
 
     Returns
     -------
     Tensor, float32 [B]
-        Its mean over uniform `share` and maskings bounds -log p(z|c) from above.
+        The mean over uniform `share` and random masks is an upper bound of -log p(z|c).
     """
     drawn, weight = mask_by_count(present, share, generator)
     if masked is not None:

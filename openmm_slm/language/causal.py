@@ -1,4 +1,4 @@
-"""Parts of networks that go from left to right: causal mask, cache of keys and values, nats."""
+"""Building blocks of autoregressive networks: causal mask, key-value cache, cross entropy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 
 class Cache:
-    """Keys and values of the positions passed so far, a pair of [B, H, N, C] for each layer."""
+    """Key-value cache: keys and values [B, H, N, C] of the previous positions, for each layer."""
 
     def __init__(self, layers: int, shape: tuple[int, int, int, int], device: torch.device) -> None:
         self.keys = [torch.empty(shape, device=device) for _ in range(layers)]
@@ -17,7 +17,7 @@ class Cache:
     def extend(
         self, layer: int, position: int, key: torch.Tensor, value: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Store key and value [B, H, 1, C] of a position; all up to it [B, H, position + 1, C]."""
+        """Store key and value [B, H, 1, C]; return all up to `position`: [B, H, N, C]."""
         keys, values = self.keys[layer], self.values[layer]
         keys[:, :, position] = key[:, :, 0]
         values[:, :, position] = value[:, :, 0]
@@ -31,8 +31,8 @@ def attend(
 ) -> torch.Tensor:
     """Attention of one position, query [B, H, 1, C], to keys and values [B or 1, H, M, C].
 
-    Sources that all rows share (the sequence, where no token is known) are read once. `bias`
-    [B or 1, H, M] is that of the first source.
+    A source with batch size 1 (a sequence without known tokens) is shared by all rows without
+    copies. `bias` [B or 1, H, M] is added to the scores of the first source.
     """
     q = query[:, :, 0] * query.shape[-1] ** -0.5
     scores = [_product("bhc", "mc", "bhm", q, keys) for keys, _ in sources]
@@ -47,7 +47,7 @@ def attend(
 
 
 def _product(rows: str, matrix: str, out: str, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """Einstein sum of x [B, H, .] and y [B or 1, H, M, C]."""
+    """Einsum of x [B, H, .] and y [B or 1, H, M, C]."""
     if len(y) == 1:
         return torch.einsum(f"{rows},h{matrix}->{out}", x, y[0])
     return torch.einsum(f"{rows},bh{matrix}->{out}", x, y)
@@ -59,24 +59,24 @@ def causal_bias(length: int, device: torch.device) -> torch.Tensor:
 
 
 def previous_tokens(tokens: torch.Tensor, start: int) -> torch.Tensor:
-    """Tokens [B, L] moved one to the right; `start` at the first position and where absent."""
+    """Tokens [B, L] shifted right by one; `start` at the first position and for -1."""
     moved = F.pad(tokens, (1, 0), value=start)[:, :-1]
     return torch.where(moved < 0, start, moved)
 
 
 @torch.no_grad()
 def init_known(embedding: nn.Embedding) -> None:
-    """Known tokens differ from the start, and MASK, the last, adds nothing.
+    """Initialise the embedding of known tokens: random codes, zero for MASK (the last row).
 
-    A trunk that has learned without known tokens starts as it was. Were all zero, no gradient
-    would tell them apart while the branches that carry them are zero as well.
+    With zero for MASK, a trunk trained without known tokens is unchanged at first. Zero codes
+    would get no gradient while the branches that carry them are also zero.
     """
     nn.init.normal_(embedding.weight, std=0.5)
     embedding.weight[-1] = 0
 
 
 def sum_of_nats(logits: torch.Tensor, targets: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
-    """Cross entropy of logits [counted.sum(), V] to targets [B, L], summed over rows: [B]."""
+    """Cross entropy of logits [counted.sum(), V] and targets [B, L], summed over each row: [B]."""
     each = F.cross_entropy(logits.float(), targets[counted], reduction="none")
     total = torch.zeros(len(targets), device=targets.device)
     return total.index_add(0, counted.nonzero()[:, 0], each)

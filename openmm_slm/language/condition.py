@@ -1,8 +1,8 @@
-"""What a language model may be told of a sequence beside its letters: numbers per residue.
+"""Condition of a language model: numbers per residue, in addition to the sequence.
 
-The condition of a sequence of L residues is an array [L, D], whatever the user computed: embeddings
-of a large protein language model, secondary structure, chemical shifts. What a network makes of it
-is in `condition_input`.
+The condition of a sequence of L residues is an array [L, D] that the user computes: embeddings of a
+large protein language model, secondary structure, chemical shifts. `condition_input` adds it to a
+network.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from ..errors import SLMError
 
 @dataclass(frozen=True, eq=False)
 class SequenceCondition:
-    """Numbers of each residue of one sequence.
+    """Condition of one sequence.
 
     Attributes
     ----------
     values : ndarray, float32 [L, D]
-        Of the residues of all chains, in the order of the sequence.
+        One row per residue, all chains, in sequence order.
     embeddings : str, optional
-        What they are (`embedding.Embedder.identity`); None: the user knows.
+        Identity of the embedding model (`embedding.Embedder.identity`); None if not known.
     source : str, optional
-        File or model they come from.
+        File or model that the values come from.
     """
 
     values: np.ndarray
@@ -37,12 +37,12 @@ class SequenceCondition:
 
     @classmethod
     def of(cls, given: object, sequence: str) -> SequenceCondition:
-        """The condition of a sequence from an array [L, D] or a ``.npy`` file of one.
+        """Condition of a sequence from an array [L, D] or a ``.npy`` file.
 
         Raises
         ------
         SLMError
-            The file cannot be read, or it is no array of finite numbers with L rows.
+            The file cannot be read, or the values are not a finite array with L rows.
         """
         if isinstance(given, cls):
             given._check(sequence)
@@ -78,7 +78,7 @@ class SequenceCondition:
             raise SLMError(f"{where} is not finite in row {row} (of residues from 0)")
 
     def identity(self) -> dict[str, str | None]:
-        """What ``run.json`` says of it: where it came from, what it is, and a checksum."""
+        """Entries of ``run.json``: source, embedding model and checksum."""
         digest = hashlib.sha256(str(self.values.shape).encode() + self.values.tobytes())
         return {
             "source": self.source,
@@ -88,14 +88,14 @@ class SequenceCondition:
 
 
 def residues(sequence: str) -> int:
-    """How many letters, X among them, a sequence has."""
+    """Number of residues in a sequence, X included."""
     return len("".join(sequence.split()).replace(":", ""))
 
 
 def fitting_condition(
     given: object, sequence: str, size: int | None, trained_on: str | None
 ) -> np.ndarray | None:
-    """The condition that a model of `size` numbers a residue (None: of no condition) gets.
+    """Validate a condition for a model with `size` numbers per residue (None: no condition).
 
     Returns
     -------
@@ -104,8 +104,8 @@ def fitting_condition(
     Raises
     ------
     SLMError
-        There is one and the model has none, or the other way about; it has another size; it is
-        known to be of other embeddings than the model was `trained_on`.
+        The model needs a condition and none is given, or the reverse; the size differs; or the
+        embeddings are known to differ from those that the model was `trained_on`.
     """
     if given is None and size is None:
         return None

@@ -1,7 +1,7 @@
-"""Where a condition enters a network: a linear map of it is added to the embedded amino acids.
+"""Input layer of a condition: a linear map added to the amino-acid embedding.
 
-The map starts at zero: a new network, and one that goes on from a model without condition, begin as
-if there were none.
+The map starts at zero, so a network initialised from a model without condition gives the same
+output at first.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ from ..errors import SLMError
 
 
 class ConditionInput(nn.Linear):
-    """Condition [B, L, D] -> what is added to the embedded amino acids [B, L, W]; zero at first.
+    """Map a condition [B, L, D] to a term of the amino-acid embedding [B, L, W].
 
-    Large numbers are scaled down, x / sqrt(1 + mean x^2), so that embeddings of any scale train
-    alike. A LayerNorm would leave nothing of a single number, and less than all of a few.
-
-    Rows that are NaN (padding, or a sequence that is hidden) add nothing.
+    Values are scaled by 1 / sqrt(1 + mean x^2), so that embeddings of any scale train alike. A
+    LayerNorm would remove a single number entirely, and part of the information in a few. Rows
+    with NaN (padding, or a hidden sequence) give zero.
     """
 
     def __init__(self, size: int, width: int) -> None:
@@ -34,12 +33,12 @@ class ConditionInput(nn.Linear):
 
 
 def condition_input(size: int | None, width: int) -> ConditionInput | None:
-    """The layer of a network with `size` numbers a residue, if it has any.
+    """Input layer for `size` numbers per residue; None without a condition.
 
     Raises
     ------
     SLMError
-        Not a number from 1 on.
+        `size` is not a positive integer.
     """
     if size is None:
         return None
@@ -49,5 +48,5 @@ def condition_input(size: int | None, width: int) -> ConditionInput | None:
 
 
 def condition_tensor(values: np.ndarray | None, device: torch.device) -> torch.Tensor | None:
-    """[1, L, D] of a condition [L, D], if there is one."""
+    """Condition [L, D] as a tensor [1, L, D]; None without a condition."""
     return None if values is None else torch.as_tensor(values, device=device).unsqueeze(0)

@@ -1,7 +1,7 @@
-"""ESM3 and ESMDiff as structure language models: `esm3_network` samples as others do.
+"""ESM3 and ESMDiff as structure language models (the networks are in `esm3_network`).
 
-Residues whose tokens are given keep their letters in view, and so do those to be found: only
-structure tokens are ever masked. BOS, EOS and chain breaks are no residues, and have no tokens.
+Only structure tokens are masked; the amino acid of every residue stays visible. BOS, EOS and chain
+breaks are not residues: no tokens are sampled for them.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ from .sampling import ORDERS, Denoiser, ancestral_sample
 
 
 class ESM3Model(MaskedModel):
-    """ESM3 as it was released.
+    """ESM3 as released.
 
-    By default it decodes iteratively (see `iterative`), from temperature 1.4 and the likeliest 90 %
-    as Lu et al. (2025) did: that makes samples, not draws from a stated distribution. ``order``
-    has the other ways.
+    By default it decodes iteratively (see `iterative`) with initial temperature 1.4 and top_p 0.9,
+    as Lu et al. (2025) did. Such samples do not follow an explicit distribution. ``order`` selects
+    other methods.
 
     Parameters
     ----------
     network : ESM3Network
     device : str
+        Torch device.
     """
 
     orders = {"iterative": iterative_sample, "entropy": entropy_sample, **ORDERS}
@@ -49,31 +50,33 @@ class ESM3Model(MaskedModel):
 
         def denoise(tokens: torch.Tensor, where: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
             sequence_tokens = row.expand(len(tokens), -1)
-            structure_tokens = torch.full_like(sequence_tokens, BOS)  # the ends: as the sequence's
+            # `hidden` sets the special tokens; BOS is a placeholder.
+            structure_tokens = torch.full_like(sequence_tokens, BOS)
             structure_tokens[:, positions] = tokens
             network = self.network
             states = network.hidden(sequence_tokens, structure_tokens, network.extra(time))
-            # Special tokens, MASK among them, are no structure: the codes alone can be drawn.
+            # Leave out the special tokens (MASK included), so that only codes can be sampled.
             return network.structure_head(states[:, positions][where])[:, : self.vocabulary]
 
         return lambda rows: denoise
 
     def frames_together(self, length: int) -> int:
-        """A function of the length alone: few on a CPU, which 256 positions keep busy."""
+        """Batch size for 4,096 positions (256 on a CPU); depends on the length only."""
         positions = 256 if self.device.type == "cpu" else 4096
         return int(min(64, max(1, positions // length)))
 
 
 class ESMDiffModel(ESM3Model):
-    """ESM3 fine-tuned as a masked diffusion of structure tokens (Lu et al., 2025).
+    """ESM3 fine-tuned as a masked diffusion model of structure tokens (Lu et al., 2025).
 
     Parameters
     ----------
     network : ESMDiffNetwork
     device : str
+        Torch device.
     """
 
-    #: As published, the share of masked tokens falls to 1e-5 in equal steps; then none is left.
+    #: As published, the masked fraction falls to 1e-5 in equal steps; a last step unmasks the rest.
     orders = {**ORDERS, "ancestral": functools.partial(ancestral_sample, end=1e-5)}
     temperature, top_p = 1.0, 1.0
 

@@ -1,9 +1,9 @@
-"""ESM3 (Hayes et al., 2025) as a denoiser of structure tokens, and ESMDiff (Lu et al., 2025) on it.
+"""Networks of ESM3 (Hayes et al., 2025) and ESMDiff (Lu et al., 2025): denoise structure tokens.
 
-Both consist of the layers of the ``esm`` package, under its names, so that its weights fit. A row
-of P positions is BOS, the residues, EOS, with a chain break between chains (see `esm3_layout`). Of
-ESM3's tracks only sequence and structure tokens are used; the others are empty, as the package
-leaves them.
+Both use the layers of the ``esm`` package under the same names, so that its weights can be loaded.
+A row of P positions is BOS, the residues and EOS, with a chain break between chains (see
+`esm3_layout`). Only ESM3's tracks for sequence and structure tokens are used; the others are
+empty.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from torch.utils.checkpoint import checkpoint
 from ..errors import require
 from ..networks.esm3_tokens import BOS, CHAIN_BREAK, CODES, EOS, PAD, SEQUENCE
 
-_EMPTY = 0  # what all the other tracks hold where nothing is known
+_EMPTY = 0  # value of the unused tracks
 
 
 @dataclass(frozen=True)
 class ESM3Config:
-    """Sizes of ESM3; the defaults are those of the open model, 1.4 B parameters."""
+    """Sizes of ESM3; the defaults are those of the open model (1.4 B parameters)."""
 
     d_model: int = 1536
     n_heads: int = 24
     v_heads: int = 256
     n_layers: int = 48
 
-    #: V, the codes of the tokenizer.
+    #: V, the number of codes of the tokenizer.
     vocabulary = CODES
-    #: Besides the sequence it is told nothing.
+    #: ESM3 has no condition.
     condition = None
 
 
@@ -45,7 +45,7 @@ class ESMDiffConfig(ESM3Config):
     eps : float
         P(masked at t) = (1 - eps) t.
     frequencies : int
-        Features of sigma(t).
+        Number of Fourier features of sigma(t).
     """
 
     eps: float = 1e-3
@@ -53,7 +53,7 @@ class ESMDiffConfig(ESM3Config):
 
 
 class ESM3Network(nn.Module):
-    """ESM3's trunk and its head for structure tokens.
+    """ESM3's trunk with its head for structure tokens.
 
     Parameters
     ----------
@@ -75,10 +75,10 @@ class ESM3Network(nn.Module):
             c.d_model, c.n_heads, c.v_heads, c.n_layers, mask_and_zero_frameless=True
         )
         self.structure_head = head(c.d_model, self.outputs)
-        #: Recompute the layers in the backward pass: less memory, a third more time.
+        #: Recompute the layers in the backward pass: needs less memory and a third more time.
         self.checkpointing = False
-        # Attention between frames adds exactly nothing where no frame is given, as here, at the
-        # price of a tensor [B, v_heads, P, P, 3].
+        # Without coordinates, geometric attention adds exactly zero but needs a tensor
+        # [B, v_heads, P, P, 3]: skip it.
         self.transformer.blocks[0].use_geom_attn = False
         self.transformer.blocks[0].geom_attn.requires_grad_(False)
 
@@ -89,13 +89,13 @@ class ESM3Network(nn.Module):
         extra: torch.Tensor | None = None,
         mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """States [B, P, D], from which the head makes logits.
+        """Hidden states [B, P, D]; the head maps them to logits.
 
         Parameters
         ----------
         sequence_tokens, structure_tokens : Tensor, int64 [B, P]
-            Where the sequence has BOS, EOS, padding or a chain break, so have the structure tokens,
-            whatever is given.
+            Structure tokens are overwritten where the sequence has BOS, EOS, padding or a chain
+            break.
         extra : Tensor [B, 1 or P, D], optional
             Added to the embedded tokens.
         mask : Tensor, bool [B, P], optional
@@ -108,8 +108,8 @@ class ESM3Network(nn.Module):
         x = self.encoder(
             sequence_tokens,
             structure_tokens,
-            torch.ones_like(row, dtype=torch.float32),  # average confidence
-            torch.zeros_like(row, dtype=torch.float32),  # of each residue: no coordinates
+            torch.ones_like(row, dtype=torch.float32),  # mean confidence
+            torch.zeros_like(row, dtype=torch.float32),  # confidence per residue: no coordinates
             row,
             row,
             row.unsqueeze(-1).expand(-1, -1, 8),
@@ -117,7 +117,7 @@ class ESM3Network(nn.Module):
         )
         if extra is not None:
             x = x + extra
-        sequence_id = None if mask is None else mask.long()  # attention within equal numbers
+        sequence_id = None if mask is None else mask.long()  # attention within equal ids only
         for block in self.transformer.blocks:
             if self.checkpointing and torch.is_grad_enabled():
                 x = checkpoint(_run, block, x, sequence_id, use_reentrant=False)
@@ -126,7 +126,7 @@ class ESM3Network(nn.Module):
         return self.transformer.norm(x)
 
     def extra(self, time: torch.Tensor | None) -> torch.Tensor | None:
-        """What the time t [B] adds to every position [B, 1, D]: nothing."""
+        """Time embedding [B, 1, D] of the time t [B]; None for ESM3, which has none."""
         return None
 
     def forward(
@@ -143,7 +143,7 @@ class ESM3Network(nn.Module):
         sequence_tokens, structure_tokens : Tensor, int64 [B, P]
             See `hidden`.
         time : Tensor [B], optional
-            t in [0, 1] of masked diffusion; ESM3 as released has none.
+            Diffusion time t in [0, 1]; not used by ESM3 as released.
         mask : Tensor, bool [B, P], optional
             False at padding.
         """
@@ -152,7 +152,7 @@ class ESM3Network(nn.Module):
 
 
 class ESMDiffNetwork(ESM3Network):
-    """ESM3's trunk, told the time, and a new head for all 4096 codes and 5 special tokens.
+    """ESM3's trunk with a time embedding and a new head for 4096 codes and 5 special tokens.
 
     Parameters
     ----------
@@ -168,7 +168,7 @@ class ESMDiffNetwork(ESM3Network):
         self.sigma_embedder = SigmaEmbedding(self.config.frequencies, self.config.d_model)
 
     def sigma(self, time: torch.Tensor) -> torch.Tensor:
-        """sigma(t) = -log(1 - (1 - eps) t): 1 - exp(-sigma) is P(masked at t)."""
+        """sigma(t) = -log(1 - (1 - eps) t), so that P(masked at t) = 1 - exp(-sigma)."""
         return -torch.log1p(-(1 - self.config.eps) * time)
 
     def extra(self, time: torch.Tensor | None) -> torch.Tensor:
@@ -176,7 +176,7 @@ class ESMDiffNetwork(ESM3Network):
 
 
 class SigmaEmbedding(nn.Module):
-    """sigma [B] -> [B, D]: cosines and sines, then two linear layers."""
+    """Embed sigma [B] as [B, D]: Fourier features, then two linear layers."""
 
     def __init__(self, frequencies: int, width: int) -> None:
         super().__init__()
@@ -192,6 +192,6 @@ class SigmaEmbedding(nn.Module):
 
 
 def _run(block: nn.Module, x: torch.Tensor, sequence_id: torch.Tensor | None) -> torch.Tensor:
-    """One layer without frames; since esm 3.3 a layer returns its attention weights as well."""
+    """Apply one layer without coordinates. Since esm 3.3 layers also return attention weights."""
     out = block(x, sequence_id, None, None, None)
     return out[0] if isinstance(out, tuple) else out

@@ -1,4 +1,4 @@
-"""The families of structure language models: a network, and what runs it."""
+"""Families of structure language models: a network and the model class that samples with it."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from .t5 import T5
 
 @dataclass(frozen=True)
 class Family:
-    """One family.
+    """A family of structure language models.
 
     Attributes
     ----------
     network : type
-        With a ``kind``, by which it is told on disk, and a ``config_class``.
+        Network class with a ``kind``, which identifies it in config.json, and a ``config_class``.
     model : callable (network, device) -> StructureLanguageModel
     tokenizer : str
-        Model that has its tokenizer, where its directory has none.
+        Model whose tokenizer is used if the model directory has none.
     """
 
     network: type[nn.Module]
@@ -35,7 +35,7 @@ class Family:
     tokenizer: str = "default"
 
 
-#: By the name that ``openmm-slm train lm --family`` takes.
+#: Families by the name that ``openmm-slm train lm --family`` takes.
 FAMILIES = {
     "diffusion": Family(MaskedDiffusion, MaskedDiffusionModel),
     "t5": Family(T5, AutoregressiveModel),
@@ -46,6 +46,6 @@ FAMILIES = {
 
 
 def family_of(kind: str) -> str | None:
-    """Name of the family whose network is of a kind; None if there is none."""
+    """Name of the family whose network has this kind; None for an unknown kind."""
     names = (name for name, family in FAMILIES.items() if family.network.kind == kind)
     return next(names, None)

@@ -1,4 +1,4 @@
-"""Frames in batches that do not depend on which frames are asked for."""
+"""Compute frames in fixed batches, independent of which frames are requested."""
 
 from __future__ import annotations
 
@@ -19,22 +19,28 @@ def sample_frames(
     seed: int,
     own: dict[str, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, ...]:
-    """Frames computed in batches of `size`: arrays [n, ...] of what `compute` gives of each.
+    """Compute frames in batches of `size`.
 
-    A frame is always computed in the same place of the same batch, whatever was asked for: matrix
-    kernels may round differently for other shapes. Only where memory does not hold a batch is it
-    halved.
+    A frame always has the same row of the same batch, whichever frames are requested, because
+    matrix kernels may round differently for other shapes. A batch is halved only if it does not
+    fit in memory.
 
     Parameters
     ----------
     compute : callable (given int64 [B, L], uniforms float64 [2, B, L], **own) -> Tensors [B, ...]
-        Of known tokens (-1 where to sample) and `frame_uniforms` of B frames.
+        Takes the known tokens (-1 where to sample) and the `frame_uniforms` of B frames.
     frames : sequence of int, length n
     known : ndarray, int [L] or [n, L]
     size : int
+        Frames in a batch.
     seed : int
     own : dict of ndarray [n, ...], optional
-        What else each frame has of its own; zeros for frames that were not asked for.
+        Further arguments of `compute`, one row per requested frame; zeros for other frames.
+
+    Returns
+    -------
+    tuple of ndarray [n, ...]
+        Outputs of `compute`, one row per requested frame.
     """
     frames, length = np.asarray(frames, dtype=np.int64), known.shape[-1]
     out: list[np.ndarray] = []
@@ -66,12 +72,12 @@ def sample_frames(
 
 
 def known_tokens(known: np.ndarray | None, frames: int, length: int, vocabulary: int) -> np.ndarray:
-    """`known`, or -1 [length] for None.
+    """Validate known tokens; all -1 (int [length]) for None.
 
     Raises
     ------
     ValueError
-        It is neither [length] nor [frames, length], or holds what is no token.
+        The shape is neither [length] nor [frames, length], or a token is out of range.
     """
     known = np.full(length, -1) if known is None else np.asarray(known)
     if known.shape not in ((length,), (frames, length)):

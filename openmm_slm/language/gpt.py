@@ -1,15 +1,15 @@
-"""Decoder-only over sequence and structure tokens (the S-GPT family).
+"""Decoder-only network over sequence and structure tokens (the S-GPT family).
 
 p([c, z]) = prod_l p(c_l | c_<l) prod_l p(z_l | z_<l, c, k) over 2L + 1 slots [c, SEP, z] of one
-causal network: slot 0 (a start) to L - 1 predict the amino acids, slots L + 1 (SEP) to 2L the
-tokens. A slot of the second half also receives its own amino acid, which is known by then, and has
-the rotary position of its residue, so that the halves are aligned. For infilling the first half
-carries the known tokens k_l, or MASK; it predicts amino acids only where no token is known.
+causal network. Slots 0 (start) to L - 1 predict the amino acids, slots L + 1 (SEP) to 2L the
+tokens. A slot of the second half also gets the amino acid and the rotary position of its residue,
+which aligns the halves. For infilling, the first half carries the known tokens k_l, or MASK; it
+predicts amino acids only if no token is known.
 
-A condition is added to the amino acids in both halves. Embeddings of a sequence give it away, so
-that a network with a condition has no p(c).
+A condition is added to the amino acids in both halves. Embeddings of a sequence reveal the amino
+acids, so a network with a condition has no p(c).
 
-The halves are run one after the other: the second attends to the keys and values of the first.
+The halves run one after the other: the second attends to the keys and values of the first.
 """
 
 from __future__ import annotations
@@ -35,24 +35,25 @@ class GPTConfig:
     layers: int = 8
     heads: int = 6
     use_sequence: bool = True
-    condition: int | None = None  # numbers of each residue (see `condition`)
+    condition: int | None = None  # numbers per residue (see `condition`)
 
 
 @dataclass
 class Memory:
-    """What the second half needs of the first, of B sequences.
+    """Output of the first half for B sequences, as the second half needs it.
 
     Attributes
     ----------
     amino_acid : Tensor [B, L, D]
-        Embedded amino acids, added to the second half position by position.
+        Embedded amino acids, added to the input of the second half.
     keys, values : list of Tensor [B, H, L + 1, C]
-        Of each layer.
+        Keys and values of each layer.
     padding : Tensor [B, 1, 1, L + 1]
-        Attention bias that hides the padding of the first half.
+        Attention bias that masks the padding of the first half.
     angles : Tensor [B, L, C/2]
+        Rotary angles of the residues.
     states : Tensor [B, L, D]
-        Those that predict the amino acids (`amino_acid_head` turns them into logits).
+        Input of `amino_acid_head`, which predicts the amino acids.
     """
 
     amino_acid: torch.Tensor
@@ -64,7 +65,7 @@ class Memory:
 
 
 class GPT(nn.Module):
-    """One causal stack of blocks over [c, SEP, z].
+    """Causal transformer over [c, SEP, z].
 
     Parameters
     ----------
@@ -82,7 +83,7 @@ class GPT(nn.Module):
         self.condition_input = condition_input(c.condition, c.width)
         self.known_token = nn.Embedding(c.vocabulary + 1, c.width)
         self.token = nn.Embedding(c.vocabulary + 1, c.width)
-        # Named as the trunk of the other families, whose weights can be a start.
+        # Named as the trunk of the other families, so that their weights can initialise it.
         self.trunk = nn.ModuleList(Block(c.width, c.heads) for _ in range(c.layers))
         self.amino_acid_head = nn.Sequential(nn.LayerNorm(c.width), nn.Linear(c.width, 20))
         self.head = nn.Sequential(nn.LayerNorm(c.width), nn.Linear(c.width, c.vocabulary))
@@ -90,18 +91,18 @@ class GPT(nn.Module):
         init_known(self.known_token)
 
     def embed(self, amino_acids: torch.Tensor) -> torch.Tensor:
-        """Amino acids [B, L] -> [B, L, D], all alike for a network without sequence."""
+        """Embed amino acids [B, L] as [B, L, D]; a network without sequence sees only X."""
         if not self.config.use_sequence:
             amino_acids = torch.full_like(amino_acids, 20)
         return self.amino_acid(amino_acids)
 
     def first_half(self, embedded: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-        """Input [B, L + 1, D] of embedded amino acids [B, L, D] and known tokens (-1: none)."""
+        """Input [B, L + 1, D]: embedded amino acids [B, L, D] plus known tokens (-1: unknown)."""
         x = embedded + self.known_token(torch.where(known < 0, self.config.vocabulary, known))
         return torch.cat([self.start.expand(len(x), 1, -1), x], 1)
 
     def first_angles(self, index: torch.Tensor) -> torch.Tensor:
-        """Rotary angles [B, L + 1, C/2] of the first half: the start stands before residue 0."""
+        """Rotary angles [B, L + 1, C/2] of the first half; the start precedes residue 0."""
         position = torch.cat([index[:, :1] - 1, index], 1)
         return rotary_angles(position, self.config.width // self.config.heads)
 
@@ -113,9 +114,15 @@ class GPT(nn.Module):
         known: torch.Tensor,
         condition: torch.Tensor | None = None,
     ) -> Memory:
-        """Run the first half: amino acids, mask, residue index, known tokens (-1: none) [B, L].
+        """Run the first half.
 
-        condition : [B, L, size]; with one, the states say nothing of the amino acids' chances.
+        Parameters
+        ----------
+        amino_acids, mask, index : Tensor [B, L]
+        known : Tensor, int64 [B, L]
+            Known tokens; -1 where unknown.
+        condition : Tensor [B, L, size], optional
+            With a condition, `Memory.states` do not give probabilities of amino acids.
         """
         embedded = self.embed(amino_acids)
         if condition is not None:
@@ -132,9 +139,10 @@ class GPT(nn.Module):
         return Memory(embedded, keys, values, padding, angles[:, 1:], x[:, :-1])
 
     def hidden(self, memory: Memory, tokens: torch.Tensor) -> torch.Tensor:
-        """States [B, L, D] of the second half, each from the tokens before it; see `head`.
+        """Hidden states [B, L, D] of the second half; `head` maps them to logits.
 
-        tokens int64 [B, L], -1 where there is none; a memory of one sequence serves all rows.
+        The state of a position depends on the tokens before it. Tokens int64 [B, L] are -1 where
+        absent. A memory of batch size 1 is shared by all rows.
         """
         x = self.token(previous_tokens(tokens, self.config.vocabulary)) + memory.amino_acid
         rows, length, _ = x.shape
@@ -156,11 +164,11 @@ class GPT(nn.Module):
     def amino_acid_nats(
         self, memory: Memory, amino_acids: torch.Tensor, counted: torch.Tensor
     ) -> torch.Tensor:
-        """-log p of the amino acids [B, L] where `counted` [B, L], summed: float32 [B]."""
+        """Sum, float32 [B], of -log p of the amino acids [B, L] where `counted` [B, L]."""
         return sum_of_nats(self.amino_acid_head(memory.states[counted]), amino_acids, counted)
 
     def begin(self, memory: Memory, rows: int) -> Cache:
-        """Room for the keys and values of the second half of `rows` sequences."""
+        """Empty key-value cache for the second half of `rows` sequences."""
         return self._cache(rows, memory.amino_acid.shape[1])
 
     def _cache(self, rows: int, slots: int) -> Cache:
@@ -170,7 +178,7 @@ class GPT(nn.Module):
     def step(
         self, memory: Memory, cache: Cache, position: int, previous: torch.Tensor
     ) -> torch.Tensor:
-        """Logits [B, V] of a position from the tokens int64 [B] before it (V: none)."""
+        """Logits [B, V] of a position, given the previous tokens int64 [B] (V: no token)."""
         here = slice(position, position + 1)
         x = self.token(previous).unsqueeze(1) + memory.amino_acid[:, here]
         for layer, block in enumerate(self.trunk):
@@ -182,9 +190,14 @@ class GPT(nn.Module):
     def draw_sequence(
         self, index: torch.Tensor, choose: Callable[[int, torch.Tensor], torch.Tensor]
     ) -> Memory:
-        """Run the first half amino acid by amino acid, without known tokens.
+        """Run the first half one amino acid at a time, without known tokens.
 
-        index : residue index [B, L]; choose(l, logits [B, 20]) -> amino acids int64 [B].
+        Parameters
+        ----------
+        index : Tensor, int64 [B, L]
+            Residue index.
+        choose : callable (position, logits [B, 20]) -> amino acids int64 [B]
+            Samples the amino acid of a position.
         """
         rows, length = index.shape
         cache, angles = self._cache(rows, length + 1), self.first_angles(index)

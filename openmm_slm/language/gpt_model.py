@@ -1,4 +1,4 @@
-"""The decoder-only model's other half: probabilities and samples of sequences."""
+"""Sequence probabilities and sequence sampling of the decoder-only model."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from .trunk import sequence_tensors
 
 
 class GPTModel(AutoregressiveModel):
-    """A `GPT` network: p(z|c) as every structure language model, and p(c)."""
+    """Structure language model p(z|c) of a `GPT` network, which also has p(c)."""
 
     @torch.inference_mode()
     def log_prob_sequence(self, sequence: str) -> float:
-        """log p(c) (nats, exact) of a sequence, given its length and chain ends."""
+        """Exact log p(c) (nats) of a sequence, given its length and chain ends."""
         self._check_sequence()
         amino_acids, mask, index = inputs = sequence_tensors(sequence, self.device)
         memory = self._read((*inputs, None), np.full((1, index.shape[1]), -1))
@@ -36,13 +36,13 @@ class GPTModel(AutoregressiveModel):
         temperature: float = 1.0,
         top_p: float = 1.0,
     ) -> tuple[list[str], TokenSamples]:
-        """Sample sequences of `length` residues (one chain) and their tokens: (c, z) ~ p(c, z).
+        """Sample pairs (c, z) ~ p(c, z): one-chain sequences of `length` residues, and tokens.
 
         Returns
         -------
         sequences : list of str, n
         samples : TokenSamples
-            Their `log_prob` is log p(c, z).
+            `log_prob` is log p(c, z).
         """
         self._check_sequence()
         check_sampling(temperature, top_p, None)
@@ -55,7 +55,7 @@ class GPTModel(AutoregressiveModel):
             letters, total = torch.empty_like(given), torch.zeros_like(when[0, :, 0])
 
             def choose(position, logits):
-                """An amino acid of each row."""
+                """Sample the amino acid at `position` of each row."""
                 probability = token_probabilities(logits, temperature, top_p)
                 chosen = letters[:, position] = draw(probability, when[0, :, position])
                 own = logits.double().log_softmax(-1).gather(-1, chosen.unsqueeze(-1))

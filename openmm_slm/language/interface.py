@@ -1,4 +1,4 @@
-"""What every structure language model offers, whatever its family."""
+"""Interface of structure language models."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class TokenSamples:
     ----------
     tokens : ndarray, int64 [n, L]
     log_prob : ndarray, float64 [n]
-        Nats. Log-probability of the choices made at temperature 1: of the sample itself for
-        autoregressive models, of the sample *and* the order in which it was unmasked (less a
-        term that all orders share) for masked diffusion.
+        Log-probability at temperature 1, nats. For autoregressive models it is that of the sample;
+        for masked diffusion, that of the sample *and* its order of unmasking (without a term that
+        is the same for all orders).
     """
 
     tokens: np.ndarray
@@ -30,26 +30,26 @@ class TokenSamples:
 
 
 class StructureLanguageModel(ABC):
-    """p(z|c): structure tokens z in {0..V-1}^L given an amino-acid sequence c.
+    """p(z|c) of structure tokens z in {0..V-1}^L given an amino-acid sequence c.
 
-    Frame i of an ensemble has its own random stream, a function of (seed, i): any subset of
-    frames can be sampled in any order and gives the same tokens.
+    Frame i of an ensemble has its own random stream, determined by (seed, i). Any subset of frames,
+    sampled in any order, therefore gives the same tokens.
     """
 
     #: V, the size of the tokenizer's vocabulary; V itself is the mask token.
     vocabulary: int
-    #: What is meant where none is given.
+    #: Defaults of `sample`.
     temperature: float = 1.0
     top_p: float = 1.0
-    #: Trained with some sequences hidden, as `guidance` needs.
+    #: True if some sequences were hidden in training, as `guidance` needs.
     guided: bool = False
-    #: Numbers of each residue that it is told beside the sequence; None: it has no condition.
+    #: Numbers per residue of the condition; None for a model without condition.
     condition_size: int | None = None
-    #: What they were in training, as `SequenceCondition.embeddings`, if known.
+    #: `SequenceCondition.embeddings` of the training data, if known.
     embeddings: str | None = None
-    #: Takes `structure` and `hints`.
+    #: True if `sample` accepts `structure` and `hints`.
     sees_structure: bool = False
-    #: Where it runs; written to ``run.json``.
+    #: Device; written to ``run.json``.
     device: object = "cpu"
 
     @abstractmethod
@@ -69,7 +69,7 @@ class StructureLanguageModel(ABC):
         structure: StructureContext | None = None,
         hints: np.ndarray | None = None,
     ) -> TokenSamples:
-        """Sample tokens. On a CPU, several threads ask for different frames at once.
+        """Sample tokens. Must be thread-safe: on a CPU, several threads sample different frames.
 
         Parameters
         ----------
@@ -79,46 +79,47 @@ class StructureLanguageModel(ABC):
             Frame numbers of the ensemble.
         seed : int
         known : ndarray, int [L] or [n, L], optional
-            Tokens that are given (kept as they are); -1 where a token is to be sampled.
-        temperature, top_p : float
-            Sharpen the distribution (temperature < 1), or draw from the likeliest tokens that
-            hold `top_p` of the probability.
+            Known tokens, which are kept; -1 where to sample.
+        temperature : float
+            Values below 1 sharpen the distribution.
+        top_p : float
+            Sample only from the most probable tokens that together hold this probability.
         steps : int, optional
-            Denoising steps (families that have them).
+            Number of denoising steps (masked diffusion and ESM3 only).
         order : str, optional
-            Which tokens are unmasked first (families that can choose).
+            Order in which tokens are unmasked (masked diffusion and ESM3 only).
         guidance : float
-            w of (1 + w) log p(z_l | ..., c) - w log p(z_l | ...), from which tokens are drawn:
-            above 0, what the sequence says counts for more (classifier-free guidance: Ho and
-            Salimans, 2022). Of models trained with some sequences hidden.
+            Classifier-free guidance (Ho and Salimans, 2022): tokens are sampled from
+            (1 + w) log p(z_l | ..., c) - w log p(z_l | ...). Values w above 0 give the sequence
+            more weight. Needs a model trained with some sequences hidden.
         condition : array [L, D], path or SequenceCondition, optional
-            What a model trained with a condition is told of each residue (see `condition`).
+            Condition of the residues, for models trained with one (see `condition`).
         structure : StructureContext, optional
-            What a model that `sees_structure` is told of it: arrays [L, ...], or [n, L, ...].
+            Known structure, for models with `sees_structure`: arrays [L, ...] or [n, L, ...].
         hints : ndarray, int [L] or [n, L], optional
-            Tokens that such a model is told, without keeping them; default: those that are known.
+            Tokens shown to the network but not kept (-1: none). Default: `known`.
 
         Raises
         ------
         ValueError
-            An argument out of range, named.
+            An argument is out of range.
         """
 
     def frames_together(self, length: int) -> int:
-        """Frames computed in one batch: asking for multiples of it wastes nothing."""
+        """Frames in one batch; request multiples of it for efficiency."""
         return 1
 
     @abstractmethod
     def log_prob(self, tokens: np.ndarray, sequence: str, **condition: object) -> np.ndarray:
-        """log p(z|c) (nats) of tokens int [n, L], or its lower bound; float64 [n].
+        """log p(z|c) (nats), or its lower bound, of tokens int [n, L]; float64 [n].
 
-        ``condition=``: as of `sample`.
+        ``condition=`` is as in `sample`.
         """
 
     def log_prob_and_error(
         self, tokens: np.ndarray, sequence: str, **condition: object
     ) -> tuple[np.ndarray, np.ndarray]:
-        """`log_prob` and its Monte Carlo standard error: 0 where it is exact."""
+        """`log_prob` and its Monte Carlo standard error, 0 for exact probabilities."""
         log_prob = self.log_prob(tokens, sequence, **condition)
         return log_prob, np.zeros_like(log_prob)
 
@@ -144,12 +145,13 @@ class StructureLanguageModel(ABC):
             )
 
     def check_condition(self, condition: object, sequence: str) -> np.ndarray | None:
-        """The condition as numbers float32 [L, condition_size].
+        """Validated condition, float32 [L, condition_size], or None.
 
         Raises
         ------
         SLMError
-            It is missing, not wanted, or of another size or other embeddings than in training.
+            The condition is missing or not supported, or its size or embeddings differ from those
+            in training.
         """
         return fitting_condition(condition, sequence, self.condition_size, self.embeddings)
 
@@ -157,7 +159,7 @@ class StructureLanguageModel(ABC):
 def check_sampling(
     temperature: float | None, top_p: float | None, steps: int | None, guidance: float = 0.0
 ) -> None:
-    """Raise ValueError for sampling settings out of range; None is the model's own."""
+    """Raise ValueError for sampling settings out of range; None means the model's default."""
     if temperature is not None and not temperature > 0:
         raise ValueError(f"temperature is {temperature}, it must be positive (1: as learned)")
     if top_p is not None and not 0 < top_p <= 1:
@@ -169,7 +171,7 @@ def check_sampling(
 
 
 def check_integer(name: str, value: int, least: int, meaning: str) -> None:
-    """Raise ValueError unless `value` is an integer of at least `least` that fits 64 bits."""
+    """Raise ValueError unless `value` is an integer >= `least` that fits in 64 bits."""
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     if not whole or not least <= value < 2**63:
         raise ValueError(f"{name} is {value!r}, {meaning}: an integer from {least} on is needed")

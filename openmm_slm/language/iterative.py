@@ -1,8 +1,8 @@
-"""ESM3's iterative decoding (Hayes et al., 2025), on whole batches.
+"""ESM3's iterative decoding (Hayes et al., 2025), in batches.
 
-After step k of N a cosine, cos(pi (k + 1) / 2 N), of the tokens to find is still masked. The
-temperature falls from T^2 to (T - 1)^2. Each frame decodes as it would alone: its number of steps
-is at most the number of tokens to find.
+After step k of N, the fraction cos(pi (k + 1) / 2 N) of the tokens to sample is still masked. The
+temperature falls from T^2 to (T - 1)^2. The number of steps of a frame is at most the number of
+its tokens to sample, so each frame is decoded as it would be alone.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ _COLDEST = 0.001
 
 
 def still_masked(step: torch.Tensor, steps: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
-    """How many of `total` tokens are masked after a step (from 0) of `steps`: int64 [B]."""
+    """Number of tokens, int64 [B], of `total` masked after step `step` (from 0) of `steps`."""
     share = torch.cos(0.5 * math.pi * (step + 1) / steps.clamp(min=1))
     return (share * total + 0.1).long().clamp(min=0)
 
 
 def annealed(temperature: float, step: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
-    """Temperature of a step: float64 [B]."""
+    """Temperature of step `step` of `steps`, float64 [B]."""
     ratio = step / (steps - 1).clamp(min=1).double()
     return (temperature - ratio).clamp(min=_COLDEST) ** 2
 
 
 def nucleus(logits: torch.Tensor, top_p: float) -> torch.Tensor:
-    """Log-probabilities float64 [n, V], -inf outside the likeliest that hold at most `top_p`.
+    """Log-probabilities float64 [n, V]; -inf except for the most probable tokens up to `top_p`.
 
-    As ESM3 has it: the token that would cross `top_p` is left out, and the temperature, which comes
-    after, does not count. One token is always kept.
+    As in ESM3, the token that would exceed `top_p` is excluded, and the temperature is applied
+    afterwards. At least one token is kept.
     """
     log_p = logits.double().log_softmax(-1)
     if top_p < 1:
@@ -56,11 +56,11 @@ def iterative_sample(
     *,
     least_entropy: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Fill in the unknown tokens of a batch as ESM3 does.
+    """Sample the unknown tokens of a batch as ESM3 does.
 
-    Parameters, returns
-        As `sampling.ancestral_sample`; tokens are unmasked in the order of the first uniform
-        numbers or, with `least_entropy`, where the distribution is sharpest, at one temperature.
+    Parameters and return values are those of `sampling.ancestral_sample`. Tokens are unmasked in
+    the order of the first uniform numbers. With `least_entropy`, those with the lowest entropy are
+    unmasked first, at constant temperature.
     """
     when, what = uniforms
     tokens = torch.where(known < 0, mask_token, known)

@@ -2,9 +2,9 @@
 
 Forward process: a token is replaced by MASK with probability t, t in [0, 1] (Sahoo et al., 2024;
 Shi et al., 2024; log-linear schedule). The denoiser u(z_t, c) predicts the clean token of each
-masked position; the loss is in `bound`. The state tells the time, so the denoiser gets none. A deep
-trunk reads the sequence once; a light denoiser, which also receives the trunk's pairwise attention
-biases, runs at every step.
+masked position; the loss is in `bound`. The denoiser has no time input, because the number of
+masked tokens implies the time. A deep trunk encodes the sequence once. A light denoiser, which also
+gets pairwise attention biases from the trunk, runs at every step.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from .trunk import SequenceTrunk, TrunkConfig, padding_bias, sequence_tensors
 class MaskedDiffusionConfig(TrunkConfig):
     """Sizes of a `MaskedDiffusion` network."""
 
-    self_condition: bool = False  # look at the own answer and answer again (see `denoise`)
+    self_condition: bool = False  # predict twice, with the first prediction as input
 
 
 @dataclass
 class Condition:
-    """What the trunk says of B sequences.
+    """Output of the trunk for B sequences.
 
     Attributes
     ----------
     state : Tensor [B, L, D]
         Added to the token embeddings.
     biases : list of Tensor [B, H, L, L]
-        Additive attention bias of each denoiser layer, padding included.
+        Additive attention bias of each denoiser layer, padding masked.
     angles : Tensor [B, L, C/2]
         Rotary angles of the denoiser.
     """
@@ -51,7 +51,7 @@ class Condition:
     angles: torch.Tensor
 
     def repeat(self, times: int) -> Condition:
-        """Each sequence `times` times in a row."""
+        """Repeat each sequence `times` times."""
         return Condition(
             self.state.repeat_interleave(times, 0),
             [bias.repeat_interleave(times, 0) for bias in self.biases],
@@ -59,7 +59,7 @@ class Condition:
         )
 
     def expand(self, n: int) -> Condition:
-        """One sequence, n times, without copying."""
+        """Expand one sequence to a batch of n without copying."""
         return Condition(
             self.state.expand(n, -1, -1),
             [bias.expand(n, -1, -1, -1) for bias in self.biases],
@@ -98,9 +98,9 @@ class MaskedDiffusion(SequenceTrunk):
         condition: torch.Tensor | None = None,
         context: StructureContext | None = None,
     ) -> Condition:
-        """Run the trunk: amino acids, mask and residue index [B, L]; condition [B, L, size].
+        """Run the trunk on amino acids, mask and index [B, L], and condition [B, L, size].
 
-        `context`: what is known of the structure.
+        `context` is the known structure.
         """
         c = self.config
         padding = padding_bias(mask)
@@ -116,7 +116,7 @@ class MaskedDiffusion(SequenceTrunk):
     def hidden(
         self, tokens: torch.Tensor, condition: Condition, own: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """States [B, L, D] of partly masked tokens [B, L]; `head` turns them into logits.
+        """Hidden states [B, L, D] of partly masked tokens [B, L]; `head` maps them to logits.
 
         `own` [B, L, D] is added to the embedded tokens.
         """
@@ -132,10 +132,11 @@ class MaskedDiffusion(SequenceTrunk):
     ) -> torch.Tensor:
         """Logits [where.sum(), V] of partly masked tokens [B, L] at the positions `where`.
 
-        With `self_condition` it answers twice, and reads at each masked position the mean embedding
-        of what it answered there first (Chen et al., 2023, who keep the answer of the step before;
-        answering twice, a state has one answer, however it was reached). In training half of the
-        first answers are left out, so that those are trained as well.
+        With `self_condition` the network predicts twice. The second pass gets, at each masked
+        position, the mean embedding under the first prediction. Chen et al. (2023) use the
+        prediction of the previous step instead; with two passes the output depends only on the
+        state. In training the first prediction is omitted half of the time, so that the first
+        pass is trained too.
         """
         own = None
         if self.own_token is not None:
@@ -156,22 +157,22 @@ class MaskedDiffusion(SequenceTrunk):
         share: torch.Tensor,
         masked: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """One draw of the negative bound (nats) of each row: float32 [B].
+        """Single-sample estimate, float32 [B], of the negative bound (nats) of each row.
 
-        tokens int64 [B, L]; `present` [B, L] is False where there is no token to learn; `share`
-        [B] says how many are masked, `masked` [B, L] which (see `bound.negative_bound`).
+        See `bound.negative_bound` for the arguments; `condition` is the output of `condition`.
         """
         denoise = functools.partial(self.denoise, condition=condition)
         return negative_bound(denoise, tokens, present, share, self.config.vocabulary, masked)
 
 
 class MaskedDiffusionModel(MaskedModel):
-    """A `MaskedDiffusion` network behind the `StructureLanguageModel` interface.
+    """`StructureLanguageModel` of a `MaskedDiffusion` network.
 
     Parameters
     ----------
     network : MaskedDiffusion
     device : str
+        Torch device.
     """
 
     def __init__(self, network: MaskedDiffusion, device: str = "cpu") -> None:

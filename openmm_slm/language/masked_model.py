@@ -1,4 +1,4 @@
-"""Samples and scores tokens with any network that predicts the clean token of masked positions."""
+"""Sample and score tokens with networks that predict the clean token of masked positions."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ DEFAULT_STEPS = 25
 
 
 class MaskedModel(StructureLanguageModel):
-    """A denoiser behind the `StructureLanguageModel` interface; subclasses say what it reads.
+    """`StructureLanguageModel` of a denoiser; subclasses implement `read`.
 
     Parameters
     ----------
     network : Module
-        With ``config.vocabulary``.
+        Network with ``config.vocabulary``.
     device : str
+        Torch device.
     """
 
-    #: By name, the ways to fill in tokens; the first is what is meant by none.
+    #: Sampling methods by name; the first is the default.
     orders: dict[str, Callable[..., tuple[torch.Tensor, torch.Tensor]]] = ORDERS
 
     def __init__(self, network: nn.Module, device: str = "cpu") -> None:
@@ -42,7 +43,12 @@ class MaskedModel(StructureLanguageModel):
     def read(
         self, sequence: str, condition: object = None, *, hidden: bool = False
     ) -> Callable[[int], Denoiser]:
-        """The denoiser of so many rows of a sequence, whose letters it does not see if `hidden`."""
+        """Encode a sequence (without its amino acids if `hidden`).
+
+        Returns
+        -------
+        callable (number of rows) -> Denoiser
+        """
 
     @torch.inference_mode()
     def sample(
@@ -61,9 +67,9 @@ class MaskedModel(StructureLanguageModel):
         structure: StructureContext | None = None,
         hints: np.ndarray | None = None,
     ) -> TokenSamples:
-        """See `StructureLanguageModel.sample`; `order` is one of `orders`.
+        """As `StructureLanguageModel.sample`; `order` is one of `orders`.
 
-        A `structure` is one for all frames; `hints` are not used.
+        All frames share one `structure`; `hints` are ignored.
         """
         temperature = self.temperature if temperature is None else temperature
         top_p = self.top_p if top_p is None else top_p
@@ -102,7 +108,7 @@ class MaskedModel(StructureLanguageModel):
         super().check_options(steps, order, guidance)
 
     def frames_together(self, length: int) -> int:
-        """A function of the length alone (about 2,048 positions)."""
+        """Batch size for about 2,048 positions; depends on the length only."""
         return int(min(32, max(1, 2048 // length)))
 
     def log_prob(
@@ -113,7 +119,7 @@ class MaskedModel(StructureLanguageModel):
         seed: int = 0,
         condition: object = None,
     ) -> np.ndarray:
-        """Lower bound of log p(z|c), a Monte Carlo mean over `draws` stratified masked counts."""
+        """Lower bound of log p(z|c): mean over `draws` random masks, stratified by their size."""
         return self.log_prob_and_error(tokens, sequence, draws, seed, condition)[0]
 
     @torch.inference_mode()
@@ -125,9 +131,10 @@ class MaskedModel(StructureLanguageModel):
         seed: int = 0,
         condition: object = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The bound and its standard error, from the differences of neighbouring strata.
+        """Lower bound of `log_prob` and its standard error.
 
-        Strata differ in their means, which a plain standard deviation would count as noise.
+        The error is estimated from differences of neighbouring strata: a plain standard deviation
+        would count the different means of the strata as noise.
         """
         check_integer("draws", draws, 2, "maskings of the bound")
         length = _length(sequence)
@@ -135,7 +142,7 @@ class MaskedModel(StructureLanguageModel):
         tokens = np.atleast_2d(tokens)
         size = self.frames_together(length)
         bounds = np.empty((draws, len(tokens)))
-        # One of its own: blocks of frames are judged in several threads, which share torch's.
+        # A local generator, because several threads share torch's global one.
         generator = torch.Generator(self.device).manual_seed(seed)
         for start in range(0, len(tokens), size):
             rows = slice(start, start + size)

@@ -1,4 +1,4 @@
-"""Which residues are sampled anew: as templates mask them, and as language models learn it."""
+"""Choice of the residues to resample, for templates and for training."""
 
 from __future__ import annotations
 
@@ -17,17 +17,19 @@ def masked_residues(
     chains: np.ndarray,
     weight: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Residues whose tokens are sampled anew: stretches and patches, not lone ones; bool [L].
+    """Random mask, bool [L], of residues to resample: chain segments and spatial patches.
 
     Parameters
     ----------
+    rng : numpy Generator
     ca : ndarray [L, 3]
-        NaN where unknown; those are always among them.
+        CA positions; NaN where unknown. Unknown residues are always masked.
     share : float
-        Of the known residues, in (0, 1].
+        Fraction of the known residues to mask, in (0, 1].
     chains : ndarray, int [L]
+        Chain number of each residue.
     weight : ndarray [L], optional
-        How likely a residue is to be the middle of a stretch or patch; default: all alike.
+        Relative probability that a residue is the centre of a segment or patch; default uniform.
     """
     known = np.isfinite(ca).all(-1)
     out, wanted = ~known, round(share * known.sum())
@@ -39,9 +41,9 @@ def masked_residues(
         free = np.flatnonzero(known & ~out)
         centre = int(rng.choice(free, p=weight[free] / weight[free].sum()))
         size = min(missing, int(rng.integers(4, 16)))
-        if rng.random() < 0.5:  # a stretch of its chain
+        if rng.random() < 0.5:  # segment of the chain
             away = np.where(chains == chains[centre], np.abs(np.arange(len(ca)) - centre), 10**6)
-        else:  # all around it
+        else:  # spatial patch
             away = np.linalg.norm(ca - ca[centre], axis=-1)
         away = np.where(known & ~out, away, np.inf)
         out[np.argsort(away, kind="stable")[:size]] = True

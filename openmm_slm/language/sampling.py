@@ -1,10 +1,11 @@
-"""Sampling of masked diffusion, apart from any network: ancestral, or most confident first.
+"""Samplers of masked diffusion, for any network: ancestral, or most confident tokens first.
 
-With P(masked at time m) = m, position l stays masked until its own time u_l ~ U(0, 1): going from
-m_t down to m_s unmasks each masked position with probability (m_t - m_s) / m_t, which is the
-reverse process. So one uniform number per position fixes *when* it is unmasked, another *what* it
-becomes (inverse transform in float64, which does not sharpen the distribution as float32 Gumbel
-noise does), and a frame's randomness is two rows of numbers that no batching can change.
+With P(masked at time m) = m, position l stays masked until its own time u_l ~ U(0, 1). Going from
+m_t down to m_s then unmasks each masked position with probability (m_t - m_s) / m_t, as the reverse
+process requires. One uniform number per position therefore fixes *when* it is unmasked, and another
+*which token* it gets (by inverse transform in float64; float32 Gumbel noise would sharpen the
+distribution). These two rows of numbers are all the randomness of a frame, so batching cannot
+change it.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ import torch
 
 
 def frame_uniforms(seed: int, frame: int, length: int) -> np.ndarray:
-    """Uniform numbers float64 [2, length] of one frame: when, and what."""
+    """Uniform numbers float64 [2, length] of one frame: unmasking times, and token draws."""
     return np.random.Generator(np.random.Philox(key=[seed, frame])).random((2, length))
 
 
 def token_probabilities(
     logits: torch.Tensor, temperature: float = 1.0, top_p: float = 1.0
 ) -> torch.Tensor:
-    """Sampling distribution float64 [..., V] of logits [..., V]."""
+    """Sampling distribution float64 [..., V] from logits [..., V]."""
     probability = (logits.double() / temperature).softmax(-1)
     if top_p < 1:
         ranked, order = probability.sort(-1, descending=True)
-        # Keep a token while those before it hold less than top_p: at least one is kept.
+        # Keep a token if those ranked before it hold less than top_p; at least one is kept.
         ranked = torch.where(ranked.cumsum(-1) - ranked < top_p, ranked, 0.0)
         probability = torch.zeros_like(probability).scatter(-1, order, ranked)
         probability = probability / probability.sum(-1, keepdim=True)
@@ -36,17 +37,17 @@ def token_probabilities(
 
 
 def draw(probability: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
-    """Inverse transform: probability float64 [n, V], uniform [n] -> tokens int64 [n]."""
+    """Sample tokens int64 [n] from probability float64 [n, V] by inverse transform of `uniform`."""
     total = probability.cumsum(-1)
     drawn = torch.searchsorted(total, (uniform * total[:, -1]).unsqueeze(-1), right=True)
     return drawn.squeeze(-1).clamp(max=probability.shape[-1] - 1)
 
 
-#: (tokens int64 [B, L], where bool [B, L], time float64 [B]) -> logits [where.sum(), V]: a network,
-#: evaluated where asked. The time is the share of positions that are masked, by the schedule; the
-#: state tells it too, and most networks leave it.
+#: Network evaluated at the positions `where`:
+#: (tokens int64 [B, L], where bool [B, L], time float64 [B]) -> logits [where.sum(), V].
+#: The time is the masked fraction of the schedule. Most networks ignore it, as the tokens imply it.
 Denoiser = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
-#: As a denoiser, with its logits last -> logits to draw from instead.
+#: (arguments of a denoiser, its logits) -> logits to sample from instead.
 Guide = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
@@ -58,7 +59,7 @@ def guided(
     denoise: Denoiser,
     guidance: float,
 ) -> torch.Tensor:
-    """(1 + w) log p - w log p', p' of a network that does not see the sequence: logits [n, V]."""
+    """Guided logits [n, V]: (1 + w) log p - w log p', where p' does not see the sequence."""
     without = denoise(tokens, where, time).log_softmax(-1)
     return (1 + guidance) * logits.log_softmax(-1) - guidance * without
 
@@ -74,30 +75,31 @@ def ancestral_sample(
     guide: Guide | None = None,
     end: float = 0.0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Fill in the unknown tokens of a batch.
+    """Sample the unknown tokens of a batch by the reverse process.
 
     Parameters
     ----------
     denoise : Denoiser
     known : Tensor, int64 [B, L]
-        Given tokens, -1 where to sample.
+        Known tokens; -1 where to sample.
     uniforms : Tensor, float64 [2, B, L]
-        When and what (`frame_uniforms`).
+        Unmasking times and token draws (`frame_uniforms`).
     mask_token : int
     steps : int
-        Equal steps of the share of masked positions from 1 to `end`. Those that unmask nothing are
+        Number of equal steps of the masked fraction from 1 to `end`. Steps that unmask nothing are
         skipped.
+    temperature, top_p : float
+        See `token_probabilities`.
     guide : Guide, optional
-        What tokens are drawn from instead; log-probabilities stay those of `denoise`.
+        Gives the logits to sample from; log-probabilities remain those of `denoise`.
     end : float
-        What is masked at the end gets its likeliest token.
+        Final masked fraction. Positions still masked then get their most probable token.
 
     Returns
     -------
     tokens : Tensor, int64 [B, L]
     log_prob : Tensor, float64 [B]
-        Sum over the sampled positions of the log-probability (temperature 1) of their token when
-        it was drawn.
+        Log-probability (temperature 1) of each sampled token at its unmasking, summed.
     """
     when, what = uniforms
     tokens = torch.where(known < 0, mask_token, known)
@@ -131,14 +133,14 @@ def confidence_sample(
     top_p: float = 1.0,
     guide: Guide | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Fill in the unknown tokens of a batch, the most confident ones first.
+    """Sample the unknown tokens of a batch, the most confident first (MaskGIT; Chang et al., 2022).
 
-    At each step all masked tokens are drawn, and those whose draws are likeliest are kept, so many
-    that a cosine of the time is left masked (MaskGIT: Chang et al., 2022; what ESM3 does). Likely
-    choices come early, so that this draws from a sharper distribution than the model's.
+    Each step draws all masked tokens and keeps the most probable draws; the masked fraction
+    follows a cosine schedule, as in ESM3. Because probable tokens are kept first, the samples
+    follow a sharper distribution than the model's.
 
-    Parameters, returns
-        As `ancestral_sample`; of the uniform numbers, the second row alone is used.
+    Parameters and return values are those of `ancestral_sample`. Only the second row of `uniforms`
+    is used.
     """
     what, rows = uniforms[1], len(known)
     tokens = torch.where(known < 0, mask_token, known)
@@ -152,7 +154,7 @@ def confidence_sample(
             continue
         time = masked.double().mean(1)
         logits = denoise(tokens, masked, time)
-        # The fractional parts of u + k g (g: golden ratio) are uniform, and apart for each step.
+        # The fractional parts of u + k g (g: golden ratio) are uniform and well spaced over steps.
         uniform = (what[masked] + step * _G) % 1
         drawn_from = guide(tokens, masked, time, logits) if guide else logits
         drawn = draw(token_probabilities(drawn_from, temperature, top_p), uniform)
@@ -168,5 +170,5 @@ def confidence_sample(
 
 
 _G = (math.sqrt(5) - 1) / 2
-#: By name: how masked diffusion fills in tokens.
+#: Sampling methods of masked diffusion by name.
 ORDERS = {"ancestral": ancestral_sample, "confidence": confidence_sample}

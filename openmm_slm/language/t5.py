@@ -1,9 +1,9 @@
-"""Encoder-decoder over structure tokens (the S-T5 family).
+"""Encoder-decoder network over structure tokens (the S-T5 family).
 
-p(z|c) = prod_l p(z_l | z_<l, c, k). The encoder is the trunk of masked diffusion; it reads each
-amino acid with the known token k_l there, or MASK. The decoder's step l receives the token before
-it, the encoder's state of position l, attends to the encoder, and to the tokens before it with the
-trunk's pairwise biases (those of position l and the position whose token it is).
+p(z|c) = prod_l p(z_l | z_<l, c, k). The encoder is the trunk of masked diffusion; its input at each
+position is the amino acid and the known token k_l, or MASK. Step l of the decoder gets the previous
+token and the encoder state of position l. It attends to the encoder, and to the previous tokens
+with pairwise biases from the trunk (between position l and the position of the token).
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ class T5Config(TrunkConfig):
 
 
 class CrossAttention(nn.Module):
-    """Attention of a decoder's positions to an encoder's, with rotary positions.
+    """Attention of decoder positions to encoder positions, with rotary embedding.
 
     Parameters
     ----------
     width, heads : int
-        Of the decoder.
+        Width and heads of the decoder.
     encoder_width : int
     """
 
@@ -52,30 +52,31 @@ class CrossAttention(nn.Module):
         return rotary(key, angles), value
 
     def query(self, x: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
-        """Queries [B, H, L, C]."""
+        """Queries [B, H, L, C] of decoder states [B, L, D]."""
         q = self.q(self.norm(x)).unflatten(-1, (self.heads, -1))
         return rotary(q.transpose(1, 2), angles)
 
     def update(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """x [B, L, D] after the attended values y [B, H, L, C]."""
+        """Add the attention output y [B, H, L, C] to x [B, L, D]."""
         return x + self.out(y.transpose(1, 2).flatten(2))
 
 
 @dataclass
 class Memory:
-    """What the encoder says of B sequences.
+    """Output of the encoder for B sequences.
 
     Attributes
     ----------
     state : Tensor [B, L, D]
-        Added to the decoder's input, position by position.
+        Added to the decoder input at each position.
     cross : list of (Tensor, Tensor) [B, H, L, C]
-        Keys and values of each decoder layer.
+        Cross-attention keys and values of each decoder layer.
     pair : tuple of Tensor [layers, B, H, L, pair]
-        Factors of the biases of the decoder's self-attention.
+        Factors of the attention biases of the decoder (see `SequenceTrunk.pair_factors`).
     padding : Tensor [B, 1, 1, L]
-        Attention bias that hides the encoder's padding.
+        Attention bias that masks the encoder's padding.
     angles : Tensor [B, L, C/2]
+        Rotary angles.
     """
 
     state: torch.Tensor
@@ -118,9 +119,9 @@ class T5(SequenceTrunk):
         condition: torch.Tensor | None = None,
         context: StructureContext | None = None,
     ) -> Memory:
-        """Encode amino acids, mask, residue index, known tokens (-1: none) [B, L], condition.
+        """Encode amino acids, mask, residue index, known tokens (-1: unknown), all [B, L].
 
-        `context`: what is known of the structure.
+        The condition is [B, L, size], or None; `context` is the known structure, or None.
         """
         c = self.config
         padding = padding_bias(mask)
@@ -129,15 +130,16 @@ class T5(SequenceTrunk):
         x = self.read_sequence(amino_acids, padding, index, extra, condition, context)
         angles = rotary_angles(index, c.width // c.heads)
         q, k = (y.unflatten(1, (c.layers, c.heads)).transpose(0, 1) for y in self.pair_factors(x))
-        # The decoder's slot m holds the token of position m - 1 (none: no bias).
+        # Slot m of the decoder holds the token of position m - 1; slot 0 has no bias.
         k = F.pad(k, (0, 0, 1, 0))[..., :-1, :]
         cross = [cross.read(x, angles) for cross in self.cross]
         return Memory(self.to_state(x), cross, (q, k), padding, angles)
 
     def hidden(self, memory: Memory, tokens: torch.Tensor) -> torch.Tensor:
-        """States [B, L, D], each from the tokens before it; `head` turns them into logits.
+        """Hidden states [B, L, D]; `head` maps them to logits.
 
-        tokens int64 [B, L], -1 where there is none; a memory of one sequence serves all rows.
+        The state of a position depends on the tokens before it. Tokens int64 [B, L] are -1 where
+        absent. A memory of batch size 1 is shared by all rows.
         """
         x = self.token(previous_tokens(tokens, self.config.vocabulary)) + memory.state
         later = causal_bias(x.shape[1], x.device)
@@ -152,7 +154,7 @@ class T5(SequenceTrunk):
         return x
 
     def begin(self, memory: Memory, rows: int) -> Cache:
-        """Room for the keys and values of `rows` sequences of tokens."""
+        """Empty key-value cache for `rows` token sequences."""
         c = self.config
         shape = (rows, c.heads, memory.state.shape[1], c.width // c.heads)
         return Cache(c.layers, shape, memory.state.device)
@@ -160,7 +162,7 @@ class T5(SequenceTrunk):
     def step(
         self, memory: Memory, cache: Cache, position: int, previous: torch.Tensor
     ) -> torch.Tensor:
-        """Logits [B, V] of a position from the tokens int64 [B] before it (V: none)."""
+        """Logits [B, V] of a position, given the previous tokens int64 [B] (V: no token)."""
         x = self.token(previous).unsqueeze(1) + memory.state[:, position : position + 1]
         angles = memory.angles[:, position : position + 1]
         for layer, (cross, block) in enumerate(zip(self.cross, self.decoder, strict=True)):

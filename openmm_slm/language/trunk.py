@@ -1,4 +1,4 @@
-"""The sequence trunk that language models share: one reads its weights from another."""
+"""Sequence trunk shared by the language models, so that one can be initialised from another."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .structure_input import StructureInput
 
 @dataclass(frozen=True)
 class TrunkConfig:
-    """Sizes of a `SequenceTrunk` and of the light network that follows it."""
+    """Sizes of a `SequenceTrunk` and of the light network after it."""
 
     vocabulary: int = 512
     trunk_width: int = 256
@@ -27,15 +27,15 @@ class TrunkConfig:
     heads: int = 5
     pair: int = 16
     use_sequence: bool = True
-    condition: int | None = None  # numbers of each residue (see `condition`)
-    structure: int = 0  # rounds of messages between residues near in space; 0: sees no structure
-    edge: int = 128  # width of these messages
-    neighbours: int = 28
-    frames: bool = True  # False: told distances of CA only
+    condition: int | None = None  # numbers per residue (see `condition`)
+    structure: int = 0  # message rounds of the structure input; 0: no structure input
+    edge: int = 128  # width of its edges
+    neighbours: int = 28  # edges per residue
+    frames: bool = True  # False: CA distances only
 
 
 class SequenceTrunk(nn.Module):
-    """Deep self-attention over a sequence; a light network of `width` x `layers` reads it.
+    """Deep self-attention over the sequence, followed by a light network (`width`, `layers`).
 
     Parameters
     ----------
@@ -68,11 +68,11 @@ class SequenceTrunk(nn.Module):
         condition: torch.Tensor | None = None,
         context: StructureContext | None = None,
     ) -> torch.Tensor:
-        """States [B, L, W] of amino acids and residue index [B, L].
+        """Hidden states [B, L, W] of amino acids and residue index [B, L].
 
-        `padding` [B, 1, 1, L] is an additive attention bias (`padding_bias`); `extra` [B, L, W] is
-        added to the embedded amino acids, and so is what a `condition` [B, L, size] says. Rounds of
-        messages about a `context` are spread evenly over the blocks, the first before the first.
+        `padding` [B, 1, 1, L] is an additive attention bias (`padding_bias`). `extra` [B, L, W]
+        and the mapped `condition` [B, L, size] are added to the embedded amino acids. The message
+        rounds of a structure `context` are spread evenly over the blocks; one precedes the first.
         """
         c = self.config
         if not c.use_sequence:
@@ -96,10 +96,9 @@ class SequenceTrunk(nn.Module):
         return self.trunk_norm(x)
 
     def pair_factors(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Factors [B, layers * heads, L, pair] of pairwise attention biases of states x.
+        """Factors q, k [B, layers * heads, L, pair] of the pairwise attention biases of states x.
 
-        The bias of positions l and m is the product of row l of the first, which is scaled, with
-        row m of the second.
+        The bias of positions l and m is q_l . k_m; q includes the scaling.
         """
         c = self.config
         b, length, _ = x.shape
@@ -108,7 +107,7 @@ class SequenceTrunk(nn.Module):
 
 
 def padding_bias(mask: torch.Tensor) -> torch.Tensor:
-    """Additive attention bias float32 [B, 1, 1, L] that hides what is not in `mask` [B, L]."""
+    """Additive attention bias float32 [B, 1, 1, L] that masks padding (`mask` [B, L] False)."""
     return torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, -1e4)[:, None, None]
 
 

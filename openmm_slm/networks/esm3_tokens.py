@@ -1,28 +1,28 @@
-"""How ESM3 writes sequences and structure tokens: special tokens, and where the residues are."""
+"""Token layout of ESM3 for sequences and structures, special tokens included."""
 
 from __future__ import annotations
 
 import numpy as np
 
-#: Structure tokens: codes 0..4095, and five that are none.
+#: Structure tokens: codes 0..4095, then five special tokens.
 CODES = 4096
 MASK, EOS, BOS, PAD, CHAIN_BREAK = range(CODES, CODES + 5)
 
-_LETTERS = "LAGVSERTIDPKQNFYMHWCX"  # from 4 on
-#: Sequence tokens by letter or name; ``_`` hides a residue.
+_LETTERS = "LAGVSERTIDPKQNFYMHWCX"  # numbered from 4
+#: Sequence tokens by letter or name; ``_`` is the mask token.
 SEQUENCE = {"BOS": 0, "PAD": 1, "EOS": 2, "BREAK": 31, "_": 32}
 SEQUENCE.update({letter: number for number, letter in enumerate(_LETTERS, 4)})
 
 
 def esm3_layout(chains: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Sequence tokens of chains, and which of them are residues.
+    """Sequence tokens of chains and the positions of their residues.
 
     Returns
     -------
     tokens : ndarray, int64 [P]
-        BOS, residues, EOS; one chain break between two chains: P = L + 1 + number of chains.
+        BOS, residues, EOS, with a break token between chains: P = L + 1 + number of chains.
     positions : ndarray, int64 [L]
-        Of the residues, in the order of the sequence.
+        Index in `tokens` of each residue, in sequence order.
     """
     tokens, positions = [SEQUENCE["BOS"]], []
     for number, chain in enumerate(chains):
@@ -34,7 +34,10 @@ def esm3_layout(chains: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def structure_row(tokens: np.ndarray, positions: np.ndarray, length: int) -> np.ndarray:
-    """Structure tokens int64 [F, P] of residues' tokens [F, L] (-1: MASK) at `positions` [L]."""
+    """Full rows int64 [F, P] with the residue tokens [F, L] (-1 is masked) at `positions` [L].
+
+    P is `length`; BOS, EOS and chain breaks fill the other positions.
+    """
     row = np.full((len(tokens), length), CHAIN_BREAK, np.int64)
     row[:, 0], row[:, -1] = BOS, EOS
     row[:, positions] = np.where(tokens < 0, MASK, tokens)

@@ -1,4 +1,4 @@
-"""Nearest residues of a padded batch, as flat rows (torch)."""
+"""Nearest-neighbour graph of the residues of a padded batch (torch)."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from .rigid_frames import full_precision
 def nearest_residues(
     points: torch.Tensor, mask: torch.Tensor, k: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The k residues nearest to each, itself among them.
+    """The k nearest residues of each residue, itself included.
 
     Parameters
     ----------
     points : Tensor, float32 [B, L, 3]
-        One a residue; anything finite where `mask` is False.
+        One point per residue; any finite value where `mask` is False.
     mask : Tensor, bool [B, L]
+        True for residues, False for padding.
 
     Returns
     -------
     neighbours : Tensor, int64 [R, k]
-        Row numbers among the R present residues of the batch (k at most L).
+        Row numbers among the R unpadded residues of the batch; `k` is capped at L.
     weight : Tensor, float32 [R, k]
-        1 for a real edge, 0 where a chain has fewer than k residues.
+        1 for an edge; 0 for the filler where a chain has fewer than k residues.
     """
     b, length = mask.shape
     with full_precision(points):

@@ -1,4 +1,4 @@
-"""Out of memory: half as many rows at a time, and on."""
+"""Split a batch in halves when it does not fit in memory."""
 
 from __future__ import annotations
 
@@ -15,23 +15,26 @@ logger = logging.getLogger(__name__)
 
 
 def in_halves(compute: Callable[[slice], T], rows: int, first: int = 0) -> list[T]:
-    """``compute(slice)`` of rows first, first + 1, ...: in one part if memory holds it.
+    """Call ``compute(slice)`` on rows, in one part if it fits in memory, else in halves.
 
     Parameters
     ----------
     compute : callable
-        What it raises is passed on, unless it is out of memory with more than one row.
+        Takes the slice of rows. Only out-of-memory errors are handled; others propagate.
     rows : int
+        Number of rows.
+    first : int
+        Index of the first row.
 
     Returns
     -------
     list
-        The parts, in order.
+        Results of the parts, in order.
 
     Raises
     ------
     SLMError
-        A single row does not fit.
+        A single row does not fit in memory.
     """
     try:
         return [compute(slice(first, first + rows))]
@@ -40,14 +43,14 @@ def in_halves(compute: Callable[[slice], T], rows: int, first: int = 0) -> list[
             raise
         if rows == 1:
             raise SLMError(
-                "memory does not hold one frame; use shorter chains or a larger machine "
-                f"({str(error).splitlines()[0]})"
+                "one frame does not fit in memory; use shorter chains or a machine with more "
+                f"memory ({str(error).splitlines()[0]})"
             ) from None
-    # Outside of the handler, whose traceback keeps the tensors that filled the memory.
+    # Outside the except block: its traceback would keep the large tensors alive.
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     half = rows // 2
-    logger.info("out of memory with %d frames at once; going on with %d", rows, rows - half)
+    logger.info("out of memory with a batch of %d frames; retrying with %d", rows, rows - half)
     return in_halves(compute, half, first) + in_halves(compute, rows - half, first + half)
 
 

@@ -1,8 +1,8 @@
-"""Rigid residue frames in torch: build, compose, chain, and place atoms.
+"""Rigid residue frames in torch: construction, composition, and placement of atoms.
 
-A frame is ``(rotation [..., 3, 3], origin [..., 3])``: columns of the rotation are the axes
-e1 = CA->C, e2 in the N-CA-C plane towards N, e3 = e1 x e2; the origin is CA. Lengths in nm.
-Everything here runs in float32: call it outside autocast (`full_precision`).
+A frame is ``(rotation [..., 3, 3], origin [..., 3])``. The columns of the rotation are the axes
+e1 = CA->C, e2 in the N-CA-C plane towards N, and e3 = e1 x e2; the origin is CA. Lengths are in
+nm. Everything here runs in float32: call it outside autocast (`full_precision`).
 """
 
 from __future__ import annotations
@@ -12,33 +12,32 @@ import math
 import torch
 import torch.nn.functional as F
 
-# N, CA, C of a residue in its own frame (nm); Engh & Huber bond lengths and angle.
-_NCAC = math.radians(111.0)
-IDEAL_BACKBONE = (
-    (0.1459 * math.cos(_NCAC), 0.1459 * math.sin(_NCAC), 0.0),
-    (0.0, 0.0, 0.0),
-    (0.1525, 0.0, 0.0),
-)
-C_O_BOND = 0.1231
-CA_C_O_ANGLE = math.radians(120.4)
+from ..protein.geometry import C_O, CA_C, CA_C_O_ANGLE, N_CA, N_CA_C_ANGLE
 
-Frames = tuple[torch.Tensor, torch.Tensor]
+# N, CA, C of a residue in its own frame (nm); Engh & Huber bond lengths and angle.
+IDEAL_BACKBONE = (
+    (N_CA * math.cos(N_CA_C_ANGLE), N_CA * math.sin(N_CA_C_ANGLE), 0.0),
+    (0.0, 0.0, 0.0),
+    (CA_C, 0.0, 0.0),
+)
+
+RigidFrames = tuple[torch.Tensor, torch.Tensor]
 
 
 def full_precision(tensor: torch.Tensor) -> torch.autocast:
-    """Context in which matrix products of `tensor`'s device stay in float32."""
+    """Context that disables autocast on the device of `tensor`: products stay in float32."""
     return torch.autocast(tensor.device.type, enabled=False)
 
 
 def _orthonormal(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """Gram-Schmidt: two vectors [..., 3] to a rotation [..., 3, 3] with axes as columns."""
+    """Rotation [..., 3, 3] from two vectors [..., 3] by Gram-Schmidt; its columns are the axes."""
     e1 = F.normalize(first, dim=-1)
     e2 = F.normalize(second - (e1 * second).sum(-1, keepdim=True) * e1, dim=-1)
     return torch.stack([e1, e2, torch.cross(e1, e2, dim=-1)], -1)
 
 
-def frames_from_backbone(backbone: torch.Tensor) -> Frames:
-    """Frames of residues from N, CA, C (the first three of [..., A, 3])."""
+def frames_from_backbone(backbone: torch.Tensor) -> RigidFrames:
+    """Residue frames from N, CA and C, the first three atoms of [..., A, 3]."""
     n, ca, c = backbone[..., 0, :], backbone[..., 1, :], backbone[..., 2, :]
     return _orthonormal(c - ca, n - ca), ca
 
@@ -49,7 +48,7 @@ def rotation_from_6d(values: torch.Tensor) -> torch.Tensor:
 
 
 def rotation_from_vector(vector: torch.Tensor) -> torch.Tensor:
-    """Rotation of the quaternion (1, v) normalised, v [..., 3]: the identity at v = 0."""
+    """Rotation of the normalised quaternion (1, v), v [..., 3]; the identity at v = 0."""
     quaternion = F.normalize(torch.cat([torch.ones_like(vector[..., :1]), vector], -1), dim=-1)
     a, b, c, d = quaternion.unbind(-1)
     rows = [
@@ -66,23 +65,26 @@ def rotation_from_vector(vector: torch.Tensor) -> torch.Tensor:
     return torch.stack(rows, -1).unflatten(-1, (3, 3))
 
 
-def compose(outer: Frames, inner: Frames) -> Frames:
-    """`inner`, given in the coordinates of `outer`, expressed where `outer` lives."""
+def compose(outer: RigidFrames, inner: RigidFrames) -> RigidFrames:
+    """Composition `outer` o `inner`: `inner` is given in the local coordinates of `outer`."""
     (r1, t1), (r2, t2) = outer, inner
-    # Broadcast products: tiny matrices are slow through batched matmul.
+    # Broadcast products: batched matmul is slow for 3 x 3 matrices.
     rotation = (r1.unsqueeze(-1) * r2.unsqueeze(-3)).sum(-2)
     return rotation, (r1 * t2.unsqueeze(-2)).sum(-1) + t1
 
 
-def invert(frames: Frames) -> Frames:
-    """The frames from which `frames` lead back."""
+def invert(frames: RigidFrames) -> RigidFrames:
+    """Inverse frames: ``compose(frames, invert(frames))`` is the identity."""
     rotation, origin = frames
     back = rotation.transpose(-1, -2)
     return back, -(back * origin.unsqueeze(-2)).sum(-1)
 
 
-def chain_frames(relative: Frames) -> Frames:
-    """Inclusive prefix composition of relative frames along dim 1, in log2(L) steps."""
+def chain_frames(relative: RigidFrames) -> RigidFrames:
+    """Absolute frames from relative ones: inclusive prefix composition along dim 1.
+
+    Takes log2(L) steps.
+    """
     rotation, origin = relative
     step = 1
     while step < rotation.shape[1]:
@@ -95,14 +97,14 @@ def chain_frames(relative: Frames) -> Frames:
     return rotation, origin
 
 
-def to_local(frames: Frames, points: torch.Tensor) -> torch.Tensor:
-    """Points [..., P, 3] in the coordinates of one frame each [...]."""
+def to_local(frames: RigidFrames, points: torch.Tensor) -> torch.Tensor:
+    """Global points [..., P, 3] in the local coordinates of the frames [...]."""
     rotation, origin = frames
     delta = points - origin.unsqueeze(-2)
     return (rotation.unsqueeze(-3) * delta.unsqueeze(-1)).sum(-2)
 
 
-def to_global(frames: Frames, points: torch.Tensor) -> torch.Tensor:
+def to_global(frames: RigidFrames, points: torch.Tensor) -> torch.Tensor:
     """Inverse of `to_local`."""
     rotation, origin = frames
     return (rotation.unsqueeze(-3) * points.unsqueeze(-2)).sum(-1) + origin.unsqueeze(-2)
@@ -111,7 +113,7 @@ def to_global(frames: Frames, points: torch.Tensor) -> torch.Tensor:
 def torsion_angle(
     a: torch.Tensor, b: torch.Tensor, c: torch.Tensor, d: torch.Tensor
 ) -> torch.Tensor:
-    """Torsion a-b-c-d of points [..., 3], in (-pi, pi], IUPAC sign."""
+    """Torsion angle a-b-c-d of points [..., 3], in (-pi, pi], with the IUPAC sign."""
     axis = F.normalize(c - b, dim=-1)
     u, v = torch.cross(b - a, axis, dim=-1), torch.cross(axis, d - c, dim=-1)
     sine = (torch.cross(u, v, dim=-1) * axis).sum(-1)
@@ -119,13 +121,13 @@ def torsion_angle(
 
 
 def oxygen_torsion(backbone: torch.Tensor) -> torch.Tensor:
-    """(cos, sin) [..., 2] of the angle of O about CA-C in the residue frame."""
+    """(cos, sin) [..., 2] of the angle of O about the CA-C axis in the residue frame."""
     o = to_local(frames_from_backbone(backbone), backbone[..., 3:4, :])[..., 0, :]
     return F.normalize(o[..., 1:], dim=-1)
 
 
 def place_backbone(
-    frames: Frames, end_torsion: torch.Tensor, bonded_next: torch.Tensor
+    frames: RigidFrames, end_torsion: torch.Tensor, bonded_next: torch.Tensor
 ) -> torch.Tensor:
     """N, CA, C, O of residues from their frames.
 
@@ -133,14 +135,14 @@ def place_backbone(
     ----------
     frames : (rotation [B, L, 3, 3], origin [B, L, 3])
     end_torsion : Tensor [B, L, 2]
-        Unnormalised (cos, sin) of the angle of O about CA-C, used where no residue follows.
+        Unnormalised (cos, sin) of the angle of O about CA-C, for residues without a successor.
     bonded_next : Tensor, bool [B, L]
-        True where residue i + 1 follows residue i in the chain.
+        True where residue i is bonded to residue i + 1.
 
     Returns
     -------
     Tensor [B, L, 4, 3]
-        N, CA, C exactly ideal; O in the plane of CA, C and the next N where there is one.
+        N, CA and C with ideal geometry; O in the plane of CA, C and the next N, if bonded.
     """
     rotation, _ = frames
     ideal = rotation.new_tensor(IDEAL_BACKBONE)
@@ -150,11 +152,11 @@ def place_backbone(
     axis = F.normalize(ca - c, dim=-1)
     away = next_n - c
     away = F.normalize(away - (away * axis).sum(-1, keepdim=True) * axis, dim=-1)
-    in_plane = c + C_O_BOND * (math.cos(CA_C_O_ANGLE) * axis - math.sin(CA_C_O_ANGLE) * away)
+    in_plane = c + C_O * (math.cos(CA_C_O_ANGLE) * axis - math.sin(CA_C_O_ANGLE) * away)
     direction = F.normalize(end_torsion, dim=-1)
-    x = IDEAL_BACKBONE[2][0] - C_O_BOND * math.cos(CA_C_O_ANGLE)
+    x = IDEAL_BACKBONE[2][0] - C_O * math.cos(CA_C_O_ANGLE)
     local = torch.cat(
-        [torch.full_like(direction[..., :1], x), C_O_BOND * math.sin(CA_C_O_ANGLE) * direction], -1
+        [torch.full_like(direction[..., :1], x), C_O * math.sin(CA_C_O_ANGLE) * direction], -1
     )
     at_end = to_global(frames, local.unsqueeze(-2))[..., 0, :]
     oxygen = torch.where(bonded_next.unsqueeze(-1), in_plane, at_end)

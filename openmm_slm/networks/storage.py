@@ -1,4 +1,4 @@
-"""Weights on disk: a JSON config with checksums beside sharded half-precision safetensors."""
+"""Model directories: config.json with checksums, and weights in safetensors shards."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import ModelError
+from ..files.json_file import write_json
 from ..files.json_settings import build
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 N = TypeVar("N", bound="torch.nn.Module")
 SHARD_BYTES = 15 * 2**20
-LARGE_SHARD_BYTES = 2**29  # of models that no repository holds
+LARGE_SHARD_BYTES = 2**29  # for models that are not kept in a git repository
 FORMAT = 1
 
 
@@ -29,13 +30,6 @@ def _checksum(path: Path) -> str:
         while block := file.read(2**20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def write_json(path: Path, values: dict) -> None:
-    """Write through a temporary name, so that a reader never sees half a file."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(values, indent=1) + "\n")
-    temporary.replace(path)
 
 
 def save_network(
@@ -48,11 +42,25 @@ def save_network(
     shard_bytes: int = SHARD_BYTES,
     **extra: object,
 ) -> None:
-    """Write one network (`kind` names its class, `config` its sizes, `extra` goes beside them).
+    """Write the weights and the config of one network.
 
-    Matrices are stored as float16; vectors and small buffers (norms, quantizer statistics), whose
-    rounding would cost more than the bytes it saves, as float32. Without `half` all stay as they
-    are.
+    Parameters
+    ----------
+    directory : path
+        Created if missing.
+    kind : str
+        Name of the network's class.
+    config : dict
+        Arguments of the network's config dataclass.
+    state : dict
+        Weights by name.
+    half : bool
+        Store large tensors as float16. Vectors and small buffers (norms, quantizer statistics)
+        stay float32: rounding them saves little. False keeps all types.
+    shard_bytes : int
+        Maximum size of a weight file, in bytes.
+    **extra
+        Further entries of config.json.
     """
     import torch
     from safetensors.torch import save_file
@@ -85,7 +93,7 @@ def save_network(
 
 
 def read_config(directory: str | os.PathLike) -> dict:
-    """The `config.json` of a model directory."""
+    """Read the ``config.json`` of a model directory."""
     path = Path(directory) / "config.json"
     if not path.is_file():
         raise ModelError(f"{directory}: not a model directory (no config.json)")
@@ -96,7 +104,7 @@ def read_config(directory: str | os.PathLike) -> dict:
     found = values.get("format") if isinstance(values, dict) else None
     if found != FORMAT:
         raise ModelError(
-            f"{path}: model format {found!r}, this version reads {FORMAT}; "
+            f"{path}: model format is {found!r}, this version reads {FORMAT}; "
             "upgrade openmm_slm or export the model again"
         )
     return values
@@ -105,12 +113,12 @@ def read_config(directory: str | os.PathLike) -> dict:
 def load_network(
     directory: str | os.PathLike, kind: str | None = None
 ) -> tuple[dict, dict[str, torch.Tensor]]:
-    """Config and float32 weights of one network, checksums verified.
+    """Load the config and the float32 weights of one network and verify the checksums.
 
     Raises
     ------
     ModelError
-        A shard is missing or altered, or the directory holds another kind of network.
+        A shard is missing or changed, or the directory holds another kind of network.
     """
     values = _network_config(directory, kind)
     state = {}
@@ -120,19 +128,21 @@ def load_network(
 
 
 def _network_config(directory: str | os.PathLike, kind: str | None) -> dict:
-    """`read_config` of a single network, of a certain kind if one is given."""
+    """`read_config` of a single network; checks its kind unless `kind` is None."""
     values = read_config(directory)
     if kind is not None and values.get("kind") != kind:
         raise ModelError(f"{directory}: holds {values.get('kind')!r}, expected {kind!r}")
     if not isinstance(values.get("config"), dict) or not isinstance(values.get("sha256"), dict):
-        raise ModelError(f"{directory}: config.json has no config and sha256 of a network")
+        raise ModelError(
+            f"{directory}: config.json has no 'config' and 'sha256' entries; fetch the model again"
+        )
     return values
 
 
 def _read_shards(
     directory: str | os.PathLike, checksums: dict[str, str], prefixes: tuple[str, ...] = ("",)
 ) -> Iterator[dict[str, torch.Tensor]]:
-    """Weights whose names start with `prefixes`, in float32, a verified shard at a time."""
+    """Yield float32 weights whose names start with `prefixes`, one verified shard at a time."""
     from safetensors import safe_open
 
     for name, checksum in checksums.items():
@@ -147,17 +157,17 @@ def _read_shards(
 
 
 def save_module(directory: str | os.PathLike, module: torch.nn.Module, **extra: object) -> None:
-    """`save_network` of a module with a ``kind`` and a ``config`` dataclass."""
+    """`save_network` for a module that has a ``kind`` and a ``config`` dataclass."""
     save_network(directory, module.kind, asdict(module.config), module.state_dict(), **extra)
 
 
 def load_module(directory: str | os.PathLike, network: type[N]) -> N:
-    """The network of a model directory, in float32; its weights are in memory once.
+    """Load a network in float32, shard by shard, so that memory holds the weights only once.
 
     Raises
     ------
     ModelError
-        As `load_network`; or the weights do not fit the config.
+        As in `load_network`, or the weights do not match the config.
     """
     values = _network_config(directory, network.kind)
     module = network(build(network.config_class, values["config"], f"{directory}: model"))
@@ -169,17 +179,19 @@ def load_module(directory: str | os.PathLike, network: type[N]) -> N:
     except RuntimeError as error:
         raise ModelError(f"{directory}: weights do not fit its config.json: {error}") from None
     if missing or foreign:
-        told = [
-            f"{what} {', '.join(sorted(names)[:3])}"
-            for what, names in (("no", missing), ("unknown", foreign))
+        mismatches = [
+            f"{problem} {', '.join(sorted(names)[:3])}"
+            for problem, names in (("no", missing), ("unknown", foreign))
             if names
         ]
-        raise ModelError(f"{directory}: weights do not fit its config.json: {'; '.join(told)}")
+        raise ModelError(
+            f"{directory}: weights do not fit its config.json: {'; '.join(mismatches)}"
+        )
     return module
 
 
 def fingerprint(directory: str | os.PathLike, prefixes: tuple[str, ...]) -> str:
-    """Short hash of the weights whose names start with `prefixes`."""
+    """First 16 hex digits of the SHA-256 of the weights whose names start with `prefixes`."""
     values, state = _network_config(directory, None), {}
     for shard in _read_shards(directory, values["sha256"], prefixes):
         state.update(shard)
@@ -190,7 +202,7 @@ def fingerprint(directory: str | os.PathLike, prefixes: tuple[str, ...]) -> str:
 
 
 def tokenizer_fingerprint(directory: str | os.PathLike) -> str:
-    """What decides the tokens of a tokenizer: two with the same value give the same tokens."""
+    """Fingerprint of encoder and quantizer: tokenizers that share it give the same tokens."""
     return fingerprint(directory, ("encoder.", "quantizer."))
 
 
@@ -202,34 +214,41 @@ def assemble_model(
     packer: str | os.PathLike | None = None,
     move: bool = False,
 ) -> Path:
-    """Put a trained tokenizer, language model and packer into one model directory.
+    """Combine a trained tokenizer, language model and packer into one model directory.
 
     Parameters
     ----------
     tokenizer, language_model, packer : path
-        Directories the trainers exported; without a packer the default model's is used.
+        Directories exported by the trainers. Without `packer`, the model uses the packer of the
+        default model.
     output : path
+        Model directory to write.
     card : str
-        Text of ``README.md``: data, split, figures, licence.
+        Model card, written to ``README.md``: data, split, results, licence.
     move : bool
         Move the directories instead of copying them.
+
+    Returns
+    -------
+    Path
+        `output`.
 
     Raises
     ------
     ModelError
-        The language model was trained on another tokenizer's tokens.
+        The language model was trained on the tokens of another tokenizer.
     """
     trained_on = read_config(language_model).get("tokenizer")
     tokens_of = tokenizer_fingerprint(tokenizer)
     if trained_on != tokens_of:
         raise ModelError(
-            f"{language_model} was trained on the tokens of tokenizer {trained_on}, {tokenizer} "
-            f"is {tokens_of}; tokenize the data again and train on that"
+            f"{language_model} was trained on the tokens of tokenizer {trained_on}, but "
+            f"{tokenizer} is {tokens_of}; tokenize the data with it and train again"
         )
     output = Path(output)
     parts = {"tokenizer": tokenizer, "language_model": language_model}
     if packer is not None:
-        load_network(packer, "packer")  # whole, and no other network
+        load_network(packer, "packer")  # raises if it is damaged or another network
         parts["packer"] = packer
     for name, source in parts.items():
         shutil.rmtree(output / name, ignore_errors=True)

@@ -8,19 +8,19 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from .rigid_frames import Frames, full_precision
+from .rigid_frames import RigidFrames, full_precision
 
 
 def rotary(x: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
-    """Rotary position embedding (Su et al., 2021) of x [B, H, L, C] by angles [B, L, C/2]."""
+    """Rotate x [B, H, L, C] by angles [B, L, C/2] (rotary embedding, Su et al., 2021)."""
     cos, sin = angles.cos().unsqueeze(1), angles.sin().unsqueeze(1)
     first, second = x.float().chunk(2, -1)
-    turned = torch.cat([first * cos - second * sin, first * sin + second * cos], -1)
-    return turned.to(x.dtype)
+    rotated = torch.cat([first * cos - second * sin, first * sin + second * cos], -1)
+    return rotated.to(x.dtype)
 
 
 def rotary_angles(position: torch.Tensor, width: int, longest: float = 2000.0) -> torch.Tensor:
-    """Angles [B, L, width/2] of integer positions [B, L]."""
+    """Rotary angles [B, L, width/2] of integer positions [B, L]."""
     steps = torch.arange(0, width, 2, device=position.device).float() / width
     return position.unsqueeze(-1).float() * longest ** (-steps)
 
@@ -30,12 +30,11 @@ def attention(
 ) -> torch.Tensor:
     """Scaled dot-product attention of q [B, H, L, C] to k, v [B, H, M, C], with an additive bias.
 
-    In training the plain products are written out where they are faster: with a learned bias, for
-    which torch has no fused kernel and its fallback takes twice the time, and on CPUs, where the
-    backward pass of the fused bf16 kernel does.
+    Two training cases use explicit products, because torch takes twice the time: a learned bias
+    (it has no fused kernel for that) and CPUs (the backward pass of its fused bf16 kernel).
     """
-    written_out = q.requires_grad and q.device.type == "cpu"
-    if bias is None or not (written_out or bias.requires_grad):
+    cpu_training = q.requires_grad and q.device.type == "cpu"
+    if bias is None or not (cpu_training or bias.requires_grad):
         bias = None if bias is None else bias.to(q.dtype)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
     b, heads, length, width = q.shape
@@ -49,7 +48,7 @@ def attention(
 
 
 class FeedForward(nn.Sequential):
-    """Pre-norm two-layer perceptron; its last layer starts at zero (a residual branch)."""
+    """Pre-norm two-layer perceptron for a residual branch; its last layer starts at zero."""
 
     def __init__(self, width: int, factor: int = 4) -> None:
         super().__init__(
@@ -63,13 +62,13 @@ class FeedForward(nn.Sequential):
 
 
 class Block(nn.Module):
-    """Pre-norm self-attention with rotary positions and an additive bias, then a feed-forward.
+    """Pre-norm transformer block: self-attention (rotary, additive bias) and feed-forward.
 
     Parameters
     ----------
     width, heads : int
     factor : int
-        Hidden width of the feed-forward, in units of `width`.
+        Hidden width of the feed-forward, as a multiple of `width`.
     """
 
     def __init__(self, width: int, heads: int, factor: int = 4) -> None:
@@ -91,7 +90,7 @@ class Block(nn.Module):
     def project(
         self, x: torch.Tensor, angles: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Queries, keys (both turned) and values [B, H, L, C]."""
+        """Queries, keys (both rotated) and values [B, H, L, C]."""
         b, length, width = x.shape
         q, k, v = (
             self.qkv(self.norm(x))
@@ -101,7 +100,7 @@ class Block(nn.Module):
         return rotary(q, angles), rotary(k, angles), v
 
     def update(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """x [B, L, D] after the attended values y [B, H, L, C] and the feed-forward."""
+        """Add the attention output y [B, H, L, C] and the feed-forward to x [B, L, D]."""
         x = x + self.out(y.transpose(1, 2).flatten(2))
         return x + self.feed_forward(x)
 
@@ -109,9 +108,9 @@ class Block(nn.Module):
 class PointBlock(nn.Module):
     """Invariant point attention (Jumper et al., 2021, Algorithm 22) as one attention product.
 
-    The squared distances of query and key points are a dot product of [q, w p_q, 1] with
-    [k, p_k, -w |p_k|^2 / 2] up to a term constant along a row, so scalars and points share one
-    matrix product. Points are in nm; the origin must be near the molecule (centre it first).
+    The dot product of [q, w p_q, 1] and [k, p_k, -w |p_k|^2 / 2] contains the squared distance of
+    query and key points, up to a term that is constant along a row. Scalars and points therefore
+    share one matrix product. Points are in nm; centre the molecule at the origin first.
     """
 
     def __init__(self, width: int, heads: int, pair: int, points: int = 4) -> None:
@@ -128,9 +127,9 @@ class PointBlock(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(
-        self, x: torch.Tensor, mask: torch.Tensor, pair_bias: torch.Tensor, frames: Frames
+        self, x: torch.Tensor, mask: torch.Tensor, pair_bias: torch.Tensor, frames: RigidFrames
     ) -> torch.Tensor:
-        """x [B, L, D]; pair_bias [B, H, L, L] = `self.bias(pair)` with padding masked."""
+        """Update x [B, L, D]; pair_bias [B, H, L, L] is `self.bias(pair)`, padding masked."""
         b, length, width = x.shape
         h, n = self.heads, self.points
         c = width // h

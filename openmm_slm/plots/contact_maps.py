@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     import mdtraj
     from matplotlib.axes import Axes
 
-    from ..sampling.result import Ensemble
+    from ..protein.trajectory import HasTrajectory
 
 NEAR = 3  # pairs less than so many residues apart always touch: left blank
 
 
 def plot_contact_map(
-    traj: mdtraj.Trajectory | Ensemble,
+    traj: mdtraj.Trajectory | HasTrajectory,
     reference: mdtraj.Trajectory | None = None,
     ax: Axes | None = None,
 ) -> Axes:

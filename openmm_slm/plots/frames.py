@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from ..sampling.result import Ensemble
+    from ..protein.trajectory import HasTrajectory
 
 PANELS = {
     "log_prob_nats": "log-probability\n(nats)",
@@ -27,7 +27,7 @@ PANELS = {
 
 
 def plot_report(
-    report: dict[str, np.ndarray] | Ensemble, figure: Figure | None = None
+    report: dict[str, np.ndarray] | HasTrajectory, figure: Figure | None = None
 ) -> list[Axes]:
     """What is known of each frame: which are valid, why others are not, and how they differ.
 

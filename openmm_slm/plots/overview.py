@@ -11,9 +11,9 @@ import numpy as np
 
 from ..analysis.features import radius_of_gyration
 from ..analysis.fluctuations import mean_structure
-from ..analysis.rotation import superposed
 from ..errors import require
-from ..protein.structure import load_structure
+from ..protein.loading import load_structure
+from ..protein.superposition import superposed
 from .contact_maps import contact_counts
 from .drawing import TORSION_BINS, Rows, torsion_counts
 from .planes import phi_psi

@@ -9,7 +9,8 @@ import numpy as np
 
 from ..analysis.tica import distance_basis, fit_tica
 from ..protein.geometry import backbone_torsions
-from ..protein.structure import ProteinStructure, load_structure
+from ..protein.loading import load_structure
+from ..protein.structure import ProteinStructure
 from .drawing import (
     HIGHEST,
     REFERENCE,
@@ -28,10 +29,10 @@ if TYPE_CHECKING:
     import mdtraj
     from matplotlib.axes import Axes
 
-    from ..sampling.result import Ensemble
+    from ..protein.trajectory import HasTrajectory
 
 
-def plot_ramachandran(traj: mdtraj.Trajectory | Ensemble, ax: Axes | None = None) -> Axes:
+def plot_ramachandran(traj: mdtraj.Trajectory | HasTrajectory, ax: Axes | None = None) -> Axes:
     """phi and psi of all residues of all frames.
 
     Outlines: the regions of 98 and 99.8 % of the residues of known structures other than glycine,
@@ -62,7 +63,7 @@ def phi_psi(structure: ProteinStructure) -> tuple[np.ndarray, np.ndarray]:
 
 
 def plot_tic_free_energy(
-    samples: mdtraj.Trajectory | Ensemble,
+    samples: mdtraj.Trajectory | HasTrajectory,
     reference: mdtraj.Trajectory,
     lag: int = 20,
     ax: Axes | None = None,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..analysis.fluctuations import mean_structure, rmsf
-from ..analysis.rotation import superposed
 from ..errors import StructureError
+from ..protein.superposition import superposed
 from .drawing import REFERENCE, SAMPLES, axes_or_new, residue_axis, residue_profile
 from .residues import ca_of, ca_rows, frames_of, matched_ca
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     import mdtraj
     from matplotlib.axes import Axes
 
-    from ..sampling.result import Ensemble
+    from ..protein.trajectory import HasTrajectory
 
 
 def plot_rmsf(
-    traj: mdtraj.Trajectory | Ensemble,
+    traj: mdtraj.Trajectory | HasTrajectory,
     reference: mdtraj.Trajectory | None = None,
     ax: Axes | None = None,
 ) -> Axes:
@@ -69,7 +69,7 @@ def rmsf_about_mean(ca: np.ndarray) -> np.ndarray:
     return rmsf(superposed(ca, mean_structure(ca, weights)), weights[:, None])[0]
 
 
-def plot_token_entropy(ens: Ensemble, ax: Axes | None = None) -> Axes:
+def plot_token_entropy(ens: HasTrajectory, ax: Axes | None = None) -> Axes:
     """Entropy of the tokens of each residue: where the language model is undecided.
 
     Parameters

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import SLMError
-from ..files.ensemble_folder import read_report, read_run
-from ..files.html_page import cells, html_page, image, settings_table, table, write_whole
+from ..files.ensemble_folder import read_run
+from ..files.html_page import cells, html_page, image, settings_table, table
+from ..files.json_file import write_whole
+from ..files.report_table import Report, read_report
 from ..validity.reasons import failures
-from ..validity.report import Report
 from .contact_maps import neighbours
 from .drawing import (
     SAMPLES,

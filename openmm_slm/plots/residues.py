@@ -10,7 +10,8 @@ import numpy as np
 
 from ..analysis.matching import match
 from ..errors import StructureError
-from ..protein.structure import chain_names, protein_chains
+from ..protein.structure import chain_names
+from ..protein.trajectory import protein_chains
 from .drawing import Rows
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..analysis.fluctuations import mean_structure
-from ..analysis.rotation import superposed
 from ..errors import SLMError, require
+from ..protein.superposition import superposed
 from .drawing import Rows, axes_or_new
 from .residues import ca_of, frames_of
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     import mdtraj
     from matplotlib.axes import Axes
 
-    from ..sampling.result import Ensemble
+    from ..protein.trajectory import HasTrajectory
 
 STEP = 5  # points of the curve for each residue
 GAP = 0.5  # nm; neighbours in a row that are further apart are not joined
 
 
 def plot_ensemble(
-    traj: mdtraj.Trajectory | Ensemble,
+    traj: mdtraj.Trajectory | HasTrajectory,
     ax: Axes | None = None,
     *,
     shown: int = 20,

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     import mdtraj
     import py3Dmol
 
-    from ..sampling.result import Ensemble
+    from ..protein.trajectory import HasTrajectory
 
 _VIRIDIS = ((68, 1, 84), (62, 73, 137), (38, 130, 142), (53, 183, 121), (170, 220, 50))
 
 
 def view_ensemble(
-    traj: mdtraj.Trajectory | Ensemble, *, shown: int = 20, width: int = 640, height: int = 480
+    traj: mdtraj.Trajectory | HasTrajectory, *, shown: int = 20, width: int = 640, height: int = 480
 ) -> py3Dmol.view:
     """Superposed frames as cartoons, dark to light along the sequence.
 

@@ -1,125 +1,113 @@
-"""Make room for side chains that found none: residues that clash move apart with theirs (NumPy).
+"""Move residues apart whose side chains clash after packing (NumPy).
 
-A projection that does not know the side chains (`overlaps`) leaves too little room for some, and no
-rotamer helps. Once they are packed they are known, and the same step, each residue now a rigid
-body with all its atoms, parts what clashes while the peptides stay closed. Frames without a clash
-stay as they are.
+The projection of backbones (`backbone_sites`) leaves too little space for some side chains, where
+every rotamer clashes. After packing, the same step is repeated with all atoms: each residue is a
+rigid body with its side chain, and the peptide bonds stay closed. Frames without a clash are not
+changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 
-from ..errors import require
-from ..protein.geometry import superpose
-from ..protein.structure import ATOM14
-from ..validity.close_contacts import OXT, SLOTS, Bonding, bonding
-from .backbone_sites import BACKBONE, Overlaps
+from ..protein.atoms import ATOM14
+from ..protein.bonding import OXT, SLOTS
+from ..protein.protein import Protein
+from ..protein.superposition import superpose
+from ..validity.criteria import CLASH, CONTACT_RADII
+from .backbone_sites import BACKBONE, BackboneSites
 from .close_peptides import close_peptide_bonds
-from .verlet_list import NearPairs
+from .verlet_list import VerletList
 
-_CLASH = 0.25  # nm; as in `validity`
-_OVERLAP = 0.256  # residues with a pair under it are pushed
-_RADII = {"C": 0.145, "N": 0.135, "O": 0.132, "S": 0.155}  # nm; their sums are parted to
-_NEAR = 0.262  # the same between neighbours, whose distances phi and psi bound
-_O, _END = 3, 14  # O in the plane of a peptide; O of chain ends, carried along as a site of its own
+_OVERLAP = 0.256  # nm; residues with a closer pair of atoms are pushed apart
+_NEAR = 0.262  # nm; largest contact distance of neighbours, which phi and psi limit
+_O, _END = 3, 14  # O in a peptide plane; O of chain ends, a separate site rigid with its residue
 _SIDE = slice(4, 14)
 
 
-def make_room(
+def separate_clashing_residues(
     atom14: np.ndarray,
-    sequence: str,
-    chain_break: np.ndarray,
+    protein: Protein,
     weight: np.ndarray | None = None,
     *,
-    disulfides: Iterable[tuple[int, int]] = (),
     sweeps: int = 300,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Part the residues whose atoms clash, as rigid bodies, and keep the peptides closed.
+    """Push clashing residues apart as rigid bodies and keep the peptide bonds closed.
 
     Parameters
     ----------
     atom14 : ndarray, float32 [F, L, 14, 3]
-        nm, NaN where absent; peptides closed (`close_peptide_bonds`).
-    sequence, chain_break, weight, sweeps
+        nm, NaN where absent; with closed peptide bonds (`close_peptide_bonds`).
+    protein : Protein
+    weight, sweeps
         As for `close_peptide_bonds`.
-    disulfides : iterable of (int, int)
-        Cysteines (rows from 0) whose SG are bonded: no clash.
 
     Returns
     -------
-    parted : ndarray, float32 [F, L, 14, 3]
-        Frames without a clash are those given, to the last bit; residues of weight 0 too.
+    separated : ndarray, float32 [F, L, 14, 3]
+        Frames without a clash, and residues of weight 0, are bit-identical to the input.
     moved : ndarray, float32 [F, L]
         Largest displacement of N, CA or C of each residue (nm).
     """
     atom14 = np.asarray(atom14, np.float32)
-    weight = np.ones(len(sequence)) if weight is None else np.asarray(weight, np.float64)
-    overlaps = AtomOverlaps(atom14, sequence, chain_break, weight, disulfides)
-    crowded = overlaps.crowded(atom14)
-    overlaps.place = overlaps.place.take(crowded, 3)
+    weight = np.ones(len(protein)) if weight is None else np.asarray(weight, np.float64)
+    sites = AllAtomSites(atom14, protein, weight)
+    clashing = sites.clashing_frames(atom14)
+    sites.local = sites.local.take(clashing, 3)
     closed, moved = atom14[:, :, :4].copy(), np.zeros(atom14.shape[:2], np.float32)
-    closed[crowded], moved[crowded] = close_peptide_bonds(
-        closed[crowded], sequence, chain_break, weight, overlaps=overlaps, sweeps=sweeps
+    closed[clashing], moved[clashing] = close_peptide_bonds(
+        closed[clashing], protein, weight, sites=sites, sweeps=sweeps
     )
     out = atom14.copy()
     out[:, :, :4] = closed
-    went = moved > 0
-    side = atom14[went][:, _SIDE]
-    _, rotation, shift = superpose(atom14[went][:, :3], closed[went][:, :3])
-    out[went, _SIDE] = (side @ np.swapaxes(rotation, -1, -2) + shift[..., None, :]).reshape(
+    displaced = moved > 0
+    side = atom14[displaced][:, _SIDE]
+    _, rotation, shift = superpose(atom14[displaced][:, :3], closed[displaced][:, :3])
+    out[displaced, _SIDE] = (side @ np.swapaxes(rotation, -1, -2) + shift[..., None, :]).reshape(
         side.shape
     )
     return out, moved
 
 
-class AtomOverlaps(Overlaps):
-    """Overlaps of all heavy atoms, side chains rigid with their residues.
+class AllAtomSites(BackboneSites):
+    """All heavy atoms as sites; side chains are rigid with their residues.
 
     Parameters
     ----------
     atom14 : ndarray, float32 [F, L, 14, 3]
-    sequence, chain_break, weight, disulfides
-        See `make_room`.
+        nm, NaN where absent.
+    protein : Protein
+    weight : ndarray [L]
+        Mobility of each residue.
     """
 
-    def __init__(
-        self,
-        atom14: np.ndarray,
-        sequence: str,
-        chain_break: np.ndarray,
-        weight: np.ndarray,
-        disulfides: Iterable[tuple[int, int]],
-    ) -> None:
+    def __init__(self, atom14: np.ndarray, protein: Protein, weight: np.ndarray) -> None:
         self.weight = np.asarray(weight, np.float32)
-        length = len(sequence)
-        self.bonded = np.append(~np.asarray(chain_break, bool)[1:], False)
+        length = len(protein)
+        self.bonded = np.append(~protein.chain_break[1:], False)
         self._radius = np.full((length, SLOTS), np.nan, np.float32)
-        for i, letter in enumerate(sequence):
+        for i, letter in enumerate(protein.sequence):
             names = ATOM14[letter]
-            self._radius[i, : len(names)] = [_RADII[name[0]] for name in names]
-        self.place = _places(atom14)
-        self.place[:, _END, self.bonded] = self.place[:, _O, ~self.bonded] = np.nan
+            self._radius[i, : len(names)] = [CONTACT_RADII[name[0]] for name in names]
+        self.local = _local_coordinates(atom14)
+        self.local[:, _END, self.bonded] = self.local[:, _O, ~self.bonded] = np.nan
         self._radius[:, _END] = self._radius[:, _O]
         self._radius = self._radius.T
         self.widest = np.float32(_OVERLAP)
-        # Pairs of residues with a bond between them, and which of their sites overlap.
-        excluded = np.stack(
-            np.divmod(bonding(sequence, chain_break, disulfides).excluded, SLOTS * length)
-        )
+        # Overlap distances for pairs of bonded residues, without atoms one or two bonds apart.
+        excluded = np.stack(np.divmod(protein.bonding.excluded, SLOTS * length))
         (i, j), (a, b) = np.divmod(excluded, SLOTS)
         between = (i != j) & (a < OXT) & (b < OXT)
         bound, row = np.unique(i[between] * length + j[between], return_inverse=True)
         self._bound = np.append(bound, length**2)
         self._overlap = np.full((SLOTS, SLOTS, len(self._bound)), _OVERLAP**2, np.float32)
-        self._overlap[a[between], b[between], row] = -np.inf  # never in the last, for no bond
+        # The last row is for residues that are not bonded; it excludes no pair.
+        self._overlap[a[between], b[between], row] = -np.inf
 
-    def crowded(self, atom14: np.ndarray) -> np.ndarray:
-        """Numbers of the frames [F, L, 14, 3] that have a clash."""
+    def clashing_frames(self, atom14: np.ndarray) -> np.ndarray:
+        """Numbers of the frames [F, L, 14, 3] with a clash."""
         frames, length = atom14.shape[:2]
-        near = NearPairs(self, np.arange(frames), np.arange(length))
+        near = VerletList(self, np.arange(frames), np.arange(length))
         near.contacts(np.ascontiguousarray(atom14[:, :, :3].transpose(2, 3, 1, 0)))
         return np.flatnonzero(near.marked)
 
@@ -128,52 +116,24 @@ class AtomOverlaps(Overlaps):
         at = np.searchsorted(self._bound, key)
         return self._overlap.take(np.where(self._bound[at] == key, at, len(self._bound) - 1), 2)
 
-    def apart(self, i: np.ndarray, j: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def distances(self, i: np.ndarray, j: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         allowed = self.overlap(i, j) > 0
         contact = self._radius[:, None, i] + self._radius[:, j]
         near = (j - i == 1) & self.bonded[i]
         contact[..., near] = np.minimum(contact[..., near], np.float32(_NEAR))
-        return contact * allowed, np.float32(_CLASH) * allowed
+        return contact * allowed, np.float32(CLASH) * allowed
 
 
-def _places(atom14: np.ndarray) -> np.ndarray:
-    """Places [4, 15, L, F] of the atoms as they are now, and of O carried along."""
+def _local_coordinates(atom14: np.ndarray) -> np.ndarray:
+    """Local coordinates [4, 15, L, F] of the atoms and, last, of O as a rigid site."""
     n, ca, c = (atom14[:, :, slot].astype(np.float64) for slot in range(3))
     b, k = ca - n, c - ca
     axes = np.stack([b, k, np.cross(b, k)], -1)  # columns
     atoms = np.concatenate([atom14, atom14[:, :, _O : _O + 1]], 2)
     relative = np.swapaxes(atoms - ca[:, :, None], -1, -2)
-    whole = np.isfinite(axes).all((-1, -2))
-    axes[~whole] = np.eye(3)
-    place = np.zeros((4, SLOTS, *atom14.shape[1::-1]), np.float32)
-    place[:3] = np.linalg.solve(axes, relative).transpose(2, 3, 1, 0)
-    place[:, :4] = BACKBONE.T[..., None, None]
-    return place
-
-
-def clashing_residues(atom14: np.ndarray, bonds: Bonding) -> np.ndarray:
-    """Residues [F, L] that have an atom under 0.25 nm from another more than two bonds apart."""
-    frames, length = atom14.shape[:2]
-    out = np.zeros((frames, length), bool)
-    for frame, x in enumerate(atom14.astype(np.float64)):
-        first, second, _ = _close_pairs(x, bonds, _CLASH)
-        out[frame, first // SLOTS] = out[frame, second // SLOTS] = True
-    return out
-
-
-def _close_pairs(x: np.ndarray, bonds: Bonding, cutoff: float) -> tuple[np.ndarray, ...]:
-    """Numbers and distance of atoms [L, 14, 3] closer than `cutoff` and not bonded."""
-    tree_type = require("scipy.spatial").cKDTree
-    padded = np.full((len(x), SLOTS, 3), np.nan)
-    padded[:, :14] = x
-    padded = padded.reshape(-1, 3)
-    number = np.flatnonzero(np.isfinite(padded).all(-1))
-    if not len(number):
-        return number, number, np.zeros(0)
-    pairs = tree_type(padded[number]).query_pairs(cutoff, output_type="ndarray")
-    first, second = np.sort(number[pairs], 1).T
-    key = first * len(padded) + second
-    at = np.minimum(np.searchsorted(bonds.excluded, key), len(bonds.excluded) - 1)
-    apart = bonds.excluded[at] != key
-    first, second = first[apart], second[apart]
-    return first, second, np.linalg.norm(padded[first] - padded[second], axis=-1)
+    complete = np.isfinite(axes).all((-1, -2))
+    axes[~complete] = np.eye(3)
+    local = np.zeros((4, SLOTS, *atom14.shape[1::-1]), np.float32)
+    local[:3] = np.linalg.solve(axes, relative).transpose(2, 3, 1, 0)
+    local[:, :4] = BACKBONE.T[..., None, None]
+    return local

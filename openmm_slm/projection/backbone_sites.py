@@ -1,24 +1,25 @@
-"""Which residues lie on each other, and how far they are to be parted (NumPy).
+"""Sites of residues whose backbone is known, and the distances at which they overlap (NumPy).
 
-Judged are the atoms that a backbone decides: N, CA, C, O and CB, CD of proline, and one *bead* in
-the place of the rest of a side chain, since a rotamer can use room but not make it. Residues that
-overlap are pushed apart as rigid bodies, until they are as far from each other as in an ordinary
-contact. Frames in which no two atoms clash are left alone: in a native chain, hydrogen bonds and
-packed side chains overlap here and there by these distances.
+The sites are the atoms that the backbone determines (N, CA, C, O, CB, and CD of proline) and one
+*bead* for the rest of the side chain, which reserves space for a rotamer. Overlapping residues are
+pushed apart as rigid bodies to the distances of ordinary contacts. Only frames in which two atoms
+clash are changed, because hydrogen bonds and packed side chains of native structures overlap
+slightly by these distances.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from ..validity.criteria import CLASH
 from .rigid_body_step import place_sites
 
-# Kinds of sites. Each residue has the first seven: its bead may be the _RING of a proline, and any
-# may be _ABSENT.
+# Kinds of sites. A residue has the first seven; the bead of proline is a _RING, and any site may be
+# _ABSENT.
 _N, _CA, _C, _O, _CB, _BEAD, _CD, _RING, _ABSENT = range(9)
 SITES = 7
-# Distances (nm) of sites of residues that are not neighbours: to which they are parted where any
-# two sites of the residues are under the distance of an overlap.
+# Distances (nm) for residues that are not neighbours. Residues overlap if any two of their sites
+# are closer than _OVERLAP; their sites are then pushed apart to _CONTACT.
 _KINDS = (_N, _CA, _C, _O, _CB, _BEAD, _RING)
 _CONTACT = np.array([
     # N     CA    C     O     CB   bead  ring
@@ -39,9 +40,8 @@ _OVERLAP = np.array([
     [0.28, 0.28, 0.28, 0.28, 0.28, 0.28, 0.31],
     [0.31, 0.31, 0.31, 0.31, 0.31, 0.31, 0.31],
 ])  # fmt: skip
-_CLASH = 0.25  # as in `validity`: pairs of atoms under it mark a frame
-# Neighbours: the pairs that phi and psi decide, and to which distance they are parted. It counts
-# little whether they could come as far, much that they come over 0.25 soon.
+# Contact distances of neighbours, for the pairs that phi and psi determine. They need not be
+# reachable; they serve to bring the pairs quickly beyond 0.25 nm.
 _NEAR_OVERLAP = 0.256
 _NEAR = {
     (_N, _N): 0.265, (_N, _C): 0.30, (_N, _O): 0.30, (_N, _CB): 0.30, (_N, _CD): 0.30,
@@ -49,20 +49,20 @@ _NEAR = {
     (_O, _C): 0.285, (_O, _O): 0.30, (_O, _CB): 0.30, (_O, _CD): 0.30,
     (_CB, _N): 0.30, (_CB, _C): 0.30, (_CB, _O): 0.30, (_CB, _CB): 0.30, (_CB, _CD): 0.30,
 }  # fmt: skip
-# Places of the kinds of sites (`parting`).
-_CB_PLACE = 0.56802827, -0.54067466, -5.8273431, 0
+# Local coordinates of the kinds of sites (`rigid_body_step`).
+_CB_LOCAL = 0.56802827, -0.54067466, -5.8273431, 0
 BACKBONE = np.array([(-1, 0, 0, 0), (0, 0, 0, 0), (0, 1, 0, 0), (0, 1.757, 0, -0.893)])
-_PLACE = np.array([
+_LOCAL = np.array([
     *BACKBONE,
-    _CB_PLACE,
-    np.multiply(_CB_PLACE, 0.25 / 0.153),  # bead 0.25 nm from CA: in the midst of most rotamers
+    _CB_LOCAL,
+    np.multiply(_CB_LOCAL, 0.25 / 0.153),  # bead 0.25 nm from CA: the middle of most rotamers
     (-1.189, -0.457, -5.82, 0),
     (-0.741, -0.663, -7.46, 0),  # ring: between CG and CD of proline
 ])  # fmt: skip
 
 
-class Overlaps:
-    """What overlaps in frames of one protein, and how far it is to be parted.
+class BackboneSites:
+    """Sites of the residues of one protein, with their overlap and contact distances.
 
     Parameters
     ----------
@@ -71,18 +71,18 @@ class Overlaps:
     chain_break : ndarray, bool [L]
         True where residue i is not bonded to residue i - 1.
     weight : ndarray [L]
-        How readily a residue moves.
+        Mobility of each residue.
     separation : float
-        CA atoms two or more residues apart come to this distance (nm).
+        Contact distance (nm) of CA atoms two or more residues apart.
     traces : bool
-        Judge CA only.
+        Use CA only.
 
     Attributes
     ----------
-    place : ndarray, float32 [4, S, L, F]
-        Of the sites of residues (`parting`); F is 1 if they are the same in all frames.
+    local : ndarray, float32 [4, S, L, F]
+        Local coordinates of the sites (`rigid_body_step`); F is 1 if all frames share them.
     widest : float
-        Largest distance of an overlap (nm).
+        Largest overlap distance (nm).
     """
 
     def __init__(
@@ -95,14 +95,14 @@ class Overlaps:
         traces: bool = False,
     ) -> None:
         self.weight = np.asarray(weight, np.float32)
-        self.bonded = np.append(~np.asarray(chain_break, bool)[1:], False)  # to the residue after
+        self.bonded = np.append(~np.asarray(chain_break, bool)[1:], False)  # to the next residue
         contact, overlap, clash = _distances(separation)
-        kind, place = _sites(sequence, self.bonded)
+        kind, local = _sites(sequence, self.bonded)
         if traces:
-            kind, place = kind[:, [_CA]], place[:, [_CA]]
-        self.place = place.transpose(2, 1, 0)[..., None]
+            kind, local = kind[:, [_CA]], local[:, [_CA]]
+        self.local = local.transpose(2, 1, 0)[..., None]
         self.widest = np.float32(overlap.max())
-        # Residues with the same kinds of sites share a row of the tables [S, S, 2 * C * C].
+        # The tables [S, S, 2 * C * C] have one entry per pair of the C combinations of site kinds.
         kinds, self._row = np.unique(kind, axis=0, return_inverse=True)
         self._kinds, self._row = len(kinds), self._row.ravel()
         square = np.where(overlap > 0, overlap**2, -np.inf)
@@ -114,17 +114,17 @@ class Overlaps:
             for table in (contact, clash, square)
         )
 
-    def sites(self, x: np.ndarray, frames: np.ndarray) -> np.ndarray:
-        """Sites [3, S, L, F] of the frames of these numbers, NaN where absent."""
-        place = self.place if self.place.shape[3] == 1 else self.place.take(frames, 3)
-        return place_sites(x, place)
+    def positions(self, x: np.ndarray, frames: np.ndarray) -> np.ndarray:
+        """Positions [3, S, L, F] of the sites in frames with these numbers; NaN where absent."""
+        local = self.local if self.local.shape[3] == 1 else self.local.take(frames, 3)
+        return place_sites(x, local)
 
     def overlap(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-        """Squared distance [S, S, P] under which residues i and j > i overlap; -inf: never."""
+        """Squared overlap distances [S, S, P] of residues i and j > i; -inf for excluded pairs."""
         return self._overlap.take(self._rows(i, j), 2)
 
-    def apart(self, i: np.ndarray, j: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """To which distance (nm) sites are to be parted, and at which they clash: [S, S, P]."""
+    def distances(self, i: np.ndarray, j: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Contact and clash distances (nm) of the sites of residues i and j > i: [S, S, P]."""
         rows = self._rows(i, j)
         return self._contact.take(rows, 2), self._clash.take(rows, 2)
 
@@ -134,29 +134,29 @@ class Overlaps:
 
 
 def _distances(separation: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Contact, overlap and clash of kinds of sites: [1 for neighbours, kind, kind]."""
+    """Contact, overlap and clash distances, each [0 or 1 for neighbours, kind, kind]."""
     contact, overlap = np.zeros((2, 2, _ABSENT + 1, _ABSENT + 1))
-    touching = np.ix_([0], _KINDS, _KINDS)
-    contact[touching], overlap[touching] = _CONTACT, _OVERLAP
+    others = np.ix_([0], _KINDS, _KINDS)
+    contact[others], overlap[others] = _CONTACT, _OVERLAP
     contact[0, _CA, _CA], overlap[0, _CA, _CA] = separation, 0.92 * separation
     for pair, distance in _NEAR.items():
         contact[(1, *pair)], overlap[(1, *pair)] = distance, _NEAR_OVERLAP
-    clash = np.minimum(overlap, _CLASH)
+    clash = np.minimum(overlap, CLASH)
     clash[:, [_BEAD, _RING]] = clash[:, :, [_BEAD, _RING]] = 0
     clash[0, _CA, _CA] = overlap[0, _CA, _CA]
     return contact, overlap, clash
 
 
 def _sites(sequence: str, bonded: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Kinds of the sites [L, 7] and their places [L, 7, 4]."""
+    """Kinds [L, 7] and local coordinates [L, 7, 4] of the sites."""
     letter = np.array(list(sequence), "<U1")
     proline = letter == "P"
     kind = np.tile(np.arange(SITES), (len(letter), 1))
-    kind[~bonded, _O] = _ABSENT  # O lies in the plane of a peptide
+    kind[~bonded, _O] = _ABSENT  # O is placed in a peptide plane, which chain ends lack
     kind[letter == "G", _CB] = _ABSENT
     kind[np.isin(letter, ("G", "A", "X")), _BEAD] = _ABSENT
     kind[proline, _BEAD] = _RING
     kind[~proline, _CD] = _ABSENT
-    place = np.full((_ABSENT + 1, 4), np.nan, np.float32)
-    place[:_ABSENT] = _PLACE
-    return kind, place[kind]
+    local = np.full((_ABSENT + 1, 4), np.nan, np.float32)
+    local[:_ABSENT] = _LOCAL
+    return kind, local[kind]

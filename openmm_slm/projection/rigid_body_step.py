@@ -1,9 +1,10 @@
-"""Part residues whose atoms lie on each other: one step of the projection (NumPy).
+"""Push overlapping residues apart as rigid bodies: one step of the projection (NumPy).
 
-Coordinates x are float32 [3, 3, L, F]: N, CA, C; axis; row of a residue; frame. Frames come last,
-so that NumPy goes through memory in one piece. A *site* is an atom, or what stands for some, that
-is rigid with a residue: CA + p b + q k + r (b x k) + s e, of b = CA - N, k = C - CA and, for O
-alone, e = N of the next residue - C. Its *place* is p, q, r, s; NaN where a residue has none.
+Coordinates x are float32 [3, 3, L, F]: atom (N, CA, C), axis, row of the residue, frame. Frames
+come last so that NumPy works on contiguous memory. A *site* is an atom or a bead that is rigid with
+its residue. Its position is CA + p b + q k + r (b x k) + s e with b = CA - N, k = C - CA and, for O
+only, e = N of the next residue - C. The *local* coordinates of a site are p, q, r, s; NaN if the
+residue lacks the site.
 """
 
 from __future__ import annotations
@@ -13,47 +14,47 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 _N, _CA, _C = range(3)
-_BODY = np.float32(0.15)  # nm, radius of gyration of a residue: the smaller, the more it turns
+_BODY = np.float32(0.15)  # nm, radius of gyration of a residue; smaller values favour rotation
 _BEYOND = 2.0  # over-relaxation of the mean push
-_SIGN = np.array([[-1], [1]], np.float32)  # the first site of a pair goes back
+_SIGN = np.array([[-1], [1]], np.float32)  # the sites of a pair move in opposite directions
 
 
 @dataclass(frozen=True, eq=False)
 class Contacts:
-    """P pairs of sites of residues that overlap, and the B residues they belong to.
+    """P pairs of sites of overlapping residues, and the B rigid bodies (residues) they belong to.
 
     Attributes
     ----------
     bodies : ndarray, int [3, B]
-        Frames, rows of residues, and rows of the residues after them; each body once.
+        Frame, row of the residue, and row of the next residue, of each body.
     body : ndarray, int [2, P]
-        Bodies of the first and the second site of a pair.
-    place : ndarray, float32 [4, 2, P]
-        Of the sites.
+        Bodies of the two sites of each pair.
+    local : ndarray, float32 [4, 2, P]
+        Local coordinates of the sites.
     distance : ndarray, float32 [P]
-        To which they are to be parted (nm).
+        Target distances (nm).
     weight : ndarray, float32 [2, P]
-        How readily the residues move.
+        Mobility of the residues.
     order, start : ndarray, int [2 P], [B]
-        `body`, raveled, in an order in which those of a body follow each other; where each begins.
+        Order that groups the raveled `body` by body, and the start of each group.
     """
 
     bodies: np.ndarray
     body: np.ndarray
-    place: np.ndarray
+    local: np.ndarray
     distance: np.ndarray
     weight: np.ndarray
     order: np.ndarray
     start: np.ndarray
 
-    def among(self, kept: np.ndarray) -> Contacts:
-        """The same where only some frames are left, bool [F], all with a pair among them."""
+    def select(self, kept: np.ndarray) -> Contacts:
+        """Contacts of the frames `kept`, bool [F]; the others must not have any."""
         bodies = self.bodies.copy()
         bodies[0] = np.cumsum(kept)[bodies[0]] - 1
         return replace(self, bodies=bodies)
 
-    def part(self, x: np.ndarray, strength: float = 1.0) -> None:
-        """Push the residues of frames [3, 3, L, F] apart in place, once, as rigid bodies."""
+    def separate(self, x: np.ndarray, strength: float = 1.0) -> None:
+        """Push the residues of frames [3, 3, L, F] apart once, as rigid bodies and in place."""
         if not len(self.distance):
             return
         frame, row, after = self.bodies
@@ -63,7 +64,7 @@ class Contacts:
         axes = _axes(*atoms, flat[:3].take(after, 1))
         centre = atoms.sum(0) / np.float32(3)
         to_ca = atoms[_CA] - centre
-        arm = np.einsum("msp,mxsp->xsp", self.place, axes.take(self.body, 2))
+        arm = np.einsum("msp,mxsp->xsp", self.local, axes.take(self.body, 2))
         arm += to_ca.take(self.body, 1)
         point = centre.take(self.body, 1) + arm
         away = point[:, 1] - point[:, 0]
@@ -71,14 +72,14 @@ class Contacts:
         missing = np.maximum(self.distance - length, 0)
         if not missing.any():
             return
-        away[:, length < 1e-6] = [[1e-6], [0], [0]]  # on top of each other: any way will do
+        away[:, length < 1e-6] = [[1e-6], [0], [0]]  # coinciding sites: any direction
         away /= np.maximum(length, np.float32(1e-6))
-        # Position-based dynamics of rigid bodies: a push that has an arm also turns.
+        # Position-based dynamics of rigid bodies: an off-centre push also rotates the body.
         twist = _cross(arm, away[:, None])
         twist /= _BODY
         ready = (self.weight * (1 + np.einsum("xsp,xsp->sp", twist, twist))).sum(0)
-        # A body takes the mean of its pushes, in which the wider overlaps count more: the sum
-        # would throw out residues that overlap in many sites.
+        # A body moves by the mean of its pushes, weighted by overlap. The sum would overshoot for
+        # residues with many overlapping sites.
         share = self.weight * (missing * missing / np.maximum(ready, np.float32(1e-9)))
         share *= _SIGN
         pushes = np.empty((7, *share.shape), np.float32)
@@ -92,19 +93,19 @@ class Contacts:
         flat[:, row] = atoms.reshape(9, -1)
 
 
-def place_sites(x: np.ndarray, place: np.ndarray) -> np.ndarray:
-    """Sites [3, S, L, F] of x [3, 3, L, F], rows in the order of the chain.
+def place_sites(x: np.ndarray, local: np.ndarray) -> np.ndarray:
+    """Positions [3, S, L, F] of the sites of x [3, 3, L, F], with rows in chain order.
 
-    `place` is [4, S, L, F], or [4, S, L, 1] where it is the same in all frames.
+    `local` is [4, S, L, F], or [4, S, L, 1] if it is the same in all frames.
     """
     after = np.concatenate([x[_N, :, 1:], x[_N, :, -1:]], 1)
-    sites = np.einsum("mslf,mxlf->xslf", place, _axes(*x, after))
-    sites += x[_CA][:, None]
-    return sites
+    positions = np.einsum("mslf,mxlf->xslf", local, _axes(*x, after))
+    positions += x[_CA][:, None]
+    return positions
 
 
 def _axes(n: np.ndarray, ca: np.ndarray, c: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """What places are multiples of: [4, 3, ...] of atoms [3, ...]."""
+    """Axes [4, 3, ...] of the local coordinates, from atoms [3, ...]."""
     axes = np.empty((4, *ca.shape), np.float32)
     np.subtract(ca, n, out=axes[0])
     np.subtract(c, ca, out=axes[1])
@@ -114,7 +115,7 @@ def _axes(n: np.ndarray, ca: np.ndarray, c: np.ndarray, after: np.ndarray) -> np
 
 
 def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Cross product of [3, ...]; np.cross spends its time on axes."""
+    """Cross product of [3, ...]; faster than np.cross."""
     out = np.empty((3, *np.broadcast(a[0], b[0]).shape), np.float32)
     for axis in range(3):
         u, v = (axis + 1) % 3, (axis + 2) % 3

@@ -1,8 +1,9 @@
-"""Draw segments apart that lie on one another: for frames that no push of residues parts (NumPy).
+"""Separate chain segments that occupy the same space (NumPy).
 
-A decoder at times maps two segments to one place. Residues pushed off their nearest neighbours
-then go this way and that. Here the smoothed traces push: the mean of some residues knows on which
-side of the other segment it is, and the whole segment goes there.
+A decoder sometimes places two segments on top of each other. Pushes between single residues then
+point in random directions and do not separate them. Here the smoothed CA traces repel each other:
+the average over several residues shows on which side of the other segment each one lies, and the
+whole segment moves to that side.
 """
 
 from __future__ import annotations
@@ -11,48 +12,50 @@ from collections.abc import Callable
 
 import numpy as np
 
-_HALF = 4  # residues to each side that a trace is smoothed over
+_HALF = 4  # residues on each side over which a trace is smoothed
 _APART = 0.45  # nm between smoothed traces; strands of a sheet are 0.48 nm apart
 _STEPS = 80
 
 
-def untangle(
+def separate_segments(
     x: np.ndarray,
     chain_break: np.ndarray,
     weight: np.ndarray,
     close: Callable[[np.ndarray, np.ndarray], None],
 ) -> None:
-    """Part the segments of frames [F, L, 3, 3] in place.
+    """Separate the segments of frames [F, L, 3, 3] in place.
 
     Parameters
     ----------
+    x : ndarray, float32 [F, L, 3, 3]
+        N, CA, C; nm.
     chain_break, weight
-        See `projection.close_peptide_bonds`.
+        See `close_peptides.close_peptide_bonds`.
     close : function
-        Brings the peptides of some frames nearer to closed in place, given their numbers.
+        Takes coordinates and numbers of frames; moves their peptide bonds towards closed in place.
     """
     length = x.shape[1]
-    place, chain = np.arange(length), np.cumsum(chain_break)
-    band = np.maximum(_HALF + 1 - np.abs(place[:, None] - place), 0.0)
+    index, chain = np.arange(length), np.cumsum(chain_break)
+    band = np.maximum(_HALF + 1 - np.abs(index[:, None] - index), 0.0)
     band *= chain[:, None] == chain
     smooth = (band / band.sum(1, keepdims=True)).astype(np.float32)
-    distant = np.abs(place[:, None] - place) > 2 * _HALF
+    distant = np.abs(index[:, None] - index) > 2 * _HALF
     distant |= chain[:, None] != chain
-    ready = weight.astype(np.float32)[:, None] > 0
+    movable = weight.astype(np.float32)[:, None] > 0
     active = np.arange(len(x))
     for _ in range(_STEPS):
         trace = smooth @ x[active, :, 1]
-        push, busy = _push(trace, distant)
-        active = active[busy]
+        push, overlapping = _push(trace, distant)
+        active = active[overlapping]
         if not len(active):
             break
-        part = x[active] + (ready * (smooth @ push[busy]))[:, :, None]
+        part = x[active] + (movable * (smooth @ push[overlapping]))[:, :, None]
         close(part, active)
         x[active] = part
 
 
 def _push(trace: np.ndarray, distant: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where traces [F, L, 3] go, and which frames have segments that lie on one another."""
+    """Displacements of the traces [F, L, 3], and which frames [F] have overlapping segments."""
     frames, length = trace.shape[:2]
     centred = trace - trace.mean(1, keepdims=True)
     square = np.einsum("flx,flx->fl", centred, centred)
@@ -61,11 +64,11 @@ def _push(trace: np.ndarray, distant: np.ndarray) -> tuple[np.ndarray, np.ndarra
     delta = trace[frame, i] - trace[frame, j]
     distance = np.sqrt(np.einsum("px,px->p", delta, delta))
     missing = np.maximum(_APART - distance, 0)
-    # A mean in which the residues that are nearer count more.
+    # The mean of the pushes, weighted by overlap.
     share = missing * missing / np.maximum(distance, np.float32(1e-6))
     body, bodies = frame * length + i, frames * length
     push = np.stack([np.bincount(body, share * along, bodies) for along in delta.T], 1)
     push = push.astype(np.float32)
     push /= np.maximum(np.bincount(body, missing, bodies), 1e-6)[:, None].astype(np.float32)
-    busy = np.bincount(frame, missing, frames) > 0
-    return push.reshape(trace.shape), busy
+    overlapping = np.bincount(frame, missing, frames) > 0
+    return push.reshape(trace.shape), overlapping

@@ -1,4 +1,4 @@
-"""Which cysteines are bonded: decided once for an ensemble, so that its frames share a topology."""
+"""Disulfide bonds, decided once for an ensemble so that all frames share one topology."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from numbers import Integral
 import numpy as np
 
 from ..errors import StructureError
+from .atoms import ATOM14
 from .geometry import cb_position
 from .sequence import THREE_LETTER
-from .structure import ATOM14
 
-CB_CB = 0.5  # nm; disulfides of crystal structures have 0.33 to 0.46
-CB_CB_NEIGHBOURS = 0.45  # nm; CB of residues i and i + 1 are 0.45 to 0.6 apart without a bond
-SG_SG = (0.18, 0.25)  # nm; the bond has 0.205
+CB_CB = 0.5  # nm; 0.33 to 0.46 in disulfides of crystal structures
+CB_CB_NEIGHBOURS = 0.45  # nm; unbonded residues i and i + 1 have CB-CB of 0.45 to 0.6 nm
+SG_SG = (0.18, 0.25)  # nm; the bond length is 0.205 nm
 _CB, _SG = ATOM14["C"].index("CB"), ATOM14["C"].index("SG")
 
 Pairs = tuple[tuple[int, int], ...]
@@ -24,15 +24,15 @@ Pairs = tuple[tuple[int, int], ...]
 def find_disulfides(atom14: np.ndarray, sequence: str, share: float = 0.5) -> Pairs:
     """Pairs of cysteines that are close enough to be bonded in more than `share` of the frames.
 
-    Where both SG are present in every frame that has the residues, SG-SG decides (at most
-    0.25 nm); else CB-CB (at most 0.5 nm; 0.45 nm for residues i and i + 1), with CB put where an
-    L residue has it if it is absent. A cysteine is in one pair at most: the pair with the smaller
-    median distance.
+    The SG-SG distance decides (at most 0.25 nm) if every frame with both residues has both SG.
+    Otherwise the CB-CB distance decides (at most 0.5 nm; 0.45 nm for residues i and i + 1); a
+    missing CB is placed at its ideal L position. Each cysteine is in at most one pair, the one
+    with the smallest median distance relative to its limit.
 
     Parameters
     ----------
     atom14 : ndarray [F, L, 14, 3]
-        nm, NaN where absent. For each pair, frames count in which both residues are present.
+        nm, NaN where absent. Frames that lack either residue are ignored for that pair.
     sequence : str
         L letters.
     share : float
@@ -41,7 +41,7 @@ def find_disulfides(atom14: np.ndarray, sequence: str, share: float = 0.5) -> Pa
     Returns
     -------
     tuple of (int, int)
-        Rows i < j, sorted.
+        Residue rows i < j, sorted.
     """
     atom14 = np.asarray(atom14)
     found = []
@@ -64,7 +64,7 @@ def find_disulfides(atom14: np.ndarray, sequence: str, share: float = 0.5) -> Pa
 
 
 def _cb(residue: np.ndarray) -> np.ndarray:
-    """CB [F, 3] of residues [F, 14, 3], where an L residue has it if it is absent."""
+    """CB [F, 3] of residues [F, 14, 3]; a missing CB gets its ideal L position."""
     cb = residue[:, _CB]
     return np.where(np.isfinite(cb), cb, cb_position(residue[:, :3]))
 
@@ -72,26 +72,27 @@ def _cb(residue: np.ndarray) -> np.ndarray:
 def parse_disulfides(
     value: str | Iterable[tuple[int, int]] | None, atom14: np.ndarray, sequence: str
 ) -> Pairs:
-    """Pairs of rows from what a user gives as `disulfides`.
+    """Cysteine pairs from the user's `disulfides` argument.
 
     Parameters
     ----------
     value : "auto", "none", None or iterable of (int, int)
-        "auto" calls `find_disulfides`; pairs are rows from 0, as in MDTraj's ``residue.index``.
+        "auto" calls `find_disulfides`; pairs are residue rows from 0, as in MDTraj's
+        ``residue.index``.
     atom14 : ndarray [F, L, 14, 3]
-        nm; read for "auto" only.
+        nm; used for "auto" only.
     sequence : str
         L letters.
 
     Returns
     -------
     tuple of (int, int)
-        Rows i < j, sorted.
+        Residue rows i < j, sorted.
 
     Raises
     ------
     StructureError
-        A pair is no pair of two different cysteines of the sequence, or uses one a second time.
+        A pair is not two different cysteines of the sequence, or a cysteine is in two pairs.
     """
     if isinstance(value, str) and value == "auto":
         return find_disulfides(atom14, sequence)
@@ -108,14 +109,14 @@ def parse_disulfides(
             if any(row in other for other in pairs):
                 raise StructureError(
                     f"disulfides[{number}] is {rows}: residue {row} is in another pair already; "
-                    "leave one of the two out"
+                    "remove one of the two pairs"
                 )
         pairs.append((min(rows), max(rows)))
     return tuple(sorted(pairs))
 
 
 def _rows(pair: object, place: str, sequence: str) -> tuple[int, int]:
-    """Two different rows of cysteines, or an error that names `place`."""
+    """Check that `pair` is two different cysteines; the error names `place`."""
     items = list(pair) if isinstance(pair, Iterable) and not isinstance(pair, str) else []
     if len(items) != 2 or not all(
         isinstance(row, Integral) and not isinstance(row, bool) for row in items
@@ -123,12 +124,12 @@ def _rows(pair: object, place: str, sequence: str) -> tuple[int, int]:
         raise StructureError(f"{place} is {pair!r}; give two residue rows (from 0), as in (4, 54)")
     rows = int(items[0]), int(items[1])
     if rows[0] == rows[1]:
-        raise StructureError(f"{place} is {rows}: a residue with itself; name two cysteines")
+        raise StructureError(f"{place} is {rows}: a residue paired with itself; name two cysteines")
     for row in rows:
         if not 0 <= row < len(sequence):
             raise StructureError(
-                f"{place} is {rows}: there is no residue {row} among {len(sequence)}; rows count "
-                "from 0 over all chains"
+                f"{place} is {rows}: no residue {row} among {len(sequence)}; rows count from 0 "
+                "over all chains"
             )
         if sequence[row] != "C":
             name = THREE_LETTER.get(sequence[row], sequence[row])
@@ -141,7 +142,7 @@ def _rows(pair: object, place: str, sequence: str) -> tuple[int, int]:
 
 
 def disulfide_formed(atom14: np.ndarray, pairs: Pairs) -> np.ndarray:
-    """bool [F, P]: SG-SG of each pair is 0.18 to 0.25 nm; False where an atom is absent."""
+    """bool [F, P]: the SG-SG distance is 0.18 to 0.25 nm; False where an SG is absent."""
     atom14 = np.asarray(atom14)
     rows = np.array(pairs, np.int64).reshape(-1, 2)
     distance = np.linalg.norm(atom14[:, rows[:, 0], _SG] - atom14[:, rows[:, 1], _SG], axis=-1)

@@ -1,8 +1,8 @@
-"""Harmonic motions of a structure, NumPy only.
+"""Elastic network models of a structure (NumPy only).
 
-The anisotropic network model (ANM) has springs of unit stiffness between CA atoms closer than a
-cutoff, at rest in the structure (Atilgan et al., Biophys. J. 2001); `PackedNetwork`, with which
-templates are moved, springs whose stiffness falls with the distance.
+The anisotropic network model (ANM; Atilgan et al., Biophys. J. 2001) joins CA atoms closer than a
+cutoff by springs of unit stiffness, relaxed in the given structure. `PackedNetwork` joins all CA
+atoms by springs whose stiffness falls with distance; it displaces templates.
 """
 
 from __future__ import annotations
@@ -13,38 +13,36 @@ from ..errors import StructureError
 
 CUTOFF = 1.5  # nm, between CA atoms
 _NEIGHBOUR = 0.38  # nm, CA to CA along a chain
-_CHAIN = 10.0  # stiffness between neighbours in a chain; 1: any others that are as close
-_FLOOR = 3e-4  # stiffness that holds every CA where it is, so that nothing is free
-_TYPICAL = 4.8  # thermal motion of a typical protein in this network (median of training pairs)
-_SOFTEST = 3.0  # times as far as a typical protein moves, at most: loose parts would fly off
-_FLAT = 1e-8  # of the largest eigenvalue: below, a mode costs nothing
+_CHAIN = 10.0  # stiffness between chain neighbours; other pairs at that distance have 1
+_FLOOR = 3e-4  # stiffness of a spring from every CA to its start, so that no mode is free
+_TYPICAL = 4.8  # RMS thermal displacement of a typical protein (median of training pairs)
+_SOFTEST = 3.0  # largest amplitude relative to a typical protein, for structures with loose parts
+_FLAT = 1e-8  # modes below this share of the largest eigenvalue cost no energy
 
 
 def network_hessian(ca: np.ndarray, cutoff: float = CUTOFF) -> np.ndarray:
-    """Second derivatives [3 L, 3 L] of unit springs between CA [L, 3] closer than `cutoff` (nm)."""
+    """Hessian [3 L, 3 L] of unit springs between CA [L, 3] closer than `cutoff` (nm)."""
     square = _square_distances(ca)
     return spring_hessian(ca, (square < cutoff**2).astype(float))
 
 
 def spring_hessian(ca: np.ndarray, stiffness: np.ndarray) -> np.ndarray:
-    """Second derivatives [3 L, 3 L] of springs at rest in `ca` [L, 3].
+    """Hessian [3 L, 3 L] of springs relaxed in `ca` [L, 3], with `stiffness` [L, L].
 
-    With the stiffness [L, L] (the diagonal is not read), block ij off the diagonal is -k d d^T /
-    d^2 with d = x_j - x_i, and rows sum to zero (Atilgan et al., Biophys. J. 2001, equations 3-6).
+    The off-diagonal block ij is -k d d^T / d^2 with d = x_j - x_i; rows sum to zero (Atilgan et
+    al., Biophys. J. 2001, equations 3-6). The diagonal of `stiffness` is ignored.
 
     Raises
     ------
     StructureError
-        Two joined atoms in one place; it names them.
+        Two atoms joined by a spring coincide; the message names their residues.
     """
     length = len(ca)
     apart, square = ca[None] - ca[:, None], _square_distances(ca)
     joined = (stiffness > 0) & ~np.eye(length, dtype=bool)
     if (square[joined] == 0).any():
         i, j = np.argwhere(joined & (square == 0))[0]
-        raise StructureError(
-            f"CA atoms of residues {i} and {j} are in one place; mend the template"
-        )
+        raise StructureError(f"CA atoms of residues {i} and {j} coincide; correct the template")
     weight = np.where(joined, stiffness / np.where(joined, square, 1), 0)
     block = -weight[..., None, None] * apart[..., :, None] * apart[..., None, :]
     block[np.arange(length), np.arange(length)] = -block.sum(1)
@@ -52,20 +50,20 @@ def spring_hessian(ca: np.ndarray, stiffness: np.ndarray) -> np.ndarray:
 
 
 def packed_stiffness(ca: np.ndarray, index: np.ndarray | None = None) -> np.ndarray:
-    """Stiffness [L, L] of springs between all pairs of CA [L, 3]: close packing is stiff.
+    """Stiffness [L, L] of springs between all pairs of CA [L, 3]; closely packed parts are stiff.
 
-    It falls with the sixth power of the distance from 1 at that of neighbours in a chain (Hinsen,
-    Proteins 1998; Yang et al., PNAS 2009, have such powers); residues one, two and three apart in a
-    chain are held by 10, 10 / 4 and 10 / 9 (the form of Orellana et al., JCTC 2010). On pairs of
-    conformers of training chains it says better than a cutoff which residues differ
-    (`tools/measure_networks.py`).
+    The stiffness is 1 at the CA-CA distance of chain neighbours and falls with the sixth power of
+    the distance (powers as in Hinsen, Proteins 1998, and Yang et al., PNAS 2009). Residues one,
+    two and three apart in a chain have at least 10, 10 / 4 and 10 / 9 (the form of Orellana et
+    al., JCTC 2010). On pairs of conformers of training chains, this network predicted better than
+    a cutoff which residues move.
 
     Parameters
     ----------
     ca : ndarray [L, 3]
         nm.
     index : ndarray, int [L], optional
-        Residue index, rising by 1 along a chain and by more than 3 between chains; default: one
+        Residue index: steps of 1 along a chain and of more than 3 between chains. Default: one
         chain without gaps.
     """
     index = np.arange(len(ca)) if index is None else np.asarray(index)
@@ -73,8 +71,8 @@ def packed_stiffness(ca: np.ndarray, index: np.ndarray | None = None) -> np.ndar
     stiffness = np.minimum(_NEIGHBOUR**6 / np.maximum(square, 1e-6) ** 3, 1)
     along = np.abs(index[:, None] - index[None])
     for step in (1, 2, 3):
-        held = along == step
-        stiffness[held] = np.maximum(stiffness[held], _CHAIN / step**2)
+        pairs = along == step
+        stiffness[pairs] = np.maximum(stiffness[pairs], _CHAIN / step**2)
     return stiffness
 
 
@@ -83,7 +81,7 @@ def _square_distances(ca: np.ndarray) -> np.ndarray:
 
 
 def network_modes(ca: np.ndarray, cutoff: float = CUTOFF) -> tuple[np.ndarray, np.ndarray]:
-    """Internal modes of an anisotropic network, softest first.
+    """Internal normal modes of an anisotropic network, softest first.
 
     Parameters
     ----------
@@ -97,12 +95,12 @@ def network_modes(ca: np.ndarray, cutoff: float = CUTOFF) -> tuple[np.ndarray, n
     stiffness : ndarray [3 L - 6]
         Eigenvalues of `network_hessian`; the covariance is sum_k v_k v_k^T / stiffness_k.
     modes : ndarray [3 L, 3 L - 6]
-        Unit vectors v_k in columns; coordinates in the order x, y, z of residue after residue.
+        Unit vectors v_k as columns; rows are x, y, z of residue 1, then of residue 2, and so on.
 
     Raises
     ------
     StructureError
-        More than six modes cost nothing: the network falls apart or hinges freely.
+        More than six modes cost no energy: parts of the network are unconnected or hinge freely.
     """
     if not cutoff > 0:
         raise StructureError(f"cutoff is {cutoff!r} nm; it must be positive (usually {CUTOFF})")
@@ -126,10 +124,10 @@ def rigid_motions(ca: np.ndarray) -> np.ndarray:
 
 
 class ElasticNetwork:
-    """Thermal motion of a network, drawn with a Cholesky factor: no eigenvectors are needed.
+    """Thermal motion of an anisotropic network, sampled with a Cholesky factor of its Hessian.
 
-    Rigid motions are made stiff, and motions that cost nothing nearly so soft as the softest, so
-    that loose ends and parts that do not touch are no error. Amplitudes mean nothing: scale them.
+    Stiff restraints suppress rigid-body motions; a weak one keeps free modes finite, so loose ends
+    and unconnected parts are allowed. Amplitudes have no physical scale: pass `rms` to set it.
 
     Parameters
     ----------
@@ -148,24 +146,24 @@ class ElasticNetwork:
         self._lower = np.linalg.cholesky(hessian)
 
     def displacement(self, rng: np.random.Generator, rms: float | None = None) -> np.ndarray:
-        """One draw [L, 3], scaled to `rms` nm over all residues (None: as the network has it)."""
+        """One random displacement [L, 3], scaled to an RMS of `rms` nm (None: not scaled)."""
         normal = rng.standard_normal(len(self._lower))
         move = np.linalg.solve(self._lower.T, normal).reshape(-1, 3)
         return move if rms is None else move * (rms / np.sqrt((move**2).sum(1).mean()))
 
 
 class PackedNetwork:
-    """Motions of a template: how springs of `packed_stiffness` give way to random forces.
+    """Linear response of a template to random forces; springs from `packed_stiffness`.
 
-    A force f on the CA atoms displaces them by C f, C the covariance of thermal motion. Along a
-    mode of stiffness k this goes as 1 / k where thermal motion goes as 1 / sqrt(k): few frames show
-    where a structure is soft. The size is that of thermal motion at one temperature for all
-    proteins, so that soft ones move more.
+    A force f on the CA atoms displaces them by C f, where C is the covariance of thermal motion.
+    The displacement along a mode of stiffness k scales as 1 / k, that of thermal motion as
+    1 / sqrt(k), so that a few frames suffice to show the soft modes. The amplitude is that of
+    thermal motion at the same temperature for all proteins: soft proteins move more.
 
     Parameters
     ----------
     ca, index
-        See `packed_stiffness`. Loose ends and parts that do not touch are no error.
+        See `packed_stiffness`. Loose ends and unconnected parts are allowed.
     """
 
     def __init__(self, ca: np.ndarray, index: np.ndarray | None = None) -> None:
@@ -179,19 +177,19 @@ class PackedNetwork:
         self._scale = min(thermal / _TYPICAL, _SOFTEST) / response
 
     def displacement(self, rng: np.random.Generator, amplitude: float) -> np.ndarray:
-        """One draw [L, 3]; `amplitude` (nm): root mean square over draws for a typical protein."""
+        """One random displacement [L, 3]; `amplitude` is the RMS (nm) for a typical protein."""
         force = rng.standard_normal(len(self._covariance))
         return (amplitude * self._scale * (self._covariance @ force)).reshape(-1, 3)
 
     def mean_square(self) -> np.ndarray:
-        """Mean square thermal displacement of each residue, up to one factor for all proteins."""
+        """Mean square thermal displacement [L], in units common to all proteins."""
         return np.diag(self._covariance).reshape(-1, 3).sum(1)
 
 
 def displace(backbone: np.ndarray, move: np.ndarray, turn: bool = True) -> np.ndarray:
-    """Residues [L, 4, 3] moved as rigid bodies with their CA, by `move` [L, 3].
+    """Residues [L, 4, 3] translated as rigid bodies by the displacement `move` [L, 3] of their CA.
 
-    With `turn` they also follow the turning of the CA beside them.
+    With `turn` each residue also rotates with the triad of CA atoms around it.
     """
     ca = backbone[:, 1].astype(np.float64)
     local = backbone - ca[:, None]
@@ -202,7 +200,7 @@ def displace(backbone: np.ndarray, move: np.ndarray, turn: bool = True) -> np.nd
 
 
 def _triads(ca: np.ndarray) -> np.ndarray:
-    """Frames [L, 3, 3] of three CA in a row; ends have those beside them."""
+    """Orthonormal frames [L, 3, 3] of CA i - 1, i, i + 1; end residues copy their neighbour's."""
     first = ca[2:] - ca[:-2]
     second = 2 * ca[1:-1] - ca[2:] - ca[:-2]
     e1 = first / np.maximum(np.linalg.norm(first, axis=-1, keepdims=True), 1e-6)

@@ -1,14 +1,15 @@
 """Ramachandran classes of residues: favoured, allowed, outlier (NumPy only).
 
-Four maps, after Lovell et al. (2003): general, glycine, residues before proline (but glycine), and
-proline. Each says, for squares of 5 by 5 degrees of phi and psi, whether they belong to the
-smallest region that holds 98 % of the residues of the class (favoured), 99.8 % (allowed), or to
-neither (outlier).
+Four maps after Lovell et al. (2003): general, glycine, pre-proline (except glycine), and proline.
+Each map labels squares of 5 by 5 degrees in phi and psi. Favoured squares form the smallest region
+that holds 98 % of the residues of the class, allowed squares complete the smallest region that
+holds 99.8 %, and the rest are outliers.
 
-Made by ``python tools/make_ramachandran.py SHARDS openmm_slm/ramachandran.npz`` from 2,760,729
-residues (2,328,817, 195,077, 112,174 and 124,661 of the four classes) of 13,446 chains of the wwPDB
-archive, the longest of each training cluster of 30 % sequence identity. Neither resolution nor
-B-factors select them, so that outliers are rarer here than in maps of well-resolved structures.
+``python tools/make_ramachandran.py SHARDS openmm_slm/protein/ramachandran.npz`` made the maps from
+2,760,729 residues (2,328,817, 195,077, 112,174 and 124,661 of the four classes). These belong to
+13,446 chains of the wwPDB archive, the longest of each training cluster at 30 % sequence identity.
+They were not filtered by resolution or B-factor, so fewer residues are outliers than in maps from
+well-resolved structures.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _MAPS = Path(__file__).with_name("ramachandran.npz")
 
 
 def residue_classes(sequence: str) -> np.ndarray:
-    """Number in `CLASSES` of each residue, int [L]; -1 for X, of which nothing is known."""
+    """Index of each residue's class in `CLASSES`, int [L]; -1 for X, which has no class."""
     letters = np.array(list(sequence), "<U1")
     following = np.append(letters[1:], "")
     out = np.zeros(len(letters), np.int64)
@@ -38,27 +39,27 @@ def residue_classes(sequence: str) -> np.ndarray:
 
 
 def grid_cell(angle: np.ndarray, cells: int) -> np.ndarray:
-    """Row of a map of `cells` rows, the first from -pi on, for angles in radians; any period."""
+    """Row, in a map of `cells` rows from -pi to pi, of angles in radians (any period)."""
     return np.floor((angle / (2 * np.pi) + 0.5) * cells).astype(np.int64) % cells
 
 
 @lru_cache(maxsize=1)
 def levels() -> np.ndarray:
-    """Maps uint8 [4, 72, 72] of class, phi and psi: 2 favoured, 1 allowed, 0 outlier."""
+    """Maps uint8 [4, 72, 72] (class, phi, psi): 2 favoured, 1 allowed, 0 outlier."""
     with np.load(_MAPS, allow_pickle=False) as archive:
         return archive["levels"]
 
 
 def classify(phi: np.ndarray, psi: np.ndarray, sequence: str) -> np.ndarray:
-    """Level of each residue.
+    """Ramachandran level of each residue.
 
     Parameters
     ----------
     phi, psi : ndarray [..., L]
         Radians, NaN where undefined.
     sequence : str
-        L letters, chains concatenated. psi is undefined at the end of a chain, so that a proline
-        that begins the next one does not count as following.
+        L letters, chains concatenated. The last residue of a chain has no psi and so no level, even
+        if the next chain begins with proline.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Amino-acid sequences: chains, FASTA, validation, and what networks read."""
+"""Amino-acid sequences: validation, chains, FASTA files, and encoding for the networks."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import numpy as np
 from ..errors import SequenceError
 
 AMINO_ACIDS = "ACDEFGHIKLMNPQRSTVWY"
-UNKNOWN = 20  # index of any other residue ("X") in network input
+UNKNOWN = 20  # index in network input of any residue but these 20 ("X")
 MAX_LENGTH = 1024
-CHAIN_GAP = 65  # residue index step between chains: beyond every relative position
-UNRELATED = 33  # residue index step from which the networks see no nearness in sequence
+CHAIN_GAP = 65  # step of the residue index between chains; beyond every relative position
+UNRELATED = 33  # steps of the residue index from here on mean "not close in sequence"
 
 THREE_LETTER = {
     "A": "ALA", "C": "CYS", "D": "ASP", "E": "GLU", "F": "PHE", "G": "GLY", "H": "HIS",
@@ -32,33 +32,34 @@ _REMEDY = {
     "J": "write L or I",
     "U": "selenocysteine is not modelled; write C",
     "O": "pyrrolysine is not modelled; write K",
-    "-": "take gaps out",
-    "*": "take the stop out",
+    "-": "remove the gaps",
+    "*": "remove the stop",
 }
 
 
 def parse_sequence(text: str) -> tuple[str, ...]:
-    """Chains of a sequence, validated.
+    """Validate a sequence and split it into chains.
 
     Parameters
     ----------
     text : str
-        One-letter codes of the 20 amino acids, ``:`` between chains. White space is ignored,
-        lower case accepted.
+        One-letter codes of the 20 amino acids, ``:`` between chains. White space is ignored;
+        lower case is accepted.
 
     Returns
     -------
     tuple of str
-        One upper-case string a chain.
+        One upper-case string per chain.
 
     Raises
     ------
     SequenceError
-        Names the letter, its position (from 1) and chain, or the length, and the remedy.
+        The sequence is empty, too short or too long, or has an unknown letter. The message names
+        the letter, its position (from 1) and its chain.
     """
     if not isinstance(text, str):
         raise SequenceError(f"sequence is {type(text).__name__}, expected a string of letters")
-    # Letters beyond ASCII are left alone: 'ß'.upper() is SS, two serines nobody wrote.
+    # Only ASCII letters are converted: 'ß'.upper() is 'SS', which would add two serines.
     chains = tuple("".join(part.split()).translate(_UPPER) for part in text.split(":"))
     if not any(chains):
         raise SequenceError("the sequence is empty; give one-letter amino acids, 'AAA:BBB'")
@@ -78,20 +79,21 @@ def parse_sequence(text: str) -> tuple[str, ...]:
     total = sum(map(len, chains))
     if total > MAX_LENGTH:
         raise SequenceError(
-            f"{total} residues, at most {MAX_LENGTH} are supported; sample domains one by one"
+            f"the sequence has {total} residues, at most {MAX_LENGTH} are supported; sample its "
+            "domains separately"
         )
     return chains
 
 
 def encode_sequence(sequence: str) -> np.ndarray:
-    """Index of each letter in `AMINO_ACIDS`, 20 for any other; int64 [L]."""
+    """Index of each letter in `AMINO_ACIDS`, int64 [L]; 20 for any other letter."""
     table = np.full(256, UNKNOWN, np.int64)
     table[np.frombuffer(AMINO_ACIDS.encode(), np.uint8)] = np.arange(20)
     return table[np.frombuffer(sequence.encode("latin-1", "replace"), np.uint8)]
 
 
 def sequence_layout(chains: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What networks read of gap-free chains.
+    """Network input for chains without gaps.
 
     Returns
     -------
@@ -104,12 +106,13 @@ def sequence_layout(chains: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np
 
 
 def read_fasta(path: str | os.PathLike) -> dict[str, str]:
-    """Sequences of a FASTA file (also .gz), by the first word of their header.
+    """Sequences of a FASTA file (also .gz), keyed by the first word of the header.
 
     Raises
     ------
     SequenceError
-        Names the file, the line or record, and what is wrong.
+        The file is not FASTA or a sequence is invalid. The message names the file and the line or
+        record.
     """
     out = {}
     for name, text in read_records(path).items():
@@ -121,7 +124,7 @@ def read_fasta(path: str | os.PathLike) -> dict[str, str]:
 
 
 def read_records(path: str | os.PathLike) -> dict[str, str]:
-    """Records of a FASTA file as they are: `read_fasta` without a look at the letters."""
+    """Records of a FASTA file; unlike `read_fasta`, without validation of the letters."""
     path = Path(path)
     try:
         data = path.read_bytes()

@@ -1,13 +1,14 @@
-"""Find the sequences of a library that are related to one, and align them to it (NumPy, Gemmi).
+"""Find the sequences of a library that are related to a query, and align them (NumPy, Gemmi).
 
-Shared words of three letters near one diagonal find candidates (as in BLAST; Altschul et al., J.
-Mol. Biol. 1990); each is aligned with BLOSUM62, a gap of n residues costing 10 + n, and the
-best-scoring stretch of the alignment counts. Of a stretch with score S,
+Candidates share words of three letters with the query near one diagonal (as in BLAST; Altschul et
+al., J. Mol. Biol. 1990). Each candidate is aligned globally with BLOSUM62; a gap of n residues
+costs 10 + n. The hit is the best-scoring segment of the alignment. The number of segments with at
+least its score S expected by chance between a query of q and a library of n residues is
 
     E = q n 2^-bits,    bits = (lambda S - ln K) / ln 2
 
-such stretches are expected by chance between q and n residues, with lambda 0.267 and K 0.041 for
-this table and these gaps (Altschul & Gish, Methods Enzymol. 1996).
+with lambda = 0.267 and K = 0.041 for these scores and gap costs (Altschul & Gish, Methods Enzymol.
+1996).
 """
 
 from __future__ import annotations
@@ -21,29 +22,29 @@ import numpy as np
 
 from .sequence import AMINO_ACIDS, encode_sequence
 
-_CANDIDATES = 400  # sequences that are aligned
-_SHARED = 2  # words at least
+_CANDIDATES = 400  # most sequences to align
+_SHARED = 2  # fewest words a candidate shares with the query
 _WORD = 3
 _WORDS = len(AMINO_ACIDS) ** _WORD
-_NONE = _WORDS  # of a word with unknown letters, or over the end of a sequence
-_BAND = 16  # diagonals counted together
+_NONE = _WORDS  # code of words with unknown letters or across the end of a sequence
+_BAND = 16  # diagonals per band
 _LAMBDA, _K = 0.267, 0.041
 
 
 @dataclass(frozen=True, eq=False)
 class Hit:
-    """A sequence of the library aligned to part of the one sought.
+    """A library sequence aligned to part of the query.
 
     Attributes
     ----------
     number : int
-        In the library.
+        Index in the library.
     places : ndarray, int [2, P]
-        Residues of the one sought, and of the hit, that belong together; rising.
+        Aligned residues of the query (first row) and of the hit; ascending.
     identity : float
-        Share of the pairs that have the same letter.
+        Share of the aligned pairs that are identical.
     coverage : float
-        Share of the one sought that has a partner.
+        Share of the query that is aligned.
     bits, e_value : float
     """
 
@@ -56,7 +57,7 @@ class Hit:
 
 
 class SequenceLibrary:
-    """Sequences made ready for searches.
+    """Sequences indexed for searches.
 
     Parameters
     ----------
@@ -68,7 +69,7 @@ class SequenceLibrary:
         self.sequences = sequences
         lengths = np.array([len(sequence) for sequence in sequences])
         first = np.cumsum(lengths) - lengths
-        #: Number of the sequence, and place in it, of every residue.
+        #: Sequence index, and position in that sequence, of every residue.
         self.number = np.repeat(np.arange(len(sequences), dtype=np.int32), lengths)
         self.place = np.arange(lengths.sum(), dtype=np.int32)
         self.place -= np.repeat(first.astype(np.int32), lengths)
@@ -77,12 +78,12 @@ class SequenceLibrary:
         self.words[left[: len(self.words)] < _WORD] = _NONE
 
     def search(self, sequence: str) -> Iterator[Hit]:
-        """Candidates, those that share most words first, aligned."""
+        """Yield the aligned candidates; those that share most words come first."""
         for number in self._candidates(sequence):
             yield self._hit(sequence, int(number))
 
     def _candidates(self, sequence: str) -> np.ndarray:
-        """Numbers of the sequences with most shared words within a band of diagonals."""
+        """Indices of the sequences that share most words within one band of diagonals."""
         ours = _words(encode_sequence(sequence))
         order = np.argsort(ours, kind="stable")
         count = np.bincount(ours, minlength=_WORDS + 1)
@@ -95,7 +96,7 @@ class SequenceLibrary:
         residue = np.repeat(residue, matches)
         mine = order[start[self.words[residue]] + within]
         diagonal = self.place[residue] - mine + len(sequence)
-        # Two sets of bands, half a band apart: no run of words is cut in both.
+        # Two sets of bands, offset by half a band, so that one of them keeps a cluster whole.
         bands = 2 * ((int(self.place.max()) + len(sequence)) // _BAND + 2)
         band = [(diagonal + half * _BAND // 2) // _BAND * 2 + half for half in (0, 1)]
         key = np.concatenate([self.number[residue] * np.int64(bands) + each for each in band])
@@ -107,7 +108,7 @@ class SequenceLibrary:
 
     def _hit(self, sequence: str, number: int) -> Hit:
         other = self.sequences[number]
-        places, score = _best_stretch(_aligned(sequence, other), sequence, other)
+        places, score = _best_segment(_align(sequence, other), sequence, other)
         bits = (_LAMBDA * score - np.log(_K)) / np.log(2)
         same = [sequence[i] == other[j] for i, j in places.T]
         return Hit(
@@ -121,7 +122,7 @@ class SequenceLibrary:
 
 
 def _words(rows: np.ndarray) -> np.ndarray:
-    """Number of the word that begins at each residue but the last two."""
+    """Code of the word that begins at each residue except the last two."""
     letters = len(AMINO_ACIDS)
     parts = [rows[k : max(0, len(rows) - _WORD + 1) + k].astype(np.int16) for k in range(_WORD)]
     number = sum(part * letters ** (_WORD - 1 - k) for k, part in enumerate(parts))
@@ -137,7 +138,7 @@ def _names(sequence: str) -> list[str]:
 
 @lru_cache(maxsize=1)
 def _scoring():
-    """Gemmi's BLOSUM62 with its gaps, and the table [21, 21] of pairs as it scores them."""
+    """Gemmi's BLOSUM62 scoring with its gap costs, and its table [21, 21] of pair scores."""
     import gemmi
 
     scoring = gemmi.AlignmentScoring("b")
@@ -148,8 +149,8 @@ def _scoring():
     return scoring, np.array(table)
 
 
-def _aligned(a: str, b: str) -> np.ndarray:
-    """Places [2, P] of the global alignment."""
+def _align(a: str, b: str) -> np.ndarray:
+    """Aligned residues [2, P] of the global alignment."""
     import gemmi
 
     cigar = gemmi.align_string_sequences(_names(a), _names(b), [], _scoring()[0]).cigar_str()
@@ -164,12 +165,12 @@ def _aligned(a: str, b: str) -> np.ndarray:
     return np.concatenate(parts, 1)
 
 
-def _best_stretch(places: np.ndarray, a: str, b: str) -> tuple[np.ndarray, int]:
-    """The part of an alignment with the largest score (none scores 0), and its score."""
+def _best_segment(places: np.ndarray, a: str, b: str) -> tuple[np.ndarray, int]:
+    """The segment of an alignment with the largest score, and its score (0 if empty)."""
     scoring, table = _scoring()
     pairs = table[encode_sequence(a)[places[0]], encode_sequence(b)[places[1]]]
-    passed = np.diff(places, axis=1, prepend=places[:, :1] - 1) - 1  # residues without a partner
-    gaps = np.where(passed > 0, scoring.gapo + scoring.gape * passed, 0).sum(0)
+    gap_length = np.diff(places, axis=1, prepend=places[:, :1] - 1) - 1
+    gaps = np.where(gap_length > 0, scoring.gapo + scoring.gape * gap_length, 0).sum(0)
     best = running = first = 0
     chosen = slice(0, 0)
     for k, (gap, pair) in enumerate(zip(gaps.tolist(), pairs.tolist(), strict=True)):

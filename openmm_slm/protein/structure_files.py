@@ -1,17 +1,16 @@
-"""Read the protein of PDB and mmCIF files through gemmi.
+"""Read the protein of PDB and mmCIF files with gemmi.
 
-What is done with what files hold:
-
-- every model with the residues of the first becomes a frame; others are counted in a warning;
-- waters, ligands (free amino acids too), nucleic acids and hydrogens are set aside; MSE becomes M,
-  other modified residues of the chain (SEP, HYP, D-amino acids, ...) become X with N, CA, C, O, CB;
-- of alternative locations the one with the largest total occupancy in the residue is taken (ties:
-  the first letter) and never mixed with another; of alternative residues at one position likewise;
-- author chain names and residue numbers with insertion codes are kept; missing atoms are NaN;
-- without chain names, a TER ends a chain, and chains are named A, B, ...; under one name, a TER
-  ends a chain only where the numbers start again (some programs write a TER at every gap);
-- a file cut inside an atom is refused; one cut between two atoms cannot be told from a whole one
-  unless something else is missing (END, ENDMDL, the last ``#``), which gives a warning.
+- Models with the same residues as the first become frames. A warning counts the others.
+- Waters, ligands (also free amino acids), nucleic acids and hydrogens are dropped. MSE becomes M;
+  other modified residues of the chain (SEP, HYP, D-amino acids, ...) become X with N, CA, C, O, CB.
+- Of alternative locations, the one with the largest total occupancy in the residue is kept (the
+  first letter in a tie); locations are never mixed. The same holds for alternative residues at one
+  position.
+- Author chain names, residue numbers and insertion codes are kept. Missing atoms are NaN.
+- Chains without names end at TER and are named A, B, ... Chains with a name end at TER only if the
+  residue numbers restart there, because some programs write a TER at every gap.
+- A file truncated within an atom is an error. Truncation between two atoms shows only if END,
+  ENDMDL or the last ``#`` is missing; then a warning is logged.
 """
 
 from __future__ import annotations
@@ -31,33 +30,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import StructureError, require
-from .structure import (
-    _ATOM_ALIASES,
-    ATOM14,
-    PEPTIDE_BOND,
-    ProteinStructure,
-    chain_names,
-    find_chain_breaks,
-    residue_letter,
-)
+from .atoms import ATOM14, ATOM_ALIASES, residue_letter
+from .structure import PEPTIDE_BOND, ProteinStructure, chain_names, find_chain_breaks
 
 if TYPE_CHECKING:
     import gemmi
 
 logger = logging.getLogger(__name__)
 
-LARGEST = 1e5  # Å; beyond it a coordinate is a mistake
+LARGEST = 1e5  # Å; a larger coordinate is an error
 _ABSENT = [float("nan")] * 3
 _SLOTS = {letter: (*names, *(None,) * (14 - len(names))) for letter, names in ATOM14.items()}
 
 
 class NoProteinError(StructureError):
-    """The file was read, and there is no protein in it."""
+    """The file is readable but holds no protein."""
 
 
 @dataclass(eq=False)
 class _Residue:
-    """One residue of one model: `atoms` are positions in Å by name, `alternative` its altloc."""
+    """A residue of one model: `atoms` maps names to positions (Å); `alternative` is its altloc."""
 
     number: int
     code: str
@@ -77,7 +69,7 @@ _Chain = tuple[str, list[_Residue]]
 
 @dataclass(eq=False)
 class ParsedFile:
-    """A file as gemmi parsed it, before anything is decided about its contents.
+    """A file as parsed by gemmi, before its contents are interpreted.
 
     Attributes
     ----------
@@ -85,9 +77,9 @@ class ParsedFile:
     models : gemmi.Structure or list
         Models to iterate over.
     resolution : float or None
-        Å; None for NMR, predicted models and files that do not say.
+        Å; None for NMR structures, predicted models and files without it.
     doubt : str
-        Why the file may be truncated although it could be parsed; empty if nothing says so.
+        Sign of truncation in a file that could be parsed; empty if none was found.
     """
 
     path: Path
@@ -97,7 +89,7 @@ class ParsedFile:
 
 
 def read(path: str | os.PathLike, chains: str | Iterable[str] | None = None) -> ProteinStructure:
-    """Protein of a PDB or mmCIF file (also ``.gz``); the text tells which it is.
+    """Protein of a PDB or mmCIF file (also ``.gz``); the format is detected from the text.
 
     Parameters
     ----------
@@ -108,8 +100,8 @@ def read(path: str | os.PathLike, chains: str | Iterable[str] | None = None) -> 
     Raises
     ------
     StructureError
-        Names the file and what is wrong with it: missing, empty, unreadable, truncated, without
-        protein, without a chain asked for, with coordinates that are not finite or beyond 1e5 Å.
+        The file is missing, empty, unreadable or truncated, lacks protein or a requested chain, or
+        has coordinates that are not finite or beyond 1e5 Å. The message names the file.
     """
     file = parse(path)
     if file.doubt:
@@ -120,7 +112,7 @@ def read(path: str | os.PathLike, chains: str | Iterable[str] | None = None) -> 
 def interpret(
     file: ParsedFile, chains: str | Iterable[str] | None = None, *, first_model: bool = False
 ) -> ProteinStructure:
-    """Protein of a parsed file; see `read`. `first_model` leaves the other models unread."""
+    """Protein of a parsed file; see `read`. `first_model` ignores all other models."""
     path = file.path
     found = filter(None, (_chains(model, path) for model in file.models))
     models = list(islice(found, 1 if first_model else None))
@@ -136,7 +128,7 @@ def interpret(
     same = [model for model, key in zip(models, keys, strict=True) if key == keys[0]]
     if len(same) < len(models):
         logger.warning(
-            "%s: %d of %d models have other residues than the first and are left out",
+            "%s: %d of %d models differ from the first in their residues and are left out",
             path, len(models) - len(same), len(models),
         )  # fmt: skip
     rows = [residue for _, chain in same[0] for residue in chain]
@@ -175,17 +167,17 @@ def _text(path: Path) -> str:
         raise StructureError(f"{path}: cannot be read ({error}); is it complete?") from None
     if b"\0" in data:
         raise StructureError(
-            f"{path}: a binary file; PDB or mmCIF text is read here (for trajectories: "
-            "mdtraj.load(file, top=...), and pass what it returns)"
+            f"{path}: a binary file, expected PDB or mmCIF text (load a trajectory with "
+            "mdtraj.load(file, top=...) and pass the result)"
         )
     if not data.strip():
         raise StructureError(f"{path}: the file is empty")
-    # One character a byte, all ASCII: columns stay, and gemmi hands no half letters back.
+    # One ASCII character per byte keeps the columns, and gemmi returns no partial characters.
     return data.removeprefix(b"\xef\xbb\xbf").decode("ascii", "replace").replace("\ufffd", "?")
 
 
 def parse(path: str | os.PathLike) -> ParsedFile:
-    """Text to gemmi's models, resolution and what speaks against the file being whole.
+    """Parse a file with gemmi and look for signs of truncation.
 
     Raises
     ------
@@ -219,9 +211,9 @@ def parse(path: str | os.PathLike) -> ParsedFile:
 
 
 def _check_pdb(text: str, path: Path) -> str:
-    """Refuse atoms that are cut or are no numbers; returns a reason to doubt the file, or "".
+    """Raise if an atom record is truncated or not numeric; return `ParsedFile.doubt`.
 
-    gemmi would read ``********`` as 0, and a coordinate without its last digits as another one.
+    gemmi would read ``********`` as 0 and would accept a coordinate without its last digits.
     """
     last = before = ""
     ended, opened = False, 0
@@ -242,13 +234,13 @@ def _check_pdb(text: str, path: Path) -> str:
             opened -= 1
         elif line.startswith("END"):
             ended = True
-    # Columns from 79 on (the charge) may be absent of a whole atom.
+    # A complete record may lack columns 79 and 80 (the charge).
     cut = len(last.rstrip()) < min(len(before.rstrip()), 78) and text.endswith(last)
     tail = text[text.rfind("\n") + 1 :]
     if tail and (cut or "ATOM".startswith(tail) or "HETATM".startswith(tail)):
         raise StructureError(
             f"{path}: the last line is half an atom record ({tail.strip()!r}); the file is "
-            "truncated, get it again"
+            "truncated, obtain it again"
         )
     if opened > 0:
         return "a MODEL has no ENDMDL"
@@ -257,24 +249,24 @@ def _check_pdb(text: str, path: Path) -> str:
 
 
 def _check_mmcif(text: str, blocks, path: Path) -> str:
-    """Refuse a table of atoms that ends inside a value; returns a reason to doubt, or ""."""
+    """Raise if the table of atoms ends within a value; return `ParsedFile.doubt`."""
     tail = text[text.rfind("\n") + 1 :]
     items = list(blocks[-1]) if len(blocks) else []
     loop = items[-1].loop if items else None
     atoms = loop is not None and loop.tags[0].lower().startswith("_atom_site.")
     open_end = atoms and tail and tail.rstrip() == tail and not tail.startswith("#")
-    # The last column is a model or a name, hardly ever another value than in the row before.
+    # The last column is a model number or a name and rarely differs from the row before.
     if open_end and loop.values[-1] not in loop.values[-1 - loop.width() : -1 : loop.width()]:
         raise StructureError(
-            f"{path}: the last line may be half an atom ({tail!r}, no end of line); if it is "
-            "whole, put an end of line behind it"
+            f"{path}: the last line may be half an atom ({tail!r}, no line break); if it is "
+            "complete, add a line break at the end of the file"
         )
     ended = text.rstrip().rpartition("\n")[2].startswith("#")
-    return "its tables end with #, the last does not" if text.count("\n#") > 4 and not ended else ""
+    return "its last table does not end with #" if text.count("\n#") > 4 and not ended else ""
 
 
 def _chains(model, path: Path) -> list[_Chain]:
-    """Protein chains of a model, each under a name of its own."""
+    """Protein chains of a model, with unique names."""
     parts: list[_Chain] = []
     for part in model:
         residues = _polymer(_alternatives(part, path))
@@ -286,7 +278,7 @@ def _chains(model, path: Path) -> list[_Chain]:
             before += residues
         else:
             parts.append((name, residues))
-    # One residue is no chain but a ligand, unless it is all there is (the caller says so).
+    # A single residue is a ligand, not a chain. A model of one residue is left to the caller.
     parts = [part for part in parts if len(part[1]) > 1] or parts
     names = chain_names([name for name, _ in parts])
     return [(name, residues) for name, (_, residues) in zip(names, parts, strict=True)]
@@ -310,7 +302,7 @@ def _alternatives(chain, path: Path) -> list[_Residue]:
         for residue in _conformers(group, path):
             last = out[-1] if out else None
             here = last and (last.number, last.code) == (residue.number, residue.code)
-            # Several residues modelled at one position (microheterogeneity): one stays.
+            # Microheterogeneity: of several residues modelled at one position, keep one.
             if here and last.alternative and residue.alternative:
                 if residue.occupancy > last.occupancy:
                     out[-1] = residue
@@ -320,7 +312,7 @@ def _alternatives(chain, path: Path) -> list[_Residue]:
 
 
 def _conformers(group, path: Path) -> list[_Residue]:
-    """The residues in one gemmi residue: one, or several that share number and name."""
+    """Residues in one gemmi residue: usually one, or several with the same number and name."""
     total: dict[str, float] = {}
     for atom in group:
         if atom.has_altloc():
@@ -332,12 +324,12 @@ def _conformers(group, path: Path) -> list[_Residue]:
         if atom.is_hydrogen() or (total and atom.has_altloc() and atom.altloc != best):
             continue
         name, position = atom.name, atom.pos.tolist()
-        if not all(-LARGEST <= x <= LARGEST for x in position):  # nor is NaN
+        if not all(-LARGEST <= x <= LARGEST for x in position):  # catches NaN too
             raise StructureError(
                 f"{path}: atom {name} of {group.name} {group.seqid} has the coordinates "
                 f"{position}, not finite or beyond {LARGEST:g} Å; remove the residue"
             )
-        if name in copies[-1]:  # the number was given twice
+        if name in copies[-1]:  # a second residue with the same number
             copies.append({})
         copies[-1][name] = position
         occupancies.append(atom.occ)
@@ -353,15 +345,15 @@ def _conformers(group, path: Path) -> list[_Residue]:
             math.fsum(occupancies) / len(occupancies),
         )
         for i, atoms in enumerate(copies)
-        # A second set of atoms in the same place is an unlabelled alternative, not a residue.
+        # A second set of atoms at the same position is an unlabelled alternative location.
         if _is_protein(group, atoms) and (i == 0 or _apart(first, atoms.get("CA")))
     ]
 
 
 def _standard_names(atoms: dict[str, list[float]]) -> dict[str, list[float]]:
-    if not _ATOM_ALIASES.keys() & atoms.keys():
+    if not ATOM_ALIASES.keys() & atoms.keys():
         return atoms
-    renamed = {_ATOM_ALIASES.get(name, name): xyz for name, xyz in atoms.items()}
+    renamed = {ATOM_ALIASES.get(name, name): xyz for name, xyz in atoms.items()}
     return {**renamed, **atoms}
 
 
@@ -371,14 +363,14 @@ def _apart(a: list[float] | None, b: list[float] | None, distance: float = 1.0) 
 
 def _is_protein(residue, atoms: dict[str, list[float]]) -> bool:
     if residue_letter(residue.name) != "X":
-        # A free amino acid in a HETATM record is told by its neighbours, in `_polymer`.
+        # `_polymer` recognises free amino acids (HETATM) by their lack of bonded neighbours.
         return bool({"N", "CA", "C"} & atoms.keys())
     tabulated = require("gemmi").find_tabulated_residue(residue.name)
     return {"N", "CA", "C"} <= atoms.keys() or (tabulated.is_amino_acid() and "CA" in atoms)
 
 
 def _polymer(residues: list[_Residue]) -> list[_Residue]:
-    """Residues of the chain: standard ones, and others bonded to a neighbour or between them."""
+    """Residues of the chain: standard ones, and ligands bonded to a neighbour or between these."""
     bonded = [
         "C" in a.atoms
         and "N" in b.atoms

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import SLMError, require
-from ..protein.disulfides import parse_disulfides
-from ..protein.geometry import chirality, rmsd
-from ..protein.structure import from_trajectory, protein_chains
-from ..validity.report import OXT_NAMES, Report, all_atom_report
+from ..files.report_table import Report
+from ..protein.protein import Protein
+from ..protein.superposition import rmsd
+from ..protein.trajectory import from_trajectory, protein_chains
+from ..validity.handedness import wrong_hands
+from ..validity.report import OXT_NAMES, all_atom_report
 
 if TYPE_CHECKING:
     import mdtraj
@@ -31,16 +33,12 @@ class FrameJudge:
 
     Attributes
     ----------
-    sequence : str
-        L letters.
+    protein : Protein
+        Broken where the topology has no bond from C of residue i - 1 to N.
     index : ndarray, int [L, 14]
         Atom of the topology in each slot of `ATOM14`; -1 where there is none.
     oxygen : ndarray, int [L]
         OXT; -1 where there is none.
-    chain_break : ndarray, bool [L]
-        True where the topology has no bond from C of residue i - 1 to N.
-    cis_allowed : ndarray, bool [L]
-    disulfides : tuple of (int, int)
 
     Raises
     ------
@@ -59,9 +57,8 @@ class FrameJudge:
         # Numbers of atoms in the place of x coordinates: they end up where the atoms do.
         numbers = np.zeros((1, topology.n_atoms, 3), np.float32)
         numbers[0, :, 0] = np.arange(topology.n_atoms)
-        protein = from_trajectory(md.Trajectory(numbers, topology))
-        found = protein.atom14[0, :, :, 0]
-        self.sequence = protein.sequence
+        found_protein = from_trajectory(md.Trajectory(numbers, topology))
+        found = found_protein.atom14[0, :, :, 0]
         self.index = np.where(np.isfinite(found), found, -1).astype(int)
         self.residues = [r for _, chain in protein_chains(topology) for r in chain]
         row = {residue: i for i, residue in enumerate(self.residues)}
@@ -73,19 +70,25 @@ class FrameJudge:
         bonds = {tuple(sorted((a.index, b.index))) for a, b in topology.bonds}
         joined = zip(self.index[:-1, 2].tolist(), self.index[1:, 0].tolist(), strict=True)
         joined = [tuple(sorted(pair)) in bonds for pair in joined]
-        self.chain_break = np.append(True, ~np.array(joined, bool))
+        chain_break = np.append(True, ~np.array(joined, bool))
         if disulfides is None:
             disulfides = {
                 tuple(sorted((row[a.residue], row[b.residue])))
                 for a, b in topology.bonds
                 if a.name == b.name == "SG" and a.residue in row and b.residue in row
             }
-        self.disulfides = parse_disulfides(sorted(disulfides), None, self.sequence)
-        self.cis_allowed = np.zeros(len(row), bool)
+        may_be_cis = np.zeros(len(row), bool)
         for i in cis_allowed:
             if i >= len(row):
                 raise SLMError(f"cis_allowed has {i}; the protein has rows 0 to {len(row) - 1}")
-            self.cis_allowed[i] = True
+            may_be_cis[i] = True
+        #: Chain breaks are where the topology has no bond from C of residue i - 1 to N.
+        self.protein = Protein(
+            found_protein.sequence,
+            chain_break,
+            disulfides=sorted(disulfides),
+            cis_allowed=may_be_cis,
+        )
 
     def atom14(self, xyz: np.ndarray) -> np.ndarray:
         """float32 [F, L, 14, 3] of frames [F, A, 3]; NaN where absent."""
@@ -96,20 +99,12 @@ class FrameJudge:
         xyz = np.asarray(xyz, np.float32)
         xyz = np.where(np.isfinite(xyz).all((1, 2), keepdims=True), xyz, np.float32(np.nan))
         oxygen = np.where(self.oxygen[:, None] >= 0, xyz[:, self.oxygen], np.float32(np.nan))
-        return all_atom_report(
-            self.atom14(xyz), self.sequence, self.chain_break,
-            terminal_oxygen=oxygen, disulfides=self.disulfides, cis_allowed=self.cis_allowed,
-        )  # fmt: skip
+        return all_atom_report(self.atom14(xyz), self.protein, terminal_oxygen=oxygen)
 
     def wrong_hands(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """bool [L], twice: residues of a frame [A, 3] whose CA is D, or whose CB is wrong."""
-        atoms = self.atom14(x[None])[0].astype(np.float64)
-        letters = np.array(list(self.sequence), "<U1")
-        n, ca, c, _, cb, one, two = (atoms[:, slot] for slot in range(7))
-        with np.errstate(invalid="ignore"):
-            at_ca = (chirality(n, ca, c, cb) <= 0) & (letters != "X")
-            at_cb = (chirality(ca, cb, one, two) <= 0) & np.isin(letters, ("I", "T"))
-        return at_ca, at_cb
+        at_ca, at_cb = wrong_hands(self.atom14(x[None]), self.protein.sequence)
+        return at_ca[0], at_cb[0]
 
     def moved(self, before: np.ndarray, after: np.ndarray) -> dict[str, np.ndarray]:
         """RMSD [F] (nm) of CA, and of heavy atoms, between frames [F, A, 3], superposed."""

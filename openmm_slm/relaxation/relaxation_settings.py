@@ -9,93 +9,127 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 
 from ..errors import SLMError, require
+from ..files.options import documented, option, set_checked
 
 SOLVENTS = ("vacuum", "obc2", "gbn2")
 _QUANTITIES = ("cutoff", "restraint", "tolerance", "anneal", "temperature")
 
 
+@documented
 @dataclass(frozen=True)
 class RelaxationSettings:
-    """What decides how frames are relaxed; each setting is checked when the object is made.
+    """Settings of a relaxation; each is checked when the object is made.
 
-    Physical quantities are `openmm.unit` quantities, or numbers in the units given; numbers are
-    kept.
+    Physical quantities are `openmm.unit` quantities, or numbers in the units given; they are stored
+    as numbers.
 
     Parameters
     ----------
-    forcefield : str or iterable of str
-        Files of OpenMM (``"amber14-all.xml"``, ``"amber19-all.xml"``, ``"charmm36.xml"``; the
-        ending may be left out) or of your own.
-    solvent : "vacuum", "obc2" or "gbn2"
-        obc2: OpenMM's native GBSAOBCForce (Onufriev, Bashford & Case, 2004); gbn2: OpenMM's
-        ``implicit/gbn2.xml``. Both are several times slower than vacuum on a CPU.
-    cutoff : nm
-        Of nonbonded forces, without periodicity.
-    restraint : kJ/mol/nm^2
-        Holds N, CA, C and O: 0.5 k d^2.
-    iterations : int
-        Of L-BFGS with all atoms free; half as many before with the backbone held fast.
-    tolerance : kJ/mol/nm
-        Root mean square force at which to stop.
-    anneal : ps
-        Langevin dynamics (1/ps, steps of 1 fs) after the minimisation, then a second one.
-    temperature : K
-        Of the dynamics.
-    seed : int
-        Of the dynamics: frame i depends on (seed, i) alone.
-    repair : bool
-        Try more on frames that are not valid after the minimisation.
-    cis_allowed : iterable of int
-        Rows of residues, besides prolines, before which the peptide may be cis.
-    disulfides : iterable of (int, int), optional
-        For the report; default, the S-S bonds of the topology.
-    platform : str
-        ``"CPU"``, ``"CUDA"``, ``"OpenCL"``, ``"Reference"``, ...
+    {options}
 
     Raises
     ------
     ValueError
-        Names the setting, its value and what is allowed.
+        Names the setting, its value and the allowed values.
     """
 
-    forcefield: str | Iterable[str] = "amber14-all.xml"
-    solvent: str = "vacuum"
-    cutoff: float = 1.0
-    restraint: float = 1000.0
-    iterations: int = 100
-    tolerance: float = 10.0
-    anneal: float = 0.0
-    temperature: float = 300.0
-    seed: int = 0
-    repair: bool = True
-    cis_allowed: Iterable[int] = ()
-    disulfides: Iterable[tuple[int, int]] | None = None
-    platform: str = "CPU"
+    forcefield: str | Iterable[str] = option(
+        "amber14-all.xml",
+        "str or iterable of str",
+        """Force-field files of OpenMM (``"amber14-all.xml"``, ``"amber19-all.xml"``,
+        ``"charmm36.xml"``; the ending may be left out) or your own.""",
+        brief="Force-field file of OpenMM or your own; may be repeated.",
+    )
+    solvent: str = option(
+        "vacuum",
+        '"vacuum", "obc2" or "gbn2"',
+        """Solvent model. obc2 is OpenMM's native GBSAOBCForce (Onufriev, Bashford and Case, 2004);
+        gbn2 is OpenMM's ``implicit/gbn2.xml``. Both are several times slower than vacuum on a
+        CPU.""",
+        choices=SOLVENTS,
+    )
+    cutoff: float = option(
+        1.0, "nm", "Cutoff of nonbonded forces, without periodicity.", brief="Nonbonded cutoff, nm."
+    )
+    restraint: float = option(
+        1000.0,
+        "kJ/mol/nm^2",
+        "Force constant k of the restraint 0.5 k d^2 on N, CA, C and O.",
+        brief="Force constant of the restraint on N, CA, C and O, kJ/mol/nm^2.",
+    )
+    iterations: int = option(
+        100,
+        "int",
+        """L-BFGS iterations with all atoms free. They follow half as many with a fixed
+        backbone.""",
+        brief="L-BFGS iterations with all atoms free.",
+    )
+    tolerance: float = option(
+        10.0,
+        "kJ/mol/nm",
+        "Minimisation stops at this root mean square force.",
+        brief="Root mean square force at which minimisation stops, kJ/mol/nm.",
+    )
+    anneal: float = option(
+        0.0,
+        "ps",
+        """Length of Langevin dynamics (friction 1/ps, steps of 1 fs) after the minimisation; a
+        second minimisation follows. 0: none.""",
+        brief="Length of Langevin dynamics after minimisation, ps; 0: none.",
+    )
+    temperature: float = option(
+        300.0, "K", "Temperature of the dynamics.", brief="Temperature of the dynamics, K."
+    )
+    seed: int = option(
+        0,
+        "int",
+        "Random seed of the dynamics: frame i depends on (seed, i) alone.",
+        brief="Random seed of the dynamics.",
+    )
+    repair: bool = option(
+        True,
+        "bool",
+        "Minimise frames that stay invalid once more, from other coordinates.",
+        brief="Minimise frames that stay invalid once more, from other coordinates [default: yes].",
+    )
+    cis_allowed: Iterable[int] = option(
+        (),
+        "iterable of int",
+        "Rows of residues other than proline whose preceding peptide bond may be cis.",
+    )
+    disulfides: Iterable[tuple[int, int]] | None = option(
+        None,
+        "iterable of (int, int), optional",
+        "Bonded cysteines, for the report. Default: the S-S bonds of the topology.",
+    )
+    platform: str = option(
+        "CPU",
+        "str",
+        """OpenMM platform: ``"CPU"``, ``"CUDA"``, ``"OpenCL"``, ``"Reference"``.""",
+        brief="OpenMM platform: CPU, CUDA, OpenCL, Reference.",
+    )
 
     def __post_init__(self) -> None:
         files = [self.forcefield] if isinstance(self.forcefield, str) else list(self.forcefield)
         if not files or not all(isinstance(name, (str, os.PathLike)) for name in files):
             raise SLMError(f"forcefield is {self.forcefield!r}; name XML files of OpenMM")
         names = [str(name) if str(name).endswith(".xml") else f"{name}.xml" for name in files]
-        self._set("forcefield", names)
+        set_checked(self, "forcefield", names)
         if self.solvent not in SOLVENTS:
             raise SLMError(f"solvent is {self.solvent!r}, expected one of {', '.join(SOLVENTS)}")
         for name in _QUANTITIES:
-            self._set(name, _number(name, getattr(self, name)))
+            set_checked(self, name, _number(name, getattr(self, name)))
         for name, least in (("iterations", 1), ("seed", 0)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
                 raise SLMError(f"{name} is {value!r}; give an integer from {least}")
-            self._set(name, int(value))
+            set_checked(self, name, int(value))
         rows = list(self.cis_allowed)
         if not all(isinstance(row, Integral) and row >= 0 for row in rows):
             raise SLMError(f"cis_allowed is {rows!r}; give rows of residues, counted from 0")
-        self._set("cis_allowed", [int(row) for row in rows])
+        set_checked(self, "cis_allowed", [int(row) for row in rows])
         if self.disulfides is not None:
-            self._set("disulfides", [[int(i), int(j)] for i, j in self.disulfides])
-
-    def _set(self, name: str, value: object) -> None:
-        object.__setattr__(self, name, value)
+            set_checked(self, "disulfides", [[int(i), int(j)] for i, j in self.disulfides])
 
 
 def _number(name: str, value: object) -> float:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import SLMError
+from ..files.report_table import Report
 from ..validity.reasons import fault_text
-from ..validity.report import Report
 from .frame import FrameRelaxer, RelaxedFrame
 from .relaxation_settings import RelaxationSettings
 from .relaxation_workers import WorkerPool

@@ -12,11 +12,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..errors import require
 from ..projection.close_peptides import close_peptide_bonds
-from ..protein.geometry import _unit, superpose
-from ..validity.close_contacts import OXT, SLOTS, bonding, pierced_rings
-from ..validity.report import CLASH
+from ..protein.bonding import OXT, SLOTS
+from ..protein.geometry import unit_vector
+from ..protein.superposition import superpose
+from ..validity.close_contacts import clashing_residues
+from ..validity.rings import pierced_rings
 from .judging import FrameJudge
 from .minimiser import FrameMinimiser, MinimisationError
 from .system import hydrogens
@@ -29,7 +30,7 @@ class Repairs:
 
     def __init__(self, judge: FrameJudge, minimiser: FrameMinimiser) -> None:
         self.judge, self.minimiser = judge, minimiser
-        self._bonding = bonding(judge.sequence, judge.chain_break, judge.disulfides)
+        self._bonding = judge.protein.bonding
         self._owner = np.full(judge.topology.n_atoms, -1)  # row of each atom of the protein
         for row, residue in enumerate(judge.residues):
             self._owner[[atom.index for atom in residue.atoms]] = row
@@ -83,10 +84,10 @@ class Repairs:
             side = self._side_chain(row)
             if at_ca[row]:
                 beside = [*side, cb, *self._hydrogens_of(ca)]
-                if at_cb[row] or self.judge.sequence[row] == "P":
+                if at_cb[row] or self.judge.protein.sequence[row] == "P":
                     x[beside] = _reflected(x[beside], x[ca], x[n] - x[ca], x[c] - x[ca])
                 else:
-                    axis = _unit(_unit(x[n] - x[ca]) + _unit(x[c] - x[ca]))
+                    axis = unit_vector(unit_vector(x[n] - x[ca]) + unit_vector(x[c] - x[ca]))
                     away = x[beside] - x[ca]
                     x[beside] = x[ca] + 2 * (away @ axis)[:, None] * axis - away
             else:
@@ -125,21 +126,14 @@ class Repairs:
             ring = self._bonding.rings[k : k + 1]
             if pierced_rings(flat, replace(self._bonding, rings=ring))[0]:
                 rows.add(int(ring[0, 0]) // SLOTS)
-        present = np.isfinite(atom14).all(-1)
-        row, _ = np.nonzero(present)
-        points = atom14[present].astype(np.float64)
-        tree = require("scipy.spatial").cKDTree(points)
-        for i, j in tree.query_pairs(CLASH):
-            pair = tuple(sorted((int(row[i]), int(row[j]))))
-            if pair[1] - pair[0] > 1 and pair not in self.judge.disulfides:
-                rows |= set(pair)
+        rows |= set(np.flatnonzero(clashing_residues(atom14[None], self._bonding)[0]).tolist())
         return np.array(sorted(rows), int)
 
     def _projected(self, x: np.ndarray) -> np.ndarray:
         """Peptides closed and planar, residues carried along as rigid bodies."""
         judge = self.judge
         backbone = x[judge.index[:, :4]]
-        closed, _ = close_peptide_bonds(backbone[None], judge.sequence, judge.chain_break)
+        closed, _ = close_peptide_bonds(backbone[None], judge.protein)
         _, rotation, shift = superpose(backbone[:, :3], closed[0, :, :3])
         own = self._owner >= 0
         row = self._owner[own]
@@ -151,5 +145,5 @@ class Repairs:
 
 def _reflected(x: np.ndarray, origin: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Points [P, 3] mirrored in the plane through `origin` along a and b."""
-    normal = _unit(np.cross(a, b))
+    normal = unit_vector(np.cross(a, b))
     return x - 2 * ((x - origin) @ normal)[:, None] * normal

@@ -180,13 +180,13 @@ def _torsions(mm, topology, judge: FrameJudge) -> openmm.PeriodicTorsionForce:
         force.addTorsion(*atoms, 4, 0.0, k / 8)
 
     bonded = hydrogens(topology)
-    for row, letter in enumerate(judge.sequence):
+    for row, letter in enumerate(judge.protein.sequence):
         here = judge.index[row].tolist()
         n, ca, c, _, cb = here[:5]
-        if row and not judge.chain_break[row]:
+        if row and not judge.protein.chain_break[row]:
             before = judge.index[row - 1].tolist()
             omega = before[1], before[2], n, ca
-            if letter == "P" or judge.cis_allowed[row]:
+            if letter == "P" or judge.protein.cis_allowed[row]:
                 planar(omega, _PLANAR)
             else:
                 towards(omega, np.pi, _PLANAR)

@@ -36,8 +36,9 @@ class TiledRelaxer:
         topology, many = one.topology, md.Topology()
         for _ in range(copies):
             many = many.join(topology)
-        length = len(one.sequence)
-        rows = [k * length + row for k in range(copies) for row in np.flatnonzero(one.cis_allowed)]
+        length = len(one.protein)
+        may_be_cis = np.flatnonzero(one.protein.cis_allowed)
+        rows = [k * length + row for k in range(copies) for row in may_be_cis]
         settings = replace(alone.settings, cis_allowed=rows, disulfides=None)
         judge = FrameJudge(many, None, rows)
         self.minimiser = FrameMinimiser(many, judge, settings)

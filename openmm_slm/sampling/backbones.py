@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..files.report_table import Report
 from ..language.condition import SequenceCondition
 from ..language.interface import StructureLanguageModel
 from ..language.masking import masked_residues, with_rim
 from ..language.structure_context import StructureContext
 from ..projection.close_peptides import close_peptide_bonds
 from ..protein.elastic_network import PackedNetwork, displace
+from ..protein.protein import Protein
 from ..protein.sequence import sequence_layout
-from ..protein.structure import ProteinStructure, backbone_trajectory, from_backbone
+from ..protein.structure import ProteinStructure, from_backbone
+from ..protein.trajectory import backbone_trajectory
 from ..tokenizer.interface import StructureTokenizer
-from ..validity.report import Report, backbone_report
+from ..validity.report import backbone_report
 from .settings import SamplingSettings
 from .template import Template
 
@@ -31,7 +34,7 @@ _GOLDEN = (np.sqrt(5) - 1) / 2  # multiples of it, modulo 1, are spread evenly
 
 
 @dataclass(frozen=True, eq=False)
-class Backbones:
+class SampledBackbones:
     """Frames on their way through the pipeline.
 
     Attributes
@@ -49,15 +52,17 @@ class Backbones:
     atom14: np.ndarray
     report: Report
 
-    def rows(self, which: np.ndarray) -> Backbones:
+    def rows(self, which: np.ndarray) -> SampledBackbones:
         """Some of the frames."""
         report = {name: values[which] for name, values in self.report.items()}
-        return Backbones(self.tokens[which], self.log_prob[which], self.atom14[which], report)
+        return SampledBackbones(
+            self.tokens[which], self.log_prob[which], self.atom14[which], report
+        )
 
-    def followed_by(self, other: Backbones) -> Backbones:
+    def followed_by(self, other: SampledBackbones) -> SampledBackbones:
         """These frames and then others."""
         report = {name: np.append(each, other.report[name]) for name, each in self.report.items()}
-        return Backbones(
+        return SampledBackbones(
             np.concatenate([self.tokens, other.tokens]),
             np.concatenate([self.log_prob, other.log_prob]),
             np.concatenate([self.atom14, other.atom14]),
@@ -92,14 +97,16 @@ class BackboneSampler:
         self.settings, self.template = settings, template
         self._told = {} if condition is None else {"condition": condition}
         self.letters, self.chain, self.index = sequence_layout(tuple(settings.sequence.split(":")))
-        self.sequence = settings.sequence.replace(":", "")
-        self.chain_break = np.diff(self.chain, prepend=-1) != 0
-        #: Residues before which the template has a cis peptide (bool [L]), or None.
-        self.cis_allowed = None if template is None else template.cis_peptides()
+        self.protein = Protein(
+            settings.sequence.replace(":", ""),
+            np.diff(self.chain, prepend=-1) != 0,
+            self.index,
+            cis_allowed=None if template is None else template.cis_peptides(),
+        )
         if template is not None:
             self.tokens = tokenizer.encode_backbone(template.backbone, template.known, self.index)
         self._network = lru_cache(maxsize=2)(self._measure)
-        self._first: Backbones | None = None
+        self._first: SampledBackbones | None = None
         if template is not None and settings.resample is not None:
             named = np.isin(np.arange(len(self.chain)), settings.resample)
             #: bool [T, L]: sampled, with frames and atoms of all others held.
@@ -111,12 +118,12 @@ class BackboneSampler:
         if template is not None and settings.resample is not None:
             self.movable *= self.sampled.all(0)
 
-    def begin(self, number: int) -> Backbones:
+    def begin(self, number: int) -> SampledBackbones:
         """The first so many frames, which `draw` does not draw again."""
         self._first = self._draw(np.arange(number))
         return self._first
 
-    def draw(self, frames: np.ndarray) -> Backbones:
+    def draw(self, frames: np.ndarray) -> SampledBackbones:
         """Frames of these numbers, rising; each depends on the seed and its own number alone."""
         there = 0 if self._first is None else len(self._first.tokens)
         kept, fresh = frames[frames < there], frames[frames >= there]
@@ -125,7 +132,7 @@ class BackboneSampler:
         first = self._first.rows(kept)
         return first.followed_by(self._draw(fresh)) if len(fresh) else first
 
-    def _draw(self, frames: np.ndarray) -> Backbones:
+    def _draw(self, frames: np.ndarray) -> SampledBackbones:
         if self.template is None:
             drawn = self._sample(frames)
             backbone, lddt = self._decode(drawn.tokens)
@@ -141,15 +148,13 @@ class BackboneSampler:
         made = from_backbone(atom14[:, :, :4], self.settings.sequence, *named)
         return replace(made, atom14=atom14)
 
-    def judged(self, drawn: Backbones) -> tuple[mdtraj.Trajectory, Report]:
+    def judged(self, drawn: SampledBackbones) -> tuple[mdtraj.Trajectory, Report]:
         """Trajectory and report of frames that stay without side chains."""
         backbone = drawn.atom14[:, :, :4]
         named = (self.template.chain_ids, self.template.residue_number) if self.template else ()
         return (
             backbone_trajectory(backbone, self.settings.sequence, *named),
-            backbone_report(
-                backbone, self.sequence, self.chain_break, cis_allowed=self.cis_allowed
-            ),
+            backbone_report(backbone, self.protein),
         )
 
     def _surroundings(self) -> None:
@@ -242,7 +247,7 @@ class BackboneSampler:
         network = PackedNetwork(self.template.backbone[which, known, 1], self.index[known])
         return network, network.mean_square()
 
-    def _resampled(self, frames: np.ndarray) -> Backbones:
+    def _resampled(self, frames: np.ndarray) -> SampledBackbones:
         """Some residues sampled, every atom of the others where the template has it."""
         which = frames % len(self.tokens)
         sampled, template = self.sampled[which], self.template
@@ -273,10 +278,10 @@ class BackboneSampler:
         known = np.where(self._hidden[which], -1, self.tokens[which])
         return self._sample(frames, known, structure=structure, hints=self.tokens[which])
 
-    def _finished(self, tokens, log_prob, backbone, lddt, weight=None) -> Backbones:
+    def _finished(self, tokens, log_prob, backbone, lddt, weight=None) -> SampledBackbones:
         moved = np.zeros(len(tokens), np.float32)
         if self.settings.project:
-            backbone, shift = close_peptide_bonds(backbone, self.sequence, self.chain_break, weight)
+            backbone, shift = close_peptide_bonds(backbone, self.protein, weight)
             moved = shift.max(1)
         atom14 = np.full((*tokens.shape, 14, 3), np.nan, np.float32)
         atom14[:, :, :4] = backbone
@@ -286,4 +291,4 @@ class BackboneSampler:
                 tokens, self.settings.sequence, **self._told
             )
             report = {"log_prob_error_nats": error, **report}
-        return Backbones(tokens, log_prob, atom14, report)
+        return SampledBackbones(tokens, log_prob, atom14, report)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,18 +12,18 @@ from tqdm.auto import tqdm
 
 from ..allatom.completer import AtomCompleter, check_backbone, check_method, with_oxygens
 from ..allatom.topology import check_ph
-from ..errors import StructureError, require
-from ..files.ensemble_folder import EnsembleWriter, environment
+from ..errors import StructureError
+from ..files.ensemble_folder import environment
+from ..files.frame_reader import StructureReader
+from ..files.stream import Block, check_resume, to_folder, to_memory
 from ..models.registry import load_packer, model_identity
-from ..protein.structure import ProteinStructure, load_structure, residue_letter
+from ..protein.atoms import residue_letter
+from ..protein.structure import ProteinStructure
 
 if TYPE_CHECKING:
     import mdtraj
 
-logger = logging.getLogger(__name__)
-
 BLOCK = 100  # frames in memory at once; disulfides are decided on the first of them
-_WHOLE_FILES = (".pdb", ".ent", ".cif", ".mmcif", ".pdbx")
 
 
 def complete(
@@ -93,22 +91,24 @@ def complete(
     """
     check_method(sidechains)
     check_ph(ph)
-    if resume and output is None:
-        raise ValueError("resume is set without output; give the folder to continue")
-    n, blocks = _source(trajectory, top)
-    first = with_oxygens(next(blocks(0)))
+    check_resume(resume, output)
+    reader = StructureReader(trajectory, top)
+    if reader.topology is not None:
+        _check_ca(reader.topology)
+    n = reader.n_frames
+    first = with_oxygens(next(reader.blocks(0, BLOCK)))
     check_backbone(first)
     packer = load_packer(model, device) if sidechains == "packer" else None
     completer = AtomCompleter(
         first, packer, sidechains=sidechains, hydrogens=hydrogens, ph=ph, disulfides=disulfides
     )
 
-    def completed(start: int) -> Iterator[tuple[mdtraj.Trajectory, dict]]:
+    def blocks(start: int) -> Iterator[Block]:
         done = start
         if done == n:
             return
         with tqdm(total=n, initial=start, unit="frame", disable=not progress) as bar:
-            for block in blocks(start):
+            for block in reader.blocks(start, BLOCK):
                 made, report = completer.complete(with_oxygens(block).atom14)
                 yield made, {"frame": done + np.arange(len(made)), **report}
                 done += len(made)
@@ -118,78 +118,23 @@ def complete(
         run = {
             "task": "complete", "input": str(trajectory), "sequence": first.chain_sequences, "n": n,
             "seed": None, "sidechains": sidechains, "hydrogens": hydrogens, "ph": ph,
-            "disulfides": [list(pair) for pair in completer.disulfides],
+            "disulfides": [list(pair) for pair in completer.protein.disulfides],
             "model": model_identity(model),
             "environment": environment(str(packer.device) if packer else "cpu"),
         }  # fmt: skip
-        with EnsembleWriter(output, run, resume) as writer:
-            for made, report in completed(writer.done):
-                writer.add(made, report, slice(None))
-        _warn(writer.invalid, n, f"see {Path(output) / 'report.csv'}")
-        return Path(output)
-    parts = list(completed(0))
-    invalid = sum(int((~report["valid"]).sum()) for _, report in parts)
-    _warn(invalid, n, "openmm_slm.geometry_report says why")
-    out = require("mdtraj").join([made for made, _ in parts], check_topology=False)
+        return to_folder(output, run, blocks, resume=resume)
+    out = to_memory(blocks(0), "openmm_slm.geometry_report says why")[0]
     if hasattr(trajectory, "unitcell_vectors"):
         out.time, out.unitcell_vectors = trajectory.time, trajectory.unitcell_vectors
     return out
 
 
-def _source(
-    trajectory: mdtraj.Trajectory | ProteinStructure | str | os.PathLike,
-    top: str | os.PathLike | mdtraj.Topology | None,
-) -> tuple[int, Callable[[int], Iterator[ProteinStructure]]]:
-    """Number of frames, and what gives them in blocks from a multiple of `BLOCK` on."""
-    path = Path(trajectory) if isinstance(trajectory, (str, os.PathLike)) else None
-    name = path.name.lower().removesuffix(".gz") if path else ""
-    if path is None or name.endswith(_WHOLE_FILES):
-        structure = _protein(trajectory)
-
-        def slices(start: int) -> Iterator[ProteinStructure]:
-            for i in range(start, structure.n_frames, BLOCK):
-                yield replace(structure, atom14=structure.atom14[i : i + BLOCK])
-
-        return structure.n_frames, slices
-    md = require("mdtraj")
-    if not path.is_file():
-        raise StructureError(f"{path}: no such file")
-    options = {} if top is None else {"top": top if hasattr(top, "atoms") else str(top)}
-    try:
-        with md.open(str(path)) as handle:
-            n = len(handle)
-        next(md.iterload(str(path), chunk=1, **options))
-    except (OSError, ValueError, TypeError, StopIteration) as error:
-        raise StructureError(
-            f"{path}: cannot be read ({error}); give a trajectory that MDTraj reads and, unless it "
-            "has one, its topology (top, --top)"
-        ) from None
-
-    def pieces(start: int) -> Iterator[ProteinStructure]:
-        for piece in md.iterload(str(path), chunk=BLOCK, skip=start, **options):
-            if not np.isfinite(piece.xyz).all():
-                bad = start + int(np.flatnonzero(~np.isfinite(piece.xyz).all((1, 2)))[0])
-                raise StructureError(
-                    f"{path}: frame {bad} has coordinates that are not finite; remove it"
-                )
-            start += len(piece)
-            yield _protein(piece)
-
-    return n, pieces
-
-
-def _protein(trajectory: mdtraj.Trajectory | ProteinStructure | str | os.PathLike):
-    """`load_structure`, but amino acids without CA are refused where it sets them aside."""
-    for residue in getattr(getattr(trajectory, "topology", None), "residues", ()):
+def _check_ca(topology: mdtraj.Topology) -> None:
+    """Raise StructureError for an amino acid without CA, which `from_trajectory` sets aside."""
+    for residue in topology.residues:
         names = {atom.name for atom in residue.atoms}
         if residue_letter(residue.name) != "X" and "CA" not in names and names & {"N", "C"}:
             raise StructureError(
                 f"{residue} (residue {residue.index}) has no CA; N, CA and C of every residue are "
                 "needed: rebuild the backbone, or leave the residue out"
             )
-    return load_structure(trajectory)
-
-
-def _warn(invalid: int, n: int, where: str) -> None:
-    if invalid:
-        logger.warning("%d of %d frames are not valid; %s", invalid, n, where)

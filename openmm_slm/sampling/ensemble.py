@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from ..allatom.completer import AtomCompleter
 from ..errors import require
-from ..files.ensemble_folder import EnsembleWriter, environment, read_run
-from ..language.condition import SequenceCondition
+from ..files.ensemble_folder import environment, read_run
+from ..files.options import takes
+from ..files.report_table import Report
+from ..files.stream import Block, check_resume, to_folder, to_memory
 from ..language.interface import StructureLanguageModel
 from ..models.registry import (
     check_parts,
@@ -30,12 +32,12 @@ from ..protein.disulfides import find_disulfides
 from ..relaxation.relaxation_settings import RelaxationSettings
 from ..relaxation.relaxer import Relaxer, available_cpus
 from ..tokenizer.interface import StructureTokenizer
-from ..validity.report import Report
-from .backbones import Backbones, BackboneSampler
+from .backbones import BackboneSampler, SampledBackbones
 from .prefetch import in_order, threads_for
+from .request import SamplingRequest, make_request
 from .result import Ensemble
 from .settings import SamplingSettings
-from .template import Template, check_settings
+from .template import Template
 
 if TYPE_CHECKING:
     import mdtraj
@@ -43,18 +45,6 @@ if TYPE_CHECKING:
     from ..allatom.packer import SideChainPacker
 
 logger = logging.getLogger(__name__)
-
-# What `check_settings` gives: settings, and what lies on the sequence.
-_Checked = tuple[SamplingSettings, Template | None, SequenceCondition | None]
-
-
-@dataclass(frozen=True, eq=False)
-class _Block:
-    """Consecutive frames on their way through the pipeline."""
-
-    drawn: Backbones
-    trajectory: mdtraj.Trajectory
-    report: Report
 
 
 class EnsembleGenerator:
@@ -105,91 +95,114 @@ class EnsembleGenerator:
             model_identity(model),
         )
 
+    @takes(SamplingSettings)
     def sample(
-        self, sequence: str, n: int = 500, *, progress: bool = True, **settings: object
+        self,
+        sequence: str,
+        n: int = 500,
+        *,
+        template: object = None,
+        relatives: str | os.PathLike | None = None,
+        resample: object = None,
+        condition: object = None,
+        settings: dict[str, Any],
+        progress: bool = True,
     ) -> Ensemble:
         """Sample n conformations of a sequence, in memory.
 
-        `settings` are those of `generate_ensemble` from `template` to `drop_invalid`.
+        The arguments are those of `generate_ensemble`.
         """
-        return self._sampled(check_settings(sequence, n, **settings), progress)
+        request = make_request(
+            sequence, n, template=template, relatives=relatives, resample=resample,
+            condition=condition, settings=settings,
+        )  # fmt: skip
+        return self._to_memory(request, progress)
 
-    def _sampled(self, checked: _Checked, progress: bool) -> Ensemble:
-        run = self._begin(checked)
-        chosen, blocks, n = run[0], list(self._blocks(*run, 0, progress)), run[0].n
-        report = {key: np.concatenate([b.report[key] for b in blocks]) for key in blocks[0].report}
-        valid = report["valid"]
-        _warn(int((~valid).sum()), n, "EnsembleGenerator.sample(...).report says why")
-        keep = valid if chosen.drop_invalid else slice(None)
-        trajectory = blocks[0].trajectory
-        trajectory.xyz = np.concatenate([block.trajectory.xyz for block in blocks])[keep]
-        trajectory.time = report["frame"][keep].astype(np.float32)
+    def _to_memory(self, request: SamplingRequest, progress: bool) -> Ensemble:
+        request = self._resolved(request)
+        drawn: list[SampledBackbones] = []
+
+        def blocks() -> Iterator[Block]:
+            for backbones, trajectory, report in self._blocks(request, 0, progress):
+                drawn.append(backbones)
+                yield trajectory, report
+
+        where = "EnsembleGenerator.sample(...).report says why"
+        chosen = request.settings
+        trajectory, report, kept = to_memory(blocks(), where, drop_invalid=chosen.drop_invalid)
+        trajectory.time = report["frame"][kept].astype(np.float32)
         return Ensemble(
             trajectory,
-            np.concatenate([block.drawn.tokens for block in blocks])[keep],
-            np.concatenate([block.drawn.log_prob for block in blocks])[keep],
-            {key: values[keep] for key, values in report.items()},
+            np.concatenate([part.tokens for part in drawn])[kept],
+            np.concatenate([part.log_prob for part in drawn])[kept],
+            {key: values[kept] for key, values in report.items()},
             chosen.seed,
         )
 
+    @takes(SamplingSettings)
     def write(
         self,
         sequence: str,
         output: str | os.PathLike,
         n: int = 500,
         *,
+        template: object = None,
+        relatives: str | os.PathLike | None = None,
+        resample: object = None,
+        condition: object = None,
+        settings: dict[str, Any],
         resume: bool = False,
         progress: bool = True,
-        **settings: object,
     ) -> Path:
         """Sample to disk, block by block: memory does not grow with n.
 
-        Writes ``topology.pdb``, ``samples.xtc``, ``report.csv`` and ``run.json`` into `output`
-        and returns it as a Path. With `resume`, what an interrupted run of the same settings left
-        there is continued, and equals an uninterrupted one; a finished one is extended to `n`.
+        Writes ``topology.pdb``, ``samples.xtc``, ``report.csv`` and ``run.json`` into `output` and
+        returns it as a Path. With `resume`, an interrupted run of the same settings is continued
+        and equals an uninterrupted one; a finished run is extended to `n`. The other arguments are
+        those of `generate_ensemble`.
         """
-        return self._written(check_settings(sequence, n, **settings), output, resume, progress)
+        request = make_request(
+            sequence, n, template=template, relatives=relatives, resample=resample,
+            condition=condition, settings=settings,
+        )  # fmt: skip
+        return self._to_folder(request, output, resume, progress)
 
-    def _written(
-        self, checked: _Checked, output: str | os.PathLike, resume: bool, progress: bool
+    def _to_folder(
+        self, request: SamplingRequest, output: str | os.PathLike, resume: bool, progress: bool
     ) -> Path:
-        if resume and checked[0].seed is None and (Path(output) / "run.json").exists():
-            checked = (replace(checked[0], seed=read_run(output)["seed"]), *checked[1:])
-        begun = self._begin(checked)
-        chosen = begun[0]
+        if resume and request.settings.seed is None and (Path(output) / "run.json").exists():
+            seed = read_run(output)["seed"]
+            request = request._replace(settings=replace(request.settings, seed=seed))
+        request = self._resolved(request)
+        chosen = request.settings
         machine = environment(str(self.language_model.device), openmm=bool(chosen.relax))
         run = {**asdict(chosen), "model": self.model, "environment": machine}
-        with EnsembleWriter(output, run, resume) as writer:
-            for block in self._blocks(*begun, writer.done, progress):
-                keep = block.report["valid"] if chosen.drop_invalid else slice(None)
-                writer.add(block.trajectory, block.report, keep)
-        _warn(writer.invalid, chosen.n, f"see {Path(output) / 'report.csv'}")
-        return Path(output)
 
-    def _begin(self, checked: _Checked) -> _Checked:
-        """The same with a seed and what the model decides, if the model can do it."""
-        checked, template, condition = checked
+        def blocks(start: int) -> Iterator[Block]:
+            for _, trajectory, report in self._blocks(request, start, progress):
+                yield trajectory, report
+
+        return to_folder(output, run, blocks, resume=resume, drop_invalid=chosen.drop_invalid)
+
+    def _resolved(self, request: SamplingRequest) -> SamplingRequest:
+        """Check the request against the model; add a seed and the model's defaults."""
+        checked = request.settings
         self.language_model.check_options(checked.steps, checked.order, checked.guidance)
-        self.language_model.check_condition(condition, checked.sequence)
-        begun = checked.begun(self.language_model)
-        return begun, template, condition
+        self.language_model.check_condition(request.condition, checked.sequence)
+        return request._replace(settings=checked.begun(self.language_model))
 
     def _blocks(
-        self,
-        settings: SamplingSettings,
-        template: Template | None,
-        condition: SequenceCondition | None,
-        first: int,
-        progress: bool,
-    ) -> Iterator[_Block]:
-        """The pipeline, some frames at a time: tokens, backbones, all atoms, relaxed, judged."""
-        n, size, model = settings.n, settings.batch_size, self.language_model
+        self, request: SamplingRequest, first: int, progress: bool
+    ) -> Iterator[tuple[SampledBackbones, mdtraj.Trajectory, Report]]:
+        """The pipeline in blocks of frames: tokens, backbones, all atoms, relaxation, report."""
+        settings, model = request.settings, self.language_model
+        n, size = settings.n, settings.batch_size
         if first >= n:
             return
-        sampler = BackboneSampler(self.tokenizer, model, settings, template, condition)
-        completer = self._completer(settings, template, sampler)
-        # Up to the next multiple of the block size: wherever a run was stopped, its later blocks
-        # hold the same frames, and come out the same to the last bit.
+        sampler = BackboneSampler(self.tokenizer, model, *request)
+        completer = self._completer(settings, request.template, sampler)
+        # The first block ends at a multiple of the block size. Wherever a run was stopped, its
+        # later blocks hold the same frames and are equal to the last bit.
         edges = [first, *range(first - first % size + size, n, size), n]
 
         def unrelaxed(ends: tuple[int, int]) -> tuple:
@@ -198,33 +211,33 @@ class EnsembleGenerator:
                 return frames, drawn, *completer.complete(drawn.atom14, sampler.movable)
             return frames, drawn, *sampler.judged(drawn)
 
-        # PDBFixer sets a default of OpenMM's platforms meanwhile, which all threads share.
-        shared = 1 if settings.sidechains == "pdbfixer" else len(edges) - 1
+        # PDBFixer changes OpenMM's default platform, which all threads share.
+        threads = 1 if settings.sidechains == "pdbfixer" else len(edges) - 1
         bar = tqdm(total=n, initial=first, unit="frame", disable=not progress)
-        ahead = in_order(unrelaxed, pairwise(edges), threads_for(shared, model.device))
+        ahead = in_order(unrelaxed, pairwise(edges), threads_for(threads, model.device))
         with _relaxer(settings, completer) as relaxer, bar, closing(ahead) as blocks:
             for frames, drawn, trajectory, judged in blocks:
                 if relaxer:
                     trajectory.xyz, judged = relaxer.relax(trajectory.xyz, int(frames[0]))
                 known = {"frame": frames, "log_prob_nats": drawn.log_prob}
-                yield _Block(drawn, trajectory, {**known, **judged, **drawn.report})
+                yield drawn, trajectory, {**known, **judged, **drawn.report}
                 bar.update(len(frames))
 
     def _completer(
         self, settings: SamplingSettings, template: Template | None, sampler: BackboneSampler
     ) -> AtomCompleter | None:
-        """What adds the other atoms; its topology depends on the sequence and the seed alone.
+        """The completer of all frames; its topology depends on the sequence and the seed alone.
 
-        Disulfides are the template's, or decided on the first 8 frames, sampled for this whatever
-        n is: frame i of n = 1 has the topology that it has of n = 500.
+        Disulfides come from the template, or from the first 8 frames, which are sampled for this
+        even if n is smaller: frame i of n = 1 has the same topology as frame i of n = 500.
         """
         if settings.sidechains is None:
             return None
         disulfides = settings.disulfides
         if disulfides == "auto" and template is not None:
-            disulfides = find_disulfides(template.atom14, sampler.sequence)
+            disulfides = find_disulfides(template.atom14, sampler.protein.sequence)
         several = disulfides == "auto" and settings.sequence.count("C") > 1
-        # Where one frame is enough, those that the language model computes with it cost little.
+        # One frame is enough without disulfides; the others of its batch cost little.
         together = self.language_model.frames_together(settings.length)
         drawn = sampler.begin(8 if several else min(8, together))
         if settings.sidechains == "packer" and self.packer is None:
@@ -236,28 +249,29 @@ class EnsembleGenerator:
             hydrogens=settings.hydrogens,
             ph=settings.ph,
             disulfides=disulfides,
-            cis_allowed=sampler.cis_allowed,
+            cis_allowed=sampler.protein.cis_allowed,
         )
 
 
 def _relaxer(
     settings: SamplingSettings, completer: AtomCompleter | None
 ) -> Relaxer | nullcontext[None]:
-    """What minimises the frames, if that is wanted; it may hold worker processes."""
+    """Relaxer of the frames, or a context without one; it may hold worker processes."""
     if not settings.relax:
         return nullcontext()
-    # The caller's limit on threads is a limit on processes too; it changes no result.
+    # The limit on torch's threads limits worker processes too; it changes no result.
     processes = min(available_cpus(), require("torch").get_num_threads())
     wanted = RelaxationSettings(**settings.relax)
     if wanted.disulfides is None:
-        wanted = replace(wanted, disulfides=completer.disulfides)
-    if completer.cis_allowed is not None and not wanted.cis_allowed:
-        wanted = replace(wanted, cis_allowed=np.flatnonzero(completer.cis_allowed).tolist())
+        wanted = replace(wanted, disulfides=completer.protein.disulfides)
+    if not wanted.cis_allowed:
+        wanted = replace(wanted, cis_allowed=np.flatnonzero(completer.protein.cis_allowed).tolist())
     if wanted.anneal:
         wanted = replace(wanted, seed=settings.seed)
     return Relaxer(completer.topology.topology, wanted, processes=processes)
 
 
+@takes(SamplingSettings)
 def generate_ensemble(
     sequence: str,
     n: int = 500,
@@ -266,26 +280,9 @@ def generate_ensemble(
     template: object = None,
     relatives: str | os.PathLike | None = None,
     resample: object = None,
-    noise: float | None = None,
-    rounds: int = 1,
-    deform: object = None,
-    temperature: float | None = None,
-    top_p: float | None = None,
-    steps: int | None = None,
-    order: str | None = None,
-    guidance: float = 0.0,
-    log_prob: str = "path",
     condition: object = None,
-    sidechains: str | None = "packer",
-    hydrogens: bool = True,
-    ph: float = 7.0,
-    disulfides: str | Iterable[tuple[int, int]] | None = "auto",
-    relax: bool | dict = False,
-    seed: int | None = None,
+    settings: dict[str, Any],
     device: str = "auto",
-    batch_size: int | None = None,
-    project: bool = True,
-    drop_invalid: bool = False,
     output: str | os.PathLike | None = None,
     resume: bool = False,
     progress: bool = True,
@@ -301,59 +298,21 @@ def generate_ensemble(
     model : str or path
         Shipped name, registered name, or model directory.
     template : Trajectory or path, optional
-        Known structure(s) of the sequence, one frame or many (used in turn); residues that it
-        lacks are sampled. Without `noise` and `resample`, ``noise=0.02``. Samples lie where it
-        does.
+        Known structure of the sequence, one frame or many (used in turn). Residues that it lacks
+        are sampled. Samples lie where the template does.
     relatives : path, optional
-        Shard directory (``openmm-slm prepare``): the chains in it that are related to the sequence
-        are templates, in turn; ValueError if there is none.
-    noise : float
-        Share of residues whose tokens are sampled anew, 0 to 1; all move, softly held.
-    rounds : int
-        How often, each time from where the last ended.
-    deform : Quantity or float
-        Displacement of CA along soft modes of the template's elastic network from which decoding
-        starts: root mean square over frames of a typical protein; soft ones move more (nm; default
-        0.1, 0: none).
-    resample : str or iterable of int
-        Sample just these residues and leave all other atoms where they are: ``"H:95-102"``, an
-        MDTraj selection, or rows of the sequence.
-    temperature, top_p : float, optional
-        Sampling of the tokens: below 1, less diverse. Default: the model's own, which is 1 but for
-        ESM3 as released.
-    steps : int, optional
-        Denoising steps of a masked diffusion model (default 25).
-    order : str, optional
-        ``"ancestral"`` (default) or ``"confidence"``: likely tokens first, sharper. ESM3 as
-        released also has ``"iterative"`` (its default) and ``"entropy"``.
-    guidance : float
-        Above 0, what the sequence says of the tokens counts for more (twice the time).
-    log_prob : str
-        What the report has: ``"path"``, of the choices made, or ``"bound"``, a lower bound of that
-        of the tokens and its standard error.
+        Shard directory (``openmm-slm prepare``). Its chains that are related to the sequence are
+        the templates, in turn.
+    resample : str or iterable of int, optional
+        Sample only these residues of the template and leave all other atoms where they are:
+        ``"H:95-102"``, an MDTraj selection, or rows of the sequence.
     condition : array [L, D], path or str, optional
-        What a model trained with a condition is told of each residue: an array, a ``.npy`` file,
-        or the name of an ESM model, whose embeddings are computed once (see `embedding`).
-    seed : int, optional
-        Frame i depends on (seed, i) alone; without one, a seed is drawn and logged.
+        Input per residue of a model trained with a condition: an array, a ``.npy`` file, or the
+        name of an ESM model, whose embeddings are computed once
+        (`openmm_slm.data.embed_sequences`).
+    {options}
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"``, ...
-    batch_size : int, optional
-        Frames held in memory at once. It changes no token, and coordinates by rounding: now and
-        then a side chain in a clash is turned otherwise.
-    project : bool
-        Close the peptide bonds of decoded frames (`openmm_slm.projection.close_peptides`) and let
-        the backbone make room for side chains; the report says how far atoms moved.
-    sidechains : "packer", "pdbfixer" or None
-        What builds side chains (see `openmm_slm.complete`); None leaves N, CA, C and O alone.
-    hydrogens, ph, disulfides
-        See `openmm_slm.complete`; without side chains there are no hydrogens.
-    relax : bool or dict
-        Minimise every frame with OpenMM (see `openmm_slm.relax`; a dict has settings of it, as
-        ``{"solvent": "obc2"}``); the report then has its columns too.
-    drop_invalid : bool
-        Leave out frames whose geometry fails (see `openmm_slm.validity.report`); by default they
-        stay in place and one warning counts them.
     output : path, optional
         Stream to this folder instead of returning a Trajectory.
     resume : bool
@@ -377,24 +336,13 @@ def generate_ensemble(
     >>> traj.n_residues
     10
     """
-    settings = {
-        "template": template, "relatives": relatives, "resample": resample, "noise": noise,
-        "rounds": rounds, "deform": deform, "temperature": temperature, "top_p": top_p,
-        "steps": steps, "order": order, "guidance": guidance, "log_prob": log_prob,
-        "condition": condition, "seed": seed, "batch_size": batch_size, "project": project,
-        "sidechains": sidechains, "hydrogens": hydrogens, "ph": ph, "disulfides": disulfides,
-        "relax": relax, "drop_invalid": drop_invalid,
-    }  # fmt: skip
     # Before any model is loaded: bad input should fail at once.
-    checked = check_settings(sequence, n, **settings)
-    if resume and output is None:
-        raise ValueError("resume is set without output; give the folder to continue")
+    request = make_request(
+        sequence, n, template=template, relatives=relatives, resample=resample,
+        condition=condition, settings=settings,
+    )  # fmt: skip
+    check_resume(resume, output)
     generator = EnsembleGenerator.from_pretrained(model, device)
     if output is not None:
-        return generator._written(checked, output, resume, progress)
-    return generator._sampled(checked, progress).trajectory
-
-
-def _warn(invalid: int, n: int, where: str) -> None:
-    if invalid:
-        logger.warning("%d of %d frames are not valid; %s", invalid, n, where)
+        return generator._to_folder(request, output, resume, progress)
+    return generator._to_memory(request, progress).trajectory

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tqdm.auto import tqdm
 
@@ -16,11 +17,12 @@ from ..data.embed_sequences import is_model
 from ..errors import SequenceError, SLMError
 from ..files.folder_lock import FolderLock
 from ..files.job_shards import JobShard
+from ..files.options import takes
 from ..plots.report_page import page_is_old, write_report_page
 from ..protein.sequence import parse_sequence, read_records
 from .ensemble import EnsembleGenerator
+from .request import make_request
 from .settings import SamplingSettings
-from .template import check_settings
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +46,7 @@ class FastaRun:
     table: Path
 
 
+@takes(SamplingSettings)
 def sample_fasta(
     fasta: str | os.PathLike,
     output: str | os.PathLike,
@@ -54,8 +57,12 @@ def sample_fasta(
     device: str = "auto",
     resume: bool = False,
     report: bool = False,
+    template: object = None,
+    relatives: str | os.PathLike | None = None,
+    resample: object = None,
+    condition: object = None,
+    settings: dict[str, Any],
     progress: bool = True,
-    **settings: object,
 ) -> FastaRun:
     """Sample an ensemble of each sequence of a FASTA file.
 
@@ -83,8 +90,9 @@ def sample_fasta(
     report : bool
         Write a page into each folder as soon as its ensemble is there (`write_report_page`), unless
         it has one that is newer than its frames.
-    **settings
-        Other settings of `EnsembleGenerator.write`.
+    template, relatives, resample, condition
+        As in `generate_ensemble`.
+    {options}
 
     Returns
     -------
@@ -99,11 +107,12 @@ def sample_fasta(
     OSError
         The disk is full or gone: that is no matter of one sequence.
     """
+    known = {
+        "template": template, "relatives": relatives, "resample": resample, "condition": condition,
+    }  # fmt: skip
     texts = read_records(fasta)
     folders = {name: Path(output) / folder for name, folder in _folders(texts, fasta).items()}
-    if len(texts) > 1 and not (
-        settings.get("condition") is None or is_model(settings["condition"])
-    ):
+    if len(texts) > 1 and not (condition is None or is_model(condition)):
         raise SLMError(
             f"condition is the numbers of one sequence, {fasta} has {len(texts)}; give the name of "
             "an ESM model, or one sequence at a time"
@@ -111,7 +120,7 @@ def sample_fasta(
     part = JobShard.of(shard) if shard is not None else JobShard(1, 1)
     lengths = {name: _residues(text) for name, text in texts.items()}
     mine = part.share({name: _cost(length) for name, length in lengths.items()})
-    checked = _checked((text for name, text in texts.items() if lengths[name]), n, settings)
+    checked = _checked((text for name, text in texts.items() if lengths[name]), n, known, settings)
     there = [folders[name] for name in mine if (folders[name] / "run.json").exists()]
     if there and not resume:
         raise SLMError(
@@ -124,7 +133,7 @@ def sample_fasta(
     generator = EnsembleGenerator.from_pretrained(model, device)
     if checked:
         generator.language_model.check_options(checked.steps, checked.order, checked.guidance)
-    options = {**settings, "resume": resume, "progress": False}
+    options = {**known, **settings, "resume": resume, "progress": False}
     table = failures_table(output, part)
     with FolderLock(output, table.with_suffix(".lock").name):
         failures = _Failures(table)
@@ -191,16 +200,16 @@ def _residues(text: str) -> int:
 
 
 def _cost(length: int) -> float:
-    """Work of a frame up to a factor: per residue, and per pair of residues (docs/speed.md)."""
+    """Relative work per frame: one term per residue, one per pair (docs/large_jobs.md)."""
     return length * (1 + length / 100)
 
 
-def _checked(texts: Iterable[str], n: int, settings: dict) -> SamplingSettings | None:
+def _checked(texts: Iterable[str], n: int, known: dict, settings: dict) -> SamplingSettings | None:
     """Settings of a record that can have them; what no record can have is refused here."""
     refused = None
     for text in texts:
         try:
-            return check_settings(text, n, **settings)[0]
+            return make_request(text, n, **known, settings=settings)[0]
         except ValueError as error:
             refused = refused or error
     if refused:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..validity.report import Report
+from ..files.report_table import Report
 
 if TYPE_CHECKING:
     import mdtraj

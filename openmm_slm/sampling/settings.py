@@ -6,111 +6,232 @@ import logging
 import secrets
 from dataclasses import asdict, dataclass, fields, replace
 from numbers import Real
+from typing import TYPE_CHECKING
 
-from ..allatom.completer import check_method
-from ..allatom.topology import check_ph
 from ..errors import SLMError
-from ..language.interface import StructureLanguageModel, check_integer, check_sampling
-from ..protein.disulfides import parse_disulfides
-from ..protein.sequence import parse_sequence
+from ..files.options import documented, option, set_checked
 from ..relaxation.relaxation_settings import RelaxationSettings
+
+if TYPE_CHECKING:
+    from ..language.interface import StructureLanguageModel
 
 logger = logging.getLogger(__name__)
 
-TRAINED_LENGTH = 512  # residues; longer chains get a warning
-NOISE, DEFORM = 0.02, 0.1  # share of tokens, nm: of a template for which nothing was said
+TRAINED_LENGTH = 512  # residues; longer sequences get a warning
+NOISE, DEFORM = 0.02, 0.1  # defaults with a template: share of tokens, nm
 
 
+@documented
 @dataclass(frozen=True)
 class SamplingSettings:
-    """What decides an ensemble; each setting is checked when the object is made.
+    """All settings that determine an ensemble; each is checked when the object is made.
 
-    The names are those of `generate_ensemble`, and of ``run.json``. Of template and condition it
-    keeps where they were read and a checksum (their `identity`), and `resample` as rows of the
-    sequence.
+    The names are the keys of ``run.json``.
+
+    Parameters
+    ----------
+    sequence : str
+        One-letter amino acids, ``:`` between chains.
+    n : int
+        Number of conformations.
+    template, condition : dict, optional
+        Source and checksum (the `identity` of a `Template` and a `SequenceCondition`).
+    resample : list of int, optional
+        Rows of the sequence that are sampled; all others keep their atoms.
+    {options}
 
     Raises
     ------
     ValueError
-        Names the setting, its value and what is allowed.
+        Names the setting, its value and the allowed values.
     """
 
     sequence: str
     n: int
-    temperature: float | None = None
-    top_p: float | None = None
-    steps: int | None = None
-    order: str | None = None
-    guidance: float = 0.0
-    log_prob: str = "path"
+    temperature: float | None = option(
+        None,
+        "float, optional",
+        """Sampling temperature of the tokens; below 1 samples are less diverse. Default: the
+        model's own, which is 1 except for ESM3 as released.""",
+        brief="Sampling temperature; below 1: less diverse [default: the model's, 1].",
+    )
+    top_p: float | None = option(
+        None,
+        "float, optional",
+        """Nucleus sampling: draw from the most likely tokens that together have this probability.
+        Default: the model's own, which is 1 except for ESM3 as released.""",
+        brief="Nucleus sampling: total probability of the tokens to draw from [default: the "
+        "model's, 1].",
+    )
+    steps: int | None = option(
+        None,
+        "int, optional",
+        "Denoising steps of a masked diffusion model (default 25).",
+        brief="Denoising steps of masked diffusion [default: 25].",
+    )
+    order: str | None = option(
+        None,
+        "str, optional",
+        """Order in which a masked diffusion model unmasks tokens: ``"ancestral"`` (default) or
+        ``"confidence"`` (the most likely first, which sharpens the distribution). ESM3 as released
+        also has ``"iterative"`` (its default) and ``"entropy"``.""",
+        brief="Order in which masked diffusion unmasks tokens [default: ancestral].",
+        choices=("ancestral", "confidence", "iterative", "entropy"),
+    )
+    guidance: float = option(
+        0.0,
+        "float",
+        """Weight w of classifier-free guidance: above 0 the sequence counts for more. Sampling
+        takes twice the time.""",
+        brief="Weight of classifier-free guidance; above 0 the sequence counts for more.",
+    )
+    log_prob: str = option(
+        "path",
+        '"path" or "bound"',
+        """Reported log-probability. ``"path"``: of the choices made during sampling. ``"bound"``:
+        a lower bound of the log-probability of the tokens, with its standard error.""",
+        brief="Reported log-probability: of the sampling path, or a lower bound for the tokens.",
+        choices=("path", "bound"),
+    )
     condition: dict | None = None
     template: dict | None = None
-    noise: float | None = None
+    noise: float | None = option(
+        None,
+        "float, optional",
+        """Share of the template's residues whose tokens are masked and sampled again, 0 to 1; all
+        residues may move. Default with a template and without `resample`: 0.02.""",
+        brief="Share of the template's residues sampled again [default with a template: 0.02].",
+    )
     resample: list | None = None
-    rounds: int = 1
-    deform: float | None = None
-    seed: int | None = None
-    batch_size: int | None = None
-    project: bool = True
-    sidechains: str | None = "packer"
-    hydrogens: bool = True
-    ph: float = 7.0
-    disulfides: str | list | None = "auto"
-    relax: bool | dict = False
-    drop_invalid: bool = False
+    rounds: int = option(
+        1,
+        "int",
+        "Number of mask-and-resample cycles; each starts from the previous result.",
+        brief="Number of mask-and-resample cycles.",
+    )
+    deform: float | None = option(
+        None,
+        "Quantity or float, optional",
+        """Displacement of CA along soft modes of the template's elastic network before decoding
+        (nm): root mean square over frames for a protein of typical flexibility; flexible proteins
+        move more. Default with `noise`: 0.1. 0: none.""",
+        brief="Displacement of the template along soft modes, nm [default with noise: 0.1].",
+    )
+    seed: int | None = option(
+        None,
+        "int, optional",
+        """Random seed; frame i depends on (seed, i) alone. Default: a seed is drawn, logged and
+        written to ``run.json``.""",
+        brief="Random seed; the same seed repeats a run [default: drawn].",
+    )
+    batch_size: int | None = option(
+        None,
+        "int, optional",
+        """Frames per batch. It changes no token. Coordinates change by rounding, which now and
+        then gives a clashing side chain another rotamer.""",
+        brief="Frames per batch [default: by length].",
+    )
+    project: bool = option(
+        True,
+        "bool",
+        """Close the peptide bonds of decoded frames (`openmm_slm.projection.close_peptides`) and
+        move residues apart whose side chains clash. The report says how far atoms moved.""",
+        brief="Close peptide bonds and move clashing residues apart [default: yes].",
+    )
+    sidechains: str | None = option(
+        "packer",
+        '"packer", "pdbfixer" or None',
+        """Method that builds side chains (see `openmm_slm.complete`). None: frames have N, CA, C
+        and O only.""",
+        brief="Method that builds side chains; none: N, CA, C and O only.",
+        choices=("packer", "pdbfixer", "none"),
+    )
+    hydrogens: bool = option(
+        True,
+        "bool",
+        "Add hydrogens. Frames without side chains get none.",
+        brief="Add hydrogens [default: yes].",
+    )
+    ph: float = option(7.0, "float", "pH that determines the protonation states.")
+    disulfides: str | list | None = option(
+        "auto",
+        '"auto", "none" or iterable of (int, int)',
+        "Bonded cysteines, as in `openmm_slm.complete`.",
+        brief="Disulfide bonds: auto, none, or pairs of residues counted from 0: 4-54,13-37.",
+    )
+    relax: bool | dict = option(
+        False,
+        "bool or dict",
+        """Minimise every frame with OpenMM. A dict gives settings of `openmm_slm.relax`, such as
+        ``{"solvent": "obc2"}``. The report then also has the columns of `openmm_slm.relax`.""",
+        brief="Minimise every frame with OpenMM.",
+    )
+    drop_invalid: bool = option(
+        False,
+        "bool",
+        """Leave out frames with invalid geometry (`openmm_slm.validity.report`). By default they
+        are kept, and one warning counts them.""",
+        brief="Leave out frames with invalid geometry.",
+    )
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "sequence", ":".join(parse_sequence(self.sequence)))
+        # Imported here, because `openmm-slm --help` imports this file and must not load NumPy.
+        from ..allatom.completer import check_method
+        from ..allatom.topology import check_ph
+        from ..language.interface import check_integer, check_sampling
+        from ..protein.disulfides import parse_disulfides
+        from ..protein.sequence import parse_sequence
+
+        set_checked(self, "sequence", ":".join(parse_sequence(self.sequence)))
         check_integer("n", self.n, 1, "the number of conformations")
         if self.batch_size is not None:
             check_integer("batch_size", self.batch_size, 1, "frames in memory at once (or None)")
         if self.seed is not None:
-            check_integer("seed", self.seed, 0, "it repeats a run (or None)")
+            check_integer("seed", self.seed, 0, "the random seed (or None)")
         check_sampling(self.temperature, self.top_p, self.steps, self.guidance)
         if self.log_prob not in ("path", "bound"):
             raise SLMError(
-                f"log_prob is {self.log_prob!r}; give 'path' (of the choices made) or 'bound' (of "
-                "the tokens, with its error)"
+                f"log_prob is {self.log_prob!r}; give 'path' (of the sampling path) or 'bound' "
+                "(lower bound for the tokens, with its error)"
             )
         self._check_template()
         if self.sidechains is not None:
             check_method(self.sidechains)
         check_ph(self.ph)
-        if self.disulfides != "auto":  # as lists, which JSON gives back as they were
+        if self.disulfides != "auto":  # as lists, which JSON reads back unchanged
             pairs = parse_disulfides(self.disulfides, None, self.sequence.replace(":", ""))
-            object.__setattr__(self, "disulfides", [list(pair) for pair in pairs])
-        object.__setattr__(self, "relax", self._checked_relax())
+            set_checked(self, "disulfides", [list(pair) for pair in pairs])
+        set_checked(self, "relax", self._checked_relax())
 
     def _check_template(self) -> None:
+        from ..language.interface import check_integer
+
         given = [name for name in ("noise", "resample") if getattr(self, name) is not None]
         if given and self.template is None:
-            raise SLMError(f"{given[0]} says what to change of a template; give template too")
+            raise SLMError(f"{given[0]} changes residues of a template; give template too")
         if len(given) == 2:
             raise SLMError(
-                "noise and resample exclude each other: noise changes some of all residues, "
-                "resample those it names; give one"
+                "noise and resample exclude each other: noise picks residues at random, resample "
+                "names them; give one"
             )
         if self.template is not None and not given:
-            object.__setattr__(self, "noise", NOISE)
+            set_checked(self, "noise", NOISE)
         number = isinstance(self.noise, Real) and not isinstance(self.noise, bool)
         if self.noise is not None and not (number and 0 < self.noise <= 1):
-            raise SLMError(f"noise is {self.noise!r}, a share of the residues: 0 < noise <= 1")
-        check_integer("rounds", self.rounds, 1, "how often residues are masked and sampled")
+            raise SLMError(f"noise is {self.noise!r}; give a share of the residues: 0 < noise <= 1")
+        check_integer("rounds", self.rounds, 1, "the number of mask-and-resample cycles")
         if self.rounds > 1 and self.noise is None:
-            raise SLMError(
-                f"rounds is {self.rounds}, which goes with noise; give template and noise"
-            )
-        object.__setattr__(self, "deform", self._checked_deform())
+            raise SLMError(f"rounds is {self.rounds}, but noise is None; give template and noise")
+        set_checked(self, "deform", self._checked_deform())
 
     def _checked_deform(self) -> float | None:
-        """In nm; the default where a template is moved, None elsewhere."""
+        """`deform` in nm; None unless a template is used with `noise`."""
         value = self.deform
         if value is None:
             return None if self.noise is None else DEFORM
         if self.noise is None:
             raise SLMError(
-                f"deform is {value!r}, which moves a template; give template (without resample, "
-                "which moves what it names alone)"
+                f"deform is {value!r}, but no template is deformed; give template, without resample"
             )
         if hasattr(value, "value_in_unit"):
             from openmm import unit
@@ -120,50 +241,51 @@ class SamplingSettings:
             value = value.value_in_unit(unit.nanometer)
         number = isinstance(value, Real) and not isinstance(value, bool)
         if not (number and 0 <= value <= 1):
-            raise SLMError(f"deform is {self.deform!r}; give 0 to 1 nm (0: as the template is)")
+            raise SLMError(f"deform is {self.deform!r}; give 0 to 1 nm (0: no displacement)")
         return float(value)
 
     def _checked_relax(self) -> bool | dict:
-        """`relax` as it goes to ``run.json``: False, or settings of the relaxation."""
+        """`relax` as written to ``run.json``: False, or the settings of the relaxation."""
         if self.relax is False:
             return False
         if self.relax is not True and not isinstance(self.relax, dict):
             raise SLMError(
                 f"relax is {self.relax!r}; give True, False, or a dict of settings of "
-                "openmm_slm.relax, as {'solvent': 'obc2'}"
+                "openmm_slm.relax such as {'solvent': 'obc2'}"
             )
         chosen = {} if self.relax is True else self.relax
         foreign = sorted(chosen.keys() - {field.name for field in fields(RelaxationSettings)})
         if foreign:
-            raise SLMError(f"relax has {foreign[0]!r}, which is no setting of a relaxation")
+            raise SLMError(
+                f"relax has {foreign[0]!r}, which is not a setting of openmm_slm.relax; remove it"
+            )
         if self.sidechains is None or not self.hydrogens:
             raise SLMError(
-                "relax needs all atoms; leave sidechains and hydrogens at their defaults, or relax "
-                "at its own"
+                "relax needs all atoms; leave relax out, or keep sidechains and hydrogens"
             )
         return asdict(RelaxationSettings(**chosen))
 
     @property
     def length(self) -> int:
-        """Residues."""
+        """Number of residues."""
         return len(self.sequence.replace(":", ""))
 
     def begun(self, model: StructureLanguageModel) -> SamplingSettings:
-        """The same with a seed (drawn and logged if none was given) and what the model decides.
+        """Fill in values that were not given: the seed, and defaults that depend on the model.
 
-        That is temperature and top_p where none is given, and a batch size, by default a multiple
-        of the frames that it computes together.
+        A seed is drawn and logged. Temperature and top_p come from the model. The batch size is a
+        multiple of the number of frames that the model computes together.
         """
         if self.length > TRAINED_LENGTH:
             logger.warning(
-                "%d residues: the shipped models were trained on chains of at most %d",
+                "the sequence has %d residues; the shipped models were trained on at most %d",
                 self.length,
                 TRAINED_LENGTH,
             )
         if ":" in self.sequence and self.template is None:
             logger.warning(
-                "%d chains from sequence alone: how they lie to each other is little learned; with "
-                "a template they stay where it has them",
+                "%d chains without a template: the models predict their relative placement poorly; "
+                "give a template to keep it",
                 self.sequence.count(":") + 1,
             )
         seed = self.seed

@@ -6,20 +6,18 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.embed_sequences import condition_of
 from ..data.relatives import find_relatives
 from ..errors import StructureError
-from ..language.condition import SequenceCondition
+from ..files.frame_reader import StructureReader
 from ..protein.alignment import align
 from ..protein.geometry import backbone_torsions
-from ..protein.sequence import parse_sequence
-from ..protein.structure import ProteinStructure, backbone_trajectory, load_structure
-from .settings import SamplingSettings
+from ..protein.structure import ProteinStructure
+from ..protein.trajectory import backbone_trajectory
 
 if TYPE_CHECKING:
     import mdtraj
@@ -67,7 +65,7 @@ class Template:
             Other residues (the first is named), more or fewer chains, residues that the sequence
             lacks, or nothing known.
         """
-        found = load_structure(template)
+        found = StructureReader(template).load()
         ours, theirs = sequence.split(":"), found.chain_sequences.split(":")
         if len(ours) != len(theirs):
             raise StructureError(
@@ -240,42 +238,3 @@ def _numbers(numbers: np.ndarray, rows: np.ndarray, lengths: list[int]) -> np.nd
             out += (numbers[mine[anchor]] + place - anchor).tolist()
         first += length
     return np.array(out, np.int32)
-
-
-def check_settings(
-    sequence: str,
-    n: int,
-    *,
-    template: object = None,
-    relatives: str | os.PathLike | None = None,
-    resample: object = None,
-    condition: object = None,
-    **settings: object,
-) -> tuple[SamplingSettings, Template | None, SequenceCondition | None]:
-    """Settings of a run from what a user gives, with template and condition laid on the sequence.
-
-    Raises
-    ------
-    ValueError
-        See `SamplingSettings`, `Template` and `condition_of`.
-    """
-    chains = ":".join(parse_sequence(sequence))
-    laid = told = None
-    if relatives is not None:
-        for name, value in {"template": template, "resample": resample}.items():
-            if value is not None:
-                raise StructureError(
-                    f"{name} and relatives exclude each other: relatives are templates, of which "
-                    "nothing is kept as it is; leave out one"
-                )
-        laid, found = Template.of_relatives(relatives, chains)
-        settings["template"] = {**laid.identity(relatives), "relatives": found}
-    if template is not None:
-        laid = Template.of(template, chains)
-        settings["template"] = laid.identity(template)
-        resample = None if resample is None else np.flatnonzero(laid.select(resample)).tolist()
-    checked = SamplingSettings(chains, n, resample=resample, **settings)
-    if condition is not None:  # last: it may take a large model's time
-        told = condition_of(condition, chains)
-        checked = replace(checked, condition=told.identity())
-    return checked, laid, told

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..analysis.fluctuations import mean_structure
-from ..analysis.rotation import rmsd_matrix, superposed
 from ..analysis.tica import distance_basis, fit_tica
 from ..errors import SLMError, StructureError
 from ..protein.geometry import backbone_torsions
-from ..protein.structure import from_trajectory
+from ..protein.superposition import rmsd_matrix, superposed
+from ..protein.trajectory import from_trajectory
 
 if TYPE_CHECKING:
     import mdtraj

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..comparison.loading import load_frames
 from ..errors import SLMError, StructureError
-from ..protein.structure import protein_chains
-from ..validity.report import Report, geometry_report
+from ..files.frame_reader import FrameReader
+from ..files.report_table import Report
+from ..protein.trajectory import protein_chains
+from ..validity.report import geometry_report
 from .judging import judge_md
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _BULK_IONS = {"LI", "NA", "K", "RB", "CS", "F", "CL", "BR", "I", "SOD", "CLA", "
 
 
 @dataclass(frozen=True, eq=False)
-class Frames:
+class CandidateFrames:
     """F frames and what is known about them.
 
     Attributes
@@ -44,7 +45,7 @@ class Frames:
         source: object,
         report: Report | np.ndarray | str | None = None,
         top: str | os.PathLike | None = None,
-    ) -> Frames:
+    ) -> CandidateFrames:
         """Frames of an Ensemble, a Trajectory or files.
 
         Parameters
@@ -64,7 +65,7 @@ class Frames:
             No frames, or a report of another number of frames.
         """
         if isinstance(source, (str, os.PathLike)):
-            source = load_frames(source, top)
+            source = FrameReader(source, top).load()
         trajectory = getattr(source, "trajectory", source)
         if report is None:
             report = getattr(source, "report", None)

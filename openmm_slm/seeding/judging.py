@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..files.report_table import Report
 from ..protein.geometry import backbone_torsions
 from ..relaxation.judging import FrameJudge
-from ..validity.report import Report
 
 if TYPE_CHECKING:
     import mdtraj
@@ -32,12 +32,12 @@ class SeedJudge:
 
     def __init__(self, topology: mdtraj.Topology) -> None:
         self.judge = FrameJudge(topology)
-        self._proline = np.array(list(self.judge.sequence)) == "P"
+        self._proline = np.array(list(self.judge.protein.sequence)) == "P"
 
     def cis(self, xyz: np.ndarray) -> np.ndarray:
         """bool [F, L] of frames [F, A, 3]: the peptide before a residue is nearer to cis."""
         backbone = self.judge.atom14(xyz)[:, :, :4].astype(np.float64)
-        omega = backbone_torsions(backbone, self.judge.chain_break)[2]
+        omega = backbone_torsions(backbone, self.judge.protein.chain_break)[2]
         with np.errstate(invalid="ignore"):
             return np.abs(omega) < np.pi / 2
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 
 from ..errors import SLMError, require
+from ..files.options import documented, option, set_checked
 
 SOLVENTS = ("vacuum", "implicit", "obc2", "gbn2", "explicit")
 BOXES = ("cube", "dodecahedron", "octahedron")
@@ -38,116 +39,166 @@ _QUANTITIES = (
 )  # fmt: skip
 
 
+@documented
 @dataclass(frozen=True)
 class SeedSettings:
-    """What decides a seed; each setting is checked when the object is made.
+    """Settings of a seed; each is checked when the object is made.
 
-    Physical quantities are `openmm.unit` quantities, or numbers in the units given; numbers are
-    kept.
+    Physical quantities are `openmm.unit` quantities, or numbers in the units given; they are stored
+    as numbers.
 
     Parameters
     ----------
-    forcefield : "amber14", "amber19" or "charmm36"
-    solvent : "explicit", "implicit", "obc2", "gbn2" or "vacuum"
-        implicit is obc2: OBC2 with a surface term as OpenMM's ``implicit/obc2.xml`` has it, through
-        the native GBSAOBCForce; gbn2: ``implicit/gbn2.xml``, many times slower on a CPU.
-    water : str, optional
-        Water model of explicit solvent: a name in `WATERS`. Default: tip3p (CHARMM's own with
-        charmm36), opc3 with amber19.
-    padding : nm
-        Between the protein and its next image, at least.
-    box_shape : "cube", "dodecahedron" or "octahedron"
-    ionic_strength : molar
-        Of NaCl, besides the ions that neutralise the protein.
-    same_box : bool
-        All seeds get the box of the largest and the same numbers of waters and ions.
-    cutoff : nm, optional
-        Of nonbonded forces. Default: none without a box; 1.0 in a box (PME), with charmm36 1.2 and
-        a switch from 1.0 on.
-    constraints : "hbonds", "allbonds", "hangles" or None
-        Waters are always rigid.
-    hydrogen_mass : dalton, optional
-        Mass of hydrogens, taken from what they are bonded to; 1.5 to 4 allow a timestep of 4 fs.
-    temperature : K
-    friction : 1/ps
-        Of the Langevin integrator.
-    timestep : fs
-    pressure : bar, optional
-        Of the barostat in explicit solvent; None: constant volume.
-    restraint : kJ/mol/nm^2
-        Holds heavy atoms of the protein at first; released in stages.
-    equilibration : ps
-        Of dynamics before a seed is given out, half of it with restraints; 0: minimised only.
-    seed : int
-        Of velocities, ions and random forces: a seed depends on (seed, frame) alone.
-    platform : str, optional
-        ``"CPU"``, ``"CUDA"``, ... Default: OpenMM's choice.
+    {options}
 
     Raises
     ------
     ValueError
-        Names the setting, its value and what is allowed.
+        Names the setting, its value and the allowed values.
     """
 
-    forcefield: str = "amber14"
-    solvent: str = "explicit"
-    water: str | None = None
-    padding: float = 1.0
-    box_shape: str = "octahedron"
-    ionic_strength: float = 0.15
-    same_box: bool = False
-    cutoff: float | None = None
-    constraints: str | None = "hbonds"
-    hydrogen_mass: float | None = None
-    temperature: float = 300.0
-    friction: float = 1.0
-    timestep: float = 2.0
-    pressure: float | None = 1.0
-    restraint: float = 1000.0
-    equilibration: float = 10.0
-    seed: int = 0
-    platform: str | None = None
+    forcefield: str = option(
+        "amber14",
+        '"amber14", "amber19" or "charmm36"',
+        "Force field.",
+        brief="Force field: amber14, amber19, charmm36.",
+    )
+    solvent: str = option(
+        "explicit",
+        '"explicit", "implicit", "obc2", "gbn2" or "vacuum"',
+        """Solvent model. implicit is obc2: OBC2 with the surface term of OpenMM's
+        ``implicit/obc2.xml``, through the native GBSAOBCForce. gbn2 is ``implicit/gbn2.xml``, many
+        times slower on a CPU.""",
+        brief="Solvent model: explicit, implicit (OBC2), gbn2, vacuum.",
+    )
+    water: str | None = option(
+        None,
+        "str, optional",
+        """Water model of explicit solvent: tip3p, tip3pfb, spce, opc3, opc, tip4pew or tip4pfb.
+        Default: tip3p (CHARMM's own with charmm36), opc3 with amber19.""",
+        brief="Water model: tip3p, opc3, ... [default: the force field's].",
+    )
+    padding: float = option(
+        1.0,
+        "nm",
+        "Minimum distance between the protein and its periodic images.",
+        brief="Minimum distance between periodic images of the protein, nm.",
+    )
+    box_shape: str = option(
+        "octahedron",
+        '"cube", "dodecahedron" or "octahedron"',
+        "Shape of the periodic box.",
+        brief="Shape of the periodic box: cube, dodecahedron, octahedron.",
+    )
+    ionic_strength: float = option(
+        0.15,
+        "molar",
+        "Concentration of NaCl, in addition to the ions that neutralise the protein.",
+        brief="Concentration of NaCl, mol/l.",
+    )
+    same_box: bool = option(
+        False,
+        "bool",
+        "Give all seeds the box of the largest one and the same numbers of waters and ions.",
+        brief="Give all seeds the same box and numbers of waters and ions.",
+    )
+    cutoff: float | None = option(
+        None,
+        "nm, optional",
+        """Cutoff of nonbonded forces. Default: none without a box; 1.0 in a box (PME), with
+        charmm36 1.2 and a switching function from 1.0.""",
+        brief="Nonbonded cutoff, nm [default: 1.0 in a box (1.2 for charmm36), else none].",
+    )
+    constraints: str | None = option(
+        "hbonds",
+        '"hbonds", "allbonds", "hangles" or None',
+        "Constrained bonds and angles. Waters are always rigid.",
+        brief="Constrained bonds and angles: hbonds, allbonds, hangles.",
+    )
+    hydrogen_mass: float | None = option(
+        None,
+        "dalton, optional",
+        """Mass of hydrogens, taken from the atoms they are bonded to; 1.5 to 4 allow a timestep of
+        4 fs.""",
+        brief="Mass of hydrogens, dalton; 1.5 allows a timestep of 4 fs.",
+    )
+    temperature: float = option(300.0, "K", "Temperature.", brief="Temperature, K.")
+    friction: float = option(
+        1.0,
+        "1/ps",
+        "Friction of the Langevin integrator.",
+        brief="Friction of the Langevin integrator, 1/ps.",
+    )
+    timestep: float = option(2.0, "fs", "Timestep.", brief="Timestep, fs.")
+    pressure: float | None = option(
+        1.0,
+        "bar, optional",
+        "Pressure of the barostat in explicit solvent; None keeps the volume constant.",
+        brief="Pressure in explicit solvent, bar; 0: constant volume.",
+    )
+    restraint: float = option(
+        1000.0,
+        "kJ/mol/nm^2",
+        "Initial restraint on the protein's heavy atoms; it is released in stages.",
+        brief="Initial restraint on heavy atoms, kJ/mol/nm^2.",
+    )
+    equilibration: float = option(
+        10.0,
+        "ps",
+        "Length of the equilibration, half of it with restraints; 0: minimisation only.",
+        brief="Length of the equilibration, ps; 0: minimisation only.",
+    )
+    seed: int = option(
+        0,
+        "int",
+        """Random seed of velocities, ions and random forces; a simulation depends on (seed, frame)
+        alone.""",
+        brief="Random seed of velocities and ions.",
+    )
+    platform: str | None = option(
+        None,
+        "str, optional",
+        """OpenMM platform: ``"CPU"``, ``"CUDA"``. Default: OpenMM's choice.""",
+        brief="OpenMM platform: CPU, CUDA, OpenCL, ... [default: OpenMM's choice].",
+    )
 
     def __post_init__(self) -> None:
         _one_of("forcefield", self.forcefield, PROTEINS)
         if self.solvent == "membrane":
             raise SLMError(
-                "solvent is 'membrane'; membranes are not built here: use Modeller.addMembrane, "
-                f"or one of {', '.join(SOLVENTS)}"
+                "solvent is 'membrane', which is not supported; use OpenMM's Modeller.addMembrane, "
+                f"or give one of {', '.join(SOLVENTS)}"
             )
         _one_of("solvent", self.solvent, SOLVENTS)
         if self.solvent == "implicit":
-            self._set("solvent", "obc2")
+            set_checked(self, "solvent", "obc2")
         if self.water is not None and not self.explicit:
             raise SLMError(
-                f"water is {self.water!r} and solvent {self.solvent!r}; a water model goes with "
+                f"water is {self.water!r}, but solvent is {self.solvent!r}; a water model needs "
                 "solvent='explicit'"
             )
         if self.explicit:
             known = WATERS[self.forcefield]
-            self._set("water", next(iter(known)) if self.water is None else self.water)
+            set_checked(self, "water", next(iter(known)) if self.water is None else self.water)
             _one_of(f"water for {self.forcefield}", self.water, known)
         _one_of("box_shape", self.box_shape, BOXES)
         _one_of("constraints", self.constraints, CONSTRAINTS)
         for name in _QUANTITIES:
-            self._set(name, _number(name, getattr(self, name)))
+            set_checked(self, name, _number(name, getattr(self, name)))
         if isinstance(self.seed, bool) or not isinstance(self.seed, Integral) or self.seed < 0:
             raise SLMError(f"seed is {self.seed!r}; give an integer from 0")
-        self._set("same_box", bool(self.same_box))
+        set_checked(self, "same_box", bool(self.same_box))
 
     @property
     def explicit(self) -> bool:
-        """In water with ions, not a continuum or vacuum."""
+        """Whether the solvent is explicit water with ions."""
         return self.solvent == "explicit"
 
     @property
     def files(self) -> list[str]:
-        """Files of OpenMM, the implicit solvent's not among them."""
+        """OpenMM force-field files, without that of the implicit solvent."""
         water = [WATERS[self.forcefield][self.water]] if self.explicit else []
         return [PROTEINS[self.forcefield], *water]
-
-    def _set(self, name: str, value: object) -> None:
-        object.__setattr__(self, name, value)
 
 
 def _one_of(name: str, value: object, allowed) -> None:

@@ -12,20 +12,20 @@ import numpy as np
 
 from ..errors import SLMError, require
 from .features import FEATURES, Space, feature_space
-from .frames import Frames
+from .frames import CandidateFrames
 
 if TYPE_CHECKING:
     import mdtraj
 
-    from ..sampling.result import Ensemble
-    from ..validity.report import Report
+    from ..files.report_table import Report
+    from ..protein.trajectory import HasTrajectory
 
 METHODS = ("kcenters", "kmeans", "least-populated")
 CLUSTERS = 5  # times the seeds, for least-populated
 
 
 def select_seeds(
-    ens_or_traj: Ensemble | mdtraj.Trajectory | str | os.PathLike,
+    ens_or_traj: HasTrajectory | mdtraj.Trajectory | str | os.PathLike,
     n: int = 10,
     method: str = "kcenters",
     features: str = "ca-rmsd",
@@ -83,12 +83,19 @@ def select_seeds(
     3
     """
     return choose(
-        Frames.of(ens_or_traj, report, top), n, method, features, clusters, lag, lengths, seed
+        CandidateFrames.of(ens_or_traj, report, top),
+        n,
+        method,
+        features,
+        clusters,
+        lag,
+        lengths,
+        seed,
     )
 
 
 def choose(
-    frames: Frames,
+    frames: CandidateFrames,
     n: int,
     method: str = "kcenters",
     features: str = "ca-rmsd",

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import SLMError
-from ..validity.report import Report
+from ..files.options import takes
+from ..files.report_table import Report
 from .building import Seed, SeedBuilder
 from .equilibrating import SeedError
-from .frames import Frames, protein_only
+from .frames import CandidateFrames, protein_only
 from .seeding_settings import SeedSettings
 from .selecting import choose
 
@@ -21,13 +22,14 @@ if TYPE_CHECKING:
     import mdtraj
     from openmm import app
 
-    from ..sampling.result import Ensemble
+    from ..protein.trajectory import HasTrajectory
 
 logger = logging.getLogger(__name__)
 
 
+@takes(SeedSettings, leave_out=("solvent",))
 def seed_simulations(
-    ens_or_traj: Ensemble | mdtraj.Trajectory | str | os.PathLike,
+    ens_or_traj: HasTrajectory | mdtraj.Trajectory | str | os.PathLike,
     n: int = 10,
     solvent: str = "explicit",
     report: Report | np.ndarray | str | None = None,
@@ -36,7 +38,7 @@ def seed_simulations(
     method: str = "kcenters",
     features: str = "ca-rmsd",
     top: str | os.PathLike | None = None,
-    **settings: object,
+    settings: dict[str, Any],
 ) -> Iterator[app.Simulation]:
     """Simulations that start from frames of an ensemble, equilibrated, ready for ``step``.
 
@@ -55,11 +57,7 @@ def seed_simulations(
         These frames instead of a choice of n; they have to be valid.
     method, features, top : str
         How frames are chosen: see `select_seeds`.
-    **settings
-        `openmm_slm.seeding.seeding_settings.SeedSettings`: forcefield, water, padding, box_shape,
-        ionic_strength, same_box, cutoff, constraints, hydrogen_mass, temperature, friction,
-        timestep, pressure, restraint, equilibration, seed, platform; `openmm.unit` quantities or
-        numbers in nm, molar, dalton, K, 1/ps, fs, bar, kJ/mol/nm^2 and ps.
+    {options}
 
     Yields
     ------
@@ -83,18 +81,9 @@ def seed_simulations(
     """
     _, chosen, builder = prepare(
         ens_or_traj, n, report, frames, method, features, top,
-        SeedSettings(solvent=solvent, **known(settings)),
+        SeedSettings(solvent=solvent, **settings),
     )  # fmt: skip
     return (seed.simulation for _, seed, _ in built(builder, chosen) if seed is not None)
-
-
-def known(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings whose names `SeedSettings` has."""
-    for name in settings:
-        if name not in SeedSettings.__dataclass_fields__:
-            names = ", ".join(SeedSettings.__dataclass_fields__)
-            raise SLMError(f"{name} is no setting of seeds; they are {names}")
-    return settings
 
 
 def prepare(
@@ -106,11 +95,11 @@ def prepare(
     features: str,
     top: str | os.PathLike | None,
     settings: SeedSettings,
-) -> tuple[Frames, np.ndarray, SeedBuilder]:
+) -> tuple[CandidateFrames, np.ndarray, SeedBuilder]:
     """The ensemble, the frames chosen, and what builds them: all that can fail at once."""
-    ensemble = Frames.of(source, report, top)
+    ensemble = CandidateFrames.of(source, report, top)
     protein = protein_only(ensemble.trajectory)
-    ensemble = Frames(protein, ensemble.valid)
+    ensemble = CandidateFrames(protein, ensemble.valid)
     if frames is None:
         chosen = choose(ensemble, n, method, features)
     else:
@@ -118,7 +107,7 @@ def prepare(
     return ensemble, chosen, SeedBuilder(protein, chosen, settings)
 
 
-def _given(ensemble: Frames, frames: list) -> np.ndarray:
+def _given(ensemble: CandidateFrames, frames: list) -> np.ndarray:
     for frame in frames:
         if not 0 <= frame < len(ensemble.valid):
             raise SLMError(f"frames has {frame}; the ensemble has 0 to {len(ensemble.valid) - 1}")

@@ -9,26 +9,27 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from ..errors import SLMError, require
 from ..files.ensemble_folder import environment
-from ..networks.storage import write_json
-from ..validity.report import Report
+from ..files.json_file import write_json
+from ..files.options import takes
+from ..files.report_table import Report
 from .building import Seed, SeedBuilder
 from .exporting import check_formats, to_parmed, write_amber, write_gromacs
 from .reading_back import ExportError, compare_energies, energies, read_back
 from .script import run_script
 from .seeding_settings import SeedSettings
-from .simulating import built, known, prepare
+from .simulating import built, prepare
 
 if TYPE_CHECKING:
     import mdtraj
 
-    from ..sampling.result import Ensemble
+    from ..protein.trajectory import HasTrajectory
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +39,9 @@ _COLUMNS = (
 )  # fmt: skip
 
 
+@takes(SeedSettings, leave_out=("solvent",))
 def write_seeds(
-    ens_or_traj: Ensemble | mdtraj.Trajectory | str | os.PathLike,
+    ens_or_traj: HasTrajectory | mdtraj.Trajectory | str | os.PathLike,
     output: str | os.PathLike,
     n: int = 10,
     formats: str | Iterable[str] = ("openmm",),
@@ -50,8 +52,8 @@ def write_seeds(
     method: str = "kcenters",
     features: str = "ca-rmsd",
     top: str | os.PathLike | None = None,
+    settings: dict[str, Any],
     progress: bool = True,
-    **settings: object,
 ) -> Path:
     """Write simulations that start from frames of an ensemble, one folder each.
 
@@ -63,12 +65,13 @@ def write_seeds(
 
     Parameters
     ----------
-    ens_or_traj, n, solvent, report, frames, method, features, top, **settings
+    ens_or_traj, n, solvent, report, frames, method, features, top
         See `seed_simulations`.
     output : path
         A folder that is not there, or is empty.
     formats : iterable of "openmm", "amber", "gromacs"
         The files of OpenMM are always written.
+    {options}
 
     Returns
     -------
@@ -82,7 +85,7 @@ def write_seeds(
         is asked for (the message says why). At the end, when all others are written: seeds whose
         files do not say what OpenMM says, or no seed that worked.
     """
-    chosen_settings = SeedSettings(solvent=solvent, **known(settings))
+    chosen_settings = SeedSettings(solvent=solvent, **settings)
     formats = check_formats(formats, chosen_settings)
     output = Path(output)
     _check_free(output)

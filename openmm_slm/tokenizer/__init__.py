@@ -1,1 +1,1 @@
-"""Stage 1: backbones to structure tokens and back."""
+"""Stage 1: the structure tokenizer, backbones <-> structure tokens."""

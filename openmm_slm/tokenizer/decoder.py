@@ -1,9 +1,9 @@
-"""p(x|z,c): tokens and sequence to rigid frames.
+"""Decoder p(x|z,c): residue frames from tokens and sequence.
 
-A transformer trunk with a small pair tensor predicts each residue's frame relative to the one
-before; these are chained (prefix composition) into a first fold, which weight-shared point
-attention then refines with the pair tensor's help. Where starting frames are known (`starts`), the
-trunk is told, and refinement begins at them.
+A transformer trunk with a small pair tensor predicts the frame of each residue relative to the
+previous one. Composing these along the chain gives a first fold. A weight-shared block of
+invariant point attention then refines it. Known starting frames (`starts`) are input features of
+the trunk, and refinement begins at them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from ..networks.rigid_frames import (
-    Frames,
+    RigidFrames,
     chain_frames,
     compose,
     full_precision,
@@ -25,7 +25,7 @@ from ..networks.rigid_frames import (
     rotation_from_vector,
 )
 from ..networks.transformer import Block, FeedForward, PointBlock, rotary_angles
-from .starts import Start, StartFeatures, first_frames, hold
+from .starts import Start, StartFeatures, initial_frames, reset_fixed
 
 OFFSET = 32
 DISTOGRAM_BINS = 40  # 0.1 nm each
@@ -39,16 +39,19 @@ class Decoded:
     Attributes
     ----------
     backbones : list of Tensor [B, L, 4, 3]
-        After the chain, then after each refinement; nm. The last is the answer.
+        N, CA, C, O (nm) of the first fold and after each refinement. The last is the result.
     frames : list of (rotation, origin)
+        Residue frames of `backbones`.
     end_torsion : Tensor [B, L, 2]
+        Unnormalised (cos, sin) of the angle of O about CA-C.
     pair : Tensor [B, L, L, P]
+        Final pair tensor.
     lddt : Tensor [B, L, 20]
-        Logits of bins of the lDDT (CA) of the answer.
+        Logits of the lDDT (CA) bins of the result.
     """
 
     backbones: list[torch.Tensor]
-    frames: list[Frames]
+    frames: list[RigidFrames]
     end_torsion: torch.Tensor
     pair: torch.Tensor
     lddt: torch.Tensor
@@ -60,7 +63,7 @@ class Decoded:
 
 
 class PairUpdate(nn.Module):
-    """Low-rank outer product of residue states, added to the pair tensor, and a transition."""
+    """Update the pair tensor: low-rank outer product of residue states, then a transition."""
 
     def __init__(self, width: int, pair: int) -> None:
         super().__init__()
@@ -73,8 +76,8 @@ class PairUpdate(nn.Module):
     def forward(self, x: torch.Tensor, pair: torch.Tensor) -> torch.Tensor:
         y = self.norm(x)
         left, right = self.left(y), self.right(y)
-        # out(left_i * right_j) as one product: the factor's weights go with j, so that no tensor
-        # of L x L x 2 pair channels is made.
+        # out(left_i * right_j) as one matrix product. Multiplying the weights into right_j first
+        # avoids a tensor with L x L x 2 pair channels.
         weighted = right.unsqueeze(2) * self.out.weight.to(right.dtype)
         outer = left @ weighted.flatten(1, 2).transpose(1, 2)
         pair = pair + outer.view(pair.shape) + self.out.bias.to(pair.dtype)
@@ -82,18 +85,18 @@ class PairUpdate(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Codes and amino acids to backbones.
+    """Backbones from codes and amino acids.
 
     Parameters
     ----------
     code : int
-        Dimensions of a code.
+        Dimension of a code.
     width, heads, layers : int
-        Trunk.
+        Size of the trunk.
     pair : int
         Channels of the pair tensor.
     refinements : int
-        Passes of the weight-shared refinement block.
+        Number of passes through the weight-shared refinement block.
     """
 
     def __init__(
@@ -124,7 +127,7 @@ class Decoder(nn.Module):
         self.lddt = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, LDDT_BINS)
         )
-        with torch.no_grad():  # start near a helix-like step, and with small refinements
+        with torch.no_grad():  # initial output: a helix-like step and small refinements
             self.head[1].weight.mul_(0.3)
             step = [0, 1, 0, -0.5, 0, 1, 2.5 / 15, 1 / 15, 2.5 / 15]
             self.head[1].bias.copy_(torch.tensor(step))
@@ -139,19 +142,20 @@ class Decoder(nn.Module):
         index: torch.Tensor,
         start: Start | None = None,
     ) -> Decoded:
-        """Codes [B, L, n], amino acids, mask and residue index [B, L] -> `Decoded`.
+        """Decode codes [B, L, n] with amino acids, mask and residue index [B, L].
 
-        With `start` the answer lies in its coordinates; residues of level 0 are where it has them.
+        With `start`, the result is in its coordinate system and residues of level 0 keep their
+        starting frames.
         """
         waves = [f(codes * w) for w in self.frequency for f in (torch.sin, torch.cos)]
         x = self.code(torch.cat([codes, *waves], -1)) + self.amino_acid(amino_acids)
         offset = index.unsqueeze(2) - index.unsqueeze(1)
         pair = self.relative(offset.clamp(-OFFSET - 1, OFFSET + 1) + OFFSET + 1)
-        if torch.is_autocast_enabled(x.device.type):  # the largest tensor: half the traffic
+        if torch.is_autocast_enabled(x.device.type):  # halves the traffic of the largest tensor
             pair = pair.to(torch.get_autocast_dtype(x.device.type))
         if start is not None:
-            node, of_pair = self.start(start)
-            x, pair = x + node, pair + of_pair
+            node_term, pair_term = self.start(start)
+            x, pair = x + node_term, pair + pair_term
         padding = torch.zeros_like(mask, dtype=torch.float32).masked_fill(~mask, -1e4)
         padding = padding[:, None, None]
         angles = rotary_angles(index, x.shape[-1] // self.heads)
@@ -164,14 +168,14 @@ class Decoder(nn.Module):
         end_torsion = self.end_torsion(x).float()
         frames = [self._chain(self.head(x).float(), mask)]
         bias = self.refine.bias(pair).permute(0, 3, 1, 2) + padding
-        # The global losses of later frames must not flow back through the chain: their gradients
-        # grow with its length and swamp the local signal.
+        # Stop gradients here: those of the global losses grow with chain length and would swamp
+        # the local signal in the chained frames.
         current = tuple(part.detach() for part in frames[0])
         with full_precision(x):
-            if start is not None:  # attention over points wants the molecule at the origin
+            if start is not None:  # point attention needs the molecule near the origin
                 centre = start.centre()
                 start = Start(start.rotation, start.origin - centre, start.level)
-                current = first_frames(current, start)
+                current = initial_frames(current, start)
         for _ in range(self.refinements):
             current = (current[0].detach(), current[1])
             x = self.refine(x, mask, bias, current)
@@ -180,17 +184,18 @@ class Decoder(nn.Module):
                 step = (rotation_from_vector(update[..., :3]), update[..., 3:])
                 current = compose(current, step)
                 if start is not None:
-                    current = hold(current, start)
+                    current = reset_fixed(current, start)
             frames.append(current)
         bonded = (index[:, 1:] - index[:, :-1] == 1) & mask[:, 1:]
         bonded = F.pad(bonded, (0, 1))
         with full_precision(x):
             if start is not None:
-                frames = [frames[0], *((turn, at + centre) for turn, at in frames[1:])]
+                frames = [frames[0], *((r, origin + centre) for r, origin in frames[1:])]
             backbones = [place_backbone(frame, end_torsion, bonded) for frame in frames]
         return Decoded(backbones, frames, end_torsion, pair, self.lddt(x.detach()))
 
-    def _chain(self, head: torch.Tensor, mask: torch.Tensor) -> Frames:
+    def _chain(self, head: torch.Tensor, mask: torch.Tensor) -> RigidFrames:
+        """Compose the predicted steps [B, L, 9] into frames centred on the mean CA."""
         with full_precision(head):
             rotation, shift = rotation_from_6d(head[..., :6]), head[..., 6:] * 1.5
             eye = torch.eye(3, device=head.device).expand(len(head), 1, 3, 3)

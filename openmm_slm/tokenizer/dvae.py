@@ -17,10 +17,10 @@ from .starts import Start
 
 @dataclass(frozen=True)
 class DVAEConfig:
-    """Sizes of a `DVAE`; everything its `config.json` needs to rebuild it.
+    """Sizes of a `DVAE`, as stored in ``config.json``.
 
-    `quantizer` is ``"fsq"`` (of `levels`), ``"gumbel"`` or ``"vq"`` (of `codes` vectors of
-    `code_width` numbers).
+    `quantizer` is ``"fsq"`` (uses `levels`), or ``"gumbel"`` or ``"vq"`` (use `codes`, the number
+    of vectors, and `code_width`, their dimension).
     """
 
     levels: tuple[int, ...] = (8, 8, 8)
@@ -39,7 +39,7 @@ class DVAEConfig:
 
 
 def make_quantizer(config: DVAEConfig) -> Quantizer:
-    """The quantizer that a config names."""
+    """Build the quantizer that the config names."""
     if config.quantizer == "fsq":
         return StochasticFSQ(config.levels, config.sharpness)
     if config.quantizer == "gumbel":
@@ -50,7 +50,7 @@ def make_quantizer(config: DVAEConfig) -> Quantizer:
 
 
 class DVAE(nn.Module):
-    """q(z|x) and p(x|z,c) over padded batches of backbones (nm).
+    """Discrete VAE, q(z|x) and p(x|z,c), for padded batches of backbones (nm).
 
     Parameters
     ----------
@@ -87,7 +87,8 @@ class DVAE(nn.Module):
     ) -> torch.Tensor:
         """Tokens int64 [B, L] of backbones [B, L, 4, 3]; -1 where `mask` [B, L] is False.
 
-        The posterior's mode, or its sample at `uniform` [R, draws] (R = mask.sum()).
+        Takes the posterior mode, or the posterior sample at `uniform` [R, draws] in [0, 1), with
+        R = mask.sum().
         """
         tokens = torch.full(mask.shape, -1, dtype=torch.long, device=mask.device)
         tokens[mask] = self.quantizer.tokens(self.encoder(backbone, mask, index), uniform)
@@ -101,6 +102,6 @@ class DVAE(nn.Module):
         index: torch.Tensor,
         start: Start | None = None,
     ) -> Decoded:
-        """Decode tokens [B, L] (ignored where `mask` is False), from starting frames if given."""
+        """Decode tokens [B, L], ignored where `mask` is False, optionally from `start`."""
         codes = self.quantizer.codes(tokens.clamp(min=0))
         return self.decoder(codes, amino_acids, mask, index, start)

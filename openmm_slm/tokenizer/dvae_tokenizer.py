@@ -1,4 +1,4 @@
-"""A trained dVAE behind the `StructureTokenizer` interface."""
+"""`StructureTokenizer` of a trained dVAE."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ import torch
 from ..networks.out_of_memory import in_halves
 from ..networks.storage import load_module
 from .dvae import DVAE
-from .holding import keep_atoms
 from .interface import StructureTokenizer
+from .known_frames import restore_fixed_atoms
 from .starts import Start
 
 
 class DVAETokenizer(StructureTokenizer):
-    """Tokens of a `DVAE`.
+    """Structure tokenizer of a trained `DVAE`.
 
     Parameters
     ----------
     model : DVAE
     device : str
+        Torch device.
     """
 
     def __init__(self, model: DVAE, device: str = "cpu") -> None:
@@ -31,7 +32,7 @@ class DVAETokenizer(StructureTokenizer):
 
     @classmethod
     def load(cls, directory: str | os.PathLike, device: str = "cpu") -> DVAETokenizer:
-        """Read a model directory."""
+        """Load a model directory."""
         return cls(load_module(directory, DVAE), device)
 
     @torch.inference_mode()
@@ -51,21 +52,21 @@ class DVAETokenizer(StructureTokenizer):
         positions = torch.as_tensor(np.asarray(index, np.int64), device=self.device)
         for start in range(0, frames, size):
             part = slice(start, start + size)
-            here = np.asarray(mask[part])
-            # Centred before float32 arithmetic: a box corner far away would cost digits.
-            atoms = np.where(here[..., None, None], np.nan_to_num(backbone[part]), 0)
-            count = np.maximum(here.sum(1), 1)[:, None, None, None]
+            present = np.asarray(mask[part])
+            # Centre before conversion to float32: far from the origin, precision would be lost.
+            atoms = np.where(present[..., None, None], np.nan_to_num(backbone[part]), 0)
+            count = np.maximum(present.sum(1), 1)[:, None, None, None]
             centre = atoms[:, :, 1:2].sum(1, keepdims=True) / count
-            atoms = np.where(here[..., None, None], atoms - centre, 0).astype(np.float32)
+            atoms = np.where(present[..., None, None], atoms - centre, 0).astype(np.float32)
             uniform = None
             if sample:
-                draws = rng.random((int(here.sum()), self.model.quantizer.draws))
+                draws = rng.random((int(present.sum()), self.model.quantizer.draws))
                 uniform = torch.as_tensor(draws, dtype=torch.float32, device=self.device)
             tokens[part] = (
                 self.model.tokenize(
                     torch.as_tensor(atoms, device=self.device),
-                    torch.as_tensor(here, device=self.device),
-                    positions.expand(len(here), -1),
+                    torch.as_tensor(present, device=self.device),
+                    positions.expand(len(present), -1),
                     uniform,
                 )
                 .cpu()
@@ -85,7 +86,7 @@ class DVAETokenizer(StructureTokenizer):
         frames, length = tokens.shape
         backbone = np.empty((frames, length, 4, 3), np.float32)
         confidence = np.empty((frames, length), np.float32)
-        # The pair tensor is what fills memory: B x L x L x channels.
+        # The pair tensor, B x L x L x channels, limits the batch size.
         size = min(64, max(1, 2**18 // length**2))
 
         def row(values: np.ndarray) -> torch.Tensor:
@@ -97,12 +98,12 @@ class DVAETokenizer(StructureTokenizer):
             start = np.broadcast_to(np.asarray(start, np.float32), (frames, length, 4, 3))
             level = np.broadcast_to(np.asarray(level, np.float32), (frames, length))
 
-        def some(part: slice) -> None:
+        def decode_part(part: slice) -> None:
             batch = np.asarray(tokens[part], np.int64)
             b = len(batch)
-            begun = None
+            starting_frames = None
             if start is not None:
-                begun = Start.from_backbone(
+                starting_frames = Start.from_backbone(
                     torch.as_tensor(np.array(start[part]), device=self.device),
                     torch.as_tensor(np.array(level[part]), device=self.device),
                 )
@@ -111,13 +112,13 @@ class DVAETokenizer(StructureTokenizer):
                 letters.expand(b, -1),
                 mask.expand(b, -1),
                 positions.expand(b, -1),
-                begun,
+                starting_frames,
             )
             backbone[part] = decoded.backbones[-1].cpu().numpy()
             confidence[part] = decoded.predicted_lddt().cpu().numpy()
 
         for first in range(0, frames, size):
-            in_halves(some, min(size, frames - first), first)
+            in_halves(decode_part, min(size, frames - first), first)
         if start is not None:
-            keep_atoms(backbone, start, level, np.asarray(index))
+            restore_fixed_atoms(backbone, start, level, np.asarray(index))
         return backbone, confidence

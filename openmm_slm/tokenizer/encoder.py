@@ -1,8 +1,8 @@
-"""q(z|x), first half: an invariant neighbour graph that sees backbone coordinates only.
+"""Encoder of q(z|x): message passing on a neighbour graph of backbone coordinates.
 
-Each residue looks at its k nearest residues (CA-CA) in its own frame, twice more at what those
-saw. A token therefore depends on at most `layers + 1` hops of the graph, not on the whole chain,
-and on nothing that turns with the molecule.
+Each residue sees its k nearest residues (CA-CA) in its own frame, then exchanges messages with
+them `layers` times. A token therefore depends on at most `layers + 1` hops of the graph, not on
+the whole chain, and is invariant to rotation and translation.
 """
 
 from __future__ import annotations
@@ -21,17 +21,18 @@ OFFSET = 32  # sequence offsets beyond this are "far"
 
 @dataclass
 class Graph:
-    """Neighbours of the R present residues of a batch, flat.
+    """Neighbour graph of the R residues of a batch, without padding.
 
     Attributes
     ----------
     neighbours : Tensor, int64 [R, k]
         Row numbers among the R residues.
     weight : Tensor, float32 [R, k]
-        1 for a real edge, 0 where a chain has fewer than k residues.
+        1 for an edge; 0 for the filler where a chain has fewer than k residues.
     features : Tensor, float32 [R, k, F]
+        Geometry of the neighbour in the frame of the residue.
     offset : Tensor, int64 [R, k]
-        Clamped sequence offset + 32 + 1.
+        Sequence offset, clamped to -33..33, plus 33.
     """
 
     neighbours: torch.Tensor
@@ -44,7 +45,7 @@ class Graph:
 def neighbour_graph(
     backbone: torch.Tensor, mask: torch.Tensor, index: torch.Tensor, k: int
 ) -> Graph:
-    """Graph of backbones [B, L, 4, 3] (nm; anything finite where `mask` [B, L] is False)."""
+    """Graph of backbones [B, L, 4, 3] (nm; any finite value where `mask` [B, L] is False)."""
     neighbours, weight = nearest_residues(backbone[:, :, 1], mask, k)
     with full_precision(backbone):
         atoms = backbone[mask]
@@ -52,8 +53,8 @@ def neighbour_graph(
         r, width = neighbours.shape
         near = atoms.flatten(1).index_select(0, neighbours.flatten()).view(r, width * 4, 3)
         local = to_local((rotation, origin), near).view(r, width, 4, 3)
-        turned = rotation.flatten(1).index_select(0, neighbours.flatten()).view(r, width, 3, 3)
-        relative = rotation.transpose(-1, -2).unsqueeze(1) @ turned
+        theirs = rotation.flatten(1).index_select(0, neighbours.flatten()).view(r, width, 3, 3)
+        relative = rotation.transpose(-1, -2).unsqueeze(1) @ theirs
         centres = torch.linspace(0.2, 2.0, 16, device=mask.device)
         spread = local.norm(dim=-1).unsqueeze(-1) - centres
         features = torch.cat(
@@ -70,16 +71,18 @@ def neighbour_graph(
 
 
 class Encoder(nn.Module):
-    """Residue environments to a few numbers each, ready for the quantizer.
+    """Map the environment of each residue to the input of the quantizer.
 
     Parameters
     ----------
     width : int
+        Width of the residue and edge states.
     layers : int
-        Rounds of messages after the first look at the neighbours.
+        Rounds of message passing.
     neighbours : int
+        Number of neighbours of a residue, itself included.
     out : int
-        Dimensions of the quantizer.
+        Dimension of the quantizer.
     """
 
     def __init__(self, width: int = 128, layers: int = 2, neighbours: int = 16, out: int = 3):
@@ -98,7 +101,7 @@ class Encoder(nn.Module):
     def forward(
         self, backbone: torch.Tensor, mask: torch.Tensor, index: torch.Tensor
     ) -> torch.Tensor:
-        """Backbones [B, L, 4, 3], mask and index [B, L] -> float32 [R, out], R = mask.sum()."""
+        """Encode backbones [B, L, 4, 3] (mask, index [B, L]) to [R, out], R = mask.sum()."""
         graph = neighbour_graph(backbone, mask, index, self.neighbours)
         edges = self.edge(graph.features) + self.offset(graph.offset)
         count = graph.weight.sum(1, keepdim=True)
@@ -126,7 +129,7 @@ class _Message(nn.Module):
         )
 
     def forward(self, state, edges, neighbours, mean):
-        # Project before gathering: R rows instead of R x k. index_select has a flat gradient.
+        # Project R rows before gathering R x k. index_select has a cheap backward pass.
         other = self.to_other(state).index_select(0, neighbours.flatten()).view(edges.shape)
         message = F.gelu(self.to_self(state).unsqueeze(1) + other + self.to_edge(edges))
         state = self.norms[0](state + self.out(mean(message)))

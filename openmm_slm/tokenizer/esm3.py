@@ -1,4 +1,4 @@
-"""ESM3's structure encoder and decoder (Hayes et al., 2025) behind `StructureTokenizer`."""
+"""`StructureTokenizer` of ESM3's structure encoder and decoder (Hayes et al., 2025)."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ..networks.out_of_memory import in_halves
 from ..networks.storage import load_module
 from ..protein.geometry import place_oxygen
 from ..protein.sequence import UNRELATED
-from .holding import keep_atoms, lay_on
 from .interface import StructureTokenizer
+from .known_frames import fit_to_frames, restore_fixed_atoms
 
 _ANGSTROM = 10.0  # per nm
 
 
 @dataclass(frozen=True)
 class ESM3TokenizerConfig:
-    """Sizes; the defaults are those of the open model, 30 M and 619 M parameters."""
+    """Sizes; the defaults are those of the open model (30 M and 619 M parameters)."""
 
     encoder_width: int = 1024
     encoder_heads: int = 1
@@ -66,36 +66,37 @@ class ESM3TokenizerNetwork(nn.Module):
     def tokenize(self, atoms: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
         """Codes [B, L] of N, CA, C [B, L, 3, 3] (Å; NaN where absent) and residue index [B, L]."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what its torch will no longer take
+            warnings.simplefilter("ignore")  # torch deprecation warnings of the package
             return self.encoder.encode(atoms, residue_index=index)[1]
 
     def reconstruct(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """N, CA, C [B, P, 3, 3] (Å) and predicted lDDT [B, P] of rows of equal length.
 
-        What the package's `decode` gives, without its estimate of aligned errors, a tensor
-        [B, P, P, 224]. It ignores its attention mask, so that rows must not be padded.
+        Equals the package's `decode` without its predicted aligned error, a tensor
+        [B, P, P, 224]. The decoder ignores its attention mask, so rows must not be padded.
         """
         head = require("esm.models.vqvae", "esm3").CategoricalMixture
         decoder = self.decoder
         x = decoder.decoder_stack(decoder.embed(tokens))[0]
-        none = torch.zeros_like(tokens, dtype=torch.bool)
-        _, atoms = decoder.affine_output_projection(x, affine=None, affine_mask=none)
+        no_mask = torch.zeros_like(tokens, dtype=torch.bool)
+        _, atoms = decoder.affine_output_projection(x, affine=None, affine_mask=no_mask)
         logits = decoder.plddt_head(x)
         return atoms, head(logits, bins=logits.shape[-1]).mean()
 
 
 class ESM3Tokenizer(StructureTokenizer):
-    """Tokens of ESM3.
+    """Structure tokenizer of ESM3.
 
-    A token is the nearest code of what the encoder makes of a residue and its 16 neighbours: the
-    posterior is a point, and drawing from it gives its mode. Chains are 33 or more apart in the
-    residue index, which for the encoder is as far as can be; the decoder gets a chain-break token
-    between them. It takes no starting frames: its backbones are laid on them (`holding`).
+    The encoder maps a residue and its 16 neighbours to the nearest code. The posterior is
+    deterministic, so a sample is the mode. Chains are 33 or more apart in the residue index, the
+    largest offset the encoder distinguishes; the decoder gets a chain-break token between them.
+    The decoder takes no starting frames: decoded backbones are fitted to them (`known_frames`).
 
     Parameters
     ----------
     model : ESM3TokenizerNetwork
     device : str
+        Torch device.
     """
 
     vocabulary = CODES
@@ -106,7 +107,7 @@ class ESM3Tokenizer(StructureTokenizer):
 
     @classmethod
     def load(cls, directory: str | os.PathLike, device: str = "cpu") -> ESM3Tokenizer:
-        """Read a model directory."""
+        """Load a model directory."""
         return cls(load_module(directory, ESM3TokenizerNetwork), device)
 
     @torch.inference_mode()
@@ -123,21 +124,21 @@ class ESM3Tokenizer(StructureTokenizer):
         tokens = np.full((frames, length), -1, np.int64)
         positions = torch.as_tensor(np.asarray(index, np.int64), device=self.device)
 
-        def some(part: slice) -> None:
-            here = np.asarray(mask[part])
-            atoms = np.where(here[..., None, None], np.float64(backbone[part][:, :, :3]), np.nan)
-            # Centred before float32 arithmetic: a box corner far away would cost digits.
-            count = np.maximum(here.sum(1), 1)[:, None, None, None]
+        def encode_part(part: slice) -> None:
+            present = np.asarray(mask[part])
+            atoms = np.where(present[..., None, None], np.float64(backbone[part][:, :, :3]), np.nan)
+            # Centre before conversion to float32: far from the origin, precision would be lost.
+            count = np.maximum(present.sum(1), 1)[:, None, None, None]
             atoms = _ANGSTROM * (atoms - np.nansum(atoms[:, :, 1:2], 1, keepdims=True) / count)
             codes = self.model.tokenize(
                 torch.as_tensor(atoms.astype(np.float32), device=self.device),
-                positions.expand(len(here), -1),
+                positions.expand(len(present), -1),
             )
-            tokens[part] = np.where(here, codes.cpu().numpy(), -1)
+            tokens[part] = np.where(present, codes.cpu().numpy(), -1)
 
-        size = max(1, 512 // length)  # 16 neighbours of each residue at once
+        size = max(1, 512 // length)  # memory holds 16 neighbours of each residue
         for first in range(0, frames, size):
-            in_halves(some, min(size, frames - first), first)
+            in_halves(encode_part, min(size, frames - first), first)
         return tokens
 
     @torch.inference_mode()
@@ -149,34 +150,35 @@ class ESM3Tokenizer(StructureTokenizer):
         start: np.ndarray | None = None,
         level: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """See `StructureTokenizer`; the amino acids say nothing to this decoder."""
+        """As in `StructureTokenizer`; this decoder ignores the amino acids."""
         frames, length = tokens.shape
         steps = np.diff(np.asarray(index))
         rows, positions = _rows(np.asarray(tokens, np.int64), steps >= UNRELATED)
         atoms = np.empty((frames, length, 3, 3), np.float32)
         confidence = np.empty((frames, length), np.float32)
 
-        def some(part: slice) -> None:
+        def decode_part(part: slice) -> None:
             batch = torch.as_tensor(rows[part], device=self.device)
-            made, lddt = (values[:, positions] for values in self.model.reconstruct(batch))
-            atoms[part], confidence[part] = made.cpu().numpy() / _ANGSTROM, lddt.cpu().numpy()
+            decoded, lddt = (values[:, positions] for values in self.model.reconstruct(batch))
+            atoms[part] = decoded.cpu().numpy() / _ANGSTROM
+            confidence[part] = lddt.cpu().numpy()
 
         size = max(1, 1024 // length)
         for first in range(0, frames, size):
-            in_halves(some, min(size, frames - first), first)
+            in_halves(decode_part, min(size, frames - first), first)
         if start is not None:
             start = np.broadcast_to(np.asarray(start, np.float32), (frames, length, 4, 3))
             level = np.broadcast_to(np.asarray(level, np.float32), (frames, length))
-            atoms = lay_on(atoms, start, level, index)
+            atoms = fit_to_frames(atoms, start, level, index)
         oxygen = place_oxygen(atoms, np.append(True, steps != 1))
         backbone = np.concatenate([atoms, oxygen[:, :, None]], 2).astype(np.float32)
         if start is not None:
-            keep_atoms(backbone, start, level, np.asarray(index))
+            restore_fixed_atoms(backbone, start, level, np.asarray(index))
         return backbone, confidence
 
 
 def _rows(tokens: np.ndarray, breaks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Decoder input [F, P] of residues' tokens [F, L], and where the residues are in it [L]."""
+    """Decoder input [F, P] from residue tokens [F, L], and the positions [L] of the residues."""
     positions = 1 + np.arange(tokens.shape[1]) + np.append(0, np.cumsum(breaks))
     rows = np.full((len(tokens), positions[-1] + 2), CHAIN_BREAK, np.int64)
     rows[:, 0], rows[:, -1] = BOS, EOS

@@ -1,4 +1,4 @@
-"""What every structure tokenizer offers."""
+"""Interface of structure tokenizers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import SequenceError, StructureError
+from ..protein.loading import load_structure
 from ..protein.sequence import parse_sequence, sequence_layout
-from ..protein.structure import ProteinStructure, backbone_trajectory, load_structure
+from ..protein.structure import ProteinStructure
+from ..protein.trajectory import backbone_trajectory
 
 if TYPE_CHECKING:
     import os
@@ -18,12 +20,14 @@ if TYPE_CHECKING:
 
 
 class StructureTokenizer(ABC):
-    """Backbones <-> one token per residue.
+    """Map backbones to one token per residue, and back.
 
-    `encode` and `decode` speak Trajectories; subclasses implement the two array methods. Arrays:
-    backbones float32 [F, L, 4, 3] (N, CA, C, O; nm), tokens int64 [F, L] in 0..V-1, -1 where a
-    residue has no token, residue index int [L] (1 apart where residues are bonded, 33 or more
-    apart where unrelated).
+    `encode` and `decode` work on Trajectories. Subclasses implement `encode_backbone` and
+    `decode_with_confidence`, which work on arrays:
+
+    - backbones float32 [F, L, 4, 3]: N, CA, C, O in nm;
+    - tokens int64 [F, L]: 0..V-1, or -1 for a residue without a token;
+    - residue index int [L]: steps of 1 between bonded residues, of 33 or more between chains.
     """
 
     #: V, the number of codes.
@@ -39,7 +43,7 @@ class StructureTokenizer(ABC):
         sample: bool = False,
         seed: int = 0,
     ) -> np.ndarray:
-        """Tokens [F, L] of backbones whose residues are present where `mask` [F, L]."""
+        """Tokens [F, L] of backbones; -1 where `mask` [F, L] is False (residue absent)."""
 
     @abstractmethod
     def decode_with_confidence(
@@ -50,25 +54,27 @@ class StructureTokenizer(ABC):
         start: np.ndarray | None = None,
         level: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Backbones [F, L, 4, 3] of tokens [F, L] and the predicted lDDT (CA) of each residue.
+        """Decode tokens to backbones and the predicted lDDT (CA) of each residue.
 
         Parameters
         ----------
         tokens : ndarray, int [F, L]
-        amino_acids, index : ndarray, int [L]
-            20: unknown.
+        amino_acids : ndarray, int [L]
+            Amino acid numbers; 20 is unknown.
+        index : ndarray, int [L]
+            Residue index.
         start : ndarray, float32 [F or 1, L, 4, 3], optional
-            Starting frames, nm; NaN where absent. The answer lies in their coordinates.
+            Starting frames, nm; NaN where absent. The result is in their coordinate system.
         level : ndarray [F or 1, L]
-            How far CA may be from where the answer has it (nm): 0 keeps N, CA, C and O, except O
-            before a residue that moves; infinite: absent.
+            Expected displacement of CA from its starting frame (nm). 0 keeps N, CA, C and O,
+            except the O before a residue that moves. Infinite: absent.
 
         Returns
         -------
         backbones : ndarray, float32 [F, L, 4, 3]
         predicted_lddt : ndarray, float32 [F, L]
-            0 to 1: how well the tokens' own structure is given back, by the decoder's estimate. It
-            says nothing of whether that structure is one the protein has.
+            0 to 1: the decoder's estimate of how well it reconstructs the structure that the
+            tokens encode, not of whether the protein adopts that structure.
         """
 
     def decode_tokens(
@@ -79,7 +85,7 @@ class StructureTokenizer(ABC):
         start: np.ndarray | None = None,
         level: np.ndarray | None = None,
     ) -> np.ndarray:
-        """The backbones of `decode_with_confidence`."""
+        """Return only the backbones of `decode_with_confidence`."""
         return self.decode_with_confidence(tokens, amino_acids, index, start, level)[0]
 
     def encode(
@@ -95,14 +101,14 @@ class StructureTokenizer(ABC):
         ----------
         structure : Trajectory, ProteinStructure or path
         sample : bool
-            Draw from the posterior q(z|x) instead of taking its mode.
+            Sample the posterior q(z|x) instead of taking its mode.
         seed : int
-            For `sample`.
+            Random seed of `sample`.
 
         Returns
         -------
         ndarray, int64 [F, L]
-            -1 for a residue whose N, CA or C is absent.
+            -1 for a residue without N, CA or C.
         """
         structure = load_structure(structure)
         return self.encode_backbone(
@@ -121,7 +127,7 @@ class StructureTokenizer(ABC):
         start: mdtraj.Trajectory | ProteinStructure | str | os.PathLike | None = None,
         level: float | np.ndarray = 0.1,
     ) -> mdtraj.Trajectory:
-        """Trajectory (N, CA, C, O) of tokens [F, L] or [L].
+        """Decode tokens [F, L] or [L].
 
         Parameters
         ----------
@@ -129,11 +135,16 @@ class StructureTokenizer(ABC):
         sequence : str
             L letters, ``:`` between chains.
         start : Trajectory, structure or path, optional
-            Frames that the decoder starts from, one or as many as there are tokens: residues that
-            it lacks atoms of are placed from the tokens alone.
+            Structure that decoding starts from: one frame, or F. A residue without N, CA or C
+            there is placed from the tokens alone.
         level : float or ndarray [L]
-            How far each CA of `start` may be from where it belongs (nm). 0 keeps a residue where
-            it is; infinite ignores it.
+            Expected displacement of each CA from `start` (nm). 0 keeps the residue in place;
+            infinite ignores it.
+
+        Returns
+        -------
+        Trajectory
+            Atoms N, CA, C and O.
 
         Raises
         ------
@@ -145,37 +156,37 @@ class StructureTokenizer(ABC):
         tokens = np.atleast_2d(np.asarray(tokens))
         if tokens.shape[1] != len(index):
             raise SequenceError(
-                f"{tokens.shape[1]} tokens a frame for a sequence of {len(index)} residues; "
-                "they must be as many"
+                f"{tokens.shape[1]} tokens per frame for a sequence of {len(index)} residues; "
+                "give one token per residue"
             )
         if tokens.size and (tokens.min() < 0 or tokens.max() >= self.vocabulary):
             raise SequenceError(
-                f"tokens run from {tokens.min()} to {tokens.max()}, expected 0.."
-                f"{self.vocabulary - 1}; residues without a token must be sampled first"
+                f"tokens range from {tokens.min()} to {tokens.max()}, expected 0.."
+                f"{self.vocabulary - 1}; sample the tokens of residues that have none (-1) first"
             )
-        begun = (None, None) if start is None else _start(start, level, *tokens.shape)
-        backbone = self.decode_tokens(tokens, amino_acids, index, *begun)
+        starting = (None, None) if start is None else _start_arrays(start, level, *tokens.shape)
+        backbone = self.decode_tokens(tokens, amino_acids, index, *starting)
         return backbone_trajectory(backbone, ":".join(chains))
 
 
-def _start(
+def _start_arrays(
     start: mdtraj.Trajectory | ProteinStructure | str | os.PathLike,
     level: float | np.ndarray,
     frames: int,
     length: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates [F or 1, L, 4, 3] and levels [1, L], checked."""
+    """Coordinates [F or 1, L, 4, 3] and levels [1, L], after validation."""
     backbone = load_structure(start).backbone
     if len(backbone) not in (1, frames) or backbone.shape[1] != length:
         raise StructureError(
-            f"start has {len(backbone)} frames of {backbone.shape[1]} residues, the tokens "
-            f"{frames} of {length}; give one frame or as many, of the same residues"
+            f"start has {len(backbone)} frames of {backbone.shape[1]} residues, but the tokens "
+            f"have {frames} of {length}; give 1 or {frames} frames of {length} residues"
         )
     level = np.asarray(level, np.float32)
     if level.ndim > 1 or level.size not in (1, length):
-        raise StructureError(f"level has shape {level.shape}; give one number or {length} of them")
+        raise StructureError(f"level has shape {level.shape}; give one number or {length} numbers")
     if not (level >= 0).all():
         raise StructureError(
-            f"level is {level[~(level >= 0)][0]:g} nm somewhere; it must be 0 (fixed) or more"
+            f"level contains {level[~(level >= 0)][0]:g} nm; give 0 (fixed) or more"
         )
     return backbone, np.broadcast_to(level, (1, length))

@@ -1,4 +1,4 @@
-"""The kinds of structure tokenizers, by the ``kind`` of their network on disk."""
+"""Structure tokenizers by the ``kind`` in the config.json of their network."""
 
 from __future__ import annotations
 

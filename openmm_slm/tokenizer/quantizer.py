@@ -1,15 +1,15 @@
-"""q(z|x), second half: finite scalar quantization with stochastic rounding.
+"""Quantizer of q(z|x): finite scalar quantization with stochastic rounding.
 
 Finite scalar quantization (Mentzer et al., 2023) rounds each of a few bounded numbers to one of
-its levels; the token is their mixed-radix number. Rounding up with a probability that grows with
-the fraction makes q(z|x) a product of Bernoullis, so that the posterior is a real categorical and
+its levels; the token is their mixed-radix number. Here the probability of rounding up grows with
+the fractional part, so q(z|x) is a product of Bernoulli distributions, and
 
     KL(q(z|x) || uniform) = log |V| - sum of the binary entropies
 
-is exact and differentiable. Its mean splits into the information the tokens carry and
-KL(mean of q || uniform), the second of which training may weigh more: unused codes carry nothing.
-Without a fixed scale the codes collapse to one: the encoder output is
-whitened (mean and covariance, batch statistics in training, running ones afterwards) first.
+is exact and differentiable. Its mean is the information that the tokens carry plus
+KL(mean of q || uniform). Training may weight the second term more, because unused codes carry no
+information. The encoder output is whitened first (batch statistics in training, running averages
+afterwards); without a fixed scale all outputs would collapse to one code.
 """
 
 from __future__ import annotations
@@ -26,8 +26,19 @@ from ..networks.rigid_frames import full_precision
 
 @dataclass
 class Quantized:
-    """Codes [R, n], tokens [R], KL to the uniform prior [R] and that of the batch's mean posterior
-    (nats), and what the quantizer adds to the training loss."""
+    """Output of a quantizer in training, for R residues.
+
+    Attributes
+    ----------
+    codes : Tensor [R, n]
+    tokens : Tensor, int64 [R]
+    kl : Tensor [R]
+        KL of the posterior to the uniform prior, nats.
+    usage_kl : Tensor, scalar
+        KL of the mean posterior of the batch to the uniform prior, nats.
+    auxiliary : Tensor or float
+        Further term of the training loss.
+    """
 
     codes: torch.Tensor
     tokens: torch.Tensor
@@ -37,19 +48,21 @@ class Quantized:
 
 
 class Quantizer(nn.Module):
-    """What the dVAE asks of a quantizer, and the whitening that all of them begin with.
+    """Base class of the quantizers, with the whitening they share.
 
-    Subclasses have ``forward(x)``, ``tokens(x, uniform)`` and ``codes(tokens)`` as `StochasticFSQ`.
+    Subclasses implement ``forward(x)``, ``tokens(x, uniform)`` and ``codes(tokens)`` as
+    `StochasticFSQ` does.
 
     Parameters
     ----------
     dimensions : int
-        Numbers per residue, of the encoder's output and of a code.
+        Dimension of the encoder output and of a code.
     size : int
-        Codes.
+        Number of codes.
     draws : int
-        Uniform numbers per residue that a sample of the posterior takes.
+        Uniform random numbers per residue that a posterior sample needs.
     sharpness : float
+        See the subclasses.
     """
 
     def __init__(self, dimensions: int, size: int, draws: int, sharpness: float) -> None:
@@ -58,13 +71,13 @@ class Quantizer(nn.Module):
         self.sharpness = sharpness
         self.register_buffer("mean", torch.zeros(dimensions))
         self.register_buffer("whiten", torch.eye(dimensions))
-        self.soft = False  # something continuous instead of codes, for the first steps of training
+        self.soft = False  # continuous values instead of codes, for the first training steps
         self.momentum = 0.05
-        self.frozen = False  # the encoder is not trained: its statistics and tokens stay
+        self.frozen = False  # encoder not trained: keep statistics, and so the tokens
 
     @property
     def _learning(self) -> bool:
-        """Statistics of batches are taken: in training, not when a batch is looked at."""
+        """True if batch statistics are used and updated: in training with gradients."""
         return self.training and torch.is_grad_enabled() and not self.frozen
 
     def _whitened(self, x: torch.Tensor) -> torch.Tensor:
@@ -83,7 +96,7 @@ class Quantizer(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, x: torch.Tensor) -> None:
-        """Set the statistics to those of encoder outputs x [R, n], once the encoder is final."""
+        """Set the statistics to those of the final encoder's outputs x [R, n]."""
         self.mean.copy_(x.mean(0))
         covariance = torch.cov((x - self.mean).T.double()) + 1e-4 * torch.eye(
             x.shape[1], device=x.device
@@ -92,15 +105,15 @@ class Quantizer(nn.Module):
 
 
 class StochasticFSQ(Quantizer):
-    """Quantizer of ``prod(levels)`` codes.
+    """Finite scalar quantizer with ``prod(levels)`` codes.
 
     Parameters
     ----------
     levels : tuple of int
         Levels of each dimension; (8, 8, 8) gives 512 codes.
     sharpness : float
-        How steeply the probability of rounding up grows with the fraction f:
-        0.5 + sharpness (f - 0.5), within 0 and 1. At 1 it is f; the larger, the less noise.
+        Slope of the probability of rounding up in the fraction f: 0.5 + sharpness (f - 0.5),
+        clamped to [0, 1]. Larger values give less noise.
     """
 
     def __init__(self, levels: tuple[int, ...] = (8, 8, 8), sharpness: float = 1.0) -> None:
@@ -115,16 +128,16 @@ class StochasticFSQ(Quantizer):
         scaled = torch.sigmoid(1.6 * self._whitened(x)) * self.levels - 0.5
         return torch.minimum(scaled.clamp(min=0), self.levels - 1)
 
-    def _up(self, fraction: torch.Tensor) -> torch.Tensor:
+    def _probability_up(self, fraction: torch.Tensor) -> torch.Tensor:
         """Probability of rounding up."""
         return (0.5 + self.sharpness * (fraction - 0.5)).clamp(0, 1)
 
     def forward(self, x: torch.Tensor) -> Quantized:
-        """Training: quantize encoder output [R, n] by posterior samples."""
-        with full_precision(x):  # the covariance of a batch is no matter for bfloat16
+        """Quantize encoder output [R, n] by posterior samples, for training."""
+        with full_precision(x):  # bfloat16 is too coarse for the covariance
             level = self._levels(x.float())
         low = level.floor()
-        fraction = self._up(level - low)
+        fraction = self._probability_up(level - low)
         hard = low + (torch.rand_like(fraction) < fraction).float()
         if self.soft:  # additive noise instead of rounding
             value = level + torch.rand_like(level) - 0.5
@@ -133,13 +146,12 @@ class StochasticFSQ(Quantizer):
         p = fraction.clamp(1e-4, 1 - 1e-4)
         entropy = -(p * p.log() + (1 - p) * (1 - p).log()).sum(-1)
         tokens = (hard.long() * self.radix).sum(-1)
-        full = math.log(self.size)
-        return Quantized(
-            self._scale(value), tokens, full - entropy, full - self._usage_entropy(low, fraction)
-        )
+        log_size = math.log(self.size)
+        usage_kl = log_size - self._usage_entropy(low, fraction)
+        return Quantized(self._scale(value), tokens, log_size - entropy, usage_kl)
 
     def _usage_entropy(self, low: torch.Tensor, fraction: torch.Tensor) -> torch.Tensor:
-        """Entropy (nats) of the batch's mean posterior: of its 2^n corners per residue, summed."""
+        """Entropy (nats) of the mean posterior, summed over the 2^n codes around each residue."""
         usage = low.new_zeros(self.size)
         for corner in itertools.product((0, 1), repeat=low.shape[1]):
             up = low.new_tensor(corner)
@@ -151,13 +163,13 @@ class StochasticFSQ(Quantizer):
 
     @torch.no_grad()
     def tokens(self, x: torch.Tensor, uniform: torch.Tensor | None = None) -> torch.Tensor:
-        """Tokens int64 [R]: the posterior's mode, or its sample at `uniform` [R, n] in [0, 1)."""
+        """Tokens int64 [R]: posterior mode, or the sample at `uniform` [R, n] in [0, 1)."""
         level = self._levels(x)
         if uniform is None:
             hard = (level + 0.5).floor()
         else:
             low = level.floor()
-            hard = low + (uniform < self._up(level - low)).float()
+            hard = low + (uniform < self._probability_up(level - low)).float()
         return (hard.long() * self.radix).sum(-1)
 
     def codes(self, tokens: torch.Tensor) -> torch.Tensor:

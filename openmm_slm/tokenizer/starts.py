@@ -1,8 +1,8 @@
-"""Starting frames: where the decoder begins when some of the structure is known.
+"""Starting frames of the decoder, for residues whose structure is known.
 
-One mechanism serves loops, templates and sampling from nothing: each residue has a frame and a
-level s, the displacement of its CA to expect (nm). 0 holds it, larger is softer, infinite means
-that nothing is known.
+One mechanism serves loops, templates and sampling without a template. Each residue has a frame and
+a level s, the expected displacement of its CA (nm): 0 fixes the residue, larger values restrain it
+less, and infinity means that nothing is known.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import torch
 import torch.nn as nn
 
-from ..networks.rigid_frames import Frames, compose, frames_from_backbone, invert
+from ..networks.rigid_frames import RigidFrames, compose, frames_from_backbone, invert
 
-_LEVELS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64)  # nm, centres of the features of s
-_DISTANCES = torch.linspace(0.4, 3.0, 16)  # nm
+_LEVELS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64)  # nm, centres of the radial basis of s
+_DISTANCES = torch.linspace(0.4, 3.0, 16)  # nm, centres of the radial basis of distances
 _NODE = 2 + len(_LEVELS) + 12
 _PAIR = 1 + 1 + len(_DISTANCES) + 3 + 9
 
@@ -28,7 +28,7 @@ class Start:
     ----------
     rotation : Tensor [B, L, 3, 3]
     origin : Tensor [B, L, 3]
-        nm; anything finite where absent.
+        CA, nm; any finite value where absent.
     level : Tensor [B, L]
         s of each residue, nm; infinite where absent.
     """
@@ -39,21 +39,21 @@ class Start:
 
     @classmethod
     def from_backbone(cls, backbone: torch.Tensor, level: torch.Tensor) -> Start:
-        """Frames of N, CA, C [B, L, 4, 3]; a residue without finite coordinates is absent."""
+        """Frames from N, CA, C [B, L, 4, 3]; residues without finite coordinates are absent."""
         known = backbone[..., :3, :].isfinite().all(-1).all(-1) & level.isfinite()
-        ideal = backbone.new_tensor(_SOME_RESIDUE)
+        ideal = backbone.new_tensor(_PLACEHOLDER)
         atoms = torch.where(known[..., None, None], backbone[..., :3, :], ideal)
         rotation, origin = frames_from_backbone(atoms)
         return cls(rotation, origin, level.masked_fill(~known, float("inf")))
 
     @property
     def known(self) -> torch.Tensor:
-        """bool [B, L]"""
+        """Residues with a frame, bool [B, L]."""
         return self.level.isfinite()
 
     @property
     def fixed(self) -> torch.Tensor:
-        """bool [B, L]"""
+        """Residues of level 0, bool [B, L]."""
         return self.level == 0
 
     def centre(self) -> torch.Tensor:
@@ -62,13 +62,14 @@ class Start:
         return (self.origin * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp(1)
 
 
-_SOME_RESIDUE = ((-0.05, 0.13, 0.0), (0.0, 0.0, 0.0), (0.15, 0.0, 0.0))
+# N, CA, C (nm) that stand in for absent residues.
+_PLACEHOLDER = ((-0.05, 0.13, 0.0), (0.0, 0.0, 0.0), (0.15, 0.0, 0.0))
 
 
 class StartFeatures(nn.Module):
-    """What the trunk is told about the starting frames: residues and pairs.
+    """Embed the starting frames for the trunk, per residue and per pair.
 
-    Without known residues it adds exactly nothing.
+    The terms are zero where nothing is known.
     """
 
     def __init__(self, width: int, pair: int) -> None:
@@ -85,7 +86,7 @@ class StartFeatures(nn.Module):
 
 @torch.no_grad()
 def residue_features(start: Start) -> torch.Tensor:
-    """[B, L, 21]: presence, level, and the next residue's frame in this one's."""
+    """Features [B, L, 21]: presence, level, and the next frame relative to this one."""
     known = start.known
     level = start.level.masked_fill(~known, 1.0)
     scale = torch.log2((level.unsqueeze(-1) + 1e-3) / level.new_tensor(_LEVELS))
@@ -107,26 +108,27 @@ def residue_features(start: Start) -> torch.Tensor:
 
 @torch.no_grad()
 def pair_features(start: Start) -> torch.Tensor:
-    """[B, L, L, 30]: distance, direction and relative orientation of two known residues."""
+    """Features [B, L, L, 30]: distance, direction and relative rotation of known residues."""
     known = start.known.unsqueeze(2) & start.known.unsqueeze(1)
     level = start.level.masked_fill(~start.known, 0)
-    apart = start.origin.unsqueeze(1) - start.origin.unsqueeze(2)  # i to j
-    distance = apart.norm(dim=-1, keepdim=True)
-    direction = (apart / (distance + 1e-4)) @ start.rotation
-    axes = start.rotation.transpose(-1, -2).flatten(1, 2)  # tiny matrices are slow one by one
-    turn = (axes @ axes.transpose(1, 2)).unflatten(1, (-1, 3)).unflatten(-1, (-1, 3))
-    turn = turn.transpose(2, 3)
-    rings = torch.exp(-(((distance - _DISTANCES.to(apart.device)) / 0.2) ** 2))
-    soft = ((level.unsqueeze(2) + level.unsqueeze(1)) / 0.4).clamp(max=2)
-    features = [torch.ones_like(distance), soft.unsqueeze(-1), rings, direction, turn.flatten(-2)]
+    vector = start.origin.unsqueeze(1) - start.origin.unsqueeze(2)  # from i to j
+    distance = vector.norm(dim=-1, keepdim=True)
+    direction = (vector / (distance + 1e-4)) @ start.rotation
+    axes = start.rotation.transpose(-1, -2).flatten(1, 2)  # one product of all 3 x 3 matrices
+    relative = (axes @ axes.transpose(1, 2)).unflatten(1, (-1, 3)).unflatten(-1, (-1, 3))
+    relative = relative.transpose(2, 3).flatten(-2)
+    radial = torch.exp(-(((distance - _DISTANCES.to(vector.device)) / 0.2) ** 2))
+    levels = ((level.unsqueeze(2) + level.unsqueeze(1)) / 0.4).clamp(max=2).unsqueeze(-1)
+    features = [torch.ones_like(distance), levels, radial, direction, relative]
     return torch.cat(features, -1) * known.unsqueeze(-1)
 
 
-def first_frames(chained: Frames, start: Start) -> Frames:
-    """Where refinement begins: known residues at their frames, others chained to the nearest.
+def initial_frames(chained: RigidFrames, start: Start) -> RigidFrames:
+    """Frames at which refinement begins.
 
-    Residue i without a frame stands to the known residue a that is nearest in sequence as it does
-    in `chained`: S_a C_a^-1 C_i. Entries without known residues keep `chained`.
+    Known residues have their starting frames S. Any other residue i keeps its pose relative to
+    the known residue a nearest in sequence, as in the chained frames C: S_a C_a^-1 C_i. Batch
+    entries without known residues keep `chained`.
     """
     known = start.known
     length = known.shape[1]
@@ -135,27 +137,30 @@ def first_frames(chained: Frames, start: Start) -> Frames:
     after = row.masked_fill(~known, 2 * length).flip(1).cummin(1).values.flip(1)
     anchor = torch.where(row - before <= after - row, before, after).clamp(0, length - 1)
 
-    def at(values: torch.Tensor) -> torch.Tensor:
+    def at_anchor(values: torch.Tensor) -> torch.Tensor:
         index = anchor.view(*anchor.shape, *([1] * (values.dim() - 2))).expand_as(values)
         return values.gather(1, index)
 
-    there = at(start.rotation), at(start.origin)
-    here = at(chained[0]), at(chained[1])
-    placed = compose(there, compose(invert(here), chained))
-    some = known.any(1)
+    anchor_start = at_anchor(start.rotation), at_anchor(start.origin)
+    anchor_chained = at_anchor(chained[0]), at_anchor(chained[1])
+    placed = compose(anchor_start, compose(invert(anchor_chained), chained))
+    any_known = known.any(1)
     return tuple(
-        torch.where(_like(known, own), own, torch.where(_like(some, own), moved, old))
+        torch.where(
+            _expand_mask(known, own), own, torch.where(_expand_mask(any_known, own), moved, old)
+        )
         for own, moved, old in zip((start.rotation, start.origin), placed, chained, strict=True)
     )
 
 
-def hold(frames: Frames, start: Start) -> Frames:
-    """`frames` with fixed residues back at their starting frames."""
+def reset_fixed(frames: RigidFrames, start: Start) -> RigidFrames:
+    """Set the fixed residues of `frames` to their starting frames."""
     return tuple(
-        torch.where(_like(start.fixed, own), own, value)
+        torch.where(_expand_mask(start.fixed, own), own, value)
         for own, value in zip((start.rotation, start.origin), frames, strict=True)
     )
 
 
-def _like(mask: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+def _expand_mask(mask: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Append dimensions to `mask` so that it broadcasts against `values`."""
     return mask.view(*mask.shape, *([1] * (values.dim() - mask.dim())))

@@ -1,8 +1,8 @@
 """Training batches: whole chains for the encoder, crops of them for the decoder.
 
-Batch `step` of a run is a function of (seed, step) alone, so that a resumed run sees the data an
-uninterrupted one would. Chains are drawn by 30 % sequence cluster: a family counts once however
-many of its members were solved.
+Batch `step` depends on (seed, step) only, so that a resumed run sees the same data as an
+uninterrupted one. Sequence clusters (30 % identity) are drawn with equal probability, so that a
+family does not count more because more of its structures were solved.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..data.padding import pad_entries
 from ..data.shards import Entry, ShardDataset
-from ..protein.sequence import encode_sequence
 from .starts import StartConfig, draw_start
 
 if TYPE_CHECKING:
@@ -31,10 +31,11 @@ class ClusterSampler:
     ----------
     dataset : ShardDataset
     min_length, max_length : int
-        Residues of the entries that are drawn.
-    complexes, conformers : float
-        Shares of draws that are entries of several chains, and of a sequence that has other
-        entries as well, where there are any.
+        Range of the number of residues of the entries.
+    complexes : float
+        Share of draws from the entries with several chains, if there are any.
+    conformers : float
+        Share of draws from the entries whose sequence has other entries too, if there are any.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class ClusterSampler:
         self._conformers = within(kept & ~several & again)
 
     def number(self, rng: np.random.Generator) -> int:
-        """Row number of one entry."""
+        """Draw the row number of one entry."""
         groups = self.groups
         if self._complexes and self.complexes and rng.random() < self.complexes:
             groups = self._complexes
@@ -71,32 +72,9 @@ class ClusterSampler:
         return int(group[rng.integers(len(group))])
 
     def alternative(self, number: int, rng: np.random.Generator) -> Entry | None:
-        """Another entry of the same sequence, if there is one."""
+        """Draw another entry with the same sequence; None if there is none."""
         others = [n for n in self._same[self.dataset.rows[number]["sequence"]] if n != number]
         return self.dataset[others[rng.integers(len(others))]] if others else None
-
-
-def pad_entries(entries: list[Entry], multiple: int = 8) -> dict[str, np.ndarray]:
-    """Stack entries: backbone [B, L, 4, 3], mask, index, amino_acids [B, L] (L padded)."""
-    longest = max(len(entry.sequence) for entry in entries)
-    longest = -(-longest // multiple) * multiple
-    b = len(entries)
-    batch = {
-        "backbone": np.zeros((b, longest, 4, 3), np.float32),
-        "mask": np.zeros((b, longest), bool),
-        "index": np.zeros((b, longest), np.int64),
-        "amino_acids": np.full((b, longest), 20, np.int64),
-    }
-    for row, entry in enumerate(entries):
-        n = len(entry.sequence)
-        backbone = entry.backbone
-        present = np.isfinite(backbone).all((1, 2))
-        backbone = backbone - backbone[present, 1].mean(0)
-        batch["backbone"][row, :n] = np.where(present[:, None, None], backbone, 0)
-        batch["mask"][row, :n] = present
-        batch["index"][row, :n] = entry.residue_index
-        batch["amino_acids"][row, :n] = encode_sequence(entry.sequence)
-    return batch
 
 
 def tokenizer_batch(
@@ -108,12 +86,17 @@ def tokenizer_batch(
     store: TokenStore | None = None,
     starts: StartConfig | None = None,
 ) -> dict[str, np.ndarray]:
-    """Whole entries and crops of them, about `residues` residues in crops.
+    """Batch `step`: whole entries, and crops of them with about `residues` residues together.
 
-    An entry longer than `crop` gives about L / crop crops: all of it is encoded, so all of it is
-    decoded. With tokens from a `store` nothing is encoded and each entry gives one crop.
-    ``crop_chain`` int64 [C] and ``crop_rows`` int64 [C, crop] (-1: padding) say which;
-    ``start`` float32 [C, crop, 4, 3] and ``level`` [C, crop] are their starting frames.
+    An entry longer than `crop` gives about L / crop crops, because all of it is encoded. With
+    tokens from a `store` nothing is encoded, and each entry gives one crop.
+
+    Returns
+    -------
+    dict
+        Arrays of `pad_entries`; ``tokens`` with a `store`; ``crop_chain`` int64 [C], the entry of
+        each crop; ``crop_rows`` int64 [C, crop], its residues (-1 is padding). With `starts` also
+        ``start`` float32 [C, crop, 4, 3] and ``level`` float32 [C, crop], the starting frames.
     """
     rng = np.random.default_rng([seed, step])
     numbers, crops = [], []
@@ -155,9 +138,10 @@ def _alternative(
 
 
 def crop_rows(rng: np.random.Generator, entry: Entry, crop: int) -> np.ndarray:
-    """Rows int64 [crop] of a crop, -1 where the entry is shorter.
+    """Draw the rows int64 [crop] of a crop, padded with -1 if the entry is shorter.
 
-    A stretch of the chain; of several chains, two stretches that touch.
+    A crop is one stretch of a chain. In a complex it may be two stretches of different chains that
+    are close in space.
     """
     length = len(entry.sequence)
     rows = np.arange(length)
@@ -177,14 +161,14 @@ def crop_rows(rng: np.random.Generator, entry: Entry, crop: int) -> np.ndarray:
 
 
 def _around(row: int, chain: np.ndarray, size: int) -> np.ndarray:
-    """At most `size` rows of a chain about `row`."""
+    """At most `size` rows around `row`, all of the same chain."""
     mine = np.flatnonzero(chain == chain[row])
     first = min(max(mine[0], row - size // 2), max(mine[0], mine[-1] + 1 - size))
     return np.arange(first, min(first + size, mine[-1] + 1))
 
 
 def pad_tokens(rows: list[np.ndarray], length: int) -> np.ndarray:
-    """Tokens int64 [B, length], -1 where there is none."""
+    """Stack tokens into int64 [B, length], padded with -1."""
     padded = np.full((len(rows), length), -1, np.int64)
     for number, tokens in enumerate(rows):
         padded[number, : len(tokens)] = tokens
@@ -194,10 +178,10 @@ def pad_tokens(rows: list[np.ndarray], length: int) -> np.ndarray:
 def prefetch(
     make: Callable[[int], dict], first: int, depth: int = 3, processes: int = 0
 ) -> Iterator[dict]:
-    """make(first), make(first + 1), ... computed ahead; errors surface here.
+    """Yield make(first), make(first + 1), ..., computed ahead; errors of `make` are raised here.
 
-    In a thread, or, for a GPU that is faster than one CPU core makes batches, in `processes`
-    forked from this one (so `make` needs no pickling), `depth` batches ahead each.
+    Batches are made in a thread, or in `processes` if one CPU core is too slow for the GPU. The
+    processes are forked, so that `make` need not be picklable. Each works `depth` batches ahead.
     """
     if processes:
         yield from _from_processes(make, first, depth, processes)
@@ -218,7 +202,7 @@ def prefetch(
             while not stopped.is_set():
                 put(make(step))
                 step += 1
-        except BaseException as error:  # handed to the consumer
+        except BaseException as error:  # raised again in the consumer
             put(error)
 
     thread = threading.Thread(target=work, daemon=True)
@@ -231,13 +215,13 @@ def prefetch(
             yield item
     finally:
         stopped.set()
-        while not queue.empty():  # lets a waiting `put` go on
+        while not queue.empty():  # unblocks a waiting `put`
             queue.get_nowait()
-        thread.join()  # alive when the interpreter ends, it would abort the process
+        thread.join()  # a thread alive at interpreter exit would abort the process
 
 
 class _Batches:
-    """What torch's loader takes batches from."""
+    """Dataset for torch's DataLoader: batches by step."""
 
     def __init__(self, make: Callable[[int], dict]) -> None:
         self.make = make
@@ -258,7 +242,7 @@ def _from_processes(
         num_workers=processes,
         prefetch_factor=depth,
         multiprocessing_context="fork",
-        collate_fn=_as_it_is,  # arrays through a pipe: shared memory may be small
+        collate_fn=_as_it_is,  # arrays go through a pipe, because shared memory may be small
     )
 
 

@@ -1,7 +1,7 @@
-"""Training state on disk: one safetensors file, replaced as a whole.
+"""Checkpoint of a training run: one safetensors file, replaced atomically.
 
-It holds weights, EMA and optimizer, and in its metadata the step and the settings. Batches and
-random numbers are functions of (seed, step): the step is data position and random state in one.
+It has the weights, EMA and optimizer state; step and settings are in its metadata. Batches and
+random numbers depend on (seed, step), so the step also defines the data position and random state.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def write_checkpoint(
     optimizers: Sequence[torch.optim.Optimizer],
     meta: dict,
 ) -> None:
-    """Write the whole state of a run."""
+    """Write the complete state of a run."""
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"ema.{name}": value for name, value in ema.items()}
     for name, parameter in model.named_parameters():
@@ -40,7 +40,7 @@ def write_checkpoint(
 
 
 def write_tensors(path: Path, tensors: dict[str, torch.Tensor], meta: dict) -> None:
-    """Write a checkpoint; a reader sees the old file or the new one, never half of one."""
+    """Write a checkpoint under a temporary name and rename it, so that it is never partial."""
     tensors = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
     temporary = path.with_suffix(".tmp")
     save_file(tensors, temporary, {"meta": json.dumps(meta)})
@@ -48,12 +48,12 @@ def write_tensors(path: Path, tensors: dict[str, torch.Tensor], meta: dict) -> N
 
 
 def read_meta(path: Path) -> dict:
-    """Metadata of a checkpoint: position and settings.
+    """Metadata of a checkpoint: step and settings.
 
     Raises
     ------
     ModelError
-        No file there, or a file that is none of ours.
+        The file does not exist or is not a checkpoint.
     """
     if not path.exists():
         raise ModelError(f"{path}: nothing to resume; start without --resume")
@@ -61,11 +61,11 @@ def read_meta(path: Path) -> dict:
         with safe_open(path, "pt") as handle:
             return json.loads((handle.metadata() or {})["meta"])
     except (SafetensorError, KeyError, ValueError, OSError) as error:
-        raise ModelError(f"{path}: not a training checkpoint ({error}); start anew") from None
+        raise ModelError(f"{path}: not a training checkpoint ({error}); start again") from None
 
 
 def read_tensors(path: Path, device: str = "cpu") -> tuple[dict, dict[str, torch.Tensor]]:
-    """Metadata and tensors of a checkpoint; raises as `read_meta`."""
+    """Metadata and tensors of a checkpoint; raises like `read_meta`."""
     meta = read_meta(path)
     with safe_open(path, "pt", device=device) as handle:
         return meta, {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
@@ -77,12 +77,12 @@ def read_checkpoint(
     ema: dict[str, torch.Tensor],
     optimizers: Sequence[torch.optim.Optimizer],
 ) -> dict:
-    """Put a checkpoint's state into `model`, `ema` and `optimizer`; returns its metadata.
+    """Load a checkpoint into `model`, `ema` and `optimizers`; returns its metadata.
 
     Raises
     ------
     ModelError
-        As `read_meta`; or the network has other sizes.
+        As `read_meta`, or the network has other layer sizes.
     """
     meta, tensors = read_tensors(path, str(next(model.parameters()).device))
 
@@ -94,7 +94,8 @@ def read_checkpoint(
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise ModelError(
-            f"{path}: of another network ({reason}); resume with the config it was started with"
+            f"{path}: belongs to another network ({reason}); resume with the config that started "
+            "the run"
         ) from None
     ema.update(part("ema."))
     parameters = dict(model.named_parameters())
@@ -114,22 +115,22 @@ def read_checkpoint(
 
 
 def compare_settings(path: Path, before: dict, now: dict) -> None:
-    """Log one warning naming the settings that differ from those of a checkpoint.
+    """Log one warning that names the settings that differ from those of a checkpoint.
 
     Raises
     ------
     ModelError
-        The run was on the tokens of another tokenizer, or with other embeddings.
+        The run was trained on tokens of another tokenizer, or with other embeddings.
     """
     if "tokens" in before and before["tokens"] != now.get("tokens"):
         raise ModelError(
             f"{path}: trained on the tokens of tokenizer {before['tokens']['tokenizer']}; resume "
-            "with those, or start anew"
+            "with those tokens, or start again"
         )
     if "embeddings" in before and before["embeddings"] != now.get("embeddings"):
         raise ModelError(
             f"{path}: trained with embeddings of {before['embeddings']['embeddings']}; resume with "
-            "those, or start anew"
+            "those embeddings, or start again"
         )
     changed = [
         f"{section}.{name}: {old!r} -> {new!r}"
@@ -139,6 +140,6 @@ def compare_settings(path: Path, before: dict, now: dict) -> None:
     ]
     if changed:
         logger.warning(
-            "%s: resumed with other settings, the run is not what it would have been: %s",
+            "%s: resumed with other settings, which changes the result of the run: %s",
             path, "; ".join(changed),
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""A deeper decoder that begins as the one it is made of."""
+"""Add layers to a trained decoder without changing its output."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import torch
 from ..errors import ModelError
 from ..tokenizer.dvae import DVAE
 
-STAGES = 3  # of the trunk, between the updates of the pair tensor
+STAGES = 3  # stages of the trunk, separated by updates of the pair tensor
 
 
 def deepened(model: DVAE, layers: int) -> DVAE:
-    """A copy of `model` whose decoder's trunk has `layers` blocks, and which decodes the same.
+    """Copy `model` with `layers` blocks in the decoder's trunk; its output stays the same.
 
-    The new blocks stand at the end of each of the trunk's three stages. Their last layers are
-    zero, as in any new network, so that they pass on what they are given until they are trained.
+    New blocks are added at the end of each of the three stages of the trunk. Their last layers are
+    initialised to zero, so that a block is the identity until it is trained.
 
     Raises
     ------
     ModelError
-        `layers` is less than there are, or either is not a multiple of three.
+        `layers` is less than the present number, or one of the two is not a multiple of three.
     """
     had = model.config.decoder_layers
     if layers < had or layers % STAGES or had % STAGES:
@@ -43,7 +43,7 @@ def deepened(model: DVAE, layers: int) -> DVAE:
 
 
 def _block(name: str) -> tuple[str, list[str]]:
-    """What stands before a block's number, and the number and what follows it, if any."""
+    """Split the name of a weight at its block number: prefix, and [number, rest] or []."""
     for start in ("decoder.trunk.", "decoder.pair_bias."):
         if name.startswith(start):
             return start, name.removeprefix(start).split(".", 1)

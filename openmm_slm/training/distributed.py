@@ -1,7 +1,7 @@
-"""Several processes that train one model, each on batches of its own (started by torchrun).
+"""Data-parallel training with several processes, started by torchrun.
 
-Gradients are means over the residues of all processes, so that N of them take the steps that one
-would with batches N times as large. Rank 0 alone writes files.
+Gradients are averaged over the residues of all processes, so that N processes take the same steps
+as one process with batches N times as large. Only rank 0 writes files.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch.distributed as dist
 
 
 class Processes:
-    """The processes of a run, of which this is one; without torchrun there is one.
+    """The processes of a run, seen from one of them. Without torchrun there is only one.
 
     Parameters
     ----------
@@ -22,7 +22,10 @@ class Processes:
 
     Attributes
     ----------
-    rank, count : int
+    rank : int
+        Number of this process.
+    count : int
+        Number of processes.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -34,11 +37,11 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """Whether this process writes."""
+        """Whether this is rank 0, which writes the files."""
         return self.rank == 0
 
     def batch_number(self, step: int) -> int:
-        """Which batch this process takes at a step: no two ever take the same."""
+        """Number of this process's batch at a step; no two processes share a batch."""
         return step * self.count + self.rank
 
     @torch.no_grad()
@@ -48,7 +51,7 @@ class Processes:
         Returns
         -------
         int
-            The residues of all processes.
+            Number of residues of all processes.
         """
         if self.count == 1:
             return residues
@@ -62,7 +65,7 @@ class Processes:
         return int(total)
 
     def agree(self, stop: bool) -> bool:
-        """Whether any process wants to stop: none may wait for one that has."""
+        """Whether any process wants to stop. All must stop at the same step, or some would hang."""
         if self.count == 1:
             return stop
         wanted = torch.tensor(float(stop), device=self.device)
@@ -70,11 +73,11 @@ class Processes:
         return bool(wanted)
 
     def wait(self) -> None:
-        """Until all are here."""
+        """Wait until all processes have called this."""
         if self.count > 1:
             dist.barrier()
 
 
 def own_device(device: str) -> str:
-    """Under torchrun each process has a GPU of its own."""
+    """Device of this process: under torchrun each process has its own GPU."""
     return f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if device == "cuda" else device

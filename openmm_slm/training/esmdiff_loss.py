@@ -1,11 +1,12 @@
-"""The loss that makes an ESMDiff of ESM3, as published (Lu et al., 2025; Sahoo et al., 2024).
+"""The published loss that turns ESM3 into ESMDiff (Lu et al., 2025; Sahoo et al., 2024).
 
-A token is masked with probability (1 - eps) t. The denoiser is told the time; of its logits that
-of MASK counts as minus infinity. With the log-linear schedule the weight of a masked token is 1/t:
+At time t each token is masked with probability (1 - eps) t. The time is an input of the denoiser,
+and its MASK logit is set to minus infinity. With the log-linear schedule a masked token has the
+weight 1/t:
 
     loss = sum over masked l of -log u_l(z_l | z_t, c, t) / t, divided by the number of tokens.
 
-Its mean over t bounds -log p(z|c) from above, but for the 1/1000 of the times it leaves out.
+The mean over t is an upper bound of -log p(z|c), except that times below 0.001 are left out.
 """
 
 from __future__ import annotations
@@ -24,15 +25,15 @@ _LETTERS = [SEQUENCE[letter] for letter in AMINO_ACIDS + "X"]
 def esm3_rows(
     amino_acids: torch.Tensor, mask: torch.Tensor, index: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """A padded batch [B, L] as ESM3 writes it (`esm3_layout`).
+    """Convert a padded batch [B, L] to the token layout of ESM3 (see `esm3_layout`).
 
-    A chain whose amino acids are all unknown has its sequence hidden.
+    If all amino acids of an entry are unknown, its sequence tokens are masked.
 
     Returns
     -------
     sequence_tokens : Tensor, int64 [B, P]
     positions : Tensor, int64 [B, L]
-        Of the residues; 0 at padding.
+        Position of each residue in the row; 0 at padding.
     inside : Tensor, bool [B, P]
         False at padding.
     """
@@ -52,7 +53,7 @@ def esm3_rows(
 
 
 def stratified_times(rows: int, device: torch.device | str = "cpu") -> torch.Tensor:
-    """Times [rows] in [0.001, 1], one in each of as many equal parts, in random order."""
+    """Stratified times in [0.001, 1]: one in each of `rows` equal intervals, in random order."""
     parts = torch.randperm(rows, device=device) + torch.rand(rows, device=device)
     return FIRST_TIME + (1 - FIRST_TIME) * parts / rows
 
@@ -60,14 +61,19 @@ def stratified_times(rows: int, device: torch.device | str = "cpu") -> torch.Ten
 def published_loss(
     logits: torch.Tensor, tokens: torch.Tensor, masked: torch.Tensor, time: torch.Tensor
 ) -> torch.Tensor:
-    """Weighted nats of the masked tokens of each row [B].
+    """Sum over the masked tokens of each row of their nats, divided by the time.
 
     Parameters
     ----------
     logits : Tensor [B, L, 4101]
     tokens : Tensor, int64 [B, L]
+        True tokens.
     masked : Tensor, bool [B, L]
     time : Tensor [B]
+
+    Returns
+    -------
+    Tensor [B]
     """
     outside = torch.arange(logits.shape[-1], device=logits.device) == MASK
     chosen = logits[masked].float().masked_fill(outside, -torch.inf)
@@ -79,10 +85,10 @@ def published_loss(
 def esmdiff_terms(
     network: ESMDiffNetwork, batch: dict[str, torch.Tensor], maskings: int, infilling: float
 ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    """The published loss of each row [B], averaged over `maskings`, and its tokens.
+    """Published loss of each row [B], averaged over `maskings`, and its number of tokens.
 
-    A share `infilling` of them (an expectation) masks the batch's spans instead, at the time when
-    as many are masked.
+    On average a share `infilling` of the maskings masks the spans of the batch instead. Their time
+    is the masked share.
     """
     tokens = batch["tokens"].long()
     present = tokens >= 0

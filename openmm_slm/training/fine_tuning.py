@@ -1,4 +1,4 @@
-"""Fine-tuning of large networks: what is trained of them, and with how much memory."""
+"""Fine-tuning of large networks with less memory: LoRA adapters and gradient checkpointing."""
 
 from __future__ import annotations
 
@@ -19,13 +19,16 @@ class FineTuning:
     Attributes
     ----------
     checkpointing : bool
-        Layers are computed again in the backward pass: less memory, a third more time.
+        Recompute layers in the backward pass: less memory, a third more time.
     lora_rank : int
-        Above 0, matrices whose names end with one of `lora_targets` stay as they are and learn a
-        change of this rank (Hu et al., 2022; needs peft). Of the rest, what `trained` begins is
-        trained.
+        If above 0, matrices in `lora_targets` are frozen and get a trainable update of this rank
+        (LoRA, Hu et al., 2022; needs peft). Other weights are frozen unless they are in `trained`.
     lora_alpha : float
-        The change is scaled by alpha / rank.
+        The update is scaled by alpha / rank.
+    lora_targets : tuple of str
+        Endings of the names of adapted matrices.
+    trained : tuple of str
+        Prefixes of the names of other trained weights.
     """
 
     checkpointing: bool = False
@@ -36,23 +39,23 @@ class FineTuning:
 
 
 def prepare_network(network: nn.Module, settings: FineTuning) -> None:
-    """Set up `network`, in place.
+    """Set up `network` for fine-tuning, in place.
 
     Raises
     ------
     SLMError
-        It has no layers to recompute, or none that are to be adapted.
+        The network does not support checkpointing, or no matrix is in `lora_targets`.
     """
     if settings.checkpointing:
         if not hasattr(network, "checkpointing"):
             raise SLMError(
-                f"fine_tuning.checkpointing is not there for {network.kind}; leave it out"
+                f"{network.kind} does not support fine_tuning.checkpointing; leave it out"
             )
         network.checkpointing = True
     if settings.lora_rank:
         try:
             peft = require("peft", "esm3")
-        except RuntimeError as error:  # a torchvision of another torch build, for instance
+        except RuntimeError as error:  # for example torchvision for another build of torch
             raise SLMError(f"peft cannot be imported: {error}") from None
         config = peft.LoraConfig(
             r=settings.lora_rank,
@@ -70,7 +73,7 @@ def prepare_network(network: nn.Module, settings: FineTuning) -> None:
 
 @torch.no_grad()
 def merged_state(network: nn.Module) -> dict[str, torch.Tensor]:
-    """Weights of the network without adapters that computes the same."""
+    """Weights of the equivalent network without adapters: LoRA updates are added to the weights."""
     state = {
         name.replace(".base_layer.", "."): value
         for name, value in network.state_dict().items()

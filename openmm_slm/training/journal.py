@@ -1,4 +1,4 @@
-"""The tables a training run leaves to read."""
+"""CSV logs of a training run."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Journal:
     ----------
     path : Path
     step : int
-        Where the run stands. Rows after it belong to a piece of the run that was lost, and are
-        taken out.
+        Current step. Later rows are removed: they were written after the checkpoint from which
+        the run continues.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class Journal:
         if path.exists():
             with open(path, newline="") as handle:
                 rows = list(csv.reader(handle))
-            if not rows:  # killed before the first row was in it
+            if not rows:  # the run was killed before it wrote the header
                 path.unlink()
                 return
             header, *rows = rows
@@ -41,7 +41,7 @@ class Journal:
             self.last = float(kept[-1][0]) if kept else -1.0
 
     def write(self, row: dict) -> None:
-        """Append one row; the first says what the columns are."""
+        """Append one row; the keys of the first row become the header."""
         new = not self.path.exists()
         with open(self.path, "a", newline="") as handle:
             writer = csv.writer(handle)

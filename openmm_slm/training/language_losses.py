@@ -1,4 +1,4 @@
-"""Stage 2: what each family of language models learns from a batch, in nats."""
+"""Training losses of the families of language models, in nats."""
 
 from __future__ import annotations
 
@@ -15,24 +15,26 @@ from ..language.masked_diffusion import MaskedDiffusion
 from ..language.t5 import T5
 from .esmdiff_loss import esmdiff_terms
 
-#: By name of what is predicted: nats of each row [B], and how many it has [B].
+#: By predicted quantity (token, amino_acid): nats of each row [B], and number of predictions [B].
 Terms = dict[str, tuple[torch.Tensor, torch.Tensor]]
 
 
 def given_condition(network: nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor | None:
-    """The batch's condition [B, L, D], if the network has one.
+    """Condition [B, L, D] of a batch; None if the network has none.
 
     Raises
     ------
     SLMError
-        One of the two has a condition and the other none, or one of another size.
+        The condition of the batch has another size than the network's, or only one of them has a
+        condition.
     """
     condition, wanted = batch.get("condition"), network.config.condition
     found = None if condition is None else condition.shape[-1]
     if found != wanted:
         raise SLMError(
-            f"the network has a condition of {wanted} numbers a residue, the data embeddings of "
-            f"{found}; give the embeddings it is trained with (--embeddings), or leave them out"
+            f"the network has a condition of {wanted} numbers per residue, but the data have "
+            f"embeddings of {found}; give the embeddings of its training (--embeddings), or none "
+            "if it has no condition"
         )
     return condition
 
@@ -40,16 +42,16 @@ def given_condition(network: nn.Module, batch: dict[str, torch.Tensor]) -> torch
 def diffusion_bound(
     model: MaskedDiffusion, batch: dict[str, torch.Tensor], maskings: int, infilling: float = 0
 ) -> torch.Tensor:
-    """Negative bound (nats) of each chain [B], averaged over stratified maskings.
+    """Upper bound of -log p(z|c) in nats for each chain [B], averaged over stratified maskings.
 
-    A share `infilling` of them (an expectation) masks the batch's spans instead.
+    On average a share `infilling` of the maskings masks the spans of the batch instead.
     """
     condition = model.condition(
         batch["amino_acids"], batch["mask"], batch["index"], given_condition(model, batch)
     )
     tokens = batch["tokens"].repeat_interleave(maskings, 0)
     rows = len(tokens)
-    # Stratified over all rows, and each chain's maskings over the whole of [0, 1].
+    # Stratified over all rows; the maskings of each chain also cover all of [0, 1].
     stratum = torch.arange(rows, device=tokens.device).view(maskings, -1).T.flatten()
     share = (stratum + torch.rand(1, device=tokens.device)) / rows
     masked = None
@@ -63,7 +65,7 @@ def diffusion_bound(
 def diffusion_terms(
     network: MaskedDiffusion, batch: dict[str, torch.Tensor], maskings: int, infilling: float
 ) -> Terms:
-    """The bound, part of it for spans masked as templates are."""
+    """Loss terms of masked diffusion (see `diffusion_bound`)."""
     bound = diffusion_bound(network, batch, maskings, infilling)
     return {"token": (bound, (batch["tokens"] >= 0).sum(1))}
 
@@ -71,10 +73,10 @@ def diffusion_terms(
 def autoregressive_terms(
     network: T5 | GPT, batch: dict[str, torch.Tensor], maskings: int, infilling: float
 ) -> Terms:
-    """-log p(z|c) of most rows, of the others that of spans given the tokens outside of them.
+    """Loss terms of autoregressive families: -log p(z|c).
 
-    A share `infilling` of the rows (an expectation) has known tokens. A network that predicts
-    the sequence as well does so where there are none.
+    On average in a share `infilling` of the rows, tokens outside of the spans are known and only
+    the spans are predicted. A GPT that also models the sequence predicts it in the other rows.
     """
     tokens, mask = batch["tokens"], batch["mask"]
     known, infilled = torch.full_like(tokens, -1), None

@@ -1,4 +1,4 @@
-"""Stage 2: nats per token of structures, from sequence alone."""
+"""Evaluate language models: nats per token of known structures, given the sequence."""
 
 from __future__ import annotations
 
@@ -16,16 +16,19 @@ from .token_batches import read_tokens
 
 
 class Tokens(Protocol):
-    """Where the tokens of an index row come from (`TokenStore`, for one)."""
+    """Source of the tokens of an entry, such as `TokenStore`."""
 
     def read(self, row: dict[str, str]) -> np.ndarray:
-        """int [L], -1 where there is none."""
+        """Tokens int [L] of one row of the index; -1 where absent."""
 
 
 def entries_of_clusters(
     dataset: ShardDataset, clusters: int | None = None, max_length: int = 512
 ) -> list[int]:
-    """Entries of at most `max_length` residues, by length: all, or one of so many clusters."""
+    """Row numbers of entries of at most `max_length` residues, sorted by length.
+
+    All entries, or with `clusters` the first entry of each of that many clusters.
+    """
     groups = [g[dataset.lengths[g] <= max_length] for g in dataset.clusters()]
     groups = [g for g in groups if len(g)][:clusters]
     numbers = [int(n) for g in groups for n in (g[:1] if clusters else g)]
@@ -40,13 +43,15 @@ def nats_of_entries(
     maskings: int = 8,
     embeddings: EmbeddingStore | None = None,
 ) -> dict[str, np.ndarray]:
-    """Nats per token, and per amino acid from families that predict them, of entries.
+    """Nats per token of entries, and per amino acid for families that predict the sequence.
+
+    Masked diffusion gives an upper bound, estimated with `maskings` maskings and a fixed seed;
+    other families are exact.
 
     Returns
     -------
     dict of ndarray [C]
-        A mean of each of the entries' C clusters, in the order of their names: exact, or the
-        bound of masked diffusion over `maskings` maskings (always the same).
+        Mean of each of the C clusters, in the order of their names.
     """
     per_cluster: dict[str, dict[str, list[float]]] = {}
     device = next(network.parameters()).device
@@ -68,5 +73,5 @@ def nats_of_entries(
 
 
 def mean_and_error(values: np.ndarray) -> tuple[float, float]:
-    """Mean of values [C], and its standard error."""
+    """Mean of values [C] and its standard error."""
     return float(values.mean()), float(values.std() / np.sqrt(len(values)))

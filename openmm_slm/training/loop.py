@@ -1,9 +1,9 @@
-"""The training loop both stages share: schedule, clipping, EMA, checkpoints, log.
+"""Training loop of all trainers: schedule, gradient clipping, EMA, checkpoints, log.
 
-A run is a function of its config: batch and random numbers of a step derive from (seed, step), so
-that a run stopped by its time limit, SIGTERM, Ctrl-C or kill -9 and resumed continues as if it had
-never stopped. The learning rate warms up and stays (the *stable* checkpoint, which the next run
-continues); `decay` anneals a copy to zero, and that copy ships.
+The batch and random numbers of a step depend on (seed, step) only. A run that was stopped (time
+limit, SIGTERM, Ctrl-C, kill -9) and resumed gives the same result as an uninterrupted one. The
+learning rate warms up and then stays constant; this *stable* checkpoint is the one that later runs
+continue. `decay` anneals the learning rate of a copy to zero; the copy is the model to use.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from .throughput import Throughput, bf16_is_emulated, count_flops
 logger = logging.getLogger(__name__)
 
 STABLE, DECAYING = "checkpoint.safetensors", "decay.safetensors"
-# What may change between the pieces of a run without changing its result.
+# Settings that may change when a run is resumed, because they do not change its result.
 _FREE = ("steps", "log_every", "validate_every", "checkpoint_minutes", "loaders")
 
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """Settings of the loop; the same names in a training config's ``"training"`` section."""
+    """Settings of the loop: the ``"training"`` section of a training config."""
 
     steps: int = 1_000_000
     optimizer: str = "adamw"
@@ -57,31 +57,31 @@ class LoopConfig:
     log_every: int = 20
     validate_every: int = 500
     checkpoint_minutes: float = 3.0
-    loaders: int = 0  # processes that make batches, 0: a thread
+    loaders: int = 0  # processes that make batches; 0 is one thread
 
 
 class Trainer:
-    """Minimise `loss(model, batch, step)`.
+    """Minimise ``loss(model, batch, step)``.
 
     Parameters
     ----------
     model : Module
     loss : callable (model, batch, step) -> (loss, dict of floats or scalar tensors)
     make_batch : callable step -> dict of arrays
-        Runs in a thread ahead of the steps. Under torchrun each process takes its own (see
-        `Processes`).
+        Called ahead of the steps, in a thread or in loader processes. Under torchrun each process
+        has its own batches (see `Processes`).
     validate : callable (model) -> dict of floats
-        Called with the EMA weights in place.
+        Called with the EMA weights in the model.
     export : callable (model, directory)
-        Writes a model directory; called with the EMA weights in place.
+        Writes a model directory; called with the EMA weights in the model.
     directory : path
-        Receives ``checkpoint.safetensors``, ``log.csv``, ``validation.csv``, ``model/``; from a
-        decay ``decay_log.csv``, ``decay_validation.csv``, ``decayed/``.
+        Folder to write: ``checkpoint.safetensors``, ``log.csv``, ``validation.csv`` and ``model/``;
+        with decay also ``decay_log.csv``, ``decay_validation.csv`` and ``decayed/``.
     config : LoopConfig
     device : str
     settings : dict of dict, optional
-        Sections of the config besides the loop's, kept in checkpoints: a resumed run that changes
-        them says so.
+        Other sections of the config. They are stored in checkpoints, and a resumed run with other
+        values logs a warning.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class Trainer:
         )
         self.bf16 = config.bf16 and not emulated
         if config.bf16 and not self.bf16:
-            logger.warning("this CPU has no bfloat16 products: training in float32")
+            logger.warning("bfloat16 is slower than float32 on this CPU: training in float32")
         self.step = self.residues = 0
         self.resumed = False
         self.seconds = 0.0
@@ -126,32 +126,32 @@ class Trainer:
     # -- state ---------------------------------------------------------------------------------
 
     def save_checkpoint(self, name: str = STABLE, **extra: int) -> None:
-        """Write weights, EMA, optimizer, position and settings."""
+        """Write weights, EMA, optimizer state, step and settings."""
         meta = {"step": self.step, "residues": self.residues, "seconds": self.seconds, **extra}
         meta["settings"] = self.settings
         write_checkpoint(self.directory / name, self.model, self.ema, self.optimizers, meta)
 
     def load_checkpoint(self, name: str = STABLE) -> dict:
-        """Continue from a checkpoint; returns its metadata.
+        """Continue from a checkpoint and return its metadata.
 
-        A run that was stopped before its first checkpoint has none: it begins again.
+        A run that was stopped before its first checkpoint starts again.
         """
         path = self.directory / name
         if not path.exists():
-            logger.warning("%s: no checkpoint yet; the run begins at its first step", path)
+            logger.warning("%s: no checkpoint yet; the run starts at the first step", path)
             return {}
         meta = read_checkpoint(path, self.model, self.ema, self.optimizers)
         self.resumed = True
         self.step, self.residues, self.seconds = (
             meta[key] for key in ("step", "residues", "seconds")
         )
-        # As JSON gives them back: tuples became lists.
+        # The stored settings went through JSON, which turns tuples into lists.
         compare_settings(path, meta.get("settings", {}), json.loads(json.dumps(self.settings)))
         return meta
 
     @contextmanager
     def ema_weights(self) -> Iterator[torch.nn.Module]:
-        """The model in eval mode with its EMA weights."""
+        """Context with the model in eval mode and the EMA weights in it."""
         raw = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         self.model.load_state_dict(self.ema)
         self.model.eval()
@@ -177,19 +177,19 @@ class Trainer:
         """Train up to ``config.steps``, or until `time_limit` (seconds), SIGTERM or Ctrl-C.
 
         With `decay`, anneal the learning rate to zero over that many further steps and export the
-        result to ``decayed/``; the stable checkpoint stays as it is. A decay that was stopped is
-        continued by the same call.
+        result to ``decayed/``. The stable checkpoint is not changed. The same call continues a
+        decay that was stopped.
 
         Returns
         -------
         bool
-            True when all steps are done.
+            True if all steps are done.
 
         Raises
         ------
         SLMError
-            The directory holds a run that was not loaded (`load_checkpoint`), another process
-            trains there, or a decay has nothing to anneal.
+            The directory has a run that was not loaded (`load_checkpoint`), another process trains
+            in it, or there is no checkpoint to anneal.
         """
         with FolderLock(self.directory) if self.processes.first else nullcontext():
             return self._run(time_limit, decay, progress)
@@ -197,13 +197,13 @@ class Trainer:
     def _run(self, time_limit: float | None, decay: int | None, progress: bool) -> bool:
         if not self.resumed and (self.directory / STABLE).exists():
             raise SLMError(
-                f"{self.directory} holds a run already; continue it with resume (--resume), or "
+                f"{self.directory} has a run already; continue it with resume (--resume), or "
                 "choose another folder"
             )
         first, last = self._begin(decay)
         start = saved = time.monotonic()
         before, residues = self.seconds, self.residues
-        if self.processes.first:  # the others write nothing
+        if self.processes.first:  # other processes write no files
             prefix = "decay_" if decay else ""
             log = Journal(self.directory / f"{prefix}log.csv", self.step)
             self._rows = Journal(self.directory / f"{prefix}validation.csv", self.step)
@@ -220,7 +220,7 @@ class Trainer:
                 rate = warm * (1 - (self.step - first) / decay) if decay else warm
                 row = self._train_step(next(batches), rate)
                 bar.update()
-                # After a step: however short the pieces, a run gets on.
+                # Checked after the step, so that even the shortest time limit makes progress.
                 late = time_limit is not None and time.monotonic() - start > time_limit
                 ending = self.processes.agree(bool(stopped) or late)
                 if not self.processes.first:
@@ -246,7 +246,7 @@ class Trainer:
                 self._save(first, decay)
         if self.residues > residues:
             logger.info(speed.text(self.residues - residues, time.monotonic() - start))
-        if stopped:  # whoever sent it may kill us in seconds
+        if stopped:  # SIGTERM may be followed by SIGKILL within seconds: skip the validation
             logger.warning("stopped at step %d; continue with resume (--resume)", self.step)
             return False
         self._validate()
@@ -259,11 +259,11 @@ class Trainer:
         return finished
 
     def _begin(self, decay: int | None) -> tuple[int, int]:
-        """First and last step of what `run` is asked for; a stopped decay is loaded."""
+        """First and last step of the call; loads the checkpoint of a decay that was stopped."""
         if not decay:
             return self.step, self.config.steps
         if not self.step:
-            raise SLMError("decay anneals a trained checkpoint: give resume (--resume) with it")
+            raise SLMError("decay needs a trained checkpoint; use it with resume (--resume)")
         first = self.step
         path = self.directory / DECAYING
         if path.exists():
@@ -280,7 +280,7 @@ class Trainer:
             self.save_checkpoint()
 
     def _train_step(self, batch: dict, rate: float) -> dict:
-        """One step; returns the row of the log."""
+        """Do one step and return its row of the log."""
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = self.config.learning_rate * rate * group.get("factor", 1.0)
@@ -289,7 +289,7 @@ class Trainer:
         loss.backward()
         residues = self.processes.average(self.trained.values(), int(metrics.pop("residues")))
         norm = torch.nn.utils.clip_grad_norm_(self.trained.values(), self.config.clip)
-        if torch.isfinite(norm):  # one bad batch must not poison the weights
+        if torch.isfinite(norm):  # one bad batch must not ruin the weights
             for optimizer in self.optimizers:
                 optimizer.step()
             self._update_ema()
@@ -310,7 +310,7 @@ class Trainer:
             return self.loss(model, batch, step)
 
     def _export(self, name: str) -> None:
-        """Write the model directory, and only then put it in the place of an earlier one."""
+        """Write the model directory completely before it replaces an earlier one."""
         new, old = self.directory / f"{name}.tmp", self.directory / f"{name}.old"
         shutil.rmtree(new, ignore_errors=True)
         with self.ema_weights() as model:
@@ -322,7 +322,7 @@ class Trainer:
         shutil.rmtree(old, ignore_errors=True)
 
     def _throughput(self, batches: int = 2) -> Throughput:
-        """Count the operations of a few steps of a copy, so that counting leaves no trace."""
+        """Count the floating-point operations of a few steps, on a copy of the model."""
         model, residues = copy.deepcopy(self.model), 0
 
         def run() -> None:

@@ -1,4 +1,4 @@
-"""What moves the weights: AdamW, or Muon for the matrices of hidden layers."""
+"""Optimizers: AdamW, or Muon for the matrices of hidden layers."""
 
 from __future__ import annotations
 
@@ -18,12 +18,24 @@ def make_optimizers(
     float32: bool = False,
     faster: dict[str, float] | None = None,
 ) -> list[torch.optim.Optimizer]:
-    """Optimizers that share `parameters` (by name) among them.
+    """Make the optimizers of a run; each parameter belongs to one of them.
 
-    ``"adamw"``: AdamW for all. ``"muon"``: matrices of hidden layers take steps with all singular
-    values alike (Jordan et al., 2024; scaled to the size of AdamW's steps, Liu et al., 2025, so
-    that one learning rate serves both), the rest AdamW. What reads inputs or writes outputs with
-    few features, embeddings and vectors are the rest. With `float32` Muon does without bfloat16.
+    With ``"muon"``, matrices of hidden layers use Muon: the singular values of their steps are
+    equal (Jordan et al., 2024). Steps are scaled to the size of AdamW's (Liu et al., 2025), so that
+    one learning rate serves both. Embeddings, vectors, and matrices of inputs and outputs with few
+    features use AdamW.
+
+    Parameters
+    ----------
+    parameters : dict of Parameter
+        By name.
+    name : str
+        ``"adamw"`` (AdamW for all parameters) or ``"muon"``.
+    learning_rate : float
+    betas : tuple of float
+    weight_decay : float
+    float32 : bool
+        Use a Muon without bfloat16 products.
 
     Parameters whose name begins with one of `faster` are in groups with a ``factor``, by which
     whoever sets learning rates is to multiply theirs.
@@ -31,7 +43,7 @@ def make_optimizers(
     Raises
     ------
     ModelError
-        Another name, or a torch without Muon.
+        `name` is unknown, or this torch version has no Muon.
     """
     adamw = dict(lr=learning_rate, betas=tuple(betas), weight_decay=weight_decay)
     if name == "adamw":
@@ -40,8 +52,8 @@ def make_optimizers(
         raise ModelError(f'training.optimizer is {name!r}; choose "adamw" or "muon"')
     if not hasattr(torch.optim, "Muon"):
         raise ModelError(
-            f'training.optimizer "muon" needs torch 2.9 or later, this is {torch.__version__}; '
-            'update torch, or choose "adamw"'
+            f'training.optimizer "muon" needs torch 2.9 or later, but this is '
+            f'{torch.__version__}; update torch, or choose "adamw"'
         )
     hidden = [
         parameter

@@ -1,6 +1,6 @@
-"""How well a tokenizer gives structures back: the one evaluation of stage 1.
+"""Evaluate how accurately a tokenizer reconstructs structures.
 
-Training validates with it, ``openmm-slm benchmark reconstruction`` reports with it.
+Used for validation in training and by ``openmm-slm benchmark reconstruction``.
 """
 
 from __future__ import annotations
@@ -12,22 +12,25 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import torch
 
+from ..data.padding import pad_entries
 from ..data.shards import Entry, ShardDataset
 from ..networks.rigid_frames import frames_from_backbone
 from ..projection.close_peptides import close_peptide_bonds
 from ..protein import geometry
+from ..protein.protein import Protein
+from ..protein.superposition import rmsd
 from ..tokenizer.dvae import DVAE
 from ..tokenizer.losses import local_error
 from ..tokenizer.starts import Start
-from .batches import pad_entries
+from ..validity.close_contacts import ca_clashes
 from .starts import deformed
 
 LENGTHS = (64, 128, 256, 512)
-SOFT = 0.1  # nm, of displaced starting frames
+SOFT = 0.1  # nm, displacement of the starting frames
 
 
 def _batches(dataset: ShardDataset, rows: Sequence[int], residues: int) -> Iterator[list[Entry]]:
-    """Entries of similar length together, at most about `residues` padded residues each."""
+    """Batches of entries of similar length, with at most about `residues` padded residues."""
     batch: list[Entry] = []
     for row in sorted(rows, key=lambda r: dataset.lengths[r]):
         entry = dataset[row]
@@ -42,12 +45,24 @@ def _batches(dataset: ShardDataset, rows: Sequence[int], residues: int) -> Itera
 def chain_metrics(
     predicted: np.ndarray, true: np.ndarray, mask: np.ndarray, chain_break: np.ndarray
 ) -> dict[str, float]:
-    """Figures of one reconstructed chain; backbones [L, 4, 3] in nm.
+    """Metrics of one reconstructed chain.
 
-    ``rmsd`` (CA, nm), ``local`` (nm, mean distance of N, CA, C, O of residues i-6..i+6 in the
-    frame of i), ``lddt`` (CA, 1.5 nm), ``broken`` (share of peptide bonds off by over 0.01 nm),
-    ``clashes`` (CA pairs two or more apart under 0.3 nm), ``clashing`` (1 if there are any),
-    ``wrong_omega`` (share of peptide bonds cis for trans or trans for cis).
+    Parameters
+    ----------
+    predicted, true : ndarray [L, 4, 3]
+        Backbones in nm.
+    mask : ndarray, bool [L]
+        Residues with coordinates.
+    chain_break : ndarray, bool [L]
+
+    Returns
+    -------
+    dict
+        ``rmsd`` (CA, nm); ``local`` (mean distance in nm of N, CA, C, O of residues i-6..i+6 in the
+        frame of i); ``lddt`` (CA, cutoff 1.5 nm); ``broken`` (share of peptide bonds more than
+        0.01 nm from ideal); ``clashes`` (CA pairs closer than 0.3 nm, two or more residues apart);
+        ``clashing`` (1 if there are any); ``wrong_omega`` (share of peptide bonds with cis and
+        trans exchanged).
     """
     bonded = ~chain_break[1:] & mask[1:] & mask[:-1]
     length = geometry.peptide_bond_lengths(predicted, chain_break)[1:][bonded]
@@ -62,10 +77,10 @@ def chain_metrics(
         tensors[2],
         clamp=float("inf"),
     )
-    clashes = int(geometry.ca_clashes(predicted[mask, 1]))
+    clashes = int(ca_clashes(predicted[mask, 1]))
     per_residue = max(1, bonded.sum())
     return {
-        "rmsd": float(geometry.rmsd(predicted[mask, 1], true[mask, 1])),
+        "rmsd": float(rmsd(predicted[mask, 1], true[mask, 1])),
         "local": float(local),
         "lddt": float(geometry.lddt_ca(predicted[mask, 1], true[mask, 1])[1]),
         "broken": float((np.abs(length - 0.133) > 0.01).sum() / per_residue),
@@ -96,20 +111,22 @@ def reconstruct_chains(
     residues : int
         Padded residues per batch.
     shuffle : bool
-        Permute each chain's tokens before decoding: what sequence and length alone give.
+        Permute the tokens of each chain before decoding: the baseline from sequence and length.
     start : float, optional
-        Decode from the chain displaced by so much along soft modes (nm, CA rms), at this level.
+        Decode from starting frames at this level: the true chain displaced by `start` nm (CA root
+        mean square) along soft modes.
     project : bool
-        Also close peptide bonds and part overlaps, as sampling does.
+        Also close peptide bonds and move overlapping residues apart, as in sampling.
 
     Returns
     -------
     table : list of dict
-        ``id``, ``cluster``, ``length`` and `chain_metrics` of each entry, with ``projected_``
-        before their names those after projection; ``chain_rmsd``, the mean over its chains, each
-        superposed alone; ``predicted_lddt`` and ``observed_lddt``, arrays over its residues.
+        One row per entry: ``id``, ``cluster``, ``length`` and the values of `chain_metrics`;
+        ``chain_rmsd``, the mean over chains superposed separately; ``predicted_lddt`` and
+        ``observed_lddt``, arrays over residues. The prefix ``projected_`` marks values after
+        projection.
     counts : ndarray, int64 [V]
-        How often each code was used.
+        Number of uses of each code.
     """
     model.eval()
     device = next(model.parameters()).device
@@ -137,8 +154,8 @@ def reconstruct_chains(
             figures = chain_metrics(decoded, entry.backbone, *known)
             figures["chain_rmsd"] = _chain_rmsd(*ca, entry.chain_index[here])
             if project:
-                arguments = entry.sequence, entry.chain_break
-                decoded = close_peptide_bonds(decoded[None], *arguments)[0][0]
+                protein = Protein(entry.sequence, entry.chain_break)
+                decoded = close_peptide_bonds(decoded[None], protein)[0][0]
                 projected = chain_metrics(decoded, entry.backbone, *known)
                 figures |= {f"projected_{name}": value for name, value in projected.items()}
             table.append(
@@ -155,7 +172,7 @@ def reconstruct_chains(
 
 
 def _displaced(batch: dict, entries: list[Entry], rms: float, device: torch.device) -> Start:
-    """Every entry `rms` nm away along soft modes of its elastic network."""
+    """Starting frames: each entry displaced by `rms` nm along soft modes of its elastic network."""
     moved = batch["backbone"].copy()
     for row, (entry, here) in enumerate(zip(entries, batch["mask"], strict=True)):
         moved[row, here] = deformed(_random(entry), moved[row, here], rms, turn=False)
@@ -166,18 +183,18 @@ def _displaced(batch: dict, entries: list[Entry], rms: float, device: torch.devi
 
 
 def _chain_rmsd(predicted: np.ndarray, true: np.ndarray, chain_index: np.ndarray) -> float:
-    """Mean over chains (nm), each superposed alone."""
+    """Mean RMSD over chains (nm), each superposed separately."""
     chains = (chain_index == k for k in np.unique(chain_index))
-    return float(np.mean([geometry.rmsd(predicted[c], true[c]) for c in chains]))
+    return float(np.mean([rmsd(predicted[c], true[c]) for c in chains]))
 
 
 def _random(entry: Entry) -> np.random.Generator:
-    """The same for an entry wherever it comes."""
+    """Random generator that depends on the id of the entry only."""
     return np.random.default_rng(zlib.crc32(entry.id.encode()))
 
 
 def by_cluster(table: list[dict], name: str, longest: int | None = None) -> np.ndarray:
-    """Cluster means of one figure over chains of at most `longest` residues."""
+    """Cluster means of one column over chains of at most `longest` residues."""
     groups: dict[str, list[float]] = {}
     for row in table:
         if longest is None or row["length"] <= longest:
@@ -186,15 +203,16 @@ def by_cluster(table: list[dict], name: str, longest: int | None = None) -> np.n
 
 
 def perplexity(counts: np.ndarray) -> float:
-    """exp of the entropy of code usage."""
+    """Exponential of the entropy of code usage."""
     share = counts[counts > 0] / counts.sum()
     return float(np.exp(-(share * np.log(share)).sum()))
 
 
 def summarize(table: list[dict], counts: np.ndarray, prefix: str = "") -> dict[str, float]:
-    """One row of figures: medians over clusters (Å for distances), means for rates.
+    """Summarise a table of `reconstruct_chains` over clusters.
 
-    With `prefix` ``"projected_"``, those after projection.
+    Distances (Å) and lDDT are medians over clusters, rates are means. With `prefix`
+    ``"projected_"``, the values after projection are used.
     """
 
     def values(name: str, longest: int | None = None) -> np.ndarray:
@@ -216,10 +234,10 @@ def summarize(table: list[dict], counts: np.ndarray, prefix: str = "") -> dict[s
 def validation_metrics(
     data: str | os.PathLike, chains: int = 48, max_length: int = 256
 ) -> Callable[[DVAE], dict[str, float]]:
-    """Evaluation on one chain each of `chains` validation clusters, for use in training."""
+    """Function that validates a dVAE in training, on one chain from each of `chains` clusters."""
     try:
         dataset = ShardDataset(data, "val", ("backbone", "heavy", "shard"))
-    except ValueError:  # a user's own data may have no validation split
+    except ValueError:  # user data may have no validation split
         return lambda model: {}
     groups = [g[dataset.lengths[g] <= max_length] for g in dataset.clusters()]
     rows = [int(g[0]) for g in groups if len(g)][:chains]

@@ -1,8 +1,8 @@
-"""A training run in a few small files, to go on elsewhere.
+"""Pack a training run into a few small files, to continue it on another machine.
 
-Weights and their running mean in float16, the optimizer's momentum in bfloat16 (whose range holds
-squares of gradients) where there is room for it, else not: a run that goes on without fills it
-again in some 50 steps. Rounding apart, the run that comes out is the one that went in.
+Weights and their EMA are stored in float16. The optimizer state is stored in bfloat16 (float16
+cannot hold squared gradients) if the size limit allows it; otherwise the resumed run rebuilds it in
+about 50 steps. Apart from rounding, the unpacked run equals the original.
 """
 
 from __future__ import annotations
@@ -25,25 +25,29 @@ _PARTS = (("model", "ema", "optimizer"), ("model", "ema"), ())
 def shrink_run(
     run: str | os.PathLike, output: str | os.PathLike, limit: int, files: int | None = None
 ) -> tuple[str, ...]:
-    """Write the model exported last, the state and the logs of a run directory to another.
+    """Pack the last exported model, the training state and the logs of a run directory.
 
     Parameters
     ----------
-    run, output : path
+    run : path
+        Run directory.
+    output : path
+        Folder to write. No file in it is larger than 16 MiB.
     limit : int
-        Bytes that all files may have.
+        Largest total size in bytes.
     files : int, optional
-        How many there may be. None is larger than 16 MiB.
+        Largest number of files.
 
     Returns
     -------
     tuple of str
-        What was kept of the state besides its position; nothing if only the model fits.
+        Parts of the training state that fit (``model``, ``ema``, ``optimizer``); empty if only the
+        exported model does.
 
     Raises
     ------
     ModelError
-        No run there, or one whose model alone is too large.
+        The directory has no run, or its model alone is too large.
     """
     run, output = Path(run), Path(output)
     meta, tensors = read_tensors(run / CHECKPOINT)
@@ -55,7 +59,7 @@ def shrink_run(
     if made:
         last = max(made, key=lambda path: path.stat().st_mtime).parent
         shutil.copytree(last, output / last.name)
-        if last.name == "model":  # of the step of the state
+        if last.name == "model":  # exported at the step of the checkpoint
             exported = load_network(last)[1]
     logs = {path.name: path.read_text() for path in sorted(run.glob("*.csv"))}
     small = {name: _small(name, value) for name, value in tensors.items()}
@@ -71,30 +75,30 @@ def shrink_run(
         if sum(sizes) <= limit and (files is None or len(sizes) <= files):
             return kept
     raise ModelError(
-        f"{run}: its model alone makes {len(sizes)} files of {sum(sizes):,} bytes, the limit is "
-        f"{limit:,}; train a smaller network"
+        f"{run}: the model alone has {len(sizes)} files of {sum(sizes):,} bytes together, but the "
+        f"limit is {limit:,}; train a smaller network"
     )
 
 
 def expand_run(shrunk: str | os.PathLike, run: str | os.PathLike) -> Path:
-    """Make a run directory of what `shrink_run` wrote, checksums verified.
+    """Unpack the output of `shrink_run` into a run directory; checksums are verified.
 
-    Trainers go on with it by ``resume``.
+    Trainers continue it with ``resume``.
 
     Raises
     ------
     ModelError
-        A file is missing or altered, or the folder holds something else.
+        A file is missing or has another checksum, or the folder `run` is not empty.
     """
     shrunk, run = Path(shrunk), Path(run)
     meta, tensors = load_network(shrunk / "state", KIND)
     told = read_config(shrunk / "state")
     if run.exists() and any(run.iterdir()):
-        raise ModelError(f"{run} holds files already; choose another folder")
+        raise ModelError(f"{run} is not empty; choose another folder")
     run.mkdir(parents=True, exist_ok=True)
     for name in _MODELS:
         if (shrunk / name).is_dir():
-            exported = load_network(shrunk / name)[1]  # whole and unaltered
+            exported = load_network(shrunk / name)[1]  # verifies the checksums
             shutil.copytree(shrunk / name, run / name)
             if name == "model":
                 tensors |= {key: exported[_bare(key)] for key in told["same"]}
@@ -106,7 +110,7 @@ def expand_run(shrunk: str | os.PathLike, run: str | os.PathLike) -> Path:
 
 
 def _bare(name: str) -> str:
-    """The network's name of a weight (``model.``) or of its mean (``ema.``)."""
+    """Name of a weight in the network, without the prefix ``model.`` or ``ema.``."""
     return name.partition(".")[2]
 
 
@@ -117,5 +121,5 @@ def _small(name: str, value: torch.Tensor) -> torch.Tensor:
 
 
 def _equal(value: torch.Tensor, exported: torch.Tensor | None) -> bool:
-    """Whether the exported model has the value to the bit, as of frozen weights."""
+    """Whether the exported model has the same value bit for bit, as for frozen weights."""
     return exported is not None and torch.equal(value.to(exported.dtype), exported)

@@ -1,7 +1,8 @@
-"""Starting frames to train on: what templates, loops to rebuild and other conformations look like.
+"""Starting frames for decoder training: imitated templates, missing loops and other conformations.
 
-All NumPy, nm, one crop at a time. Levels are what they are said to be: the root mean square CA
-displacement from the truth, known to the user within a factor.
+NumPy only, lengths in nm, one crop at a time. The level of a start is its root mean square CA
+displacement from the true structure, multiplied by a random factor because users only know it
+roughly.
 """
 
 from __future__ import annotations
@@ -12,28 +13,28 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..protein.elastic_network import ElasticNetwork, displace
-from ..protein.geometry import superpose
+from ..protein.superposition import superpose
 
 ABSENT = np.inf
 
 
 @dataclass(frozen=True)
 class StartConfig:
-    """Shares of crops with each kind of start; the rest has none.
+    """Shares of crops with each kind of start; the remaining crops have none.
 
     Attributes
     ----------
     exact : float
-        True frames at level 0, part of them absent.
+        True frames at level 0, some of them absent.
     noised : float
-        Independent and chain-smoothed displacements and turns of 0.02 to 0.3 nm; in half of them
-        a part is displaced more, and has a level of its own.
+        Random displacements and rotations of 0.02 to 0.3 nm, independent or smoothed along the
+        chain. In half of these crops one part is displaced more and has its own level.
     deformed : float
-        Along soft modes of an elastic network, 0.05 to 0.4 nm.
+        Displacement of 0.05 to 0.4 nm along soft modes of an elastic network.
     alternative : float
-        Another structure of the same sequence where there is one, else deformed.
+        Another structure of the same sequence if the data have one, else deformed.
     absent : float
-        Share of soft starts with residues left out.
+        Share of the inexact starts in which some residues are absent.
     """
 
     exact: float = 0.15
@@ -50,20 +51,26 @@ def draw_start(
     config: StartConfig,
     alternative: Callable[[], np.ndarray | None],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A start for a crop.
+    """Draw the start of a crop.
 
     Parameters
     ----------
+    rng : Generator
     backbone : ndarray [L, 4, 3]
+        True coordinates, nm.
     mask : ndarray, bool [L]
+        Residues with coordinates.
+    config : StartConfig
     alternative : callable
-        Backbone [L, 4, 3] of the same residues in another structure (NaN where absent), or None.
+        Returns the backbone [L, 4, 3] of the same residues in another structure (NaN where
+        absent), or None.
 
     Returns
     -------
     start : ndarray, float32 [L, 4, 3]
+        Starting coordinates, nm.
     level : ndarray, float32 [L]
-        Infinite where absent.
+        Level in nm; infinite where the start is absent.
     """
     level = np.full(len(mask), ABSENT, np.float32)
     start = np.array(backbone, np.float32)
@@ -116,10 +123,10 @@ def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
 def deformed(
     rng: np.random.Generator, backbone: np.ndarray, rms: float, turn: bool | None = None
 ) -> np.ndarray:
-    """Backbone [L, 4, 3] displaced by `rms` nm (CA, root mean square) along soft modes.
+    """Displace a backbone [L, 4, 3] by `rms` nm (CA root mean square) along soft modes.
 
-    Residues move as rigid bodies; with `turn` they also follow the turning of their neighbours'
-    CA (None: in half of the draws).
+    Residues move as rigid bodies. With `turn` they also rotate with the CA atoms around them;
+    None: in half of the draws.
     """
     move = ElasticNetwork(backbone[:, 1]).displacement(rng, rms)
     if turn is None:
@@ -130,9 +137,10 @@ def deformed(
 def noised(
     rng: np.random.Generator, backbone: np.ndarray, sigma: float, turn: float | None = None
 ) -> np.ndarray:
-    """Displaced by `sigma` nm (rms) in all, part of it shared by neighbours, and turned.
+    """Add displacements of `sigma` nm (rms) and rotations, smoothed along the chain.
 
-    By `turn` radians about each axis (a standard deviation); None: as fits `sigma`.
+    `turn` is the standard deviation of the rotation about each axis in radians; by default it
+    follows from `sigma`.
     """
     length, ca = len(backbone), backbone[:, 1:2]
     width = rng.choice([1, 3, 9])
@@ -153,7 +161,7 @@ def noised(
 
 
 def _left_out(rng: np.random.Generator, ca: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Residues to leave out: stretches of the chain, or all around one place; bool [L]."""
+    """Mask [L] of residues to leave out: stretches of the chain, or all around one residue."""
     out = np.zeros(len(mask), bool)
     if rng.random() < 0.3:
         centre = ca[rng.choice(np.flatnonzero(mask))]

@@ -1,4 +1,4 @@
-"""How a training run is told to stop."""
+"""Stop a training run on SIGTERM or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from contextlib import contextmanager
 
 @contextmanager
 def stop_signals() -> Iterator[list[int]]:
-    """A list that SIGTERM or Ctrl-C fills instead of ending the process (a second one does)."""
+    """Collect SIGTERM and Ctrl-C in a list instead of ending the process.
+
+    A second signal raises KeyboardInterrupt.
+    """
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield received  # only the main thread may handle signals
+        yield received  # only the main thread can handle signals
         return
 
     def note(number: int, _: object) -> None:

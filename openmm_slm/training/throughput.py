@@ -1,4 +1,4 @@
-"""How near a training run comes to what its machine can do."""
+"""Speed of a training run, as a share of the peak speed of the machine."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Throughput:
     Parameters
     ----------
     flops : float
-        Floating-point operations a residue (`count_flops`).
+        Floating-point operations per residue (see `count_flops`).
     device : torch.device
     dtype : torch.dtype
-        Of the matrix products.
+        Type of the matrix products.
     """
 
     def __init__(self, flops: float, device: torch.device, dtype: torch.dtype) -> None:
@@ -32,7 +32,7 @@ class Throughput:
         return {"residues_per_s": speed, "share_of_peak": speed * self.flops / self.peak}
 
     def text(self, residues: int, seconds: float) -> str:
-        """One line for people."""
+        """Summary in one line."""
         row = self.row(residues, seconds)
         return (
             f"{row['residues_per_s']:,.0f} residues/s, {self.flops / 1e6:,.0f} MFLOP each: "
@@ -42,9 +42,10 @@ class Throughput:
 
 
 def bf16_is_emulated(device: torch.device) -> bool:
-    """Whether bfloat16 products take longer than float32 ones, as on CPUs without them.
+    """Whether matrix products in bfloat16 take more than twice as long as in float32.
 
-    There they are done in software, 50 times slower: a run would take days instead of hours.
+    CPUs without bfloat16 instructions emulate them, 50 times slower: a run would take days instead
+    of hours.
     """
     if device.type != "cpu":
         return False
@@ -53,7 +54,7 @@ def bf16_is_emulated(device: torch.device) -> bool:
 
 
 def measured_peak(device: torch.device, dtype: torch.dtype, size: int | None = None) -> float:
-    """FLOP/s of large matrix products here, with torch's current number of threads."""
+    """FLOP/s of large matrix products on this machine, with torch's current thread count."""
     size = size or (1024 if device.type == "cpu" else 8192)
     a = torch.ones(size, size, dtype=dtype, device=device)
     seconds = []

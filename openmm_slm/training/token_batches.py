@@ -1,4 +1,4 @@
-"""Training batches of stage 2: tokens of whole chains with their sequences."""
+"""Training batches of stage 2: tokens and sequences of whole chains."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..data.embeddings import EmbeddingStore
+from ..data.padding import pad_entries
 from ..data.shards import ShardDataset
 from ..data.tokens import TokenStore
 from ..language.masking import masked_residues
-from .batches import ClusterSampler, pad_entries, pad_tokens
+from .batches import ClusterSampler, pad_tokens
 
 
 def language_model_batch(
@@ -24,15 +25,32 @@ def language_model_batch(
     chains: int | None = None,
     crop: int | None = None,
 ) -> dict[str, np.ndarray]:
-    """Whole chains of similar length, about `residues` padded residues.
+    """Batch `step`: whole chains of similar length, about `residues` residues with padding.
 
-    A pool of chains is cut by length into batches and one of them is taken: every chain of the
-    pool is equally likely. Tokens come from any of the `stores` (the mode of the posterior, draws
-    from it), and a share `no_sequence` of the chains has its sequence hidden, with what its
-    `embeddings` say. ``spans`` bool [B, L] are residues that a template would have sampled.
+    A pool of random chains is sorted by length and divided into batches; one of them is returned,
+    so that every chain of the pool is equally likely.
 
-    With `chains` a batch has so many, of any length. With `crop` longer ones are cut to a stretch
-    of so many residues, whose tokens are those of the whole chain.
+    Parameters
+    ----------
+    sampler : ClusterSampler
+    stores : sequence of TokenStore
+        Tokens to choose from: the mode of the posterior, and draws from it. One store per batch.
+    residues : int
+    seed, step : int
+    no_sequence : float
+        Share of chains whose sequence, and embeddings, are hidden.
+    embeddings : EmbeddingStore, optional
+    chains : int, optional
+        Number of chains per batch, of any length; `residues` is then not used.
+    crop : int, optional
+        Longer chains are cut to a random stretch of this many residues. Its tokens are those of the
+        whole chain.
+
+    Returns
+    -------
+    dict
+        Arrays of `read_tokens`, and ``spans`` bool [B, L]: residues that would be resampled with a
+        template.
     """
     rng = np.random.default_rng([seed, step])
     pool = [sampler.number(rng) for _ in range(chains or 64)]
@@ -61,7 +79,7 @@ def language_model_batch(
 def cut(
     batch: dict[str, np.ndarray], lengths: np.ndarray, crop: int, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """Rows [B, L, ...] of chains of `lengths` [B], where longer cut to `crop` residues."""
+    """Cut the rows [B, L, ...] of chains that are longer than `crop` residues; `lengths` is [B]."""
     if lengths.max() <= crop:
         return batch
     starts = [int(rng.integers(max(0, length - crop) + 1)) for length in lengths]
@@ -77,7 +95,7 @@ def read_tokens(
     numbers: list[int],
     embeddings: EmbeddingStore | None = None,
 ) -> dict[str, np.ndarray]:
-    """Padded batch of the entries `numbers`: tokens (-1 absent), mask, index, amino_acids.
+    """Padded batch of the entries `numbers`: tokens (-1 if absent), mask, index, amino_acids.
 
     With `embeddings` also ``condition`` float16 [B, L, D], NaN at padding.
     """
@@ -86,7 +104,7 @@ def read_tokens(
     batch["tokens"] = pad_tokens(
         [store.read(dataset.rows[number]) for number in numbers], batch["mask"].shape[1]
     )
-    # Residues without coordinates are in the sequence all the same.
+    # Residues without coordinates belong to the sequence, so the mask includes them.
     for row, number in enumerate(numbers):
         batch["mask"][row, : dataset.lengths[number]] = True
     if embeddings is not None:

@@ -1,16 +1,17 @@
-"""The objective of stage 1: a weighted ELBO, and terms that teach the decoder the whole fold.
+"""Training loss of stage 1: a weighted ELBO, and auxiliary terms for the global fold.
 
     log p(x|c) >= E_q(z|x)[log p(x|z,c)] - KL(q(z|x) || uniform)
 
-Likelihood: each of the four atoms of a residue, seen from the residues within six of it in
-sequence, is at a distance r from where it is decoded with density exp(-r / b) / (8 pi b^3), a
-Laplace distribution in space of scale b (``scale``, nm); views are averaged. Per residue and in
-nats,
+Likelihood: the four backbone atoms of a residue are compared in the local frames of all residues
+within six positions in sequence. The distance r between decoded and true atom has the density
+exp(-r / b) / (8 pi b^3), an isotropic Laplace distribution with scale b (``scale``, nm), and frames
+are averaged. In nats per residue
 
     -log p = 4 (mean r / b + log(8 pi b^3)).
 
-The objective is b / 2 times (-log p + beta KL), which is 2 mean r + beta b / 2 KL in nm: on that
-scale the other terms are stated. ``nll``, ``kl`` and ``elbo`` (with beta = 1) are logged.
+The loss is b / 2 times (-log p + beta KL), that is 2 mean r + beta b / 2 KL in nm, plus the
+auxiliary terms, which are weighted on the same scale. ``nll``, ``kl`` and ``elbo`` (with beta = 1)
+are logged.
 """
 
 from __future__ import annotations
@@ -31,29 +32,33 @@ from ..tokenizer.losses import (
 from ..tokenizer.starts import Start
 
 LOSS = {
-    "scale": 0.05,  # nm, of the likelihood
+    "scale": 0.05,  # nm, scale b of the likelihood
     "beta": 0.4,  # weight of the KL in the ELBO
-    "beta_steps": 0,  # over which beta grows from 0
-    "beta_usage": 0.1,
-    "soft_steps": 600,  # additive noise instead of rounding, at first
-    "ramp_steps": 500,  # over which the terms of the whole fold come in
-    "sharpness": 1.0,  # of the posterior, in the end
-    "sharpness_steps": 0,
+    "beta_steps": 0,  # steps over which beta grows from 0
+    "beta_usage": 0.1,  # weight of the KL of the average code usage
+    "soft_steps": 600,  # first steps, with additive noise instead of rounding
+    "ramp_steps": 500,  # steps over which the global terms grow from 0
+    "sharpness": 1.0,  # final sharpness of the posterior
+    "sharpness_steps": 0,  # steps over which it is reached
 }
 
 
-WARM_UP = ("beta_steps", "soft_steps", "ramp_steps")  # for weights that have learned nothing yet
+WARM_UP = ("beta_steps", "soft_steps", "ramp_steps")  # only for randomly initialised weights
 
 
 def take_crops(values: torch.Tensor, chain: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-    """Crops [C, crop, ...] of padded [B, L, ...]; rows [C, crop], anything where they are -1."""
+    """Take crops [C, crop, ...] from padded values [B, L, ...].
+
+    `chain` [C] is the entry of each crop and `rows` [C, crop] its residues; values at rows of -1
+    are arbitrary.
+    """
     return values[chain.unsqueeze(1), rows.clamp(min=0)]
 
 
 def batch_codes(model: DVAE, batch: dict, step: int, options: dict):
-    """Codes [B, L, n] of a batch, the encoder's part of the loss, and its figures.
+    """Codes [B, L, n] of a batch, the encoder's part of the loss, and values to log.
 
-    With ``tokens`` in the batch the encoder is frozen and its work is done already.
+    If the batch has ``tokens``, the encoder is frozen and the codes are those of the tokens.
     """
     mask, quantizer = batch["mask"], model.quantizer
     if "tokens" in batch:
@@ -85,10 +90,10 @@ def batch_codes(model: DVAE, batch: dict, step: int, options: dict):
 
 
 def tokenizer_loss(model: DVAE, batch: dict, step: int, crop: int, options: dict):
-    """The objective on a batch (nm), and its parts.
+    """Loss of a batch (nm), and values to log.
 
-    Whole chains are encoded, crops of them decoded, so that a token means the same in a crop as
-    in its chain. Distances enter in nm.
+    Whole chains are encoded and crops of them decoded, so that tokens mean the same in a crop as
+    in the whole chain.
     """
     codes, encoder_loss, figures = batch_codes(model, batch, step, options)
     chain, rows = batch["crop_chain"], batch["crop_rows"]
@@ -120,7 +125,7 @@ def tokenizer_loss(model: DVAE, batch: dict, step: int, crop: int, options: dict
         torsion = torch.nn.functional.normalize(out.end_torsion, dim=-1)
         turned = 1 - (torsion * oxygen_torsion(true)).sum(-1)
         turned = (turned * mask).sum() / mask.sum()
-    some = chosen[:, : max(1, crop // 4)]  # rows of the pair tensor; all would cost a third more
+    some = chosen[:, : max(1, crop // 4)]  # rows of the pair tensor; all rows cost a third more
     picked = out.pair[torch.arange(len(mask)).unsqueeze(1), some]
     distogram = distogram_loss(model.decoder.distogram(picked), true[:, :, 1], mask, some)
     lddt = lddt_loss(out.lddt, out.backbones[-1][:, :, 1], true[:, :, 1], mask)
@@ -152,14 +157,14 @@ def tokenizer_loss(model: DVAE, batch: dict, step: int, crop: int, options: dict
 
 
 def negative_log_likelihood(distance: torch.Tensor, scale: float) -> torch.Tensor:
-    """Nats per residue at a mean distance (nm) of its atoms from where they are decoded."""
+    """Nats per residue for a mean distance (nm) between decoded and true atoms."""
     return 4 * (distance / scale + math.log(8 * math.pi * scale**3))
 
 
 def _grown(step: int, steps: int) -> float:
-    """0 at first, 1 after `steps`."""
+    """Linear ramp from 0 at step 0 to 1 at `steps`."""
     return min(1.0, step / steps) if steps else 1.0
 
 
-# Coordinates of absent residues: any finite, non-degenerate frame.
+# Coordinates given to absent residues: any finite, non-degenerate frame.
 _FAR = torch.tensor([[-0.05, 0.13, 0.0], [0.0, 0.0, 0.0], [0.15, 0.0, 0.0], [0.2, 0.1, 0.0]])

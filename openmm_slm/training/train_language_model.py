@@ -25,20 +25,20 @@ from .loop import LoopConfig, Trainer
 from .token_batches import language_model_batch
 from .warm_start import starting_network
 
-LARGE = 10**8  # numbers, of a network that is stored in large shards
+LARGE = 10**8  # networks with more parameters are stored in large shards
 
 DATA = {
     "residues": 2048,
     "max_length": 512,
-    "chains": None,  # of a batch, instead of so many residues
-    "crop": None,  # residues that longer chains are cut to
+    "chains": None,  # chains per batch, instead of `residues`
+    "crop": None,  # longer chains are cropped to this many residues
     "prefix": None,
-    "posterior": [],  # directories of more tokens of the same data, drawn from the posterior
-    "conformers": 0.0,  # share of draws of sequences that have several entries
-    "no_sequence": 0.0,  # share of chains with their sequence hidden, for guidance
-    "maskings": 4,  # of each chain, for masked diffusion
-    "infilling": 0.25,  # share of rows whose unknown tokens are spans, as from templates
-    "sequence_weight": 1.0,  # of the nats per amino acid beside those per token, for gpt
+    "posterior": [],  # further tokens of the same data, drawn from the posterior (directories)
+    "conformers": 0.0,  # share of draws from sequences with several entries
+    "no_sequence": 0.0,  # share of chains with a hidden sequence, for guidance
+    "maskings": 4,  # maskings per chain, for masked diffusion
+    "infilling": 0.25,  # share of rows in which spans are masked, as with a template
+    "sequence_weight": 1.0,  # weight of nats per amino acid relative to nats per token, for gpt
 }
 
 
@@ -49,7 +49,10 @@ def nats_of_split(
     clusters: int | None = None,
     embeddings: EmbeddingStore | None = None,
 ) -> Callable[[nn.Module], dict[str, float]]:
-    """Evaluation of a network: nats per token of a split, weighted by cluster (one seed)."""
+    """Function that evaluates a network: nats per token of a split, each cluster weighted equally.
+
+    The seed is fixed.
+    """
     dataset = ShardDataset(data, split, ("backbone", "heavy", "shard"))
     store = TokenStore(tokens, data)
     numbers = entries_of_clusters(dataset, clusters)
@@ -84,15 +87,21 @@ def train_language_model(
     ----------
     config : dict
         Sections ``model`` (the `config_class` of the family's network), ``training``
-        (`LoopConfig`), ``data``, ``fine_tuning`` (`FineTuning`); ``family``, a name of `FAMILIES`.
-    data, tokens, directory : path
-        Shards; their tokens; where checkpoints, logs and the exported model go.
+        (`LoopConfig`), ``data`` and ``fine_tuning`` (`FineTuning`). ``family`` is a name in
+        `FAMILIES`.
+    data : path
+        Shard directory.
+    tokens : path
+        Tokens of `data`.
+    directory : path
+        Folder to write: checkpoints, logs and the exported model.
     time_limit, resume, init_from, decay
-        As `train_tokenizer`; `init_from` may be of another family (see `starting_network`).
+        As in `train_tokenizer`. `init_from` may be of another family (see `starting_network`).
     family : str, optional
-        Instead of the config's. Named by neither, it is that of `init_from`, else ``"diffusion"``.
+        Overrides the config. Default: the family of `init_from`, else ``"diffusion"``.
     embeddings : path, optional
-        Of the data, as a condition (``model.condition``, their size); see `embeddings`.
+        Embeddings of `data` (see `openmm_slm.data.embeddings`), used as a condition of
+        ``model.condition`` numbers per residue.
 
     Returns
     -------
@@ -117,7 +126,7 @@ def train_language_model(
     _check_embeddings(model, told, init_from)
     if model.config.vocabulary != store.vocabulary:
         raise SLMError(
-            f"the model has a vocabulary of {model.config.vocabulary}, {tokens} of "
+            f"the model has a vocabulary of {model.config.vocabulary}, but {tokens} of "
             f"{store.vocabulary}; they must agree"
         )
     prepare_network(model, tuning)
@@ -130,7 +139,10 @@ def train_language_model(
     stores = [store, *(TokenStore(each, data) for each in options["posterior"])]
     for each in stores:
         if each.tokenizer != store.tokenizer:
-            raise SLMError(f"{each.directory} holds tokens of another tokenizer than {tokens}")
+            raise SLMError(
+                f"{each.directory} and {tokens} have tokens of different tokenizers; tokenize with "
+                "one of them"
+            )
     weights = {"token": 1.0, "amino_acid": options["sequence_weight"]}
 
     def loss(network: nn.Module, batch: dict, step: int):
@@ -142,7 +154,7 @@ def train_language_model(
 
     try:
         validate = nats_of_split(data, tokens, "val", clusters=64, embeddings=told)
-    except ValueError:  # a user's own data may have no validation split
+    except ValueError:  # user data may have no validation split
         validate = None
 
     def export(trained: nn.Module, where: Path) -> None:
@@ -196,16 +208,16 @@ def train_language_model(
 def _check_embeddings(
     model: nn.Module, told: EmbeddingStore | None, init_from: str | os.PathLike | None
 ) -> None:
-    """Raise SLMError unless the embeddings are those that the model needs, or goes on with."""
+    """Raise SLMError if the embeddings differ from those of the model or of `init_from`."""
     size, found = model.config.condition, told and told.size
     if size != found:
         raise SLMError(
-            f"model.condition is {size}, the embeddings have {found} numbers a residue; "
+            f"model.condition is {size}, but the embeddings have {found} numbers per residue; "
             + ("give --embeddings" if told is None else f"set model.condition to {found}")
         )
     before = None if init_from is None else read_config(init_from).get("embeddings")
     if before and told and before != told.embeddings:
         raise SLMError(
-            f"{init_from} was trained with embeddings of {before}, {told.directory} has those of "
-            f"{told.embeddings}; give the former, or start anew"
+            f"{init_from} was trained with embeddings of {before}, but {told.directory} has those "
+            f"of {told.embeddings}; give the former, or start without --init-from"
         )

@@ -13,12 +13,13 @@ import torch
 from ..allatom.ideal import measure_geometry
 from ..allatom.packer_network import ABSENT, GUESSED, KNOWN, PackerConfig, PackerNetwork
 from ..allatom.rotamers import chi_difference, chi_torsions, has_atom
+from ..data.padding import pad_entries
 from ..data.shards import ShardDataset
 from ..errors import StructureError
 from ..files.json_settings import build, check_names, merge
 from ..networks.storage import load_module, save_module
 from ..protein.sequence import encode_sequence
-from .batches import ClusterSampler, pad_entries
+from .batches import ClusterSampler
 from .loop import LoopConfig, Trainer
 
 DATA = {
@@ -35,9 +36,9 @@ def side_chain_entries(
     min_complete: float = 0.95,
     exclude_sources: tuple[str, ...] = (),
 ) -> ShardDataset:
-    """Entries of a split that have the share `min_complete` of their heavy atoms.
+    """Entries of a split with at least the share `min_complete` of their heavy atoms.
 
-    Those whose index column `source` names one of `exclude_sources` are left out.
+    Entries are left out if their index column ``source`` contains one of `exclude_sources`.
     """
     dataset = ShardDataset(data, split, tuple(prefix) if prefix else ("heavy", "shard"))
 
@@ -62,7 +63,7 @@ def side_chain_entries(
 
 
 def packer_batch(sampler: ClusterSampler, residues: int, seed: int, step: int) -> dict:
-    """Whole chains of about `residues` residues: `pad_entries`, and their chi [B, L, 4]."""
+    """Batch `step`: whole chains of about `residues` residues together (see `packer_arrays`)."""
     rng = np.random.default_rng([seed, step])
     entries, filled = [], 0
     while filled < residues:
@@ -72,7 +73,7 @@ def packer_batch(sampler: ClusterSampler, residues: int, seed: int, step: int) -
 
 
 def packer_arrays(entries: list) -> dict[str, np.ndarray]:
-    """`pad_entries` with atom14 and chi of the side chains."""
+    """Arrays of `pad_entries`, plus ``atom14`` [B, L, 14, 3] (nm) and ``chi`` [B, L, 4] (rad)."""
     batch = pad_entries(entries)
     b, length = batch["mask"].shape
     batch["chi"] = np.full((b, length, 4), np.nan, np.float32)
@@ -86,10 +87,10 @@ def packer_arrays(entries: list) -> dict[str, np.ndarray]:
 
 
 def packer_loss(model: PackerNetwork, batch: dict, step: int, options: dict):
-    """Cross entropy of chi1..chi4 given the earlier ones; and its parts.
+    """Cross entropy of chi1..chi4, each given the earlier ones, and values to log.
 
-    In some batches the network sees side chains built from its own first guess (not through the
-    gradient), in some chains the side chains of some residues are known.
+    In some batches the network sees side chains built from its own first prediction (without
+    gradient). In some chains the true side chains of some residues are known to it.
     """
     mask, backbone = batch["mask"], batch["backbone"]
     b = len(mask)
@@ -140,7 +141,10 @@ def packer_loss(model: PackerNetwork, batch: dict, step: int, options: dict):
 
 
 def validation(dataset: ShardDataset, residues: int = 12_000, passes: int = 3) -> Callable:
-    """Shares of chi within 40 degrees on one chain of each cluster, first and last pass."""
+    """Function that evaluates a packer on one chain per cluster, up to `residues` residues.
+
+    It returns the share of chi angles within 40 degrees after the first and the last pass.
+    """
     chosen, filled = [], 0
     for group in dataset.clusters():
         entry = dataset[int(group[0])]
@@ -199,16 +203,21 @@ def train_packer(
     ----------
     config : dict
         Sections ``model`` (`PackerConfig`), ``training`` (`LoopConfig`), ``data``, ``loss``.
-    data, directory : path
-        Shards with all heavy atoms; where checkpoints, logs and the exported model go.
+    data : path
+        Shard directory with all heavy atoms.
+    directory : path
+        Folder to write: checkpoints, logs and the exported model.
+    device : str
     time_limit : float, optional
-        Seconds.
+        Seconds after which training stops.
     resume : bool
-        Continue the checkpoint in `directory`.
+        Continue from the checkpoint in `directory`.
     init_from : path, optional
-        Model directory whose weights (and side-chain geometry) to start from.
+        Model directory with the initial weights and side-chain geometry.
     decay : int, optional
-        Anneal to zero over this many steps and export to ``decayed/``.
+        Anneal the learning rate to zero over this many steps and export to ``decayed/``.
+    progress : bool
+        Show a progress bar.
 
     Returns
     -------
@@ -234,7 +243,7 @@ def train_packer(
     try:
         validate = validation(side_chain_entries(data, "val", **select))
     except StructureError:
-        validate = None  # as with the other trainers: no validation split, no validation
+        validate = None  # user data may have no validation split
     trainer = Trainer(
         model,
         lambda m, batch, step: packer_loss(m, batch, step, options),

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..data.padding import pad_entries
 from ..data.shards import ShardDataset
 from ..data.tokens import TokenStore
 from ..errors import ModelError
 from ..files.json_settings import build, check_names, merge
 from ..networks.storage import load_module, save_module, tokenizer_fingerprint
 from ..tokenizer.dvae import DVAE, DVAEConfig
-from .batches import ClusterSampler, pad_entries, tokenizer_batch
+from .batches import ClusterSampler, tokenizer_batch
 from .deepening import deepened
 from .loop import LoopConfig, Trainer
 from .reconstruction import validation_metrics
@@ -26,7 +27,7 @@ DATA = {"residues": 1536, "crop": 64, "max_length": 512, "complexes": 0.0, "pref
 
 
 def calibrate(model: DVAE, sampler: ClusterSampler, chains: int = 400, seed: int = 0) -> None:
-    """Set the quantizer's statistics with the final encoder over `chains` random chains."""
+    """Set the quantizer's statistics from the trained encoder on `chains` random chains."""
     rng = np.random.default_rng([seed, 7])
     device = next(model.parameters()).device
     outputs = []
@@ -65,23 +66,28 @@ def train_tokenizer(
     Parameters
     ----------
     config : dict
-        Sections ``model`` (`DVAEConfig`), ``training`` (`LoopConfig`), ``data``, ``loss``,
-        ``starts`` (`StartConfig`; none without it); ``trained``, a list, freezes all weights but
-        those whose names begin so.
-    data, directory : path
-        Shards; where checkpoints, logs and the exported model go.
+        Sections ``model`` (`DVAEConfig`), ``training`` (`LoopConfig`), ``data``, ``loss`` and
+        ``starts`` (`StartConfig`; without it the decoder gets no starting frames). The list
+        ``trained`` holds prefixes of weight names; all other weights are frozen.
+    data : path
+        Shard directory.
+    directory : path
+        Folder to write: checkpoints, logs and the exported model.
     tokens : path, optional
-        Tokens that `init_from` gave these shards: the encoder stays as it is and the decoder
-        trains alone, so that language models trained on the tokens stay right.
+        Tokens of `data` made by `init_from`. The encoder is then frozen and only the decoder is
+        trained, so that language models trained on the tokens remain usable.
+    device : str
     time_limit : float, optional
-        Seconds.
+        Seconds after which training stops.
     resume : bool
-        Continue the checkpoint in `directory`.
+        Continue from the checkpoint in `directory`.
     init_from : path, optional
-        Model directory whose weights to start from, and whose sizes are kept; but a larger
-        ``decoder_layers`` in the config's ``model`` makes its decoder deeper.
+        Model directory with the initial weights. Layer sizes are those of that model, except that
+        a larger ``decoder_layers`` in section ``model`` makes the decoder deeper.
     decay : int, optional
-        Anneal to zero over this many steps and export to ``decayed/``.
+        Anneal the learning rate to zero over this many steps and export to ``decayed/``.
+    progress : bool
+        Show a progress bar.
 
     Returns
     -------
@@ -101,23 +107,24 @@ def train_tokenizer(
         layers = config.get("model", {}).get("decoder_layers", model.config.decoder_layers)
         if layers > model.config.decoder_layers:
             model = deepened(model, layers)
-        weights |= {name: 0 for name in WARM_UP}  # it has learned all that
+        weights |= {name: 0 for name in WARM_UP}  # a trained model needs no warm-up
     store = None
     if tokens is not None:
         store = TokenStore(tokens, data)
         if init_from is None or tokenizer_fingerprint(init_from) != store.tokenizer:
             raise ModelError(
-                f"{tokens} holds tokens of tokenizer {store.tokenizer}; give that one as init_from"
+                f"{tokens} has tokens of tokenizer {store.tokenizer}; give that tokenizer as "
+                "init_from"
             )
         model.encoder.requires_grad_(False)
-        model.quantizer.requires_grad_(False)  # its code vectors, where it has any
+        model.quantizer.requires_grad_(False)  # some quantizers have learned code vectors
     if "trained" in config:
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name.startswith(tuple(config["trained"])))
         if not any(parameter.requires_grad for parameter in model.parameters()):
             raise ModelError(
-                f"trained is {config['trained']!r}: no weights have such names; begin with "
-                "'encoder.' or 'decoder.'"
+                f"trained is {config['trained']!r}: no weights have such names; use names that "
+                "start with 'encoder.' or 'decoder.'"
             )
     encoder = (parameter.requires_grad for parameter in model.encoder.parameters())
     model.quantizer.frozen = not any(encoder)

@@ -1,4 +1,4 @@
-"""The network that a language model's training begins with: new, or what another has learned."""
+"""Initial network for training a language model: new, or with the weights of a saved model."""
 
 from __future__ import annotations
 
@@ -21,22 +21,23 @@ _TRUNKS = ("trunk.", "transformer.")
 def starting_network(
     family: str, sizes: dict, vocabulary: int, init_from: str | os.PathLike | None
 ) -> nn.Module:
-    """A network of a family: new, as it was saved, or new with the weights of another family.
+    """Make the initial network of a family.
 
-    One saved without condition, `self_condition` or `structure` gets it if `sizes` has it, and says
-    what it said before until that is trained. Of a network of another family, the weights are taken
-    whose names and shapes agree (the trunk).
+    Without `init_from` the network is new. A saved network of the same family is loaded; if `sizes`
+    has a condition, `self_condition` or `structure` that it lacks, it is added and leaves the
+    predictions unchanged until trained. From a saved network of another family, the weights with
+    equal names and shapes (the trunk) are copied into a new network.
 
     Raises
     ------
     SLMError
-        None of the trunk agree; or it was saved with another condition.
+        No weights of the trunk match, or the saved network has another condition.
     """
     network = FAMILIES[family].network
     if init_from is not None and read_config(init_from).get("kind") == network.kind:
         return _with_additions(load_module(init_from, network), sizes, init_from)
     names = {field.name for field in fields(network.config_class)}
-    if "vocabulary" in names:  # else it is fixed
+    if "vocabulary" in names:  # other networks have a fixed vocabulary
         sizes = {"vocabulary": vocabulary, **sizes}
     if init_from is not None:
         sizes = _sizes_of_parent(network, init_from) | sizes
@@ -47,32 +48,32 @@ def starting_network(
         state = {k: v for k, v in state.items() if k in own and v.shape == own[k].shape}
         if not any(name.startswith(_TRUNKS) for name in state):
             raise SLMError(
-                f"{init_from}: no weight of its trunk has the shape of this {family} model's; "
-                "give the model section the sizes of that model, or leave --init-from out"
+                f"{init_from}: no weight of its trunk fits this {family} model; set the sizes in "
+                "the model section to those of that model, or leave --init-from out"
             )
         model.load_state_dict(state, strict=False)
         taken, total = (sum(v.numel() for v in s.values()) for s in (state, own))
         logger.info(
-            "%d of %d arrays (%.2f of %.2f M numbers) start as those of %s",
+            "%d of %d arrays (%.2f of %.2f M parameters) are initialised from %s",
             len(state), len(own), taken / 1e6, total / 1e6, init_from,
         )  # fmt: skip
     return model
 
 
 def _sizes_of_parent(network: type[nn.Module], init_from: str | os.PathLike) -> dict:
-    """Sizes of what `init_from` holds, if `network` is made of it, as ESMDiff is of ESM3."""
+    """Sizes of the saved model if `network` derives from its class, as ESMDiff from ESM3."""
     config = read_config(init_from)
     kinds = {parent.kind for parent in network.__mro__ if hasattr(parent, "kind")}
     return config["config"] if config.get("kind") in kinds else {}
 
 
 def _with_additions(model: nn.Module, sizes: dict, init_from: str | os.PathLike) -> nn.Module:
-    """A saved network, with what it lacks of `sizes` added: condition, own answers, structure."""
+    """Add the condition, `self_condition` and `structure` of `sizes` to a network without them."""
     size, had = sizes.get("condition"), getattr(model.config, "condition", None)
     if None not in (size, had) and size != had:
         raise SLMError(
-            f"{init_from}: trained with a condition of {had} numbers a residue, the config has "
-            f"model.condition {size}; give that, or start anew"
+            f"{init_from}: trained with a condition of {had} numbers per residue, but the config "
+            f"has model.condition {size}; set it to {had}, or start without --init-from"
         )
     wanted = {name: sizes.get(name) for name in ("condition", "self_condition", "structure")}
     added = {k: v for k, v in wanted.items() if v and not getattr(model.config, k, v)}

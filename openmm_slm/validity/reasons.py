@@ -1,33 +1,37 @@
-"""Why frames are not valid, from the columns of a report (`openmm_slm.validity.report`)."""
+"""The reasons why frames are invalid, from a report (`openmm_slm.validity.report`)."""
 
 from __future__ import annotations
 
 import numpy as np
 
-LIMITS = {"c_n_deviation_nm": ("C-N", 0.015), "bond_deviation_nm": ("N-CA or CA-C", 0.01)}
+from .criteria import BOND_TOLERANCE, CLASH, CLOSEST_CA, PEPTIDE_TOLERANCE
+
+LIMITS = {
+    "c_n_deviation_nm": ("C-N", PEPTIDE_TOLERANCE),
+    "bond_deviation_nm": ("N-CA or CA-C", BOND_TOLERANCE),
+}
 COUNTS = {
     "wrong_omega": "cis or twisted peptides",
     "d_residues": "D residues",
     "wrong_cb": "CB of the wrong hand",
-    "clashes": "heavy-atom pairs under 0.25 nm",
+    "clashes": f"heavy-atom pairs under {CLASH} nm",
     "pierced_rings": "pierced rings",
 }
-_CLOSEST_CA = 0.3  # nm; judged where side chains are not
 
 
 def failures(report: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Each reason and the frames that have it.
+    """Frames that fail each criterion.
 
     Parameters
     ----------
     report : dict of ndarray [F]
-        Of `openmm_slm.geometry_report`, `relax` or an `Ensemble`.
+        From `openmm_slm.geometry_report`, `relax` or an `Ensemble`.
 
     Returns
     -------
     dict of ndarray, bool [F]
-        Reasons that the report knows of; a frame is valid when it has none. One that is not finite
-        has no other.
+        Keyed by reason, for the criteria that the report covers. Valid frames fail none. Frames
+        that are not finite fail no other criterion.
     """
     finite = np.asarray(report["finite"], bool)
     found = {"coordinates are not finite": ~finite}
@@ -37,12 +41,12 @@ def failures(report: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         if column in report:
             found[what] = finite & (report[column] > 0)
     if "clashes" not in report:
-        found["CA pairs under 0.3 nm"] = finite & (report["closest_ca_nm"] < _CLOSEST_CA)
+        found[f"CA pairs under {CLOSEST_CA} nm"] = finite & (report["closest_ca_nm"] < CLOSEST_CA)
     return found
 
 
 def fault_text(report: dict[str, np.ndarray], frame: int) -> str:
-    """Why a frame of all atoms is not valid, with numbers; empty if it is."""
+    """Reasons with numbers why an all-atom frame is invalid; empty for valid frames."""
     if report["valid"][frame]:
         return ""
     if not report["finite"][frame]:

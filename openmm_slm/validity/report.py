@@ -1,15 +1,17 @@
-"""The one definition of a *valid* frame, as columns of a report (NumPy; SciPy for all atoms).
+"""The definition of a *valid* frame, and reports on frames (NumPy; SciPy for all atoms).
 
-A frame is valid when it is finite; every C-N is within 0.015 nm of 0.133 nm, every N-CA and CA-C
-within 0.01 nm of ideal; every omega is within 30 degrees of 180 (before proline, and where the
-caller allows cis peptides, also of 0); and nothing lies on something else:
+A frame is valid if
 
-- of N, CA, C and O alone, no two CA two or more residues apart are closer than 0.3 nm;
-- of all heavy atoms, no two more than two bonds apart are closer than 0.25 nm and no bond passes
-  through a ring, and CA, and CB of isoleucine and threonine, have the handedness of L residues.
+- its coordinates are finite;
+- every C-N length is within 0.015 nm of 0.133 nm, every N-CA and CA-C within 0.01 nm of ideal;
+- every omega is within 30 degrees of 180 degrees, or of 0 where cis is allowed (before proline, and
+  where the caller says so);
+- frames of N, CA, C and O only: no two CA two or more residues apart are closer than 0.3 nm;
+- frames with side chains: no two heavy atoms more than two bonds apart are closer than 0.25 nm, no
+  bond passes through a ring, and CA, and CB of isoleucine and threonine, have L chirality.
 
-Frames with absent side-chain atoms are judged on what they have. Absent atoms, open disulfides
-and Ramachandran classes are reported, not judged.
+The criteria apply to the side-chain atoms that are present. Missing atoms, open disulfides and
+Ramachandran classes are reported but do not affect validity.
 """
 
 from __future__ import annotations
@@ -22,96 +24,89 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import StructureError
-from ..protein.disulfides import disulfide_formed, parse_disulfides
-from ..protein.geometry import backbone_torsions, chirality, closest_ca, peptide_bond_lengths
+from ..files.report_table import Report
+from ..protein.atoms import ATOM14
+from ..protein.bonding import OXT, SLOTS
+from ..protein.disulfides import disulfide_formed
+from ..protein.geometry import C_N, CA_C, N_CA, backbone_torsions, peptide_bond_lengths
+from ..protein.loading import load_structure
+from ..protein.protein import Protein
 from ..protein.ramachandran import ALLOWED, FAVOURED, OUTLIER, classify
-from ..protein.structure import ATOM14, ProteinStructure, load_structure, protein_chains
-from .close_contacts import OXT, SLOTS, bonding, heavy_contacts, pierced_rings
+from ..protein.structure import ProteinStructure
+from ..protein.trajectory import protein_chains
+from .close_contacts import close_contacts, closest_ca
+from .criteria import BOND_TOLERANCE, CIS_OMEGA, CLASH, CLOSEST_CA, PEPTIDE_TOLERANCE, TRANS_OMEGA
+from .handedness import wrong_hands
+from .rings import pierced_rings
 
 if TYPE_CHECKING:
     import mdtraj
 
-C_N, N_CA, CA_C = 0.133, 0.1459, 0.1525
-CLOSEST_CA = 0.3  # nm
-CLASH = 0.25  # nm
-BLOCK = 3_000_000  # numbers in one array of a block of frames
-OXT_NAMES = ("OXT", "OT2", "O2", "OC2")  # of the archive, CHARMM and GROMACS
-Report = dict[str, np.ndarray]
+BLOCK = 3_000_000  # largest size of an array for a block of frames
+OXT_NAMES = ("OXT", "OT2", "O2", "OC2")  # names in the wwPDB archive, CHARMM and GROMACS
 
 
 def backbone_report(
     backbone: np.ndarray,
-    sequence: str,
-    chain_break: np.ndarray,
-    *,
-    cis_allowed: np.ndarray | None = None,
+    protein: Protein,
 ) -> Report:
-    """Judge backbone frames.
+    """Report on backbone frames.
 
     Parameters
     ----------
     backbone : ndarray, float32 [F, L, 4, 3]
         N, CA, C, O; nm.
-    sequence : str
-        L letters, chains concatenated.
-    chain_break : ndarray, bool [L]
-        True where residue i is not bonded to residue i - 1.
-    cis_allowed : ndarray, bool [L], optional
-        Residues, besides prolines, before which the peptide may be cis.
+    protein : Protein
 
     Returns
     -------
     dict of ndarray [F]
-        ``valid`` (bool), ``finite``, ``c_n_deviation_nm`` and ``bond_deviation_nm`` (largest, C-N
-        and within residues), ``broken_bonds`` (C-N off by over 0.015 nm), ``cis``,
-        ``twisted_omega``, ``wrong_omega`` (counts; wrong: twisted, or cis where it may not be),
-        ``closest_ca_nm`` (two or more apart).
+        ``valid`` (bool), ``finite``, ``c_n_deviation_nm`` and ``bond_deviation_nm`` (largest
+        deviation of C-N, and of N-CA and CA-C), ``broken_bonds`` (C-N off by over 0.015 nm),
+        ``cis``, ``twisted_omega``, ``wrong_omega`` (counts; wrong: twisted, or cis where it is not
+        allowed), ``closest_ca_nm`` (CA two or more residues apart).
     """
-    report = _backbone_columns(backbone, sequence, chain_break, cis_allowed)
-    valid = _sound_backbone(report) & (report["closest_ca_nm"] >= CLOSEST_CA)
+    report = _backbone_columns(backbone, protein)
+    valid = _valid_backbone(report) & (report["closest_ca_nm"] >= CLOSEST_CA)
     return {"valid": valid, **report}
 
 
 def all_atom_report(
     atom14: np.ndarray,
-    sequence: str,
-    chain_break: np.ndarray,
+    protein: Protein,
     *,
     terminal_oxygen: np.ndarray | None = None,
-    disulfides: Iterable[tuple[int, int]] | str = (),
-    cis_allowed: np.ndarray | None = None,
 ) -> Report:
-    """Judge frames of heavy atoms.
+    """Report on frames of heavy atoms.
 
     Parameters
     ----------
     atom14 : ndarray, float32 [F, L, 14, 3]
-        nm, NaN where absent; names in `openmm_slm.protein.structure.ATOM14`; other slots ignored.
-    sequence, chain_break, cis_allowed
-        As for `backbone_report`.
+        nm, NaN where absent; order as in `openmm_slm.protein.atoms.ATOM14`; unused slots are
+        ignored.
+    protein : Protein
     terminal_oxygen : ndarray, float32 [F, L, 3], optional
-        OXT; nm, NaN where there is none.
-    disulfides : iterable of (int, int), or "auto"
-        Cysteines (rows from 0) whose SG are bonded; see `openmm_slm.protein.disulfides`.
+        OXT; nm, NaN where absent.
 
     Returns
     -------
     dict of ndarray [F]
-        The columns of `backbone_report` (``finite`` also asks that no side-chain atom is
-        infinite), then ``d_residues`` and ``wrong_cb`` (CA, and CB of Ile and Thr, of the wrong
-        hand or flat; residues X not judged), ``closest_heavy_nm`` (atoms more than two bonds
-        apart), ``clashes`` (such pairs under 0.25 nm), ``pierced_rings``, ``missing_heavy_atoms``
-        (of `ATOM14`; of X only N, CA, C and O are expected), ``disulfides_open`` (pairs whose
-        SG-SG is not 0.18 to 0.25 nm), and ``ramachandran_favoured``, ``ramachandran_allowed``,
-        ``ramachandran_outliers`` (see `openmm_slm.protein.ramachandran`).
+        The columns of `backbone_report` (``finite`` also requires that no side-chain atom is
+        infinite), then ``d_residues`` and ``wrong_cb`` (CA, and CB of Ile and Thr, that are
+        inverted or planar; residues X are skipped), ``closest_heavy_nm`` (atoms more than two
+        bonds apart), ``clashes`` (such pairs under 0.25 nm), ``pierced_rings``,
+        ``missing_heavy_atoms`` (of `ATOM14`; X needs N, CA, C and O only), ``disulfides_open``
+        (pairs with SG-SG outside 0.18 to 0.25 nm), and ``ramachandran_favoured``,
+        ``ramachandran_allowed``, ``ramachandran_outliers`` (see
+        `openmm_slm.protein.ramachandran`).
 
     Raises
     ------
     StructureError
-        Arrays and sequence that do not fit, or a disulfide of what are not two cysteines.
+        An array's shape does not fit the protein.
     """
     atom14 = np.asarray(atom14)
-    frames, length = atom14.shape[0], len(sequence)
+    frames, length, sequence = atom14.shape[0], len(protein), protein.sequence
     if terminal_oxygen is None:
         terminal_oxygen = np.broadcast_to(np.float32(np.nan), (frames, length, 3))
     for name, array, shape in (
@@ -120,9 +115,8 @@ def all_atom_report(
     ):
         if array.shape != shape:
             raise StructureError(f"{name} has shape {array.shape}, expected {shape}")
-    bridges = parse_disulfides(disulfides, atom14, sequence)
-    bonded = bonding(sequence, chain_break, bridges)
-    # One array of the blocks below has rings x bonds, and some atoms, numbers for each frame.
+    bonded = protein.bonding
+    # The arrays below have up to rings x bonds, and some per atom, entries for each frame.
     block = max(1, BLOCK // (len(bonded.rings) * len(bonded.bonds) + 300 * length))
     count = np.array([len(ATOM14[letter]) for letter in sequence])
     known = (np.arange(SLOTS) < count[:, None]) | (np.arange(SLOTS) == OXT)
@@ -132,17 +126,18 @@ def all_atom_report(
         atoms = np.concatenate([atom14[part], terminal_oxygen[part, :, None]], 2)
         infinite = (np.isinf(atoms).any(-1) & known).any((1, 2))
         atoms = np.where(known[..., None] & np.isfinite(atoms), atoms, np.float32(np.nan))
-        report = _backbone_columns(atoms[:, :, :4], sequence, chain_break, cis_allowed)
+        report = _backbone_columns(atoms[:, :, :4], protein)
         report["finite"] = report["finite"] & ~infinite
-        report |= _handedness(atoms, sequence)
+        at_ca, at_cb = wrong_hands(atoms, sequence)
+        report |= {"d_residues": at_ca.sum(1), "wrong_cb": at_cb.sum(1)}
         flat = atoms.reshape(len(atoms), SLOTS * length, 3)
-        closest, clashes = heavy_contacts(flat, bonded, CLASH)
+        closest, clashes = close_contacts(flat, bonded, CLASH)
         report |= {"closest_heavy_nm": closest, "clashes": clashes}
         report["pierced_rings"] = pierced_rings(flat, bonded)
         report["missing_heavy_atoms"] = _missing(atoms, sequence)
-        report["disulfides_open"] = (~disulfide_formed(atoms, bridges)).sum(1)
-        report |= _ramachandran_counts(atoms, sequence, chain_break)
-        valid = _sound_backbone(report)
+        report["disulfides_open"] = (~disulfide_formed(atoms, protein.disulfides)).sum(1)
+        report |= _ramachandran_counts(atoms, protein)
+        valid = _valid_backbone(report)
         for column in ("d_residues", "wrong_cb", "clashes", "pierced_rings"):
             valid &= report[column] == 0
         parts.append({"valid": valid, **report})
@@ -151,15 +146,13 @@ def all_atom_report(
 
 def _backbone_columns(
     backbone: np.ndarray,
-    sequence: str,
-    chain_break: np.ndarray,
-    cis_allowed: np.ndarray | None,
+    protein: Protein,
 ) -> Report:
-    """The columns of `backbone_report`, without the verdict."""
-    frames, length = backbone.shape[:2]
+    """The columns of `backbone_report` except ``valid``."""
+    frames, chain_break = len(backbone), protein.chain_break
     finite = np.isfinite(backbone).all((1, 2, 3))
     x = np.where(finite[:, None, None, None], backbone, 0.0)
-    bonded = ~np.asarray(chain_break)[1:]
+    bonded = ~chain_break[1:]
     peptide = peptide_bond_lengths(x, chain_break)[:, 1:][:, bonded]
     inner = np.concatenate(
         [
@@ -170,15 +163,11 @@ def _backbone_columns(
     )
     with np.errstate(invalid="ignore"):
         omega = np.abs(backbone_torsions(x, chain_break)[2][:, 1:][:, bonded])
-    cis = omega < np.radians(30)
-    twisted = ~cis & (omega < np.radians(150))
-    may_be_cis = np.array([letter == "P" for letter in sequence], bool)
-    if cis_allowed is not None:
-        if np.shape(cis_allowed) != (length,):
-            raise StructureError(
-                f"cis_allowed has shape {np.shape(cis_allowed)}, expected ({length},)"
-            )
-        may_be_cis |= np.asarray(cis_allowed, bool)
+    cis = omega < CIS_OMEGA
+    twisted = ~cis & (omega < TRANS_OMEGA)
+    may_be_cis = protein.cis_allowed | np.array(
+        [letter == "P" for letter in protein.sequence], bool
+    )
     c_n = np.abs(peptide - C_N)
 
     def largest(values: np.ndarray) -> np.ndarray:
@@ -188,7 +177,7 @@ def _backbone_columns(
         "finite": finite,
         "c_n_deviation_nm": largest(c_n),
         "bond_deviation_nm": largest(np.abs(inner)),
-        "broken_bonds": (c_n > 0.015).sum(1),
+        "broken_bonds": (c_n > PEPTIDE_TOLERANCE).sum(1),
         "cis": cis.sum(1),
         "twisted_omega": twisted.sum(1),
         "wrong_omega": (twisted | (cis & ~may_be_cis[1:][bonded])).sum(1),
@@ -196,40 +185,28 @@ def _backbone_columns(
     }
 
 
-def _sound_backbone(report: Report) -> np.ndarray:
-    """What both kinds of frames must satisfy."""
+def _valid_backbone(report: Report) -> np.ndarray:
+    """bool [F]: the criteria for backbones that apply with and without side chains."""
     return (
         report["finite"]
-        & (report["c_n_deviation_nm"] <= 0.015)
-        & (report["bond_deviation_nm"] <= 0.01)
+        & (report["c_n_deviation_nm"] <= PEPTIDE_TOLERANCE)
+        & (report["bond_deviation_nm"] <= BOND_TOLERANCE)
         & (report["wrong_omega"] == 0)
     )
 
 
-def _handedness(atoms: np.ndarray, sequence: str) -> Report:
-    """``d_residues`` and ``wrong_cb`` of atoms [F, L, 15, 3]."""
-    letters = np.array(list(sequence), "<U1")
-    known, branched = letters != "X", np.isin(letters, ("I", "T"))
-    n, ca, c, _, cb = (atoms[:, known, slot].astype(np.float64) for slot in range(5))
-    with np.errstate(invalid="ignore"):
-        at_ca = chirality(n, ca, c, cb)
-        # CA, then CG1 or OG1, then CG2, about CB: Ile and Thr have the same hand.
-        at_cb = chirality(*(atoms[:, branched, slot].astype(np.float64) for slot in (1, 4, 5, 6)))
-    return {"d_residues": (at_ca <= 0).sum(1), "wrong_cb": (at_cb <= 0).sum(1)}
-
-
 def _missing(atoms: np.ndarray, sequence: str) -> np.ndarray:
-    """Number of absent atoms [F] of atoms [F, L, 15, 3]."""
+    """Number [F] of missing heavy atoms in atoms [F, L, 15, 3]."""
     count = [4 if letter == "X" else len(ATOM14[letter]) for letter in sequence]
     expected = np.arange(SLOTS) < np.array(count)[:, None]
     return (expected & ~np.isfinite(atoms).all(-1)).sum((1, 2))
 
 
-def _ramachandran_counts(atoms: np.ndarray, sequence: str, chain_break: np.ndarray) -> Report:
-    """Number of residues [F] at each level."""
+def _ramachandran_counts(atoms: np.ndarray, protein: Protein) -> Report:
+    """Number [F] of residues at each Ramachandran level."""
     with np.errstate(invalid="ignore"):
-        phi, psi, _ = backbone_torsions(atoms[:, :, :4], chain_break)
-    level = classify(phi, psi, sequence)
+        phi, psi, _ = backbone_torsions(atoms[:, :, :4], protein.chain_break)
+    level = classify(phi, psi, protein.sequence)
     names = {"favoured": FAVOURED, "allowed": ALLOWED, "outliers": OUTLIER}
     return {f"ramachandran_{name}": (level == value).sum(1) for name, value in names.items()}
 
@@ -240,18 +217,18 @@ def geometry_report(
     disulfides: Iterable[tuple[int, int]] | str = "auto",
     cis_allowed: np.ndarray | None = None,
 ) -> Report:
-    """Judge anybody's frames.
+    """Report on the geometry and validity of frames from any source.
 
     Parameters
     ----------
     structure : ProteinStructure, mdtraj.Trajectory, or path of a PDB or mmCIF file
-        Hydrogens, solvent and ligands are set aside. OXT counts in a Trajectory. Where no side
-        chain is there at all, frames are judged as backbones.
+        Hydrogens, solvent and ligands are ignored. OXT is included if given in a Trajectory.
+        Frames without any side chain are treated as backbones.
     disulfides : iterable of (int, int), "auto" or "none"
-        Cysteines (rows from 0) whose SG are bonded. "auto": the S-S bonds of a Trajectory's
-        topology; where it has none, those that are closed in more than half of the frames.
+        Bonded cysteines, as residue rows from 0. "auto": the S-S bonds of a Trajectory's topology;
+        without any, the pairs close enough to be bonded in more than half of the frames.
     cis_allowed : ndarray, bool [L], optional
-        Residues, besides prolines, before which the peptide may be cis.
+        Residues other than proline whose preceding peptide bond may be cis.
 
     Returns
     -------
@@ -262,29 +239,26 @@ def geometry_report(
     Raises
     ------
     StructureError
-        No protein, no frame with finite coordinates, or disulfides that cannot be.
+        The structure has no protein or no frame with finite coordinates, or a disulfide is
+        impossible.
     """
-    protein, oxygen, bonded = _read(structure)
-    frame = {"frame": np.arange(protein.n_frames)}
-    arguments = protein.sequence, protein.chain_break
-    with_side_chains = bool(set(protein.sequence) - set("GX"))
-    if with_side_chains and not np.isfinite(protein.atom14[:, :, 4:]).any():
-        return frame | backbone_report(protein.backbone, *arguments, cis_allowed=cis_allowed)
-    return frame | all_atom_report(
-        protein.atom14,
-        *arguments,
-        terminal_oxygen=oxygen,
-        disulfides=bonded if bonded and str(disulfides) == "auto" else disulfides,
-        cis_allowed=cis_allowed,
-    )
+    found, oxygen, bonded = _read(structure)
+    frame = {"frame": np.arange(found.n_frames)}
+    with_side_chains = bool(set(found.sequence) - set("GX"))
+    if with_side_chains and not np.isfinite(found.atom14[:, :, 4:]).any():
+        return frame | backbone_report(found.backbone, Protein.of(found, None, cis_allowed))
+    if bonded and isinstance(disulfides, str) and disulfides == "auto":
+        disulfides = bonded
+    protein = Protein.of(found, disulfides, cis_allowed)
+    return frame | all_atom_report(found.atom14, protein, terminal_oxygen=oxygen)
 
 
 def _read(
     structure: ProteinStructure | mdtraj.Trajectory | str | os.PathLike,
 ) -> tuple[ProteinStructure, np.ndarray | None, list[tuple[int, int]]]:
-    """A structure, and of a Trajectory also OXT [F, L, 3] and the S-S bonds of its topology.
+    """The structure and, from a Trajectory, OXT [F, L, 3] and the S-S bonds of its topology.
 
-    Frames of a Trajectory that are not finite come back as NaN.
+    Frames of a Trajectory that are not finite are returned as NaN.
     """
     if not (hasattr(structure, "topology") and hasattr(structure, "xyz")):
         return load_structure(structure), None, []
@@ -306,5 +280,5 @@ def _read(
     ]
     bonded = {(min(pair), max(pair)) for pair in bridges}
     if len({i for pair in bonded for i in pair}) < 2 * len(bonded):
-        bonded = set()  # bonds by distance, as of MDTraj's reader: one SG is in two
+        bonded = set()  # an SG in two bonds: MDTraj's reader guessed them from distances
     return replace(protein, atom14=atom14), oxygen, sorted(bonded)

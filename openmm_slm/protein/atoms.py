@@ -1,0 +1,59 @@
+"""Names of atoms and residues: atom14 order, force-field aliases, bonds within residues."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from ..errors import require
+from .sequence import ONE_LETTER, THREE_LETTER
+
+_ATOMS = {
+    "A": "CB", "R": "CB CG CD NE CZ NH1 NH2", "N": "CB CG OD1 ND2", "D": "CB CG OD1 OD2",
+    "C": "CB SG", "Q": "CB CG CD OE1 NE2", "E": "CB CG CD OE1 OE2", "G": "",
+    "H": "CB CG ND1 CD2 CE1 NE2", "I": "CB CG1 CG2 CD1", "L": "CB CG CD1 CD2",
+    "K": "CB CG CD CE NZ", "M": "CB CG SD CE", "F": "CB CG CD1 CD2 CE1 CE2 CZ", "P": "CB CG CD",
+    "S": "CB OG", "T": "CB OG1 CG2", "W": "CB CG CD1 CD2 NE1 CE2 CE3 CZ2 CZ3 CH2",
+    "Y": "CB CG CD1 CD2 CE1 CE2 CZ OH", "V": "CB CG1 CG2", "X": "CB",
+}  # fmt: skip
+#: Heavy atoms of each residue in atom14 order, by one-letter code.
+ATOM14: dict[str, tuple[str, ...]] = {
+    letter: ("N", "CA", "C", "O", *names.split()) for letter, names in _ATOMS.items()
+}
+
+
+# Names that force fields and archives use for the 20 standard residues.
+_ALIASES = {
+    "MSE": "M", "HID": "H", "HIE": "H", "HIP": "H", "HSD": "H", "HSE": "H", "HSP": "H",
+    "CYX": "C", "CYM": "C", "ASH": "D", "GLH": "E", "LYN": "K",
+    "HISA": "H", "HISB": "H", "HISD": "H", "HISE": "H", "HISH": "H", "CYS2": "C", "ASPH": "D",
+    "GLUH": "E", "LYSH": "K",
+}  # fmt: skip
+
+
+# CHARMM and GROMACS write CD for CD1 of Ile. No residue has both names in its atom14 slots.
+ATOM_ALIASES = {"SE": "SD", "CD": "CD1", "OT1": "O", "O1": "O", "OC1": "O"}
+
+
+def residue_letter(name: str) -> str:
+    """One-letter code of a residue name; ``X`` for anything but the 20 standard residues."""
+    name = name.strip().upper()
+    if len(name) == 4 and name[0] in "NC" and name not in _ALIASES:
+        name = name[1:]  # AMBER names of terminal residues: NALA, CHIE
+    return ONE_LETTER.get(name) or _ALIASES.get(name, "X")
+
+
+@lru_cache(maxsize=1)
+def _standard_bonds() -> dict[str, list[tuple[str, str]]]:
+    """Bonds within residues by residue name, from the table that MDTraj ships."""
+    md = require("mdtraj")
+    md.Topology().create_standard_bonds()  # loads the table
+    return md.Topology._standardBonds
+
+
+def sidechain_bonds(letter: str) -> list[tuple[str, str]]:
+    """Bonds of a residue's side chain, CA-CB included, as pairs of atom names."""
+    if letter == "X":
+        return [("CA", "CB")]
+    names, backbone = set(ATOM14[letter]), {"N", "CA", "C", "O"}
+    bonds = _standard_bonds()[THREE_LETTER[letter]]
+    return [(a, b) for a, b in bonds if {a, b} <= names and not {a, b} <= backbone]

@@ -1,0 +1,130 @@
+"""Conversion of proteins to and from MDTraj trajectories."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from ..errors import StructureError, require
+from .atoms import ATOM14, ATOM_ALIASES, residue_letter
+from .mdtraj_topology import protein_topology
+from .structure import ProteinStructure, chain_names, find_chain_breaks, from_backbone
+
+if TYPE_CHECKING:
+    import mdtraj
+
+
+class HasTrajectory(Protocol):
+    """Anything with frames, such as an `openmm_slm.Ensemble`."""
+
+    @property
+    def trajectory(self) -> mdtraj.Trajectory:
+        """F frames, one topology."""
+
+
+def from_trajectory(trajectory: mdtraj.Trajectory) -> ProteinStructure:
+    """Protein of a Trajectory; waters, ions, ligands, nucleic acids and hydrogens are dropped.
+
+    Raises
+    ------
+    StructureError
+        The trajectory has fewer than two protein residues, no frame, coordinates that are not
+        finite, or an atom that occurs twice in a residue.
+    """
+    if not hasattr(trajectory, "topology") or not hasattr(trajectory, "xyz"):
+        raise StructureError(
+            f"{type(trajectory).__name__} is not a structure; pass an mdtraj.Trajectory or a path"
+        )
+    found = protein_chains(trajectory.topology)
+    chain_ids = chain_names([name.strip() for name, _ in found])
+    rows = [residue for _, residues in found for residue in residues]
+    if len(rows) < 2 or not trajectory.n_frames:
+        raise StructureError(
+            f"the Trajectory has {len(rows)} protein residues (of {trajectory.n_residues}) and "
+            f"{trajectory.n_frames} frames; at least 2 residues and 1 frame are needed"
+        )
+    sequence = "".join(residue_letter(r.name) for r in rows)
+    atoms = np.full((len(rows), 14), -1)
+    for number, residue in enumerate(rows):
+        _check_names(residue)
+        index = {ATOM_ALIASES.get(atom.name, atom.name): atom.index for atom in residue.atoms}
+        index.update((atom.name, atom.index) for atom in residue.atoms)
+        atoms[number, : len(ATOM14[sequence[number]])] = [
+            index.get(name, -1) for name in ATOM14[sequence[number]]
+        ]
+    atom14 = np.full((trajectory.n_frames, len(rows), 14, 3), np.nan, np.float32)
+    present = atoms >= 0
+    atom14[:, present] = trajectory.xyz[:, atoms[present]]
+    if not np.isfinite(atom14[:, present]).all():
+        frame = int(np.argwhere(~np.isfinite(atom14[:, present]).all((1, 2)))[0, 0])
+        raise StructureError(f"frame {frame} has coordinates that are not finite; remove it")
+    chain_index = np.repeat(np.arange(len(found)), [len(part) for _, part in found])
+    chain_index = chain_index.astype(np.int32)
+    return ProteinStructure(
+        sequence,
+        atom14,
+        chain_index,
+        chain_ids,
+        np.array([r.resSeq for r in rows], np.int32),
+        np.array([_insertion_code(r) for r in rows], "<U1"),
+        find_chain_breaks(atom14[0], chain_index),
+    )
+
+
+def protein_chains(
+    topology: mdtraj.Topology,
+) -> list[tuple[str, list[mdtraj.core.topology.Residue]]]:
+    """Id and protein residues of each chain with protein."""
+    found = [
+        (
+            getattr(chain, "chain_id", None) or "",
+            [r for r in chain.residues if is_protein_residue(r)],
+        )
+        for chain in topology.chains
+    ]
+    # A single residue is a ligand, not a chain, unless the topology has no other protein.
+    return [part for part in found if len(part[1]) > 1] or [part for part in found if part[1]]
+
+
+def _check_names(residue: mdtraj.core.topology.Residue) -> None:
+    names = [
+        atom.name for atom in residue.atoms if atom.name in ATOM14[residue_letter(residue.name)]
+    ]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise StructureError(
+            f"{residue} (residue {residue.index}) has {twice} {names.count(twice)} times; keep one "
+            "(alternative locations: the one with the higher occupancy)"
+        )
+
+
+def is_protein_residue(residue: mdtraj.core.topology.Residue) -> bool:
+    """Whether a residue is an amino acid, standard or not."""
+    names = {atom.name for atom in residue.atoms}
+    if residue_letter(residue.name) != "X":
+        return "CA" in names
+    return {"N", "CA", "C"} <= names
+
+
+def _insertion_code(residue: mdtraj.core.topology.Residue) -> str:
+    return (getattr(residue, "insertion_code", "") or "").strip()[:1]
+
+
+def backbone_trajectory(
+    backbone: np.ndarray,
+    sequence: str,
+    chain_ids: tuple[str, ...] | None = None,
+    residue_number: np.ndarray | None = None,
+) -> mdtraj.Trajectory:
+    """Trajectory of backbones; for the arguments see `from_backbone`."""
+    md = require("mdtraj")
+    made = from_backbone(backbone, sequence, chain_ids, residue_number)
+    topology = protein_topology(
+        made.sequence, tuple(made.chain_index.tolist()), made.chain_ids,
+        tuple(made.residue_number.tolist()), tuple(made.chain_break.tolist()),
+        ((True,) * 4 + (False,) * 10,) * made.n_residues,
+    )  # fmt: skip
+    # The shape is spelled out: with -1 for the atoms, reshape fails if there are no frames.
+    xyz = np.ascontiguousarray(made.backbone).reshape(made.n_frames, 4 * made.n_residues, 3)
+    return md.Trajectory(xyz, topology.copy())

@@ -1,0 +1,77 @@
+"""A user's request: settings checked, template and condition mapped to the sequence."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..data.embed_sequences import condition_of
+from ..errors import StructureError
+from ..language.condition import SequenceCondition
+from ..protein.sequence import parse_sequence
+from .settings import SamplingSettings
+from .template import Template
+
+
+class SamplingRequest(NamedTuple):
+    """All that one run needs besides the model.
+
+    Attributes
+    ----------
+    settings : SamplingSettings
+    template : Template, optional
+    condition : SequenceCondition, optional
+    """
+
+    settings: SamplingSettings
+    template: Template | None = None
+    condition: SequenceCondition | None = None
+
+
+def make_request(
+    sequence: str,
+    n: int,
+    *,
+    template: object = None,
+    relatives: str | os.PathLike | None = None,
+    resample: object = None,
+    condition: object = None,
+    settings: dict[str, Any],
+) -> SamplingRequest:
+    """Check the arguments of `generate_ensemble` and map template and condition to the sequence.
+
+    Parameters
+    ----------
+    sequence, n, template, relatives, resample, condition
+        See `openmm_slm.generate_ensemble`.
+    settings : dict
+        The options of `SamplingSettings`, by name.
+
+    Raises
+    ------
+    ValueError
+        See `SamplingSettings`, `Template` and `condition_of`.
+    """
+    chains = ":".join(parse_sequence(sequence))
+    mapped = embedded = identity = None
+    if relatives is not None:
+        for name, value in {"template": template, "resample": resample}.items():
+            if value is not None:
+                raise StructureError(
+                    f"{name} and relatives exclude each other: relatives are templates, and no "
+                    "part of them is kept as it is; leave out one"
+                )
+        mapped, found = Template.of_relatives(relatives, chains)
+        identity = {**mapped.identity(relatives), "relatives": found}
+    if template is not None:
+        mapped = Template.of(template, chains)
+        identity = mapped.identity(template)
+        resample = None if resample is None else np.flatnonzero(mapped.select(resample)).tolist()
+    checked = SamplingSettings(chains, n, template=identity, resample=resample, **settings)
+    if condition is not None:  # last: a large model may have to compute it
+        embedded = condition_of(condition, chains)
+        checked = replace(checked, condition=embedded.identity())
+    return SamplingRequest(checked, mapped, embedded)

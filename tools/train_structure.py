@@ -1,7 +1,8 @@
-"""Train a language model that sees structure: python tools/train_structure.py CONFIG DATA OUT.
+"""Train a language model with structure input: python tools/train_structure.py CONFIG DATA OUT.
 
 CONFIG is a JSON object: ``family``, ``model`` (sizes added to those of the start), ``training``,
-``data`` (see `DATA`), ``contexts`` (`ContextShares`). Tokens are read, or made as they are needed.
+``data`` (see `DATA`), ``contexts`` (`ContextShares`). Tokens are read from --tokens, or encoded on
+the fly.
 """
 
 from __future__ import annotations
@@ -39,13 +40,13 @@ from openmm_slm.training.warm_start import starting_network
 
 DATA = {
     "residues": 2048, "max_length": 320, "complexes": 0.0, "no_sequence": 0.0, "maskings": 4,
-    "told": True,  # False: no structure, as a control
+    "told": True,  # False: no structure input (control)
     "measured": list(MEASURED), "clusters": 64, "repeats": 1,
 }  # fmt: skip
 
 
 class MadeTokens:
-    """Tokens of the rows of datasets, encoded when they are read."""
+    """Like `TokenStore`, but encodes the entries of datasets when they are read."""
 
     def __init__(self, encoder: DVAE, *datasets: ShardDataset) -> None:
         self.encoder = encoder
@@ -57,7 +58,7 @@ class MadeTokens:
 
     @torch.inference_mode()
     def read(self, row: dict[str, str]) -> np.ndarray:
-        """int16 [L] of an index row."""
+        """Tokens int16 [L] of an index row, -1 where there are none."""
         dataset, number = self.where[row["shard"], row["offset"]]
         batch = {k: torch.as_tensor(v) for k, v in pad_entries([dataset[number]]).items()}
         tokens = self.encoder.tokenize(batch["backbone"], batch["mask"], batch["index"])
@@ -65,10 +66,10 @@ class MadeTokens:
 
 
 def project_embeddings(model: nn.Module, seed: int) -> None:
-    """Tokens are near one another where the default model's are, whatever the width.
+    """Initialise token embeddings and head of a small network from the default model.
 
-    Embeddings and head are that model's, projected on their widest directions and turned at random,
-    so that a small network need not learn which tokens are alike.
+    They are projected on their principal directions and rotated at random, so that a small network
+    need not learn which tokens are similar.
     """
     torch.manual_seed(seed)
     _, known = load_network(find_part("default", "language_model"))
@@ -87,7 +88,7 @@ def main() -> None:
     parser.add_argument("config", type=Path)
     parser.add_argument("data", type=Path)
     parser.add_argument("output", type=Path)
-    parser.add_argument("--tokens", type=Path, help="of the data, as `openmm-slm tokenize` has it")
+    parser.add_argument("--tokens", type=Path, help="output of `openmm-slm tokenize`")
     parser.add_argument("--init-from", type=Path)
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--decay", type=int)

@@ -1,9 +1,10 @@
-"""What a language model is told of the structure: a place and a level for each residue.
+"""Known structure as input of a language model: one frame and one level per residue.
 
-A residue has a frame (N, CA, C), a CA alone, or nothing. Its level is the displacement of its CA to
-expect, in nm: 0 is exact, infinite is absent. A residue without coordinates gets a virtual place,
-so that it has surroundings: between the known residues before and after it, or beyond the last
-known one. Every place moves with the molecule, and none depends on absent coordinates.
+A residue has a frame (N, CA, C), a CA only, or no coordinates. Its level is the expected
+displacement of its CA in nm: 0 is exact, infinite is absent. A residue without coordinates gets a
+virtual frame, so that it has spatial neighbours: on an arc between the known residues before and
+after it, or beyond the last known residue of its chain. All frames are equivariant, and none
+depends on the coordinates of absent residues.
 """
 
 from __future__ import annotations
@@ -17,23 +18,23 @@ import torch
 from ..errors import StructureError
 from ..protein.sequence import UNRELATED
 
-#: Kinds of places: none, virtual, a CA without N and C, a whole frame.
+#: Kinds of frames: none, virtual, from CA only, from N, CA and C.
 NOWHERE, VIRTUAL, CA_ONLY, FRAME = range(4)
 
-STEPS = (0.25, 0.45)  # nm: from CA to CA of bonded residues, cis and trans with room
-_AROUND = 1.5  # nm: residues closer than this say where the outside is
-_HIGHEST, _LONGEST = 0.3, 1.5  # nm: the largest bulge of a stretch, and reach of an end
+STEPS = (0.25, 0.45)  # nm: tolerated CA-CA distances of bonded residues (cis 0.30, trans 0.38)
+_AROUND = 1.5  # nm: residues within this distance define the local centre
+_HIGHEST, _LONGEST = 0.3, 1.5  # nm: maximum height of an arc, and extension of a terminus
 
 
 @dataclass(frozen=True)
 class StructureContext:
-    """Places of the residues of a batch (tensors), or of one entry (arrays, without B).
+    """Known structure of a batch (tensors), or of one entry (NumPy arrays without B).
 
     Attributes
     ----------
     rotation : float32 [B, L, 3, 3]
-        Axes in columns. Of a frame: CA to C, towards N, their cross product; of a CA alone: along
-        the chain, away from its neighbours; of a virtual place: along the chord, outwards.
+        Axes as columns. N, CA, C: e1 = CA->C, e2 towards N. CA only: e1 along the chain, e2 away
+        from its neighbours. Virtual: e1 along the chord of the gap, e2 outwards.
     origin : float32 [B, L, 3]
         nm.
     level : float32 [B, L]
@@ -41,7 +42,7 @@ class StructureContext:
     kind : int64 [B, L]
         `NOWHERE`, `VIRTUAL`, `CA_ONLY` or `FRAME`.
     anchors : int64 [B, L, 4]
-        Of a virtual place, rows of the two known residues before and after it; -1: none.
+        For virtual frames: rows of the two known residues before and after the gap; -1 if none.
     """
 
     rotation: torch.Tensor
@@ -52,14 +53,14 @@ class StructureContext:
 
     @classmethod
     def of(cls, backbone: np.ndarray, level: np.ndarray, index: np.ndarray) -> StructureContext:
-        """Places of one entry, as arrays.
+        """Context of one entry, as NumPy arrays.
 
         Parameters
         ----------
         backbone : ndarray [L, 3 or more, 3]
             N, CA, C, ... in nm; NaN where absent.
         level : ndarray [L]
-            nm; coordinates of residues with an infinite level are not read.
+            nm. The coordinates of residues with an infinite level are ignored.
         index : ndarray, int [L]
             Residue index.
         """
@@ -97,7 +98,7 @@ class StructureContext:
     def stacked(
         cls, each: Sequence[StructureContext], length: int | None = None
     ) -> StructureContext:
-        """Arrays [B, L, ...] of several entries, padded to `length`."""
+        """Stack entries as arrays [B, L, ...], padded to `length`."""
         length = length or max(len(one.level) for one in each)
         empty = {"level": np.inf, "anchors": -1}
         return cls(
@@ -109,7 +110,7 @@ class StructureContext:
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        """Of the attributes."""
+        """Names of the attributes."""
         return tuple(field.name for field in fields(cls))
 
     def arrays(self) -> dict[str, np.ndarray | torch.Tensor]:
@@ -117,12 +118,12 @@ class StructureContext:
         return {name: getattr(self, name) for name in self.names()}
 
     def expand(self, n: int) -> StructureContext:
-        """One context of tensors, n times, without copying."""
+        """Repeat a context of one row n times, without copying."""
         values = self.arrays().values()
         return StructureContext(*(x.expand(n, *[-1] * (x.dim() - 1)) for x in values))
 
     def tensors(self, device: torch.device | str = "cpu") -> StructureContext:
-        """Arrays of one entry, or of several, as tensors [B, L, ...]."""
+        """Convert arrays of one or several entries to tensors [B, L, ...]."""
         values = (torch.as_tensor(x, device=device) for x in self.arrays().values())
         if self.level.ndim == 1:
             values = (x[None] for x in values)
@@ -130,14 +131,14 @@ class StructureContext:
 
 
 def check_places(backbone: np.ndarray, level: np.ndarray, index: np.ndarray) -> None:
-    """What a user gives as a context, before `StructureContext.of` takes it.
+    """Validate a user's input of `StructureContext.of`.
 
     Raises
     ------
     StructureError
-        Shapes that do not agree, a level that is negative or NaN, an atom of which some coordinates
-        are finite and others not, or a step between exact CA that no chain has: named by its
-        residue, from 0, and its value.
+        Shapes disagree, a level is negative or NaN, an atom has both finite and non-finite
+        coordinates, or consecutive exact CA are impossibly far apart. The message names the residue
+        (counted from 0) and the value.
     """
     if backbone.ndim != 3 or backbone.shape[1] < 3 or backbone.shape[2] != 3:
         raise StructureError(f"backbone has shape {backbone.shape}, expected [L, 3 or more, 3]")
@@ -168,13 +169,13 @@ def check_places(backbone: np.ndarray, level: np.ndarray, index: np.ndarray) -> 
     if len(bad := np.flatnonzero(wrong)):
         raise StructureError(
             f"CA of residues {bad[0]} and {bad[0] + 1} are {step[bad[0]]:.3f} nm apart, bonded "
-            f"residues {STEPS[0]} to {STEPS[1]} nm; check the units (nm), or say that the chain is "
-            "broken there"
+            f"residues {STEPS[0]} to {STEPS[1]} nm; check the units (nm), or mark a chain "
+            "break there"
         )
 
 
 def stretches(inside: np.ndarray, chain: np.ndarray) -> list[tuple[int, int]]:
-    """Rows [first, end) of each run of `inside` within one chain."""
+    """Rows [first, end) of each run of True in `inside`, split at chain ends."""
     edges = np.flatnonzero((np.diff(inside) != 0) | (np.diff(chain) != 0)) + 1
     bounds = [0, *edges.tolist(), len(inside)]
     return [(a, b) for a, b in zip(bounds[:-1], bounds[1:], strict=True) if inside[a]]
@@ -200,10 +201,10 @@ def _axes(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def _turn_lone(
     rotation: np.ndarray, kind: np.ndarray, ca: np.ndarray, index: np.ndarray, chain: np.ndarray
 ) -> None:
-    """Axes of residues with a CA alone, from the CA beside them, in place.
+    """Set the axes of CA-only residues from the neighbouring CA, in place.
 
-    One without a CA on each side takes the axes of the nearest in its chain that has them; where a
-    chain has none, its lone CA are taken for absent.
+    A residue without a bonded CA on both sides copies the axes of the nearest one in its chain. In
+    a chain without any, CA-only residues count as absent.
     """
     lone = kind == CA_ONLY
     if not lone.any():
@@ -232,7 +233,7 @@ def _between(
     known: np.ndarray,
     index: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Places [n, 3] and axes [3, 3] of the rows of a stretch."""
+    """Origins [n, 3] and common axes [3, 3] of the virtual frames of a gap."""
     if before is None or after is None:
         anchor = before if after is None else after
         steps = np.abs(index[rows] - index[anchor])[:, None]
@@ -246,7 +247,7 @@ def _between(
     if np.linalg.norm(np.cross(chord, outwards)) < 1e-3:
         outwards = rotation[before, :, 1]
     axes = _axes(chord, outwards)
-    # Middles of 5,000 stretches of 4 to 20 residues are 0.1 to 0.3 nm outside of their chord.
+    # In 5,000 segments of 4 to 20 residues, the middle is 0.1 to 0.3 nm outside the chord.
     spare = (0.19 * steps) ** 2 - (chord**2).sum()
     height = min(0.15 * np.sqrt(max(spare, 0.0)), _HIGHEST)
     places = ca[before] + share * chord + 4 * share * (1 - share) * height * axes[:, 1]
@@ -254,6 +255,6 @@ def _between(
 
 
 def _centre(point: np.ndarray, ca: np.ndarray) -> np.ndarray:
-    """Mean of the CA around a point."""
+    """Mean position of the CA near a point."""
     near = np.linalg.norm(ca - point, axis=-1) < _AROUND
     return ca[near].mean(0) if near.any() else ca.mean(0)

@@ -1,10 +1,10 @@
-"""How a structure context enters a trunk: rounds of messages between residues near in space.
+"""Structure input of a trunk: message passing on the graph of spatial neighbours.
 
-Each residue with a place, virtual ones included, hears of its nearest residues, seen in its own
-frame: where they are, how they are turned, how far along the chain, and how well all this is known.
-Nothing changes when the molecule turns or moves. The last layer of each round starts at zero: a
-network that has never seen a structure says what it said before. A residue without a place hears
-nothing.
+Each residue with a frame, virtual ones included, receives messages from its nearest residues. Edge
+features are invariant: positions and orientations in the receiver's frame, distances, sequence
+separation, and the kinds and levels of both frames. The last layer of each module is initialised to
+zero, so that a pretrained network starts with unchanged predictions. Residues without a frame
+receive no messages.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from ..networks.rigid_frames import IDEAL_BACKBONE, full_precision
 from ..protein.sequence import UNRELATED
 from .structure_context import NOWHERE, VIRTUAL, StructureContext
 
-_CB = (-0.0529, -0.0777, -0.1206)  # nm, in the residue frame (mean of ideal L residues)
+_CB = (-0.0529, -0.0777, -0.1206)  # nm, ideal CB in the residue frame
 _ATOMS = (*IDEAL_BACKBONE, _CB)
-_RINGS = 12  # radial functions of each distance
+_RINGS = 12  # radial basis functions per distance
 _LEVELS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32)  # nm
-_RISES = tuple(0.03 * step for step in range(13))  # nm a residue, from one anchor to the other
-_HEADS = 4  # of the attention to neighbours
-_QUIET, _LOUD = 0.3, 6.0  # scales of what is first learned from (see `geometry_first`)
-_SMALLEST = -30.0  # below it, exponentials are zero and slow
-_ANCHOR = 100.0  # nm by which the anchors of a virtual place count as nearer
+_RISES = tuple(0.03 * step for step in range(13))  # nm per residue between the anchors
+_HEADS = 4  # attention heads over neighbours
+_QUIET, _LOUD = 0.3, 6.0  # initial scales of embeddings and geometry (see `geometry_first`)
+_SMALLEST = -30.0  # smaller exponents give denormal numbers, which are slow
+_ANCHOR = 100.0  # nm subtracted from the distances to anchors, so that they are neighbours
 
 
 @dataclass
 class Edges:
-    """Who hears of whom, of the R residues of a batch that have a place.
+    """Neighbour graph of the R residues of a batch that have a frame.
 
     Attributes
     ----------
     rows : Tensor, int64 [R]
-        Among the B * L residues.
+        Their rows among the B * L residues.
     neighbours : Tensor, int64 [R, k]
-        Among the R.
+        Row numbers among the R residues.
     padding : Tensor [R, k, 1]
-        Added to the logits of attention: hides what is there where residues are fewer than k.
+        Additive attention bias; masks the edges of residues with fewer than k neighbours.
     features : Tensor [R, k, E]
     """
 
@@ -53,18 +53,20 @@ class Edges:
 
 
 class StructureInput(nn.Module):
-    """Edges of a context, and rounds of messages along them.
+    """Neighbour graph of a context, and message rounds on it.
 
     Parameters
     ----------
     width : int
-        Of the trunk.
+        Width of the trunk.
     rounds : int
+        Number of message rounds.
     edge : int
         Width of edges and messages.
     neighbours : int
+        Edges per residue.
     frames : bool
-        False: distances of CA and nothing else of the geometry.
+        False: CA distances are the only geometric features.
     """
 
     def __init__(
@@ -86,7 +88,7 @@ class StructureInput(nn.Module):
         self.rounds = nn.ModuleList(MessageRound(width, edge) for _ in range(rounds))
 
     def edges(self, context: StructureContext, index: torch.Tensor) -> Edges:
-        """Edges of contexts [B, L], for the residue index [B, L]."""
+        """Neighbour graph of contexts [B, L] with residue index [B, L]."""
         with torch.no_grad(), full_precision(index):
             placed = context.kind != NOWHERE
             neighbours, real = nearest_places(context, placed, self.neighbours)
@@ -121,18 +123,19 @@ class StructureInput(nn.Module):
         return Edges(rows, neighbours, padding, self.mix(features))
 
     def update(self, number: int, x: torch.Tensor, edges: Edges) -> torch.Tensor:
-        """States [B, L, D] after a round of messages."""
+        """Hidden states [B, L, D] after message round `number`."""
         flat = x.flatten(0, 1)
         heard = self.rounds[number](flat[edges.rows], edges)
         return flat.index_add(0, edges.rows, heard.to(flat.dtype)).view(x.shape)
 
 
 class AnchorInput(nn.Module):
-    """What a residue with a virtual place is told of the two anchors on each side; zero at first.
+    """Geometry of the anchors, added to the states of residues with virtual frames.
 
-    Where these are, and how they are turned, in the frame of the last one before the stretch (else
-    of the first one after it); how far apart the ends are for the residues between; and where in
-    the stretch it is.
+    Anchors are the two known residues on each side of a gap. Features: their positions and
+    orientations in the frame of the last anchor before the gap (or the first after it), the
+    distance between the ends per missing residue, and the position in the gap. The output is zero
+    at initialisation.
     """
 
     def __init__(self, width: int, hidden: int, frames: bool = True) -> None:
@@ -153,7 +156,7 @@ class AnchorInput(nn.Module):
     def forward(
         self, x: torch.Tensor, context: StructureContext, index: torch.Tensor
     ) -> torch.Tensor:
-        """States [B, L, D] with what is told of virtual places added."""
+        """Hidden states [B, L, D] after the anchors' features are added."""
         b, length = index.shape
         rows = (context.kind == VIRTUAL).flatten().nonzero().squeeze(1)
         with torch.no_grad(), full_precision(x):
@@ -182,7 +185,7 @@ class AnchorInput(nn.Module):
 
 
 class MessageRound(nn.Module):
-    """What residues hear of their neighbours, with attention to some of them; zero at first."""
+    """One round of messages, pooled by attention over neighbours; zero output at initialisation."""
 
     def __init__(self, width: int, edge: int) -> None:
         super().__init__()
@@ -197,7 +200,7 @@ class MessageRound(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, x: torch.Tensor, edges: Edges) -> torch.Tensor:
-        """What is added to states [R, D]."""
+        """Update of the hidden states [R, D]."""
         state = self.norm(x)
         # Project before gathering: R rows instead of R x k. index_select has a flat gradient.
         other = self.to_other(state).index_select(0, edges.neighbours.flatten())
@@ -213,9 +216,11 @@ class MessageRound(nn.Module):
 
 @torch.no_grad()
 def geometry_first(module: nn.Module) -> None:
-    """At the start, where residues are says more than how far along the chain and how known.
+    """Scale the initial weights so that geometric features dominate the embeddings.
 
-    As torch begins, embeddings would be ten times as loud, and learning takes as much longer.
+    With torch's defaults, embeddings have about ten times the variance of the geometric features,
+    which slows learning: 100 steps on CA traces gave 5.5 nats per token, and 5.3 (x 3) or 4.9 (x 8)
+    with louder geometry.
     """
     for child in module.children():
         if isinstance(child, nn.Embedding):
@@ -227,21 +232,22 @@ def geometry_first(module: nn.Module) -> None:
 def seen_from(
     rotation: torch.Tensor, away: torch.Tensor, others: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Other residues as each of R sees them.
+    """Neighbours in the frames of R residues.
 
     Parameters
     ----------
     rotation : Tensor [R, 3, 3]
     away : Tensor [R, k, 3]
-        From each to the others.
+        Vectors to the neighbours.
     others : Tensor [R, k, 3, 3]
-        Their rotations.
+        Rotations of the neighbours.
 
     Returns
     -------
     place : Tensor [R, k, A, 3]
-        Of their ideal N, CA, C and CB, nm.
+        Local positions of their ideal N, CA, C and CB, nm.
     turn : Tensor [R, k, 3, 3]
+        Relative rotations.
     """
     r, k, _ = away.shape
     atoms = away.new_tensor(_ATOMS) @ others.transpose(2, 3) + away.unsqueeze(2)
@@ -253,14 +259,14 @@ def seen_from(
 def nearest_places(
     context: StructureContext, placed: torch.Tensor, k: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The k nearest of each placed residue, itself and the anchors of virtual places among them.
+    """The k nearest neighbours of each residue with a frame, itself and its anchors included.
 
     Returns
     -------
     neighbours : Tensor, int64 [R, k]
-        Among the R residues with a place (k at most L).
+        Row numbers among the R residues with a frame (k at most L).
     real : Tensor, float32 [R, k]
-        0 where there are fewer than k.
+        1 for a real edge, 0 where a residue has fewer than k neighbours.
     """
     b, length = placed.shape
     exact = "donot_use_mm_for_euclid_dist"
@@ -277,10 +283,10 @@ def nearest_places(
 
 
 def rings(distance: torch.Tensor) -> torch.Tensor:
-    """Gaussians [..., C * 12] of distances [..., C] in nm, finer where these are short."""
+    """Radial basis [..., C * 12] of distances [..., C] (nm): Gaussians in the logarithm."""
     steps = torch.linspace(math.log(0.2), math.log(2.4), _RINGS, device=distance.device)
     spread = (steps[1] - steps[0]) * 0.7
-    # In place, and in what matrix products are computed in: this is the largest array there is.
+    # The largest array of the module: computed in place, in the dtype of autocast.
     scaled = (distance.clamp(min=0.02).log().unsqueeze(-1) - steps).div_(spread)
     if torch.is_autocast_enabled(distance.device.type):
         scaled = scaled.to(torch.get_autocast_dtype(distance.device.type))
@@ -288,7 +294,7 @@ def rings(distance: torch.Tensor) -> torch.Tensor:
 
 
 def level_features(level: torch.Tensor) -> torch.Tensor:
-    """[..., 7] of levels [...]: exact or not, and how far off; zeros where absent."""
+    """Features [..., 7] of levels [...]: flag for exact, Gaussians in log2; zeros where absent."""
     known = level.isfinite()
     finite = level.masked_fill(~known, 1.0)
     scale = torch.log2((finite.unsqueeze(-1) + 1e-3) / level.new_tensor(_LEVELS))

@@ -158,10 +158,10 @@ class BackboneSampler:
         )
 
     def _surroundings(self) -> None:
-        """Tokens and context of what stays, for models that see structure: sampled is absent.
+        """Encode the kept residues without the sampled ones, for models with structure input.
 
-        Without them, the residues beside what is sampled have other tokens than the whole chain
-        would; so their tokens are sampled too.
+        Next to sampled residues these tokens differ from those of the whole chain; they are hints,
+        and the tokens of the rim (`with_rim`) are sampled too.
         """
         template, kept = self.template, ~self.sampled
         self.tokens = self.tokenizer.encode_backbone(template.backbone, kept, self.index)
@@ -263,15 +263,15 @@ class BackboneSampler:
         return made
 
     def _told_of(self, start: np.ndarray, level: np.ndarray) -> dict[str, StructureContext]:
-        """The frames where decoding starts, for a model that sees structure."""
+        """Contexts of the frames from which decoding starts."""
         each = (StructureContext.of(x, s, self.index) for x, s in zip(start, level, strict=True))
         return {"structure": StructureContext.stacked(list(each))}
 
     def _drawn_anew(self, frames: np.ndarray, which: np.ndarray):
-        """Tokens of frames in which some residues are sampled."""
+        """Sample tokens of the residues to resample."""
         if not self.language_model.sees_structure:
             return self._sample(frames, np.where(self.sampled[which], -1, self.tokens[which]))
-        if len(self._contexts) == 1:  # read once
+        if len(self._contexts) == 1:  # the trunk runs once
             which, structure = 0, self._contexts[0]
         else:
             structure = StructureContext.stacked([self._contexts[each] for each in which])

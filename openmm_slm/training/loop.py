@@ -46,7 +46,7 @@ class LoopConfig:
     steps: int = 1_000_000
     optimizer: str = "adamw"
     learning_rate: float = 1e-3
-    faster: dict[str, float] = field(default_factory=dict)  # by the start of a name, times the rate
+    faster: dict[str, float] = field(default_factory=dict)  # rate factors by name prefix
     betas: tuple[float, float] = (0.9, 0.98)
     weight_decay: float = 0.01
     warmup: int = 200

@@ -37,8 +37,8 @@ def make_optimizers(
     float32 : bool
         Use a Muon without bfloat16 products.
 
-    Parameters whose name begins with one of `faster` are in groups with a ``factor``, by which
-    whoever sets learning rates is to multiply theirs.
+    Parameters whose name starts with a key of `faster` form groups with that ``factor``, by which
+    the training loop multiplies their learning rate.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def _groups(
     parameters: dict[str, torch.nn.Parameter],
     faster: dict[str, float] | None,
 ) -> list[dict]:
-    """Groups of the `chosen` parameters by factor."""
+    """Group `chosen` parameters by learning-rate factor."""
     if not faster:
         return [{"params": list(chosen)}]
     groups: dict[float, list[torch.nn.Parameter]] = {}

@@ -1,4 +1,4 @@
-"""Training batches of a language model that is told of structure."""
+"""Training batches of language models with structure input."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .structure_contexts import ContextShares, DrawnContext, draw_context
 
 KINDS = ("spans", "patch", "ends", "interface", "noised", "soft", "trace", "nothing")
 
-#: Tokens [B, L] of backbones [B, L, 4, 3] with a mask and a residue index [B, L].
+#: Encoder: backbones [B, L, 4, 3], mask and residue index [B, L] to tokens [B, L].
 Tokenize = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
@@ -28,7 +28,10 @@ def structure_batch(
     shares: ContextShares,
     no_sequence: float = 0.0,
 ) -> dict[str, np.ndarray]:
-    """Whole entries of similar length, about `residues` padded residues, with drawn contexts."""
+    """Whole entries of similar length with random contexts, about `residues` padded residues.
+
+    The sequence of a share `no_sequence` of the entries is hidden.
+    """
     rng = np.random.default_rng([seed, step])
     pool = sorted((sampler.number(rng) for _ in range(64)), key=sampler.dataset.lengths.__getitem__)
     batches: list[list[int]] = [[]]
@@ -52,10 +55,12 @@ def structure_batch(
 def batch_of(
     entries: Sequence[Entry], tokens: Sequence[np.ndarray], drawn: Sequence[DrawnContext]
 ) -> dict[str, np.ndarray]:
-    """Padded arrays of entries, their tokens and contexts (``context_...``, see the class).
+    """Padded arrays of entries, tokens and contexts.
 
-    ``hidden`` bool [B, L] are the tokens to predict, ``kept`` those whose exact frames give the
-    known tokens where ``encoded`` [B], ``drawn`` [B] the kind of the context.
+    Beside the arrays of `pad_entries`: ``tokens`` and ``hidden`` [B, L] (the tokens to predict),
+    ``kept`` [B, L] (exact frames, from which known tokens are encoded where ``encoded`` [B]),
+    ``drawn`` [B] (kind of the context, a number of `KINDS`), and the attributes of
+    `StructureContext`, prefixed with ``context_``.
     """
     batch = pad_entries(list(entries))
     length = batch["mask"].shape[1]
@@ -68,7 +73,7 @@ def batch_of(
         batch["kept"][row, :n] = batch["mask"][row, :n] & (one.level == 0)
         batch["hidden"][row, :n] = one.hidden
         contexts.append(StructureContext.of(one.backbone, one.level, entry.residue_index))
-        batch["mask"][row, :n] = True  # residues without coordinates are in the sequence too
+        batch["mask"][row, :n] = True  # residues without coordinates belong to the sequence
     batch["hidden"] &= batch["tokens"] >= 0
     batch["encoded"] = np.array([one.encoded for one in drawn])
     batch["drawn"] = np.array([KINDS.index(one.kind) for one in drawn])
@@ -77,15 +82,16 @@ def batch_of(
 
 
 def context_of(batch: dict[str, torch.Tensor]) -> StructureContext:
-    """The contexts of a batch."""
+    """Contexts of a batch."""
     return StructureContext(*(batch[f"context_{name}"] for name in StructureContext.names()))
 
 
 @torch.no_grad()
 def known_tokens_of(batch: dict[str, torch.Tensor], tokenize: Tokenize) -> torch.Tensor:
-    """Tokens int64 [B, L] that are known, -1 where none: no encoder sees what is not exact.
+    """Known tokens int64 [B, L], -1 where unknown.
 
-    Where they come from the known frames, those of the rim are hints: not the tokens to predict.
+    Where ``encoded``, the encoder sees residues with exact frames only, and the tokens of the rim
+    are hints that differ from the tokens to predict.
     """
     tokens = torch.where(batch["hidden"] | batch["encoded"].unsqueeze(1), -1, batch["tokens"])
     rows = batch["encoded"] & batch["kept"].any(1)

@@ -1,7 +1,7 @@
-"""What a language model is told of a structure in training, drawn chain by chain (NumPy, nm).
+"""Random structure contexts for training a language model (NumPy, nm).
 
-The kinds are the uses: stretches and patches to rebuild, missing ends, an interface while the
-partner is known, a template that is noised or displaced, a CA trace, and nothing at all.
+Each kind of context stands for a use: segments and patches to rebuild, missing termini, interfaces
+with a known partner, templates with noise, earlier rounds of sampling, CA traces, and no structure.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from .starts import deformed, log_uniform, noised
 
 @dataclass(frozen=True)
 class ContextShares:
-    """Shares of chains with each kind of context; the rest is told nothing.
+    """Shares of chains with each kind of context; the rest has no structure.
 
     Attributes
     ----------
     spans : float
-        One or several absent stretches of 4 to 20 residues, all else exact.
+        One or more absent segments of 4 to 20 residues; all other frames are exact.
     patch : float
-        Absent residues around a place.
+        Absent residues around a point in space.
     ends : float
-        One end or both are absent.
+        Absent N or C terminus, or both.
     interface : float
-        Absent residues of one chain next to another one; of a single chain, a stretch.
+        Absent residues of one chain close to another chain; a segment if there is one chain.
     noised : float
-        All frames displaced by 0.02 to 0.3 nm, along soft modes or one by one; tokens hidden in
-        part or all.
+        All frames displaced by 0.02 to 0.3 nm, along soft modes or by random noise. Tokens are
+        partly or all hidden.
     soft : float
-        Stretches that have frames, displaced by 0.03 to 0.4 nm where their middle is; all else
-        exact: what a round of sampling leaves to the next.
+        Segments displaced by 0.03 to 0.4 nm, most in the middle; all other frames are exact, as
+        after a round of sampling.
     trace : float
-        CA alone, exact or not; all tokens hidden.
+        CA only, exact or displaced; all tokens hidden.
     """
 
     spans: float = 0.28
@@ -50,19 +50,19 @@ class ContextShares:
 
 @dataclass(frozen=True)
 class DrawnContext:
-    """A context, and the tokens to predict in it.
+    """A context and the tokens to predict.
 
     Attributes
     ----------
     backbone : ndarray [L, 4, 3]
-        NaN where absent, and N, C, O where a CA is all there is.
+        NaN where absent. CA-only residues have NaN for N, C and O.
     level : ndarray, float32 [L]
     hidden : ndarray, bool [L]
-        Tokens to predict; those of other residues are known.
+        Tokens to predict; all others are known.
     encoded : bool
-        Known tokens are those of the exact frames, as where residues are missing; `hidden` then has
-        the rim too (`masking.RIM`), of which the network is told these tokens. Otherwise known
-        tokens are those of the true structure, which is what a template with noise keeps.
+        True: known tokens are encoded from the exact frames only, as in a template with missing
+        residues; `hidden` then includes the rim (`masking.RIM`), whose encoded tokens the network
+        sees as hints. False: known tokens are those of the true structure, as with `noise`.
     kind : str
     """
 
@@ -81,9 +81,16 @@ def draw_context(
     shares: ContextShares,
     kind: str | None = None,
 ) -> DrawnContext:
-    """A context of a chain [L, 4, 3] with residues `present` [L], of chains int [L].
+    """Draw a context.
 
-    `kind` is drawn by its share, if none is named.
+    Parameters
+    ----------
+    backbone : ndarray [L, 4, 3]
+    present : ndarray, bool [L]
+        Residues with coordinates.
+    chains : ndarray, int [L]
+    kind : str, optional
+        An attribute of `ContextShares` or "nothing"; drawn by default.
     """
     if kind is None:
         names = [*asdict(shares), "nothing"]
@@ -108,7 +115,7 @@ def draw_context(
     elif kind in ("patch", "interface"):
         absent = _patch(rng, backbone[:, 1], present, chains, kind == "interface")
     hidden, encoded = with_rim(absent, chains), True
-    if kind == "nothing" and rng.random() < 0.3:  # known tokens without any frame
+    if kind == "nothing" and rng.random() < 0.3:  # known tokens, but no frames
         share = log_uniform(rng, 0.05, 1.0)
         hidden, encoded = masked_residues(rng, _ca(backbone, present), share, chains), False
     level = np.where(absent | ~present, np.inf, 0.0).astype(np.float32)
@@ -119,7 +126,7 @@ def draw_context(
 def absent_spans(
     rng: np.random.Generator, present: np.ndarray, number: int | None = None
 ) -> np.ndarray:
-    """Stretches of 4 to 20 residues: one in a fifth of the draws, else up to half of all."""
+    """Segments of 4 to 20 residues, bool [L]: one in 20 % of draws, else up to half the chain."""
     absent = np.zeros(len(present), bool)
     share = 0.0 if number or rng.random() < 0.2 else log_uniform(rng, 0.1, 0.5)
     while not absent.any() or absent.sum() < share * len(present):
@@ -148,7 +155,7 @@ def _patch(
     chains: np.ndarray,
     interface: bool,
 ) -> np.ndarray:
-    """Residues around a present one; at an `interface` those of its chain, next to another."""
+    """Residues near a random one, bool [L]; with `interface`, of one chain, close to another."""
     free = np.flatnonzero(present)
     mine = present
     if interface:
@@ -162,7 +169,7 @@ def _patch(
     if interface:
         mine = present & (chains == chains[centre])
     away = np.linalg.norm(ca - ca[centre], axis=-1)
-    if interface and rng.random() < 0.5:  # a stretch instead
+    if interface and rng.random() < 0.5:  # a segment of the chain instead
         away = np.abs(np.arange(len(ca)) - centre).astype(float)
     away = np.where(mine, away, np.inf)
     size = min(int(log_uniform(rng, 5, 40)), max(1, int(mine.sum()) // 2))
@@ -172,7 +179,7 @@ def _patch(
 
 
 def _how_far(rng: np.random.Generator, kind: str) -> float:
-    """nm by which frames, or the CA of a trace, are displaced."""
+    """Random displacement of the frames, or of the CA of a trace (nm)."""
     if kind == "noised":
         return log_uniform(rng, 0.02, 0.3)
     return 0.0 if rng.random() < 0.6 else log_uniform(rng, 0.01, 0.1)
@@ -181,7 +188,7 @@ def _how_far(rng: np.random.Generator, kind: str) -> float:
 def displaced(
     rng: np.random.Generator, backbone: np.ndarray, present: np.ndarray, kind: str, rms: float
 ) -> DrawnContext:
-    """All frames ("noised"), or CA alone ("trace"), off by `rms` nm; all tokens are hidden."""
+    """All frames ("noised") or CA only ("trace"), displaced by `rms` nm; all tokens hidden."""
     told = np.full_like(backbone, np.nan)
     told[present] = backbone[present]
     level = np.where(present, 0.0, np.inf).astype(np.float32)
@@ -203,7 +210,7 @@ def softened(
     inside: np.ndarray,
     rms: float,
 ) -> DrawnContext:
-    """Frames of the stretches `inside` displaced by `rms` nm, most in their middle, and turned."""
+    """Displace the segments `inside` by `rms` nm, most in the middle, and rotate their frames."""
     told = np.full_like(backbone, np.nan)
     told[present] = backbone[present]
     level = np.where(present, 0.0, np.inf).astype(np.float32)
@@ -225,7 +232,7 @@ def softened(
 def _partly_hidden(
     rng: np.random.Generator, drawn: DrawnContext, ca: np.ndarray, chains: np.ndarray
 ) -> DrawnContext:
-    """Known tokens in half of the draws, and now and then an absent stretch."""
+    """Reveal some tokens in half of the draws, and remove a segment in 30 %."""
     hidden, level, told = drawn.hidden, drawn.level.copy(), drawn.backbone.copy()
     if rng.random() < 0.5:
         hidden = masked_residues(rng, ca, log_uniform(rng, 0.05, 1.0), chains)

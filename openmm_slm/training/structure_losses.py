@@ -1,4 +1,4 @@
-"""Nats of hidden tokens, given known tokens and a structure context."""
+"""Loss of language models with structure input: nats of hidden tokens given a context."""
 
 from __future__ import annotations
 
@@ -19,10 +19,20 @@ def hidden_nats(
     told: bool = True,
     counted: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Nats of the hidden tokens of each row [B], and how many these are [B].
+    """Nats of the hidden tokens of each row [B], and their number [B].
 
-    Exact, or of masked diffusion the bound, averaged over stratified maskings. Not `told`: tokens
-    only. Where a network gives each token its nats, these may be `counted` bool [B, L] alone.
+    Parameters
+    ----------
+    network : T5, GPT or MaskedDiffusion
+    batch : dict of Tensor
+        As made by `structure_batches.batch_of`.
+    tokenize : callable
+    maskings : int
+        Stratified maskings for the bound of masked diffusion; other families are exact.
+    told : bool
+        False: the network gets no structure context.
+    counted : Tensor, bool [B, L], optional
+        Count these tokens only (not for masked diffusion). Default: all hidden tokens.
     """
     hidden, known = batch["hidden"], known_tokens_of(batch, tokenize)
     layout = batch["amino_acids"], batch["mask"], batch["index"]
@@ -50,9 +60,10 @@ def hidden_nats(
 
 
 def pooled(nats: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
-    """One loss of rows: a row weighs as the square root of its tokens.
+    """Weighted mean of the nats per token of rows; weights are square roots of token numbers.
 
-    By tokens, whole chains would drown the short stretches, and by rows it is the other way about.
+    A compromise: with equal weights per token, whole chains dominate short segments; with equal
+    weights per row, the few tokens of short segments dominate.
     """
     count = count.float()
     weight = count.sqrt()

@@ -1,4 +1,4 @@
-"""Nats per hidden token of fixed contexts: one of each kind for each cluster of a split."""
+"""Validation of language models with structure input: nats per token of fixed contexts."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from .structure_batches import Tokenize, batch_of
 from .structure_contexts import DrawnContext, displaced, softened
 from .structure_losses import hidden_nats
 
-#: What is measured: the name, and of noise its size in nm.
+#: Contexts that are measured; numbers are displacements in nm.
 MEASURED = ("span", "soft_0.2", "sequence", "noise_0.03", "noise_0.1", "noise_0.3", "trace")
 
 
 def measured_context(rng: np.random.Generator, entry: Entry, name: str) -> DrawnContext | None:
-    """The context that a name of `MEASURED` stands for; None for chains too short for it."""
+    """Draw the context called `name` (see `MEASURED`); None if the chain is too short."""
     backbone, length = entry.backbone, len(entry.sequence)
     present = np.isfinite(backbone).all((1, 2))
     if length < 30 or present.mean() < 0.8:
@@ -55,7 +55,7 @@ def fixed_batches(
     residues: int = 2048,
     repeats: int = 1,
 ) -> list[tuple[dict[str, torch.Tensor], list[str]]]:
-    """Batches of one context for one entry of each of so many clusters, and their clusters."""
+    """Batches with one context per cluster (the first entry that fits), with the cluster names."""
     made = []
     for number, group in enumerate(dataset.clusters()[:clusters]):
         fitting = group[dataset.lengths[group] <= longest]
@@ -91,9 +91,9 @@ def nats_of_batches(
     told: bool = True,
     absent: bool = False,
 ) -> np.ndarray:
-    """Nats per hidden token of each cluster, in the order of their names.
+    """Mean nats per hidden token of each cluster, sorted by name.
 
-    `absent`: of residues without frames alone, the tokens beside them given (T5).
+    With `absent`, only residues without exact frames count, not the rim (T5 and GPT only).
     """
     found: dict[str, list[float]] = {}
     with torch.random.fork_rng():

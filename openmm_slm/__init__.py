@@ -3,7 +3,7 @@
 >>> import openmm_slm
 >>> traj = openmm_slm.generate_ensemble("GYDPETGTWG", n=4, seed=1)
 
-Nothing heavy is imported until a name below is used.
+A name is imported on first use, so that ``import openmm_slm`` is fast.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""Errors a user can act on, and imports of libraries that may be absent."""
+"""Errors that a user can act on, and imports of libraries that may be missing."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from types import ModuleType
 
 
 class SLMError(ValueError):
-    """Bad input: the message names the value, the place and the remedy."""
+    """Invalid input; the message names the value, the place and the remedy."""
 
 
 class SequenceError(SLMError):
-    """A sequence that cannot be used."""
+    """A sequence is invalid."""
 
 
 class StructureError(SLMError):
-    """A structure or trajectory that cannot be used."""
+    """A structure or trajectory is invalid."""
 
 
 class ModelError(SLMError):
-    """A model that is missing, damaged or of another kind."""
+    """A model is missing, damaged or of another kind."""
 
 
 class MissingDependencyError(ImportError):
-    """A library that this task needs is not installed."""
+    """A required library is not installed."""
 
 
 def require(module: str, extra: str | None = None) -> ModuleType:
-    """Import `module` where it is used.
+    """Import `module` when it is needed.
 
     Raises
     ------
     MissingDependencyError
-        Says what to install: the package, or our `extra` that brings it.
+        The message names the package to install, or the `extra` of openmm_slm that requires it.
     """
     try:
         return import_module(module)
@@ -40,5 +40,5 @@ def require(module: str, extra: str | None = None) -> ModuleType:
         what = f"openmm_slm[{extra}]" if extra else module.split(".")[0]
         raise MissingDependencyError(
             f"this needs {module.split('.')[0]}, which cannot be imported ({error}); "
-            f"install it: pip install '{what}', or the conda-forge package of that name"
+            f"install it: pip install '{what}', or the same package from conda-forge"
         ) from None

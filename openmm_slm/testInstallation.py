@@ -1,4 +1,4 @@
-"""``python -m openmm_slm.testInstallation``: `openmm-slm check`, named as OpenMM's own check is."""
+"""``python -m openmm_slm.testInstallation``: `openmm-slm check`, named after OpenMM's test."""
 
 from .cli.check import check
 

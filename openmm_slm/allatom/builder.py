@@ -1,4 +1,4 @@
-"""Backbone and chi angles to heavy atoms by internal coordinates (torch)."""
+"""Build heavy atoms from backbones and chi angles by internal coordinates (torch)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def place_atom(
     angle: torch.Tensor,
     torsion: torch.Tensor,
 ) -> torch.Tensor:
-    """Point d [..., 3] with |cd| = length, angle bcd and torsion abcd [...] (radians, IUPAC)."""
+    """Place d [..., 3] from |cd|, the angle bcd and the torsion abcd [...] (radians, IUPAC)."""
     axis = F.normalize(c - b, dim=-1)
     normal = F.normalize(torch.cross(b - a, axis, dim=-1), dim=-1)
     across = torch.cross(normal, axis, dim=-1)
@@ -32,12 +32,12 @@ def place_atom(
 
 
 class AtomBuilder(nn.Module):
-    """Builds heavy atoms; its geometry is in buffers that travel with a packer's weights.
+    """Build heavy atoms; the geometry is in buffers, stored with the weights of a packer.
 
     Parameters
     ----------
     geometry : SideChainGeometry, optional
-        Without one the buffers are empty until weights are loaded or `set_geometry` is called.
+        If not given, the buffers are zero until weights are loaded or `set_geometry` is called.
     """
 
     def __init__(self, geometry: SideChainGeometry | None = None) -> None:
@@ -51,7 +51,7 @@ class AtomBuilder(nn.Module):
             self.set_geometry(geometry)
 
     def set_geometry(self, geometry: SideChainGeometry) -> None:
-        """Fill the buffers."""
+        """Copy a geometry into the buffers."""
         for name in ("length", "angle", "torsion"):
             getattr(self, name).copy_(torch.as_tensor(getattr(geometry, name)))
 
@@ -62,25 +62,25 @@ class AtomBuilder(nn.Module):
         chi: torch.Tensor,
         known: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Heavy atoms of residues.
+        """Build the heavy atoms of residues.
 
         Parameters
         ----------
         backbone : Tensor [..., >=4, 3]
-            N, CA, C, O, nm; kept as they are.
+            N, CA, C, O, nm; not changed.
         amino_acids : Tensor, int64 [...]
             Rows of `AMINO_ACIDS`, 20 for X.
         chi : Tensor [..., 4]
-            Radians; what a residue has no use for is ignored.
+            Radians; angles that a residue does not have are ignored.
         known : Tensor [..., 14, 3], optional
-            nm, NaN where absent: side-chain atoms that are there already. They are taken as they
-            are, and the others are placed from them.
+            Known side-chain atoms, nm; NaN where absent. They are kept, and the other atoms are
+            placed relative to them.
 
         Returns
         -------
         Tensor [..., 14, 3]
-            nm; 0 where the residue has no atom (see `present`). Proline's chi2 gives way to the
-            ring: CD is turned about CB-CG until it is bonded to N.
+            nm; 0 where the residue has no atom (see `present`). chi2 of proline is replaced by the
+            value that closes the ring, with CD bonded to N.
         """
         shape = amino_acids.shape
         aa = amino_acids.reshape(-1)
@@ -111,21 +111,22 @@ class AtomBuilder(nn.Module):
         return atoms.view(*shape, 14, 3)
 
     def without_gaps(self, atoms: torch.Tensor, amino_acids: torch.Tensor) -> torch.Tensor:
-        """Atoms [..., 14, 3] with NaN where the atom each is bonded to is NaN, from CB outwards."""
+        """Set atoms of [..., 14, 3] to NaN if their parent atom is NaN, from CB outwards."""
         atoms = atoms.clone()
         for slot in range(4, 14):
             parent = self.reference[amino_acids, slot, 2]
-            above = atoms.gather(-2, parent[..., None, None].expand(*parent.shape, 1, 3))[..., 0, :]
-            atoms[..., slot, :] = torch.where(torch.isfinite(above), atoms[..., slot, :], torch.nan)
+            index = parent[..., None, None].expand(*parent.shape, 1, 3)
+            there = torch.isfinite(atoms.gather(-2, index)[..., 0, :])
+            atoms[..., slot, :] = torch.where(there, atoms[..., slot, :], torch.nan)
         return atoms
 
     def known_chi(self, atoms: torch.Tensor, amino_acids: torch.Tensor) -> torch.Tensor:
-        """chi [R, 4] that the atoms present in [R, 14, 3] (NaN: absent) decide; NaN elsewhere.
+        """Chi angles [R, 4] from the atoms present in [R, 14, 3] (NaN: absent); NaN if unknown.
 
-        Any atom that turns with a chi tells it: CG2 of Val stands for CG1 where that is absent.
+        Any atom that rotates with a chi determines it, such as CG2 of Val if CG1 is absent.
         """
         out = atoms.new_full((len(atoms), 4), torch.nan)
-        for slot in range(13, 4, -1):  # the atom that defines a chi comes last, and decides
+        for slot in range(13, 4, -1):  # the atom that defines chi comes last and takes precedence
             number = self.chi[amino_acids, slot]
             rows = torch.nonzero((number >= 0) & torch.isfinite(atoms[:, slot]).all(-1)).squeeze(1)
             where = self.reference[amino_acids[rows], slot]
@@ -138,10 +139,11 @@ class AtomBuilder(nn.Module):
 
 
 def _ring_torsion(n, ca, cb, cg, length, angle, wanted):
-    """chi2 [P] of proline, nearest to `wanted`, at which CD is `_RING_BOND` from N.
+    """chi2 [P] of proline nearest to `wanted` at which CD is `_RING_BOND` from N.
 
-    Along the turn |CD - N|^2 = const - 2 r s cos(chi2 - t), with r and s the distances of CD and N
-    from the axis CB-CG and t the torsion of N about it: two solutions, or the nearest approach.
+    |CD - N|^2 = const - 2 r s cos(chi2 - t), where r and s are the distances of CD and N from the
+    axis CB-CG, and t is the torsion of N about it. This has two solutions; if it has none, the
+    result is the closest approach.
     """
     axis = F.normalize(cg - cb, dim=-1)
     along = ((n - cg) * axis).sum(-1)

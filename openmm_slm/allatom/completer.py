@@ -1,4 +1,4 @@
-"""From backbones, or frames with some heavy atoms, to all atoms of one topology."""
+"""Complete backbones, or frames with some heavy atoms, to all atoms of one topology."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 METHODS = ("packer", "pdbfixer")
-CANDIDATES = 8  # frames among which the one is sought that protonation is decided on
+CANDIDATES = 8  # frames from which the reference frame for protonation is chosen
 
 
 class AtomCompleter:
-    """Completes frames of one protein; what they share is decided once, from some of them.
+    """Complete frames of one protein; all share one topology, disulfides and protonation.
 
     Parameters
     ----------
     structure : ProteinStructure
-        Frames to decide on: disulfides by all of them, protonation by the one of the first 8 with
-        the fewest clashes.
+        Frames that determine the topology: disulfides follow from all of them, protonation from
+        the frame with the fewest clashes among the first 8.
     packer : SideChainPacker, optional
-        Needed for ``sidechains="packer"``.
+        Required for ``sidechains="packer"``.
     sidechains : "packer" or "pdbfixer"
     hydrogens, ph, disulfides
         See `openmm_slm.complete`.
@@ -78,8 +78,8 @@ class AtomCompleter:
         report = all_atom_report(packed, self.protein)
         if not report["finite"].any():
             raise StructureError(
-                f"none of the first {len(packed)} frames has finite N, CA, C and O; there is "
-                "nothing to complete"
+                f"none of the first {len(packed)} frames has finite N, CA, C and O; give frames "
+                "with complete backbones"
             )
         frame = int(np.argmin(np.where(report["finite"], report["clashes"], np.inf)))
         self.topology = define_topology(
@@ -91,7 +91,7 @@ class AtomCompleter:
     def heavy_atoms(self, atom14: np.ndarray) -> np.ndarray:
         """All heavy atoms [F, L, 14, 3] of frames [F, L, 4 or 14, 3]; see `SideChainPacker.pack`.
 
-        Frames whose N, CA, C or O are not finite come back as NaN.
+        Frames with non-finite N, CA, C or O are NaN in the result.
         """
         structure = self.structure
         if self.sidechains == "pdbfixer":
@@ -110,57 +110,57 @@ class AtomCompleter:
     def complete(
         self, atom14: np.ndarray, movable: np.ndarray | None = None
     ) -> tuple[mdtraj.Trajectory, Report]:
-        """All atoms of frames [F, L, 4 or 14, 3], and the judgement of each frame.
+        """All atoms of frames [F, L, 4 or 14, 3], and the validity report of each frame.
 
-        Residues that are `movable` [L] make room for side chains that the packer finds none for
-        (see `fit_side_chains`); the report then has ``room_moved_nm``.
+        With `movable` [L], clashing residues move apart if the packer finds no rotamer that fits
+        (see `fit_side_chains`). The report then has the column ``room_moved_nm``.
         """
         md = require("mdtraj")
-        making_room = {}
+        displacement = {}
         if movable is None or self.sidechains != "packer":
             packed = self.heavy_atoms(atom14)
         else:
             packed, moved = fit_side_chains(self.heavy_atoms, atom14, self.protein, movable)
-            making_room = {"room_moved_nm": moved}
+            displacement = {"room_moved_nm": moved}
         xyz = self._placed.place(packed)
         atoms = zip(self.topology.topology.atoms, self.topology.residue.tolist(), strict=True)
         oxygen = np.full((*packed.shape[:2], 3), np.nan, np.float32)
         for index, row in [(atom.index, row) for atom, row in atoms if atom.name == "OXT"]:
             oxygen[:, row] = xyz[:, index]
         report = all_atom_report(packed, self.protein, terminal_oxygen=oxygen)
-        return md.Trajectory(xyz, self.topology.topology), {**report, **making_room}
+        return md.Trajectory(xyz, self.topology.topology), {**report, **displacement}
 
 
 def check_method(sidechains: str) -> None:
-    """Raise ValueError unless `sidechains` names a way to build side chains."""
+    """Raise ValueError unless `sidechains` is the name of a method."""
     if sidechains not in METHODS:
         raise ValueError(f"sidechains is {sidechains!r}, expected one of {', '.join(METHODS)}")
 
 
 def check_backbone(structure: ProteinStructure) -> None:
-    """Raise StructureError for unknown residues, and for N, CA or C that no frame has."""
+    """Raise StructureError for unknown residues, and for N, CA or C missing in all frames."""
     mask = structure.atom_mask.any(0)
     for row, letter in enumerate(structure.sequence):
         if letter == "X":
             raise StructureError(
-                f"{residue_name(structure, row)} is none of the 20 amino acids: its side chain "
-                "cannot be built; leave it out, or replace it (PDBFixer.replaceNonstandardResidues)"
+                f"{residue_name(structure, row)} is not one of the 20 amino acids: its side chain "
+                "cannot be built; remove it, or replace it (PDBFixer.replaceNonstandardResidues)"
             )
         for slot in range(3):
             if not mask[row, slot]:
                 raise StructureError(
-                    f"{residue_name(structure, row)} has no {ATOM14[letter][slot]}; N, CA and C of "
-                    "every residue are needed: rebuild the backbone, or leave the residue out"
+                    f"{residue_name(structure, row)} has no {ATOM14[letter][slot]}; every residue "
+                    "needs N, CA and C: rebuild the backbone, or remove the residue"
                 )
 
 
 def with_oxygens(structure: ProteinStructure) -> ProteinStructure:
-    """The same with O where the backbone puts it, in residues and frames that lack it."""
+    """Place missing O atoms from N, CA and C; other atoms do not change."""
     atom14 = structure.atom14
     absent = ~np.isfinite(atom14[:, :, 3]).all(-1) & structure.backbone_mask
     if not absent.any():
         return structure
-    logger.info("O of %d residues placed from N, CA and C", int(absent.any(0).sum()))
+    logger.info("placed O of %d residues from N, CA and C", int(absent.any(0).sum()))
     atom14 = atom14.copy()
     placed = place_oxygen(atom14, structure.chain_break)
     atom14[:, :, 3] = np.where(absent[..., None], placed, atom14[:, :, 3])

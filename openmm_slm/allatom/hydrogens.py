@@ -1,9 +1,8 @@
-"""Hydrogens and OXT of many frames at once, each in a local frame of heavy atoms.
+"""Place hydrogens and OXT of many frames at once, in local frames of heavy atoms.
 
-What a hydrogen needs of its surroundings is the chemistry of its parent: its place follows from
-the parent's heavy neighbours by ideal bond lengths and angles (sp2 and sp3 centres; lengths and
-angles of Amber ff14SB, Maier et al., 2015). Only the turn of hydroxyls and thiols is a matter of
-choice; it is that of the reference frame, relative to the side chain, in every frame.
+The position of a hydrogen follows from the heavy neighbours of its parent by ideal bond lengths
+and angles (sp2 and sp3 centres; values of Amber ff14SB, Maier et al., 2015). Only the torsions of
+hydroxyls and thiols are free; every frame uses those of the reference frame.
 """
 
 from __future__ import annotations
@@ -21,29 +20,29 @@ if TYPE_CHECKING:
 X_H = {"C": 0.109, "N": 0.101, "O": 0.096, "S": 0.1336}  # nm
 C_OXT = 0.125
 TETRAHEDRAL = np.arccos(-1 / 3)
-HALF_H_X_H = np.radians(54.0)  # half of the angle H-C-H between two other heavy atoms
+HALF_H_X_H = np.radians(54.0)  # half of the angle H-X-H of a parent with two heavy neighbours
 X_O_H, C_O_H, C_S_H = np.radians(108.5), np.radians(113.0), np.radians(96.0)
 CA_C_OXT = np.radians(117.0)
-CHUNK = 64  # MB of temporary arrays
+CHUNK = 64  # MiB of temporary arrays
 
 
 @dataclass(frozen=True, eq=False)
 class PlacedAtoms:
-    """Recipe that puts the atoms of an `AllAtomTopology` where heavy atoms say.
+    """Recipe that places all atoms of an `AllAtomTopology` from the heavy atoms.
 
-    With the parent p at the origin and a, b, c heavy atoms near it, the axes are
-    e1 ~ u_a + w_b u_b + w_c u_c (u: unit vectors from p), e3 ~ u_a x u_b and e2 = e3 x e1.
+    The local frame of an atom has its parent p as origin and axes from the heavy atoms a, b, c near
+    p: e1 ~ u_a + w_b u_b + w_c u_c (u: unit vectors from p), e3 ~ u_a x u_b and e2 = e3 x e1.
 
     Attributes
     ----------
     heavy, heavy_at : ndarray, int [H]
-        Atoms that are copied, and their places in atom14 flattened to [L * 14].
+        Atoms that are copied, and their indices in atom14 flattened to [L * 14].
     placed : ndarray, int [P]
         Atoms that are computed.
     near : ndarray, int [P, 4]
-        p, a, b, c of each, as places in the flattened atom14.
+        p, a, b, c of each computed atom, as indices in the flattened atom14.
     weight : ndarray, float32 [P, 2]
-        w_b, w_c: 1 where that atom is bonded to p and shares in e1.
+        w_b, w_c: 1 if the atom is bonded to p and contributes to e1.
     local : ndarray, float32 [P, 3]
         Coordinates along e1, e2, e3 (nm).
     """
@@ -63,16 +62,16 @@ class PlacedAtoms:
         slot: np.ndarray,
         positions: np.ndarray,
     ) -> PlacedAtoms:
-        """Recipe for all atoms that atom14 does not have (slot -1).
+        """Make the recipe for the atoms that are not in atom14 (slot -1).
 
         Parameters
         ----------
         topology : mdtraj.Topology
             A atoms, with all bonds.
         residue, slot : ndarray, int [A]
-            Place of each atom in atom14; slot -1 for hydrogens and OXT.
+            Row and slot of each atom in atom14; slot -1 for hydrogens and OXT.
         positions : ndarray, float32 [A, 3]
-            A reference frame (nm), read for the torsions of hydroxyls and thiols only.
+            Reference frame (nm), used only for the torsions of hydroxyls and thiols.
         """
         at = np.where(slot < 0, -1, residue * 14 + slot)
         bonded: list[list[int]] = [[] for _ in at]
@@ -81,12 +80,12 @@ class PlacedAtoms:
             bonded[other.index].append(one.index)
         atoms = list(topology.atoms)
         placed = np.flatnonzero(at < 0)
-        siblings: dict[int, list[int]] = {}  # hydrogens of each parent, in the order of names
+        siblings: dict[int, list[int]] = {}  # hydrogens of each parent, sorted by name
         for atom in sorted(placed.tolist(), key=lambda i: atoms[i].name):
             siblings.setdefault(bonded[atom][0], []).append(atom)
         recipes = {}
         for parent, group in siblings.items():
-            # Towards the main chain first: atom14 runs outwards, and so do residues.
+            # Neighbours closer to the main chain come first, as in atom14.
             around = sorted((i for i in bonded[parent] if at[i] >= 0), key=lambda i: at[i])
             if _parent_is(atoms[parent], "PRO", "CD"):
                 around.sort(key=lambda i: atoms[i].name != "CG")
@@ -98,7 +97,7 @@ class PlacedAtoms:
                 )
                 near = [around[0], beyond[0]]
             near = [*near, near[-1]][:3]
-            local = _ideal(atoms, parent, near, group, len(around), positions)
+            local = _local_positions(atoms, parent, near, group, len(around), positions)
             weight = float(len(around) > 1), float(len(around) > 2)
             if atoms[group[0]].name == "OXT":
                 weight = 0.0, 0.0
@@ -116,12 +115,12 @@ class PlacedAtoms:
         )
 
     def place(self, atom14: np.ndarray) -> np.ndarray:
-        """All atoms of frames.
+        """Place all atoms of frames.
 
         Parameters
         ----------
         atom14 : ndarray [F, L, 14, 3]
-            Heavy atoms, nm. What is NaN in a frame makes itself and the hydrogens near it NaN.
+            Heavy atoms, nm. A NaN atom gives NaN for itself and for the hydrogens near it.
 
         Returns
         -------
@@ -136,10 +135,10 @@ class PlacedAtoms:
         for start in range(0, len(flat), step):
             part = flat[start : start + step]
             out[start : start + step, self.heavy] = part[:, self.heavy_at]
-            out[start : start + step, self.placed] = self._placed(part)
+            out[start : start + step, self.placed] = self._computed(part)
         return out
 
-    def _placed(self, flat: np.ndarray) -> np.ndarray:
+    def _computed(self, flat: np.ndarray) -> np.ndarray:
         """Computed atoms [F, P, 3] of frames [F, L * 14, 3]."""
         parent = flat[:, self.near[:, 0]]
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -155,25 +154,25 @@ def _parent_is(atom, residue: str, name: str) -> bool:
     return atom.name == name and atom.residue.name == residue
 
 
-def _ideal(atoms, parent, near, group, neighbours, positions) -> np.ndarray:
-    """Local coordinates [len(group), 3] of the atoms `group` of one parent, in order of names.
+def _local_positions(atoms, parent, near, group, neighbours, positions) -> np.ndarray:
+    """Local coordinates [len(group), 3] of the hydrogens `group` of one parent, sorted by name.
 
-    `neighbours` is how many heavy atoms the parent is bonded to; `near` are a, b, c.
+    `neighbours` is the number of heavy atoms bonded to the parent; `near` is (a, b, c).
     """
     element = atoms[parent].element.symbol
     length = X_H[element]
     if atoms[group[0]].name == "OXT":
-        return _turned(C_OXT, CA_C_OXT, [np.pi])
+        return _from_torsions(C_OXT, CA_C_OXT, [np.pi])
     if neighbours > 1:
-        if len(group) == 1:  # sp2, or sp3 with three heavy neighbours: opposite to them
+        if len(group) == 1:  # sp2, or sp3 with three heavy neighbours: on the opposite side
             return np.array([[-length, 0.0, 0.0]])
-        # Seen along a -> parent, b and hydrogens 2 and 3 run clockwise (IUPAC-IUB, 1970).
+        # Viewed along a -> parent, b and hydrogens 2 and 3 are clockwise (IUPAC-IUB, 1970).
         x, z = -length * np.cos(HALF_H_X_H), length * np.sin(HALF_H_X_H)
         return np.array([[x, 0.0, -z], [x, 0.0, z]])
     if len(group) == 3 or _parent_is(atoms[parent], "LYS", "NZ"):  # staggered, clockwise
-        return _turned(length, TETRAHEDRAL, np.radians([180.0, 300.0, 60.0])[: len(group)])
-    if len(group) == 2:  # planar NH2, the first cis to the main chain
-        return _turned(length, np.radians(120.0), [0.0, np.pi])
+        return _from_torsions(length, TETRAHEDRAL, np.radians([180.0, 300.0, 60.0])[: len(group)])
+    if len(group) == 2:  # planar NH2, the first hydrogen cis to the main chain
+        return _from_torsions(length, np.radians(120.0), [0.0, np.pi])
     if element == "S":
         angle = C_S_H
     else:
@@ -184,12 +183,12 @@ def _ideal(atoms, parent, near, group, neighbours, positions) -> np.ndarray:
         torsion = 0.0 if abs(torsion) < np.pi / 2 else np.pi
     elif atoms[parent].residue.name in ("ASP", "GLU"):
         torsion = np.pi  # syn to the other oxygen, the stable form of an acid
-    return _turned(length, angle, [torsion])
+    return _from_torsions(length, angle, [torsion])
 
 
-def _turned(length: float, angle: float, torsions) -> np.ndarray:
-    """Local coordinates of atoms at `angle` to a, `torsions` atom-p-a-b, where e1 is u_a."""
-    t = -np.asarray(torsions, float)  # e2 to e3 runs against the IUPAC sense
+def _from_torsions(length: float, angle: float, torsions) -> np.ndarray:
+    """Local coordinates of atoms from angle atom-p-a and torsions atom-p-a-b, where e1 is u_a."""
+    t = -np.asarray(torsions, float)  # rotation from e2 to e3 is opposite to the IUPAC sense
     side = length * np.sin(angle)
     return np.stack(
         [np.full(len(t), length * np.cos(angle)), side * np.cos(t), side * np.sin(t)], -1

@@ -1,8 +1,8 @@
-"""How side chains hang together, and their mean geometry in known structures (NumPy).
+"""Connectivity of side chains, and their mean geometry in known structures (NumPy).
 
-Bond lengths, angles and fixed torsions are means over the training chains and travel with a
-packer's weights. Residue templates are no substitute: they are single conformers, whose CA-CB-CG
-angles run from 111 (Tyr) to 118 degrees (Phe, Asp) in PDBFixer's where structures have 113 to 114.
+Bond lengths, angles and fixed torsions are means over the training chains, stored with the weights
+of a packer. Residue templates are single conformers and less accurate: in PDBFixer's, the angle
+CA-CB-CG is 111 (Tyr) to 118 degrees (Phe, Asp); in structures it is 113 to 114.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..protein.geometry import dihedral
 from ..protein.sequence import AMINO_ACIDS
 from .rotamers import CHI_ATOMS
 
-# The atom that each side-chain atom (in atom14 order) is placed from.
+# Parent, the atom bonded towards the backbone, of each side-chain atom in atom14 order.
 _PARENTS = {
     "A": "CA", "R": "CA CB CG CD NE CZ CZ", "N": "CA CB CG CG", "D": "CA CB CG CG", "C": "CA CB",
     "Q": "CA CB CG CD CD", "E": "CA CB CG CD CD", "G": "", "H": "CA CB CG CG ND1 CD2",
@@ -30,21 +30,21 @@ _PARENTS = {
 
 @dataclass(frozen=True, eq=False)
 class SideChainTree:
-    """Which three atoms each side-chain atom is placed from.
+    """The three reference atoms of each side-chain atom, and its chi angle.
 
-    Rows are `AMINO_ACIDS` and X; columns atom14 slots.
+    Rows are `AMINO_ACIDS` and X; columns are atom14 slots.
 
     Attributes
     ----------
     present : ndarray, bool [21, 14]
         The residue has this atom (backbone included).
     reference : ndarray, int64 [21, 14, 3]
-        Slots a, b, c: the atom is bonded to c and its torsion is a-b-c-atom. CB hangs on the
-        backbone by N-C-CA-CB: it follows N, CA and C, not a torsion.
+        Slots a, b, c: the atom is bonded to c and has the torsion a-b-c-atom. CB is placed by the
+        fixed torsion N-C-CA-CB.
     chi : ndarray, int64 [21, 14]
-        0..3: the atom turns with chi1..chi4; -1: its torsion is fixed.
+        0..3: the atom rotates with chi1..chi4; -1: its torsion is fixed.
     leader : ndarray, bool [21, 14]
-        The atom's torsion is chi itself (of others that turn with it, chi plus a constant).
+        True if the torsion of the atom is chi itself; other atoms add a constant.
     """
 
     present: np.ndarray
@@ -55,16 +55,16 @@ class SideChainTree:
 
 @dataclass(frozen=True, eq=False)
 class SideChainGeometry:
-    """Mean geometry; float32 [21, 14] each, 0 for slots without a side-chain atom.
+    """Mean geometry, float32 [21, 14] each; 0 for slots without a side-chain atom.
 
     Attributes
     ----------
     length : nm
-        Bond to c.
+        Bond length c-atom.
     angle : radians
-        b-c-atom.
+        Angle b-c-atom.
     torsion : radians
-        a-b-c-atom; of atoms that turn with a chi what is added to it.
+        Torsion a-b-c-atom; for atoms that rotate with a chi, the offset from it.
     """
 
     length: np.ndarray
@@ -92,7 +92,7 @@ def _tree() -> SideChainTree:
             if (b, above) not in axes:
                 axes.append((b, above))
                 leader[row, slot] = True
-            # Axes come in the order chi1, chi2, ...; those after the last are rings' or flat (the
+            # Axes are in the order chi1, chi2, ...; later ones are in rings or planar groups (the
             # guanidinium of Arg).
             axis = axes.index((b, above))
             chi[row, slot] = axis if axis < len(CHI_ATOMS.get(letter, ())) else -1
@@ -103,17 +103,17 @@ TREE = _tree()
 
 
 def measure_geometry(chains: Iterable[tuple[np.ndarray, np.ndarray]]) -> SideChainGeometry:
-    """Mean geometry of side chains.
+    """Measure the mean geometry of side chains, without outliers (over 5 median deviations).
 
     Parameters
     ----------
     chains : iterable of (atom14 [L, 14, 3], amino_acids int [L])
-        nm, NaN where absent. Outliers (beyond 5 median deviations) are left out.
+        nm; NaN where absent.
 
     Raises
     ------
     ValueError
-        An atom occurs in none of them.
+        An atom of an amino acid is missing in all chains.
     """
     parts = list(chains)
     atoms = np.concatenate([x for x, _ in parts]).astype(np.float64)
@@ -129,26 +129,25 @@ def measure_geometry(chains: Iterable[tuple[np.ndarray, np.ndarray]]) -> SideCha
         u, v = b - c, d - c
         angle = np.arctan2(np.linalg.norm(np.cross(u, v), axis=-1), (u * v).sum(-1))
         torsion = dihedral(a, b, c, d)
-        first = np.flatnonzero(TREE.leader[row] & (TREE.chi[row] == TREE.chi[row, slot]))
-        if len(first):
-            torsion = torsion - dihedral(a, b, c, x[:, first[0]])
+        leader = np.flatnonzero(TREE.leader[row] & (TREE.chi[row] == TREE.chi[row, slot]))
+        if len(leader):
+            torsion = torsion - dihedral(a, b, c, x[:, leader[0]])
         length = np.linalg.norm(v, axis=-1)
-        whole = np.isfinite(length + angle + torsion)
-        if not whole.any():
+        complete = np.isfinite(length + angle + torsion)
+        if not complete.any():
             letter = (AMINO_ACIDS + "X")[row]
             raise ValueError(
                 f"no {ATOM14[letter][slot]} of {letter} in the training chains; "
                 "add structures that have side chains"
             )
-        centre = np.angle(np.exp(1j * torsion[whole]).mean())
-        turned = np.angle(np.exp(1j * (torsion[whole] - centre)))
-        means = (_trimmed_mean(x) for x in (length[whole], angle[whole], turned))
+        centre = np.angle(np.exp(1j * torsion[complete]).mean())
+        centred = np.angle(np.exp(1j * (torsion[complete] - centre)))
+        means = (_trimmed_mean(x) for x in (length[complete], angle[complete], centred))
         out[:, row, slot] = list(means)
         out[2, row, slot] += centre
     return SideChainGeometry(*out.astype(np.float32))
 
 
 def _trimmed_mean(values: np.ndarray) -> float:
-    middle = np.median(values)
-    off = np.abs(values - middle)
-    return float(values[off <= 5 * np.median(off) + 1e-9].mean())
+    deviation = np.abs(values - np.median(values))
+    return float(values[deviation <= 5 * np.median(deviation) + 1e-9].mean())

@@ -1,4 +1,4 @@
-"""Side chains on backbones: a trained packer network, disulfides, and clashes removed."""
+"""Pack side chains on backbones: packer network, disulfides, and removal of clashes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .clashes import relieve_clashes
 from .packer_network import ABSENT, GUESSED, KNOWN, PackerNetwork
 from .sulfurs import bond_sulfurs
 
-RESIDUES = 1024  # in one batch
+RESIDUES = 1024  # residues in a batch
 
 
 class SideChainPacker:
@@ -23,6 +23,7 @@ class SideChainPacker:
     ----------
     network : PackerNetwork
     device : str
+        Torch device.
     """
 
     def __init__(self, network: PackerNetwork, device: str = "cpu") -> None:
@@ -31,7 +32,7 @@ class SideChainPacker:
 
     @classmethod
     def load(cls, directory: str | os.PathLike, device: str = "cpu") -> SideChainPacker:
-        """Read a model directory."""
+        """Load a model directory."""
         return cls(load_module(directory, PackerNetwork), device)
 
     @torch.inference_mode()
@@ -46,31 +47,31 @@ class SideChainPacker:
         clash_passes: int = 8,
         seed: int | None = None,
     ) -> np.ndarray:
-        """All heavy atoms of frames.
+        """Build all heavy atoms of frames.
 
         Parameters
         ----------
         atom14 : ndarray, float32 [F, L, 4 or 14, 3]
-            nm. N, CA, C and O are kept, and so are side-chain atoms that are there (NaN: absent);
-            one beyond a gap of its side chain is placed anew.
+            nm; NaN where absent. N, CA, C, O and the side-chain atoms present are kept, except
+            atoms beyond a gap in the side chain, which are rebuilt.
         amino_acids : ndarray, int [L]
             Rows of `AMINO_ACIDS`; X (20) gets a CB.
         index : ndarray, int [L]
             See `openmm_slm.protein.structure.residue_index`.
         disulfides : tuple of (int, int)
-            Cysteines whose SG are brought together where their CB are close enough.
+            Cysteine pairs whose SG are placed at bond distance if their CB are close enough.
         passes : int
-            Times the network looks at side chains it chose itself before, the first included.
+            Applications of the network; each after the first sees the previous side chains.
         clash_passes : int
-            Times that clashing side chains may change their rotamers.
+            Passes in which clashing side chains may change their rotamers.
         seed : int, optional
-            Draw side chains from the network's distribution; without it, the most probable.
+            Sample side chains from the network's distribution. Default: the most probable ones.
 
         Returns
         -------
         ndarray, float32 [F, L, 14, 3]
-            NaN where the residue has no atom, and in frames whose N, CA, C or O are not finite.
-            A frame's atoms depend on the frames beside it in their last digits alone.
+            NaN where the residue has no atom, and for frames with non-finite N, CA, C or O. The
+            other frames of the batch change only the last digits.
         """
         frames, length = atom14.shape[:2]
         out = np.full((frames, length, 14, 3), np.nan, np.float32)
@@ -106,26 +107,26 @@ class SideChainPacker:
         encoded = network.encode(given[:, :, :4], aa, mask, rows(index))
         aa, given = encoded.amino_acids, given.flatten(0, 1)
         present = network.builder.present[aa]
-        # Of glycine there is nothing to know.
-        whole = (torch.isfinite(given).all(-1) | ~present).all(-1) & present[:, 4]
+        # Glycine has no side chain and does not count as known.
+        complete = (torch.isfinite(given).all(-1) | ~present).all(-1) & present[:, 4]
         chi_given = network.builder.known_chi(given, aa)
         chi, atoms = torch.nan_to_num(chi_given), torch.nan_to_num(given)
-        state = torch.where(whole, KNOWN, ABSENT)
-        told = bool(whole.any())
+        state = torch.where(complete, KNOWN, ABSENT)
+        any_known = bool(complete.any())
         for number in range(passes):
-            # Where nothing is known there is nothing to look at yet.
-            seen = (chi, atoms) if told or number else None
-            nodes = network.environments(encoded, seen, state)
+            # The first pass has no side chains as input unless some are known.
+            side_chains = (chi, atoms) if any_known or number else None
+            nodes = network.environments(encoded, side_chains, state)
             chosen, _ = network.choose(nodes, uniform if number == passes - 1 else None)
             chi = torch.where(torch.isfinite(chi_given), chi_given, chosen)
             atoms = network.builder(encoded.atoms, aa, chi, given)
-            state = torch.where(whole, KNOWN, GUESSED)
+            state = torch.where(complete, KNOWN, GUESSED)
         if clash_passes:
             atoms = relieve_clashes(
-                network, encoded, nodes, atoms, given, chi_given, ~whole, b, clash_passes
+                network, encoded, nodes, atoms, given, chi_given, ~complete, b, clash_passes
             )
         atoms = torch.where(present.unsqueeze(-1), atoms, torch.nan).view(b, length, 14, 3)
         built = atoms.cpu().numpy() + centre
-        # What was given comes back to the last bit.
+        # Return the given atoms bit for bit.
         kept = torch.isfinite(given).view(b, length, 14, 3).cpu().numpy()
         return np.where(kept & np.isfinite(source), source, built)

@@ -1,10 +1,10 @@
-"""q(chi | backbone, sequence): an invariant neighbour graph that predicts side-chain torsions.
+"""Packer network q(chi | backbone, sequence): predicts side-chain torsions on a neighbour graph.
 
-Each residue sees its k nearest residues (by CB) in its own frame: their backbone, and, where there
-is a guess or knowledge of them, their side-chain atoms. chi1..chi4 are binned, each given the
-earlier ones. The network is applied again on side chains built from its own prediction
-(recycling, as in PIPPack; Randolph & Kuhlman, Proteins 2024), so that residues learn to pack
-against one another; side chains that are known enter the same way.
+Each residue sees its k nearest residues (by CB) in its own frame: their backbone, and their
+side-chain atoms if these are predicted or known. chi1..chi4 are binned, each conditional on the
+earlier ones. The network is applied again to the side chains built from its own prediction
+(recycling, as in PIPPack; Randolph & Kuhlman, Proteins 2024), so that it learns to pack residues
+against each other. Known side chains are input in the same way.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from ..networks.rigid_frames import frames_from_backbone, full_precision, to_loc
 from .builder import AtomBuilder, place_atom
 from .rotamers import chi_period
 
-_CACHED = 48  # residues; with 24 neighbours, 0.6 MB of messages: faster than all at once
+_CACHED = 48  # residues per part; 0.6 MB of messages with 24 neighbours fit in a CPU cache
 OFFSET = 32  # sequence offsets beyond this are "far"
-ABSENT, GUESSED, KNOWN = 0, 1, 2  # what is told about a residue's side chain
-# Where side chains may go: CB, the three staggered places beyond it, 0.35 nm from CA through CB.
+ABSENT, GUESSED, KNOWN = 0, 1, 2  # state of a side chain
+# Probe points for side chains: CB, the three staggered positions of CG, and 0.35 nm along CA-CB.
 _PROBES = 5
 _CENTRES = (0.25, 0.325, 0.4, 0.5, 0.65, 0.8)  # nm
 _CB = (0.1532, math.radians(110.1), math.radians(122.7))
 _CG = (0.152, math.radians(113.9))
-# Slots of side-chain atoms that are looked at together: most residues have none after the first.
-_STRETCHES = ((4, 8), (8, 11), (11, 14))
-_SMALLEST = -80.0  # exponent; where exp gives numbers that are not normal, it is six times as slow
+# Ranges of atom14 slots computed together: most residues have no atoms after the first range.
+_SLOT_RANGES = ((4, 8), (8, 11), (11, 14))
+_SMALLEST = -80.0  # least exponent: exp is six times slower where its result is subnormal
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class PackerConfig:
 
 @dataclass
 class EncodedBackbones:
-    """What the R residues of a batch know of one another before any side chain (`encode`).
+    """Backbone features of the R residues of a batch, without side chains (see `encode`).
 
     Attributes
     ----------
@@ -56,11 +56,15 @@ class EncodedBackbones:
     amino_acids : Tensor, int64 [R]
     frames : (rotation [R, 3, 3], origin [R, 3])
     probes : Tensor, float32 [R, P, 3]
-        In the residue's frame, nm.
+        Probe points in the frame of the residue, nm.
     neighbours : Tensor, int64 [R, k]
+        See `nearest_residues`.
     weight : Tensor, float32 [R, k]
+        See `nearest_residues`.
     nodes : Tensor [R, D]
+        Residue features.
     edges : Tensor [R, k, E]
+        Features of residue pairs.
     """
 
     atoms: torch.Tensor
@@ -74,7 +78,7 @@ class EncodedBackbones:
 
 
 class PackerNetwork(nn.Module):
-    """Logits of chi1..chi4 over bins of 2 pi / bins.
+    """Predict chi1..chi4 as distributions over bins of width 2 pi / bins.
 
     Parameters
     ----------
@@ -94,7 +98,7 @@ class PackerNetwork(nn.Module):
         self.state = nn.Embedding(3, width)
         self.own_chi = nn.Linear(8, width, bias=False)
         radial = _PROBES * len(_CENTRES)
-        # Of places, turns and distances; separate layers save joining large arrays.
+        # For positions, rotations and distances; separate layers avoid joining large arrays.
         self.edge_in = nn.ModuleList(
             nn.Linear(size, edge, bias=False) for size in (5 * 3, 9, 5 * radial)
         )
@@ -124,8 +128,8 @@ class PackerNetwork(nn.Module):
         mask: torch.Tensor,
         index: torch.Tensor,
     ) -> EncodedBackbones:
-        """Backbones [B, L, 4, 3] (nm), amino acids, mask and index [B, L] -> R present residues."""
-        dtype = _dtype(backbone)
+        """Encode backbones [B, L, 4, 3] (nm) with amino acids, mask and residue index [B, L]."""
+        dtype = _product_dtype(backbone)
         with torch.no_grad(), full_precision(backbone):
             frames = frames_from_backbone(backbone)
             probes, cb = _probes(backbone, frames)
@@ -133,9 +137,9 @@ class PackerNetwork(nn.Module):
             atoms = torch.cat([backbone, cb.unsqueeze(-2)], -2)[mask]
             rotation, origin = (x[mask] for x in frames)
             probes = probes[mask]
-            near = _seen(atoms, (rotation, origin), neighbours)
-            turned = _gather(rotation.flatten(1), neighbours).unflatten(-1, (3, 3))
-            relative = rotation.transpose(-1, -2).unsqueeze(1) @ turned
+            near = _local_atoms(atoms, (rotation, origin), neighbours)
+            theirs = _gather(rotation.flatten(1), neighbours).unflatten(-1, (3, 3))
+            relative = rotation.transpose(-1, -2).unsqueeze(1) @ theirs
             features = (
                 near.flatten(2) / 0.8,
                 relative.flatten(2),
@@ -157,7 +161,7 @@ class PackerNetwork(nn.Module):
     def environments(
         self, backbones: EncodedBackbones, side_chains: torch.Tensor | None, state: torch.Tensor
     ) -> torch.Tensor:
-        """What each residue makes of its surroundings: [R, D].
+        """Residue states [R, D], from which `choose` predicts the chi angles.
 
         Parameters
         ----------
@@ -170,18 +174,18 @@ class PackerNetwork(nn.Module):
         nodes, edges = backbones.nodes + self.state(state), backbones.edges
         if side_chains is not None:
             chi, atom14 = side_chains
-            told = state != ABSENT
-            atoms = (self.builder.present.sum(1)[backbones.amino_acids] * told)[
+            available = state != ABSENT
+            atoms = (self.builder.present.sum(1)[backbones.amino_acids] * available)[
                 backbones.neighbours
             ].flatten()
             added = edges.new_zeros(edges.shape).flatten(0, 1)
-            for first, last in _STRETCHES:
+            for first, last in _SLOT_RANGES:
                 rows = torch.nonzero(atoms > first).squeeze(1)
                 if len(rows):
                     context = self._context(backbones, atom14, rows, first, last)
                     added = added.index_add(0, rows, context.to(edges.dtype))
             edges = edges + added.view(edges.shape)
-            angles = torch.cat([chi.cos(), chi.sin()], -1) * told.unsqueeze(-1)
+            angles = torch.cat([chi.cos(), chi.sin()], -1) * available.unsqueeze(-1)
             nodes = nodes + self.own_chi(angles)
         edges = torch.cat([self.edge_mix(part) for part in _in_parts(edges)])
         weight = backbones.weight / backbones.weight.sum(1, keepdim=True)
@@ -190,15 +194,15 @@ class PackerNetwork(nn.Module):
         return nodes
 
     def _context(self, backbones, atom14, rows, first: int, last: int) -> torch.Tensor:
-        """What the atoms in slots `first` to `last` of neighbours say, of `rows` of the edges."""
-        dtype = _dtype(atom14)
+        """Features of neighbour atoms in slots `first` to `last`, for the edges `rows`."""
+        dtype = _product_dtype(atom14)
         with torch.no_grad(), full_precision(atom14):
-            near = _seen(atom14[:, first:last], backbones.frames, backbones.neighbours)
+            near = _local_atoms(atom14[:, first:last], backbones.frames, backbones.neighbours)
             distance = _distances(backbones.probes, near).flatten(0, 1)[rows]
             kind = backbones.amino_acids[backbones.neighbours.flatten()[rows]]
-            there = self.builder.present[:, first:last][kind].unsqueeze(-1)
-            near = near.flatten(0, 1)[rows].mul_(there / 0.8).flatten(1)
-            radial = _radial(distance, dtype).mul_(there.unsqueeze(-1)).flatten(1)
+            present = self.builder.present[:, first:last][kind].unsqueeze(-1)
+            near = near.flatten(0, 1)[rows].mul_(present / 0.8).flatten(1)
+            radial = _radial(distance, dtype).mul_(present.unsqueeze(-1)).flatten(1)
         out = None
         for layer, values in zip(self.context_in, (near, radial), strict=True):
             weight = layer.weight.unflatten(1, (10, -1))[:, first - 4 : last - 4].flatten(1)
@@ -207,7 +211,7 @@ class PackerNetwork(nn.Module):
         return out
 
     def logits(self, nodes: torch.Tensor, earlier: torch.Tensor) -> torch.Tensor:
-        """Logits [R, bins] of the chi after those in `earlier` [R, n] (n = 0..3, radians)."""
+        """Logits [R, bins] of the next chi, given `earlier` [R, n] (n = 0..3, radians)."""
         n = earlier.shape[1]
         for number in range(n):
             angle = earlier[:, number].unsqueeze(-1) * torch.arange(1, 4, device=earlier.device)
@@ -217,44 +221,52 @@ class PackerNetwork(nn.Module):
     def choose(
         self, nodes: torch.Tensor, uniform: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """chi [R, 4]: the most probable bin of each in turn, or drawn with `uniform` [R, 4].
+        """Choose chi1..chi4 in turn: the most probable bin, or a sample at `uniform` [R, 4].
 
-        Inside the chosen bin and its neighbours the angle is their circular mean. Also returned:
-        the log probability of the bins [R, 4].
+        Returns
+        -------
+        chi : Tensor [R, 4]
+            Radians: mean angle of the chosen bin and its two neighbours.
+        log_prob : Tensor [R, 4]
+            Log probability of the chosen bins.
         """
         chi = nodes.new_zeros((len(nodes), 0), dtype=torch.float32)
         log_prob = chi
         for number in range(4):
-            share = self.logits(nodes, chi).softmax(-1)
+            probability = self.logits(nodes, chi).softmax(-1)
             if uniform is None:
-                chosen = share.argmax(-1)
+                chosen = probability.argmax(-1)
             else:
                 level = uniform[:, number : number + 1]
-                chosen = (share.cumsum(-1) < level).sum(-1).clamp(max=self.config.bins - 1)
-            chi = torch.cat([chi, self._refine(share, chosen).unsqueeze(-1)], 1)
-            value = share.gather(1, chosen.unsqueeze(1)).clamp(min=1e-9).log()
+                chosen = (probability.cumsum(-1) < level).sum(-1).clamp(max=self.config.bins - 1)
+            chi = torch.cat([chi, self._refine(probability, chosen).unsqueeze(-1)], 1)
+            value = probability.gather(1, chosen.unsqueeze(1)).clamp(min=1e-9).log()
             log_prob = torch.cat([log_prob, value], 1)
         return chi, log_prob
 
-    def _refine(self, share: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
-        around = torch.arange(-1, 2, device=share.device)
-        near = share.gather(1, (chosen.unsqueeze(1) + around) % self.config.bins)
+    def _refine(self, probability: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+        """Mean angle [R] of the chosen bins and their two neighbours."""
+        around = torch.arange(-1, 2, device=probability.device)
+        near = probability.gather(1, (chosen.unsqueeze(1) + around) % self.config.bins)
         step = 2 * math.pi / self.config.bins
         shift = (near * around).sum(-1) / near.sum(-1).clamp(min=1e-9)
         return -math.pi + step * (chosen + 0.5 + shift)
 
     def target(self, chi: torch.Tensor, amino_acids: torch.Tensor) -> torch.Tensor:
-        """Smoothed bins [R, 4, bins] of chi [R, 4]: von Mises of 9 degrees, both of equal ends."""
+        """Training target [R, 4, bins] of chi [R, 4]: von Mises densities 9 degrees wide.
+
+        Angles with a period of pi have two peaks.
+        """
         step = 2 * math.pi / self.config.bins
         centres = -math.pi + step * (torch.arange(self.config.bins, device=chi.device) + 0.5)
-        twice = (self.period[amino_acids] < 4).unsqueeze(-1)
-        off = chi.unsqueeze(-1) - centres
-        density = torch.exp(40 * (off.cos() - 1)) + twice * torch.exp(40 * (-off.cos() - 1))
+        symmetric = (self.period[amino_acids] < 4).unsqueeze(-1)
+        cosine = (chi.unsqueeze(-1) - centres).cos()
+        density = torch.exp(40 * (cosine - 1)) + symmetric * torch.exp(40 * (-cosine - 1))
         return density / density.sum(-1, keepdim=True)
 
 
 class _Message(nn.Module):
-    """One round of messages, and a feed-forward on what they brought."""
+    """One round of message passing, then a feed-forward."""
 
     def __init__(self, width: int, edge: int) -> None:
         super().__init__()
@@ -273,7 +285,7 @@ class _Message(nn.Module):
 
     def forward(self, nodes, edges, neighbours, weight):
         state = self.norm(nodes)
-        # Project before gathering: R rows instead of R x k. index_select has a flat gradient.
+        # Project R rows before gathering R x k. index_select has a cheap backward pass.
         other, own = self.to_other(state), self.to_self(state).unsqueeze(1)
         parts = zip(*(_in_parts(x) for x in (edges, neighbours, own, weight)), strict=True)
         pooled = torch.cat([self._pooled(other, *part) for part in parts])
@@ -281,7 +293,7 @@ class _Message(nn.Module):
         return nodes + self.feed_forward(nodes)
 
     def _pooled(self, other, edges, neighbours, own, weight):
-        """Mean message [R, E] to some of the residues."""
+        """Mean message [R, E] to each residue of a part."""
         message = self.to_edge(edges).add_(_gather(other, neighbours))
         message = F.gelu(message.add_(own))
         message = F.gelu(self.mix(message))
@@ -289,9 +301,9 @@ class _Message(nn.Module):
 
 
 def _in_parts(values: torch.Tensor) -> Sequence[torch.Tensor]:
-    """Rows computed together: on a CPU so few that they stay in its cache; all, in training."""
+    """Split rows into parts that fit in the CPU cache; one part on a GPU and in training."""
     if values.device.type != "cpu" or not torch.is_inference_mode_enabled():
-        return (values,)  # hooks that count the FLOPs of training want no views
+        return (values,)  # not a view: the hooks that count training FLOPs fail on views
     return values.split(_CACHED)
 
 
@@ -300,12 +312,12 @@ def _gather(values: torch.Tensor, neighbours: torch.Tensor) -> torch.Tensor:
     return values.index_select(0, neighbours.flatten()).view(*neighbours.shape, values.shape[1])
 
 
-def _seen(atoms: torch.Tensor, frames, neighbours: torch.Tensor) -> torch.Tensor:
-    """Atoms [R, A, 3] of the neighbours in each residue's frame: [R, k, A, 3]."""
+def _local_atoms(atoms: torch.Tensor, frames, neighbours: torch.Tensor) -> torch.Tensor:
+    """Neighbours' atoms in the frame of each residue, [R, k, A, 3], from atoms [R, A, 3]."""
     near = _gather(atoms.flatten(1), neighbours)
     r, k, _ = near.shape
     rotation, origin = frames
-    # As one product of matrices, which the broadcast one of `to_local` is slower than here.
+    # One matrix product; here it is faster than the broadcast product of `to_local`.
     return ((near.view(r, -1, 3) - origin.unsqueeze(1)) @ rotation).view(r, k, -1, 3)
 
 
@@ -319,19 +331,19 @@ def _distances(probes: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
 def _radial(distance: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """Gaussians [..., C] of distances [...]."""
     centres = torch.tensor(_CENTRES, device=distance.device)
-    # In place: these are the largest arrays there are.
+    # In place, because these are the largest arrays.
     scaled = (distance.unsqueeze(-1) - centres).mul_(1 / (0.2 * centres)).to(dtype)
     return scaled.square_().neg_().clamp_(min=_SMALLEST).exp_()
 
 
-def _dtype(tensor: torch.Tensor) -> torch.dtype:
-    """What matrix products are computed in here."""
+def _product_dtype(tensor: torch.Tensor) -> torch.dtype:
+    """Data type of matrix products in the current autocast context."""
     kind = tensor.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
 
 
 def _probes(backbone: torch.Tensor, frames) -> tuple[torch.Tensor, torch.Tensor]:
-    """Probe points [B, L, P, 3] in the residue frame, and CB [B, L, 3] in space."""
+    """Probe points [B, L, P, 3] in the residue frames, and CB [B, L, 3] in global coordinates."""
     n, ca, c = backbone[..., 0, :], backbone[..., 1, :], backbone[..., 2, :]
 
     def place(x, y, z, length, angle, torsion):

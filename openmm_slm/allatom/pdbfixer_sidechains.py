@@ -1,10 +1,10 @@
-"""Side chains by PDBFixer, one frame at a time: the slow way, for those who want it.
+"""Build side chains with PDBFixer, one frame at a time (slow).
 
-PDBFixer overlays residue templates on the atoms that are there and relaxes what it added with a
-soft force field. Without CB that gives D residues (pdbfixer issue 352), so CB is supplied here. The
-torsions that come out are kept; a side chain that is not what these torsions make of the template
-(an inverted CB of Ile or Thr, angles bent by up to 90 degrees) is built from them anew. PDBFixer
-knows no rotamers: less than half of its chi1 are within 40 degrees of native ones.
+PDBFixer superposes residue templates on the atoms present and relaxes the added atoms with a soft
+force field. Without CB it may give D residues (pdbfixer issue 352), so CB is added first. Some of
+its side chains are misshapen: an inverted CB of Ile or Thr, or angles bent by up to 90 degrees.
+These are rebuilt from their torsions with the geometry of the template. PDBFixer does not use a
+rotamer library: less than half of its chi1 angles are within 40 degrees of the native ones.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from .ideal import measure_geometry
 from .rotamers import chi_torsions
 from .topology import heavy_topology, residue_name
 
-# PDBFixer wants a file before it can be given atoms.
+# PDBFixer can only be created from a file; its atoms are replaced afterwards.
 _ONE_ATOM = "ATOM      1  CA  ALA A   1       0.000   0.000   0.000  1.00  0.00           C\nEND\n"
-MISSHAPEN = 0.05  # nm; an atom further than this from where the torsions put it
-_LARGEST_PUCKER = np.radians(40)  # |chi1| of proline, beyond which its ring cannot close
+MISSHAPEN = 0.05  # nm; largest distance of an atom from its position by the torsions
+_LARGEST_PUCKER = np.radians(40)  # largest |chi1| at which the ring of proline can close
 _PUCKER = np.radians(27)
 _CB = 4
 
@@ -40,30 +40,32 @@ def build_with_pdbfixer(
     *,
     progress: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """All heavy atoms of frames; seconds for each (3 s for 60 residues, 15 s for 150).
+    """Build all heavy atoms of frames (3 s per frame for 60 residues, 15 s for 150).
+
+    The same input gives bitwise identical results.
 
     Parameters
     ----------
     structure : ProteinStructure
-        N, CA, C and O, and any side-chain atoms. What is there does not move.
+        N, CA, C and O, and any side-chain atoms; these do not move.
     frames : iterable of int, optional
         Frames to build; default all.
     rebuild : ndarray, bool [L], optional
-        Residues whose side chains are made anew; default none.
+        Residues whose side chains are rebuilt; default none.
     progress : bool
-        Show a bar when there is more than one frame.
+        Show a progress bar for more than one frame.
 
     Returns
     -------
     atom14 : ndarray, float32 [F, L, 14, 3]
-        nm; NaN for frames whose N, CA, C or O are not finite. The same input gives the same bits.
+        nm; NaN for frames with non-finite N, CA, C or O.
     repaired : ndarray, bool [F, L]
-        Side chains that PDBFixer left misshapen and that were built from its torsions.
+        Misshapen side chains that were rebuilt from their torsions.
 
     Raises
     ------
     StructureError
-        A residue is none of the 20.
+        A residue is not one of the 20 amino acids.
     """
     torch = require("torch")
     tqdm = require("tqdm.auto").tqdm
@@ -71,8 +73,8 @@ def build_with_pdbfixer(
     if "X" in structure.sequence:
         row = structure.sequence.index("X")
         raise StructureError(
-            f"{residue_name(structure, row)} is none of the 20 amino acids: no side chain can "
-            "be built; leave it out, or model it as one of them"
+            f"{residue_name(structure, row)} is not one of the 20 amino acids: its side chain "
+            "cannot be built; remove it, or replace it by one of the 20"
         )
     chosen = list(range(structure.n_frames)) if frames is None else list(frames)
     kinds = np.array([AMINO_ACIDS.index(letter) for letter in structure.sequence])
@@ -82,10 +84,10 @@ def build_with_pdbfixer(
     side = np.array([len(ATOM14[letter]) > 4 for letter in structure.sequence])
     absent = ~np.isfinite(given[:, :, _CB]).all(-1) & side
     given[:, :, _CB] = np.where(absent[..., None], cb_position(given[:, :, :3]), given[:, :, _CB])
-    whole = np.isfinite(given[:, :, :4]).all((1, 2, 3))
+    complete = np.isfinite(given[:, :, :4]).all((1, 2, 3))
     built = np.full_like(given, np.nan)
     with _fixer() as fixer:
-        for number in tqdm(np.flatnonzero(whole), disable=not progress or len(chosen) < 2):
+        for number in tqdm(np.flatnonzero(complete), disable=not progress or len(chosen) < 2):
             present = np.isfinite(given[number]).all(-1)
             fixer.topology = heavy_topology(structure, present)
             places = given[number][present].astype(float).tolist()
@@ -111,16 +113,16 @@ def build_with_pdbfixer(
         torch.as_tensor(given),
     ).numpy()
     with np.errstate(invalid="ignore"):
-        off = np.linalg.norm(built - ideal, axis=-1) > MISSHAPEN  # False for NaN
-    repaired = off.any(-1)
+        misshapen = np.linalg.norm(built - ideal, axis=-1) > MISSHAPEN  # False for NaN
+    repaired = misshapen.any(-1)
     out = np.where(repaired[..., None, None] & np.isfinite(built), ideal, built)
     return out.astype(np.float32), repaired
 
 
 def _name_methyls(atom14: np.ndarray, sequence: str, new: np.ndarray) -> None:
-    """Exchange the methyls of Val and Leu in place where both are `new` and have each other's name.
+    """Swap the methyl groups of Val and Leu in place if both are `new` and named the wrong way.
 
-    Their names tell them apart (pro-R, pro-S), as CB of an L residue is told from its HA.
+    The names CG1/CG2 and CD1/CD2 are stereospecific (pro-R, pro-S).
     """
     for letter, around in (("V", ("CA", "CB", "CG1", "CG2")), ("L", ("CB", "CG", "CD1", "CD2"))):
         rows = np.array([i for i, other in enumerate(sequence) if other == letter], int)
@@ -136,7 +138,7 @@ def _name_methyls(atom14: np.ndarray, sequence: str, new: np.ndarray) -> None:
 
 @contextmanager
 def _fixer():
-    """A PDBFixer without atoms, on one thread: sums in another order would change the result."""
+    """A PDBFixer without atoms; on one thread, so that the order of sums is reproducible."""
     fixer, mm = require("pdbfixer").PDBFixer, require("openmm")
     names = [mm.Platform.getPlatform(i).getName() for i in range(mm.Platform.getNumPlatforms())]
     if "CPU" not in names:
@@ -155,7 +157,7 @@ def _fixer():
 
 @lru_cache(maxsize=1)
 def _builder():
-    """Builder of side chains with the geometry of PDBFixer's templates."""
+    """`AtomBuilder` with the geometry of PDBFixer's templates."""
     from .builder import AtomBuilder
 
     nanometer = require("openmm.unit").nanometer

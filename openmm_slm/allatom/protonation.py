@@ -1,4 +1,4 @@
-"""Which hydrogens a protein has: OpenMM's Modeller, repeatable and corrected in one point."""
+"""Protonation by OpenMM's Modeller, made reproducible, with a correction for histidines."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     import mdtraj
     import openmm.app
 
-# At chain ends Amber's force fields know these in their charged form only.
+# At chain ends, Amber force fields have these residues in their charged form only.
 _CHARGED = {"D": "ASP", "E": "GLU", "K": "LYS"}
-MEETING = 0.2  # nm; two hydrogens on nitrogens that close point at each other
+H_H_CONTACT = 0.2  # nm; two N-H hydrogens closer than this point at each other
 
 
-def wanted_variants(structure: ProteinStructure, disulfides: Pairs) -> list[str | None]:
-    """What Modeller is told about each residue; None where it decides by pH."""
+def required_variants(structure: ProteinStructure, disulfides: Pairs) -> list[str | None]:
+    """Variant of each residue to pass to Modeller; None where Modeller decides by pH."""
     bonded = {row for pair in disulfides for row in pair}
     ends = structure.chain_break | np.append(structure.chain_break[1:], True)
     cysteine = {True: "CYX", False: "CYS"}
@@ -34,11 +34,11 @@ def wanted_variants(structure: ProteinStructure, disulfides: Pairs) -> list[str 
 def add_hydrogens(
     topology: openmm.app.Topology, positions: np.ndarray, variants: list[str | None], ph: float
 ) -> tuple[openmm.app.Topology, np.ndarray]:
-    """Topology with hydrogens, and positions float32 [A, 3] (nm); the same bits every time."""
+    """Topology with hydrogens, and positions float32 [A, 3] (nm); bitwise reproducible."""
     mm, app, unit = (require(f"openmm{part}") for part in ("", ".app", ".unit"))
     places = [mm.Vec3(*xyz) for xyz in positions.astype(float).tolist()]
     modeller = app.Modeller(topology, places * unit.nanometer)
-    # Modeller draws where its minimisation starts from Python's global generator.
+    # Modeller draws initial hydrogen positions from Python's global generator.
     state = random.getstate()
     random.seed(0)
     try:
@@ -51,41 +51,46 @@ def add_hydrogens(
 
 
 def wrong_histidines(topology: mdtraj.Topology, positions: np.ndarray) -> dict[int, str]:
-    """Neutral histidines whose hydrogen points at another N-H, with the tautomer to take instead.
+    """Find neutral histidines whose hydrogen points at another N-H, and their correct tautomer.
 
-    Modeller takes every nitrogen for an acceptor, so it gives HID to a histidine whose ND1
-    accepts the hydrogen bond of an amide, a common motif. Nothing is said where NE2 (or ND1, of
-    HIE) accepts a hydrogen bond too.
+    Modeller treats every nitrogen as an acceptor. It therefore chooses HID for a histidine whose
+    ND1 accepts a hydrogen bond of an amide, a common motif. Histidines whose other nitrogen also
+    accepts a hydrogen bond are left as they are.
+
+    Returns
+    -------
+    dict
+        Tautomer (HID or HIE) by residue index.
     """
-    carried: dict[tuple[int, str], int] = {}  # hydrogen on (residue, nitrogen)
+    hydrogens: dict[tuple[int, str], int] = {}  # hydrogen on (residue, nitrogen)
     donated, owner = [], []
     for one, other in topology.bonds:
         nitrogen, hydrogen = (one, other) if one.element.symbol == "N" else (other, one)
         if nitrogen.element.symbol == "N" and hydrogen.element.symbol == "H":
-            carried[nitrogen.residue.index, nitrogen.name] = hydrogen.index
+            hydrogens[nitrogen.residue.index, nitrogen.name] = hydrogen.index
             donated.append(hydrogen.index)
             owner.append(nitrogen.residue.index)
     donated, owner = positions[np.array(donated, int)], np.array(owner)
 
     def nearest(point: np.ndarray, row: int) -> float:
-        """Distance (nm) of the closest N-H hydrogen of another residue."""
+        """Distance (nm) to the closest N-H hydrogen of another residue."""
         return np.linalg.norm(donated - point, axis=-1)[owner != row].min(initial=np.inf)
 
     out = {}
     for residue in topology.residues:
         row = residue.index
-        here = [name for name in ("ND1", "NE2") if (row, name) in carried]
-        if residue.name == "HIS" and len(here) == 1:
-            free = "NE2" if here == ["ND1"] else "ND1"
+        protonated = [name for name in ("ND1", "NE2") if (row, name) in hydrogens]
+        if residue.name == "HIS" and len(protonated) == 1:
+            free = "NE2" if protonated == ["ND1"] else "ND1"
             other = next(atom.index for atom in residue.atoms if atom.name == free)
-            meets = nearest(positions[carried[row, here[0]]], row) < MEETING
-            if meets and nearest(positions[other], row) > 0.26:
+            contact = nearest(positions[hydrogens[row, protonated[0]]], row) < H_H_CONTACT
+            if contact and nearest(positions[other], row) > 0.26:
                 out[row] = "HIE" if free == "NE2" else "HID"
     return out
 
 
 def variant_name(residue: str, atoms: set[str], disulfide: bool) -> str:
-    """Name of the protonation variant that a residue with these atoms is."""
+    """Name of the protonation variant of a residue with these atoms."""
     if residue == "CYS" and disulfide:
         return "CYX"
     if residue == "HIS":

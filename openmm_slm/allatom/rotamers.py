@@ -1,4 +1,4 @@
-"""Side-chain torsions: which atoms they turn, and how far two side chains differ.
+"""Side-chain torsions: definitions, measurement, and differences between side chains.
 
 Coordinates are atom14, [..., L, 14, 3] in nm with NaN for absent atoms; angles are in radians.
 """
@@ -24,21 +24,21 @@ _SWAPS = {
     "F": (("CD1", "CD2"), ("CE1", "CE2")), "Y": (("CD1", "CD2"), ("CE1", "CE2")),
 }  # fmt: skip
 
-#: The four atoms of chi1, chi2, ... of each amino acid, by one-letter code (IUPAC-IUB, 1970).
+#: Atoms of chi1, chi2, ... of each amino acid by one-letter code (IUPAC-IUB, 1970).
 CHI_ATOMS: dict[str, tuple[tuple[str, str, str, str], ...]] = {
     letter: tuple(zip(*(names.split()[i:] for i in range(4)), strict=False))
     for letter, names in _CHAINS.items()
 }
 
-#: atom14 slots of the atoms of chi1..chi4, int [21, 4, 4], -1 where there is no such torsion.
-#: Rows follow `AMINO_ACIDS`; row 20 is a residue outside them.
+#: atom14 slots of the atoms of chi1..chi4, int [21, 4, 4]; -1 if the residue lacks the torsion.
+#: Rows follow `AMINO_ACIDS`; row 20 is any other residue.
 chi_slots = np.full((21, 4, 4), -1)
-#: Angle after which a torsion repeats, float [21, 4]: pi for chi2 of Asp, Phe, Tyr and chi3 of Glu,
-#: whose ends are equal atoms, else 2 pi (also where there is no such torsion).
+#: Period of each torsion, float [21, 4]: pi for chi2 of Asp, Phe, Tyr and chi3 of Glu, whose
+#: terminal atoms are equivalent, else 2 pi (also for torsions that the residue lacks).
 chi_period = np.full((21, 4), 2 * np.pi)
-#: Slot of the atom that each atom may be exchanged with, int [21, 14]; itself for most.
+#: Slot of the equivalent atom of each atom, int [21, 14]; its own slot if it has none.
 swap_slots = np.tile(np.arange(14), (21, 1))
-#: The residue has a heavy atom in this slot, bool [21, 14]; false throughout for row 20.
+#: True if the residue has a heavy atom in this slot, bool [21, 14]; False throughout for row 20.
 has_atom = np.zeros((21, 14), bool)
 
 for _row, _letter in enumerate(AMINO_ACIDS):
@@ -53,7 +53,7 @@ for _letter, _number in (("D", 1), ("F", 1), ("Y", 1), ("E", 2)):
 
 
 def chi_torsions(atom14: np.ndarray, amino_acids: np.ndarray) -> np.ndarray:
-    """chi1..chi4 of each residue, NaN where there is none or an atom is absent.
+    """chi1..chi4 of each residue; NaN if the residue lacks the torsion or an atom is absent.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def chi_torsions(atom14: np.ndarray, amino_acids: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray [..., L, 4]
-        In (-pi, pi], IUPAC sign.
+        In (-pi, pi], with the IUPAC sign.
     """
     atom14 = np.asarray(atom14)
     slots = _rows(chi_slots, amino_acids, atom14)
@@ -76,7 +76,7 @@ def chi_torsions(atom14: np.ndarray, amino_acids: np.ndarray) -> np.ndarray:
 
 
 def chi_difference(a: np.ndarray, b: np.ndarray, amino_acids: np.ndarray) -> np.ndarray:
-    """Absolute difference of torsions [..., L, 4], at most half the period of each; NaN spreads."""
+    """Absolute difference of torsions [..., L, 4], at most half of their period; NaN propagates."""
     difference = np.asarray(a) - np.asarray(b)
     period = chi_period[np.asarray(amino_acids)]
     return np.abs(difference - period * np.round(difference / period))
@@ -87,35 +87,35 @@ def sidechain_rmsd(
 ) -> np.ndarray:
     """RMSD of the side-chain heavy atoms of each residue, without superposition.
 
-    Both structures have the same backbone. Equal atoms (OD1 and OD2 of Asp, OE1 and OE2 of Glu,
-    NH1 and NH2 of Arg, both sides of the rings of Phe and Tyr) may be exchanged: the smaller value
-    counts.
+    Both structures must have the same backbone. The value is the minimum over exchanging equivalent
+    atoms: OD1 and OD2 of Asp, OE1 and OE2 of Glu, NH1 and NH2 of Arg, and the two sides of the
+    rings of Phe and Tyr.
 
     Parameters
     ----------
     predicted, true : ndarray [..., L, 14, 3]
     amino_acids : ndarray, int [L] or [..., L]
     include_cb : bool
-        CB follows from the backbone: with it values are smaller, and Ala has one. PIPPack
-        (Randolph & Kuhlman, 2024) and what is compared with it there are assessed with CB.
+        Include CB. It follows from the backbone, so values are smaller, and Ala has a value. The
+        benchmark of PIPPack (Randolph & Kuhlman, 2024) includes CB.
 
     Returns
     -------
     ndarray [..., L]
-        nm; NaN where an atom of the residue is absent in either, and where there is none to
-        compare (Gly; Ala unless `include_cb`; a residue outside the 20).
+        nm; NaN if a side-chain atom is absent in either structure, and for residues without atoms
+        to compare (Gly; Ala unless `include_cb`; residues other than the 20).
     """
     predicted, true = np.asarray(predicted), np.asarray(true)
-    wanted = _rows(has_atom, amino_acids, predicted) & (np.arange(14) >= 5 - include_cb)
+    compared = _rows(has_atom, amino_acids, predicted) & (np.arange(14) >= 5 - include_cb)
     swap = _rows(swap_slots, amino_acids, predicted)
     swapped = np.take_along_axis(predicted, swap[..., None], axis=-2)
-    count = wanted.sum(-1)
+    count = compared.sum(-1)
     square = np.minimum(
-        *(np.where(wanted, ((x - true) ** 2).sum(-1), 0.0).sum(-1) for x in (predicted, swapped))
+        *(np.where(compared, ((x - true) ** 2).sum(-1), 0.0).sum(-1) for x in (predicted, swapped))
     )
     return np.sqrt(np.where(count > 0, square, np.nan) / np.maximum(count, 1))
 
 
 def _rows(table: np.ndarray, amino_acids: np.ndarray, atom14: np.ndarray) -> np.ndarray:
-    """Rows of a table by amino acid, for every residue of `atom14`: [..., L, *]."""
+    """Table row [..., L, *] of the amino acid of each residue of `atom14`."""
     return table[np.broadcast_to(np.asarray(amino_acids), atom14.shape[:-2])]

@@ -1,4 +1,4 @@
-"""Pack side chains on backbones that may still move: where no rotamer fits, residues make room."""
+"""Pack side chains on movable backbones: residues that still clash after packing move apart."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..protein.protein import Protein
 from ..validity.close_contacts import clashing_residues
 
 ROUNDS = 4
-_TURNS = 5  # slot of the first atom that a chi moves
+_FIRST = 5  # slot of the first atom that moves with a chi
 
 
 def fit_side_chains(
@@ -21,47 +21,47 @@ def fit_side_chains(
     weight: np.ndarray,
     rounds: int = ROUNDS,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """All heavy atoms of sampled frames, their backbones moved a little where side chains clash.
+    """Pack side chains on sampled frames, and move residues apart whose side chains clash.
 
-    Residues that clash move apart with their side chains; those which clash still get new ones,
-    among the others as they are; and so on.
+    Each round moves clashing residues apart as rigid bodies, then repacks those that still clash.
 
     Parameters
     ----------
     pack : function
         Fills absent atoms of frames [F, L, 14, 3] (`SideChainPacker.pack`).
     atom14 : ndarray, float32 [F, L, 14, 3]
-        nm, NaN where absent. Side chains that are there are kept as they are, but move with
-        residues that may.
+        nm; NaN where absent. Side chains present keep their shape, but move with their residue.
     protein : Protein
     weight : ndarray [L]
-        How readily a residue moves; 0: not at all.
+        Mobility of each residue; 0 is fixed.
+    rounds : int
+        Maximum number of rounds.
 
     Returns
     -------
     packed : ndarray, float32 [F, L, 14, 3]
     moved : ndarray, float32 [F]
-        Largest displacement of N, CA or C of each frame (nm).
+        Largest displacement of N, CA or C in each frame (nm).
     """
     bonds = protein.bonding
-    given = np.isfinite(atom14[:, :, _TURNS:]).any((2, 3))
+    given = np.isfinite(atom14[:, :, _FIRST:]).any((2, 3))
     bridged = np.isin(np.arange(len(protein)), np.array(protein.disulfides, int).ravel())
     packed = pack(atom14)
     start = packed[:, :, :3].copy()
     clashing = clashing_residues(packed, bonds)
     for _ in range(rounds):
-        left = np.flatnonzero(clashing.any(1))
-        if not len(left) or not (weight > 0).any():
+        invalid = np.flatnonzero(clashing.any(1))
+        if not len(invalid) or not (weight > 0).any():
             break
-        parted, _ = separate_clashing_residues(packed[left], protein, weight)
-        # Sulfurs that are bonded no longer face each other as they should.
-        again = clashing_residues(parted, bonds)
-        anew = (again | bridged) & ~given[left]
-        parted[:, :, _TURNS:][anew] = np.nan
-        redo = anew.any(1)
-        if redo.any():
-            parted[redo] = pack(parted[redo])
-        packed[left] = parted
-        clashing[left] = clashing_residues(parted, bonds)
+        separated, _ = separate_clashing_residues(packed[invalid], protein, weight)
+        still = clashing_residues(separated, bonds)
+        # Disulfides are repacked too: the motion distorts their geometry.
+        repack = (still | bridged) & ~given[invalid]
+        separated[:, :, _FIRST:][repack] = np.nan
+        frames = repack.any(1)
+        if frames.any():
+            separated[frames] = pack(separated[frames])
+        packed[invalid] = separated
+        clashing[invalid] = clashing_residues(separated, bonds)
     moved = np.linalg.norm(packed[:, :, :3] - start, axis=-1)
     return packed, np.nan_to_num(moved.max((1, 2)))

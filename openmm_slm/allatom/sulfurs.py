@@ -1,4 +1,4 @@
-"""Bring the sulfurs of disulfides together (torch)."""
+"""Place the sulfurs of disulfides at bond distance (torch)."""
 
 from __future__ import annotations
 
@@ -13,22 +13,26 @@ from .builder import AtomBuilder, place_atom
 _CYSTEINE = AMINO_ACIDS.index("C")
 _CB, _SG = 4, 5
 _BOND, _ANGLE = 0.2033, math.radians(104)  # SG-SG, nm; CB-SG-SG
-_STEPS = 72  # of chi1
+_STEPS = 72  # grid points of chi1
 
 
 def bond_sulfurs(
     atoms: torch.Tensor, pairs: tuple[tuple[int, int], ...], builder: AtomBuilder, limit: float
 ) -> torch.Tensor:
-    """CB and SG of the pairs put where SG-SG is a bond, as nearly as turning chi1 allows.
+    """Place CB and SG of cysteine pairs so that SG-SG is as close to an ideal bond as possible.
 
-    Of all pairs of chi1 the one is taken whose bond length, CB-SG-SG angles and torsion about the
-    bond (near +-90 degrees) are best.
+    A grid search over the chi1 angles of both residues optimises the bond length, the CB-SG-SG
+    angles and the torsion about the bond (near +-90 degrees).
 
     Parameters
     ----------
     atoms : Tensor [B, L, 14, 3]
-        nm, NaN where absent; CB that are there are kept. Pairs with an SG that is there, or whose
-        CB are more than `limit` apart, are left alone.
+        nm; NaN where absent. A CB that is present is kept.
+    pairs : tuple of (int, int)
+        Rows of the cysteines. A pair is skipped if an SG is present or its CB are more than
+        `limit` apart.
+    builder : AtomBuilder
+        Side-chain geometry.
     limit : float
         nm.
 
@@ -41,17 +45,17 @@ def bond_sulfurs(
     b = len(atoms)
     chi = torch.linspace(-math.pi, math.pi, _STEPS + 1, device=atoms.device)[:-1]
 
-    def number(name: str, slot: int, shape: tuple[int, ...]) -> torch.Tensor:
+    def geometry(name: str, slot: int, shape: tuple[int, ...]) -> torch.Tensor:
         return getattr(builder, name)[_CYSTEINE, slot].expand(shape)
 
     def sulfurs(row: int) -> tuple[torch.Tensor, torch.Tensor]:
         n, ca, c = (atoms[:, row, i] for i in range(3))
-        values = (number(name, _CB, (b,)) for name in ("length", "angle", "torsion"))
+        values = (geometry(name, _CB, (b,)) for name in ("length", "angle", "torsion"))
         cb = torch.where(
             torch.isfinite(atoms[:, row, _CB]), atoms[:, row, _CB], place_atom(n, c, ca, *values)
         )
         wide = (x.unsqueeze(1).expand(b, _STEPS, 3) for x in (n, ca, cb))
-        values = (number(name, _SG, (b, _STEPS)) for name in ("length", "angle"))
+        values = (geometry(name, _SG, (b, _STEPS)) for name in ("length", "angle"))
         return cb, place_atom(*wide, *values, chi.expand(b, _STEPS))
 
     for i, j in pairs:
@@ -61,8 +65,8 @@ def bond_sulfurs(
         cb_one, cb_other = (x.view(b, 1, 1, 3).expand_as(one) for x in (cb_i, cb_j))
         length = (one - other).norm(dim=-1)
         cost = ((length - _BOND) / 0.005) ** 2
-        for here, there, base in ((one, other, cb_one), (other, one, cb_other)):
-            cosine = torch.cosine_similarity(base - here, there - here, dim=-1)
+        for sg, partner, cb in ((one, other, cb_one), (other, one, cb_other)):
+            cosine = torch.cosine_similarity(cb - sg, partner - sg, dim=-1)
             cost = cost + ((torch.acos(cosine.clamp(-1, 1)) - _ANGLE) / 0.1) ** 2
         cost = cost + 4 * torsion_angle(cb_one, one, other, cb_other).cos() ** 2
         best = cost.flatten(1).argmin(1)

@@ -1,4 +1,4 @@
-"""One all-atom topology for an ensemble: bonds, termini, protonation, disulfides."""
+"""All-atom topology of an ensemble: bonds, termini, protonation, disulfides."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..protein.disulfides import Pairs, parse_disulfides
 from ..protein.sequence import THREE_LETTER
 from ..protein.structure import ProteinStructure
 from .hydrogens import PlacedAtoms
-from .protonation import add_hydrogens, variant_name, wanted_variants, wrong_histidines
+from .protonation import add_hydrogens, required_variants, variant_name, wrong_histidines
 
 if TYPE_CHECKING:
     import mdtraj
@@ -27,24 +27,24 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class AllAtomTopology:
-    """What all frames of an ensemble share: A atoms in OpenMM's order.
+    """Topology shared by all frames of an ensemble, with A atoms in OpenMM's order.
 
     Attributes
     ----------
     topology : mdtraj.Topology
         All bonds, and the chain ids and residue numbers of the structure. Residue names are the
-        standard ones (HIS, CYS, ASP; force fields tell variants by their atoms). A break inside a
-        chain starts another chain of the same id.
+        standard ones (HIS, CYS, ASP); force fields recognise variants by their atoms. A break
+        inside a chain starts a new chain with the same id.
     positions : ndarray, float32 [A, 3]
-        The reference frame (nm).
+        Reference frame (nm).
     residue : ndarray, int32 [A]
-        Row of atom14.
+        Row in atom14 of each atom.
     slot : ndarray, int32 [A]
-        Slot of atom14, -1 for hydrogens and OXT.
+        Slot in atom14 of each atom; -1 for hydrogens and OXT.
     disulfides : tuple of (int, int)
-        Bonded rows.
+        Rows of bonded cysteines.
     variants : tuple of str
-        One name a residue: HID, HIE, HIP, ASH, GLH, LYN, CYX, or the standard one.
+        Variant of each residue: HID, HIE, HIP, ASH, GLH, LYN, CYX, or the standard name.
     """
 
     topology: mdtraj.Topology
@@ -69,19 +69,18 @@ def define_topology(
     ph: float = 7.0,
     disulfides: str | Iterable[tuple[int, int]] | None = (),
 ) -> AllAtomTopology:
-    """Decide atoms, bonds and protonation once, from one frame of an ensemble.
+    """Define atoms, bonds and protonation from one frame of an ensemble.
 
-    Chains end charged (NH3+, or NH2+ of proline; COO- with OXT). OpenMM's Modeller decides on
-    hydrogens by `ph`, and on the tautomer of a neutral histidine by the hydrogen bonds it would
-    make in this frame. A cysteine is CYX in a disulfide and carries its hydrogen otherwise; Asp,
-    Glu and Lys at the end of a chain are charged at any pH, as Amber's force fields want them.
-    Hydrogens then take the places of `openmm_slm.allatom.hydrogens`. The same input gives the same
-    bits.
+    Chain ends are charged (NH3+, or NH2+ of proline; COO- with OXT). OpenMM's Modeller chooses the
+    protonation by `ph`, and the tautomer of a neutral histidine by its hydrogen bonds in this
+    frame. A cysteine is CYX in a disulfide, and has its hydrogen otherwise. Asp, Glu and Lys at
+    chain ends are charged at any pH, as Amber force fields require. Hydrogen positions are those of
+    `openmm_slm.allatom.hydrogens`. The same input gives bitwise identical results.
 
     Parameters
     ----------
     structure : ProteinStructure
-        With all heavy atoms in `frame`.
+        Structure with all heavy atoms in `frame`.
     frame : int
         Reference frame.
     hydrogens : bool
@@ -94,25 +93,26 @@ def define_topology(
     Raises
     ------
     StructureError
-        An atom is absent, a residue is none of the 20, or a disulfide is not between cysteines.
+        An atom is absent, a residue is not one of the 20 amino acids, or a disulfide is not
+        between cysteines.
     ValueError
         `ph` or `frame` is out of range.
     """
     check_ph(ph)
     if not isinstance(frame, Integral) or not 0 <= frame < structure.n_frames:
         last = structure.n_frames - 1
-        raise ValueError(f"frame is {frame!r}; the structure has frames 0 to {last}")
+        raise ValueError(f"frame is {frame!r}; give a frame from 0 to {last}")
     pairs = parse_disulfides(disulfides, structure.atom14, structure.sequence)
     _check_complete(structure, frame)
     _report_breaks(structure)
     heavy = heavy_topology(structure, structure.atom_mask[frame], pairs, ends=True)
-    found = _placed(heavy, structure, frame, pairs)
+    found = _all_atom_topology(heavy, structure, frame, pairs)
     if not hydrogens:
         return found
-    places, variants = found.positions, wanted_variants(structure, pairs)
+    positions, variants = found.positions, required_variants(structure, pairs)
     for _ in range(2):
-        full, rough = add_hydrogens(heavy, places, variants, float(ph))
-        found = _placed(full, structure, frame, pairs, rough)
+        full, approximate = add_hydrogens(heavy, positions, variants, float(ph))
+        found = _all_atom_topology(full, structure, frame, pairs, approximate)
         wrong = wrong_histidines(found.topology, found.positions)
         if not wrong:
             break
@@ -125,7 +125,7 @@ def heavy_topology(
 ) -> openmm.app.Topology:
     """OpenMM topology of the heavy atoms `present`, bool [L, 14], in atom14 order.
 
-    Breaks end a chain. `ends` adds an OXT to the last residue of each.
+    A chain break starts a new chain. `ends` adds OXT to the last residue of each chain.
     """
     app = require("openmm.app")
     topology = app.Topology()
@@ -156,18 +156,18 @@ def _check_complete(structure: ProteinStructure, frame: int) -> None:
         where = f"{residue_name(structure, row)} (row {row})"
         if letter not in THREE_LETTER:
             raise StructureError(
-                f"{where} is none of the 20 amino acids; leave it out, or model it as one of them"
+                f"{where} is not one of the 20 amino acids; remove it, or replace it by one of them"
             )
         for name, here in zip(ATOM14[letter], mask[row], strict=False):
             if not here:
                 raise StructureError(
                     f"frame {frame}: {where} has no {name}; complete the side chains first, or "
-                    "choose a frame that has all heavy atoms"
+                    "choose a frame with all heavy atoms"
                 )
 
 
 def residue_name(structure: ProteinStructure, row: int) -> str:
-    """How messages name a residue: ``ALA 12 of chain A``."""
+    """Name of a residue in messages, such as ``ALA 12 of chain A``."""
     letter = structure.sequence[row]
     number = f"{structure.residue_number[row]}{structure.insertion_code[row]}"
     chain = structure.chain_ids[structure.chain_index[row]]
@@ -181,7 +181,7 @@ def _report_breaks(structure: ProteinStructure) -> None:
     ]
     if inside:
         logger.warning(
-            "no bond between %s: both sides are given chain ends there",
+            "no bond between %s: both residues become chain ends",
             "; ".join(
                 f"{residue_name(structure, r - 1)} and {residue_name(structure, r)}" for r in inside
             ),
@@ -189,14 +189,14 @@ def _report_breaks(structure: ProteinStructure) -> None:
     lone = starts[np.diff(starts, append=structure.n_residues) == 1]
     if len(lone):
         logger.warning(
-            "%s: bonded to no other residue; force fields have no amino acid that is both ends of "
-            "a chain, so leave it out of a simulation",
+            "%s: bonded to no other residue; force fields have no template for a chain of one "
+            "residue, so remove it before a simulation",
             ", ".join(residue_name(structure, row) for row in lone),
         )
 
 
 def _places(topology: mdtraj.Topology, sequence: str) -> tuple[np.ndarray, np.ndarray]:
-    """Row and slot of each atom, int32 [A]; slot -1 for what atom14 does not have."""
+    """Row and slot in atom14 of each atom, int32 [A]; slot -1 for atoms not in atom14."""
     slots = {letter: {n: i for i, n in enumerate(names)} for letter, names in ATOM14.items()}
     places = [
         (atom.residue.index, slots[sequence[atom.residue.index]].get(atom.name, -1))
@@ -206,30 +206,31 @@ def _places(topology: mdtraj.Topology, sequence: str) -> tuple[np.ndarray, np.nd
     return np.ascontiguousarray(residue), np.ascontiguousarray(slot)
 
 
-def _placed(
+def _all_atom_topology(
     topology: openmm.app.Topology, structure: ProteinStructure, frame: int, pairs: Pairs,
     positions: np.ndarray | None = None,
 ) -> AllAtomTopology:  # fmt: skip
-    """Our description of an OpenMM topology, with its atoms where the frame wants them.
+    """Convert an OpenMM topology, and place its atoms in `frame`.
 
-    `positions` [A, 3] (nm) tell how hydroxyls are turned.
+    `positions` [A, 3] (nm) set the torsions of hydroxyls and thiols.
     """
-    ours = require("mdtraj").Topology.from_openmm(topology)
-    # MDTraj has no insertion codes: they ride on this object, as in `to_trajectory`.
-    for residue, code in zip(ours.residues, structure.insertion_code.tolist(), strict=True):
+    converted = require("mdtraj").Topology.from_openmm(topology)
+    # MDTraj has no insertion codes: store them on its residues, as `to_trajectory` does.
+    for residue, code in zip(converted.residues, structure.insertion_code.tolist(), strict=True):
         residue.insertion_code = code
     bonded = {row for pair in pairs for row in pair}
     variants = tuple(
         variant_name(residue.name, {atom.name for atom in residue.atoms}, residue.index in bonded)
-        for residue in ours.residues
+        for residue in converted.residues
     )
     if positions is None:
-        positions = np.zeros((ours.n_atoms, 3), np.float32)
-    found = AllAtomTopology(ours, positions, *_places(ours, structure.sequence), pairs, variants)
+        positions = np.zeros((converted.n_atoms, 3), np.float32)
+    places = _places(converted, structure.sequence)
+    found = AllAtomTopology(converted, positions, *places, pairs, variants)
     atom14 = structure.atom14[frame : frame + 1]
     return replace(found, positions=placed_atoms(found).place(atom14)[0])
 
 
 def placed_atoms(found: AllAtomTopology) -> PlacedAtoms:
-    """What places the atoms that atom14 does not have."""
+    """Recipe that places the atoms of a topology from atom14."""
     return PlacedAtoms.from_reference(found.topology, found.residue, found.slot, found.positions)

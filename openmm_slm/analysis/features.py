@@ -1,13 +1,13 @@
-"""Features of frames that are one number each; arrays in nm."""
+"""Scalar features of frames; lengths in nm."""
 
 from __future__ import annotations
 
 import numpy as np
 
-VAL_CLASH = 0.3  # nm: 2 x 1.7 - 0.4 Angstrom, the val-clash of ESMDiff
+VAL_CLASH = 0.3  # nm; 2 x 1.7 - 0.4 Angstrom, as in the val-clash of ESMDiff
 TOLERANCE = 1e-7  # nm
-STILL = 1e-6  # nm: what varies less does not vary
-BLOCK = 20_000_000  # numbers of an array held at once
+STILL = 1e-6  # nm; features that vary less are treated as constant
+BLOCK = 20_000_000  # largest size of an array
 
 
 def radius_of_gyration(ca: np.ndarray) -> np.ndarray:
@@ -17,26 +17,29 @@ def radius_of_gyration(ca: np.ndarray) -> np.ndarray:
 
 
 def pair_distances(ca: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-    """Distances [F, P] of residues i and j [P] of CA [F, L, 3]; float64."""
-    apart = ca[:, i].astype(np.float64) - ca[:, j]
-    return np.sqrt(np.einsum("fpd,fpd->fp", apart, apart))
+    """Distances [F, P] between CA i and j [P] of CA [F, L, 3]; float64."""
+    difference = ca[:, i].astype(np.float64) - ca[:, j]
+    return np.sqrt(np.einsum("fpd,fpd->fp", difference, difference))
 
 
 def pairs(position: np.ndarray, apart: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows i < j of residues at least `apart` from each other along the sequence."""
+    """Rows i < j of residues at least `apart` positions apart in the sequence."""
     i, j = np.triu_indices(len(position), 1)
     far = position[j] - position[i] >= apart
     return i[far], j[far]
 
 
 def pair_blocks(frames: int, n_pairs: int) -> list[slice]:
-    """Slices of pairs of which `frames` distances can be held at once."""
+    """Slices of the pairs whose distances in `frames` frames fit into one array."""
     size = max(1, BLOCK // max(1, 3 * frames))
     return [slice(start, start + size) for start in range(0, n_pairs, size)]
 
 
 def end_to_end(ca: np.ndarray, chain: np.ndarray) -> np.ndarray:
-    """Distance [F, C] of the first and last CA of each chain with at least 4 residues."""
+    """Distance [F, C] between the first and last CA of each chain of at least 4 residues.
+
+    If no chain is that long, all chains are used.
+    """
     number, first = np.unique(chain, return_index=True)
     last = np.append(first[1:], len(chain)) - 1
     long = last - first >= 3
@@ -46,7 +49,7 @@ def end_to_end(ca: np.ndarray, chain: np.ndarray) -> np.ndarray:
 
 
 def without_clash(ca: np.ndarray) -> np.ndarray:
-    """bool [F]: no two CA, sequence neighbours included, are closer than 3.0 Angstrom."""
+    """bool [F]: no two CA are closer than 3.0 Angstrom, including sequence neighbours."""
     i, j = np.triu_indices(ca.shape[1], 1)
     closest = np.full(len(ca), np.inf)
     for part in pair_blocks(len(ca), len(i)):
@@ -55,6 +58,6 @@ def without_clash(ca: np.ndarray) -> np.ndarray:
 
 
 def neighbour_distances(ca: np.ndarray, position: np.ndarray) -> np.ndarray:
-    """Distances [F, P] of sequence neighbours."""
+    """CA-CA distances [F, P] of sequence neighbours."""
     row = np.flatnonzero(np.diff(position) == 1)
     return pair_distances(ca, row, row + 1)

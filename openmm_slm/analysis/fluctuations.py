@@ -1,4 +1,4 @@
-"""Motion about the mean structure: RMSF, principal components, distance in their space."""
+"""Fluctuations about the mean structure: RMSF, principal components, distances between them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from .features import STILL
 from .weights import means
 
 MODES = 10
-ROUNDS, ROUND = 200, 1e-8  # at most so many, until no coordinate changes by more (nm)
+ROUNDS, ROUND = 200, 1e-8  # most iterations, and largest change (nm) at convergence
 
 
 def mean_structure(ca: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Mean [L, 3] of CA [F, L, 3] (nm) superposed on it, iterated until it stands still."""
+    """Mean [L, 3] of CA [F, L, 3] (nm) superposed on that mean, iterated to convergence."""
     mean = ca[int(np.argmax(weights > 0))].astype(np.float64)
     for _ in range(ROUNDS):
         before = mean
@@ -25,7 +25,7 @@ def mean_structure(ca: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def rmsf(superposed_ca: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """sqrt(<|x_i - <x_i>|^2>) [K, L] (nm) of superposed CA [F, L, 3] for weights [F, K]."""
+    """RMSF sqrt(<|x_i - <x_i>|^2>) [K, L] (nm) of superposed CA [F, L, 3] for weights [F, K]."""
     x = superposed_ca - superposed_ca.mean(0)
     flat = x.reshape(len(x), -1)
     variance = means(flat**2, weights) - means(flat, weights) ** 2
@@ -33,7 +33,7 @@ def rmsf(superposed_ca: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def covariance(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Weighted covariance [D, D] of x [F, D] for weights [F]; divided by their sum."""
+    """Covariance [D, D] of x [F, D] with weights [F], normalised by their sum."""
     used = weights > 0
     x, w = x[used], weights[used] / weights.sum()
     x = x - w @ x
@@ -41,7 +41,10 @@ def covariance(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def leading_modes(matrix: np.ndarray, modes: int = MODES) -> tuple[np.ndarray, np.ndarray]:
-    """Largest eigenvalues [k] (nm^2) and eigenvectors [D, k]; at most `modes`, none of rounding."""
+    """At most `modes` largest eigenvalues [k] (nm^2) and their eigenvectors [D, k].
+
+    Eigenvalues at the level of rounding errors are dropped.
+    """
     eigh = require("scipy.linalg").eigh
     size = len(matrix)
     value, vector = eigh(matrix, subset_by_index=[max(0, size - modes), size - 1])
@@ -53,8 +56,8 @@ def leading_modes(matrix: np.ndarray, modes: int = MODES) -> tuple[np.ndarray, n
 def rmsip(u: np.ndarray, v: np.ndarray) -> float:
     """Root mean square inner product of modes [D, k] and [D, m].
 
-    sqrt(1/min(k, m) sum_ij (u_i . v_j)^2) (Amadei et al., Proteins 36, 419, 1999); 1 where one
-    space holds the other. NaN without modes.
+    sqrt(1/min(k, m) sum_ij (u_i . v_j)^2) (Amadei et al., Proteins 36, 419, 1999). It is 1 if one
+    space contains the other, and NaN without modes.
     """
     number = min(u.shape[1], v.shape[1])
     return float(np.sqrt(((u.T @ v) ** 2).sum() / number)) if number else float("nan")
@@ -78,7 +81,7 @@ def _root(matrix: np.ndarray) -> np.ndarray:
 
 
 def correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Pearson's r; NaN where either (nm) does not vary by more than rounding."""
+    """Pearson's r; NaN if `a` or `b` (nm) varies by no more than rounding errors."""
     if min(np.ptp(a), np.ptp(b)) < STILL:
         return float("nan")
     a, b = (x - x.mean() for x in (a, b))
@@ -86,7 +89,7 @@ def correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's rho: Pearson's r of ranks, ties averaged."""
+    """Spearman's rho: Pearson's r of the ranks, with ties averaged."""
     if min(np.ptp(a), np.ptp(b)) < STILL:
         return float("nan")
     rank = require("scipy.stats").rankdata

@@ -1,9 +1,9 @@
-"""Weighted histograms of many features at once and the Jensen-Shannon distance between them.
+"""Weighted histograms of many features, and Jensen-Shannon distances between them.
 
-A histogram has equal bins between the smallest and the largest value of the *reference*; values
-beyond are dropped, not clipped. `PSEUDOCOUNT` is added to each bin's count, weights adding up to
-the number of frames. The distance is the square root of the Jensen-Shannon divergence with
-natural logarithms, from 0 to sqrt(ln 2) = 0.83 (SciPy's `jensenshannon`).
+The bins have equal width between the smallest and the largest value of the *reference*. Values
+outside are dropped, not clipped. `PSEUDOCOUNT` is added to the count of each bin; the weights of
+all frames sum to their number. The distance is the square root of the Jensen-Shannon divergence
+with natural logarithms, from 0 to sqrt(ln 2) = 0.83 (as SciPy's `jensenshannon`).
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ PSEUDOCOUNT = 1e-6
 
 
 def digitise(values: np.ndarray, low: np.ndarray, high: np.ndarray, bins: int = BINS) -> np.ndarray:
-    """Bin of values [N, F], int32; `bins` where outside of [low, high] ([F], high included)."""
+    """Bin numbers [N, F] of values [N, F], int32; `bins` for values outside low to high [F]."""
     with np.errstate(invalid="ignore"):
-        place = np.floor((values - low) * (bins / (high - low)))
-        place = np.where(values == high, bins - 1, np.minimum(place, bins - 1))
+        number = np.floor((values - low) * (bins / (high - low)))
+        number = np.where(values == high, bins - 1, np.minimum(number, bins - 1))
         inside = (values >= low) & (values <= high)
-    return np.where(inside, place, bins).astype(np.int32)
+    return np.where(inside, number, bins).astype(np.int32)
 
 
-def counts(places: np.ndarray, weights: np.ndarray, bins: int = BINS) -> np.ndarray:
-    """Histograms [F, bins, K] of bins [N, F], one for each of the K columns of `weights` [N, K].
+def counts(numbers: np.ndarray, weights: np.ndarray, bins: int = BINS) -> np.ndarray:
+    """Histograms [F, bins, K] of bin numbers [N, F] for each of K sets of weights [N, K].
 
-    One sparse product: resampled frames cost a column of weights each, not another pass.
+    One sparse matrix product handles all sets of weights, such as bootstrap draws.
     """
     sparse = require("scipy.sparse")
-    frames, features = places.shape
-    rows = (places + np.arange(features, dtype=np.int32) * (bins + 1)).ravel()
+    frames, features = numbers.shape
+    rows = (numbers + np.arange(features, dtype=np.int32) * (bins + 1)).ravel()
     starts = np.arange(frames + 1) * features
     one = np.ones(len(rows))
     hot = sparse.csc_array((one, rows, starts), shape=(features * (bins + 1), frames))
@@ -41,10 +41,11 @@ def counts(places: np.ndarray, weights: np.ndarray, bins: int = BINS) -> np.ndar
 
 
 def js_distance(p: np.ndarray, q: np.ndarray, axis: int = 1) -> np.ndarray:
-    """Jensen-Shannon distance of counts along `axis`; other dimensions broadcast.
+    """Jensen-Shannon distance between counts along `axis`; other dimensions broadcast.
 
-    sqrt((KL(p | m) + KL(q | m)) / 2), m = (p + q) / 2 (Lin, IEEE Trans. Inf. Theory 37, 145, 1991;
-    Endres & Schindelin, ibid. 49, 1858, 2003), as entropy(m) - (entropy(p) + entropy(q)) / 2.
+    sqrt((KL(p | m) + KL(q | m)) / 2) with m = (p + q) / 2 (Lin, IEEE Trans. Inf. Theory 37, 145,
+    1991; Endres & Schindelin, ibid. 49, 1858, 2003). It is computed as the square root of
+    entropy(m) - (entropy(p) + entropy(q)) / 2.
     """
 
     def entropy(x):
@@ -59,9 +60,9 @@ def js_distance(p: np.ndarray, q: np.ndarray, axis: int = 1) -> np.ndarray:
 def js_of_features(
     samples: np.ndarray, reference: np.ndarray, weights: Weights, bins: int = BINS
 ) -> tuple[np.ndarray, np.ndarray]:
-    """JS distance of features [N, F] and [M, F]: [F], and of frames drawn from `reference` [F, B].
+    """JS distance [F] of features [N, F] from [M, F], and [F, B] of draws from `reference`.
 
-    The bins are those of `reference`, whose features must vary.
+    `reference` defines the bins; its features must vary.
     """
     low, high = reference.min(0), reference.max(0)
     found = counts(digitise(samples, low, high, bins), weights.samples[:, None], bins)

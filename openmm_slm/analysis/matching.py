@@ -1,4 +1,4 @@
-"""Which residues and atoms two trajectories of one protein have in common."""
+"""Match the residues and atoms of two trajectories of one protein."""
 
 from __future__ import annotations
 
@@ -18,30 +18,32 @@ if TYPE_CHECKING:
     from mdtraj.core.topology import Residue
 
 logger = logging.getLogger(__name__)
-_OXYGEN = ("O", "OT1", "O1", "OC1")  # of the archive, CHARMM and GROMACS
-FAR = 1000  # step in position to another chain
+_OXYGEN = ("O", "OT1", "O1", "OC1")  # names in the wwPDB archive, CHARMM and GROMACS
+FAR = 1000  # step of the position between chains
 Pair = tuple["Residue", "Residue"]
 
 
 @dataclass(frozen=True, eq=False)
 class Matched:
-    """The R residues whose CA both ensembles have.
+    """The R residues whose CA is present in both ensembles.
 
     Attributes
     ----------
     sequence : str
-        R letters; those of the reference where the samples have X.
+        R letters; from the reference where the samples have X.
     labels : tuple of str
-        Residue names and numbers of the samples: "ALA12".
+        Residue names and numbers in the samples: "ALA12".
     position : ndarray, int [R]
-        Along the sequence; neighbours differ by 1, residues with k missing between them by
-        k + 1, those of different chains by 1,000 or more.
+        Position in the sequence: steps of 1 between neighbours, of k + 1 across k missing residues,
+        and of 1,000 or more between chains.
     chain : ndarray, int [R]
+        Chain number.
     samples, reference : ndarray, float32 [N or M, R, 3]
         CA (nm).
     backbone_rows : ndarray, int [Q]
-        Rows of the residues that have N, CA, C and O in both.
+        Rows of the residues with N, CA, C and O in both ensembles.
     samples_backbone, reference_backbone : ndarray, float32 [N or M, Q, 4, 3]
+        N, CA, C, O of these residues (nm).
     """
 
     sequence: str
@@ -56,23 +58,23 @@ class Matched:
 
     @property
     def chain_break(self) -> np.ndarray:
-        """bool [R]: row i is not the neighbour of row i - 1 in the sequence."""
+        """bool [R]: residue i does not follow residue i - 1 in the sequence."""
         return np.diff(self.position, prepend=-FAR) != 1
 
 
 def match(samples: mdtraj.Trajectory, reference: mdtraj.Trajectory) -> Matched:
     """Match residues of two trajectories.
 
-    Chains are taken in their order where both have as many, else all residues in a row. Equal
-    sequences match residue by residue, whatever their numbers; otherwise residues match by number
-    where that explains the shorter chain wholly, else by an alignment. Residues may be missing in
-    either, but none may differ.
+    If both have the same number of chains, chains match in order; otherwise all chains are
+    concatenated. Identical sequences match residue by residue, whatever the residue numbers.
+    Otherwise residues match by number if that covers the whole shorter chain, else by sequence
+    alignment. Residues may be missing in either trajectory, but substitutions are errors.
 
     Raises
     ------
     StructureError
-        No protein, fewer than 2 frames, other residues, fewer than 4 in common, or coordinates
-        that are not finite.
+        A trajectory has no protein, fewer than 2 frames or coordinates that are not finite, the
+        sequences differ, or fewer than 4 residues are shared.
     """
     chains = [_residues(samples, "samples"), _residues(reference, "reference")]
     if len(chains[0]) != len(chains[1]):
@@ -89,7 +91,7 @@ def match(samples: mdtraj.Trajectory, reference: mdtraj.Trajectory) -> Matched:
     total = [sum(map(len, part)) for part in chains]
     if len(pairs) < 4:
         raise StructureError(
-            f"{len(pairs)} residues with a CA in both ensembles; at least 4 are needed"
+            f"{len(pairs)} residues have a CA in both ensembles; at least 4 are needed"
         )
     if len(pairs) < max(total):
         logger.warning("%d residues in common of %d and %d", len(pairs), *total)
@@ -129,34 +131,33 @@ def _residues(trajectory: mdtraj.Trajectory, whose: str) -> list[list[Residue]]:
     if trajectory.n_frames < 2:
         raise StructureError(
             f"the {whose} have {trajectory.n_frames} frame; a distribution needs at least 2 "
-            "(mdtraj.join puts trajectories together)"
+            "(mdtraj.join concatenates trajectories)"
         )
     chains = [residues for _, residues in protein_chains(trajectory.topology)]
     if not chains:
         raise StructureError(
-            f"the {whose} have no protein residue in {trajectory.n_residues} residues; check names"
+            f"the {whose} have no protein among {trajectory.n_residues} residues; check their names"
         )
     return chains
 
 
 def _match_chain(ours: list[Residue], theirs: list[Residue]) -> tuple[list[Pair], list[int]]:
-    """Pairs of residues, and their places in the sequence that both are parts of."""
+    """Matched residues, and their positions in the complete sequence."""
     a, b = ("".join(residue_letter(r.name) for r in chain) for chain in (ours, theirs))
-    places = [(i, i) for i in range(len(a))] if a == b else _by_number(ours, theirs, a, b)
-    if places is None:
-        places = align(a, b)
+    rows = [(i, i) for i in range(len(a))] if a == b else _by_number(ours, theirs, a, b)
+    if rows is None:
+        rows = align(a, b)
     column, columns = 0, []
-    for k, (i, j) in enumerate(places):
+    for k, (i, j) in enumerate(rows):
         if k:
-            steps = ((ours, i, places[k - 1][0]), (theirs, j, places[k - 1][1]))
-            column += max(i - steps[0][2], j - steps[1][2], _jump(*steps))
+            steps = ((ours, i, rows[k - 1][0]), (theirs, j, rows[k - 1][1]))
+            column += max(i - steps[0][2], j - steps[1][2], _number_step(*steps))
         columns.append(column)
-    return [(ours[i], theirs[j]) for i, j in places], columns
+    return [(ours[i], theirs[j]) for i, j in rows], columns
 
 
-def _jump(*steps: tuple[list[Residue], int, int]) -> int:
-    """What both numberings say of the distance: numbers that jump in both tell of residues that
-    both lack."""
+def _number_step(*steps: tuple[list[Residue], int, int]) -> int:
+    """Step of the residue numbers; a jump in both trajectories means that both lack residues."""
     pairs = [(chain[row], chain[before]) for chain, row, before in steps]
     if any(r.chain.index != before.chain.index for r, before in pairs):
         return FAR
@@ -164,15 +165,15 @@ def _jump(*steps: tuple[list[Residue], int, int]) -> int:
 
 
 def _by_number(ours, theirs, a: str, b: str) -> list[tuple[int, int]] | None:
-    """Places by residue number, if they are unique and hold the whole shorter chain."""
+    """Rows matched by residue number, if numbers are unique and cover the whole shorter chain."""
     rows = [{r.resSeq: i for i, r in enumerate(chain)} for chain in (ours, theirs)]
     shared = [n for n in rows[0] if n in rows[1]]
-    places = [(rows[0][n], rows[1][n]) for n in shared]
-    whole = len(rows[0]) == len(a) and len(rows[1]) == len(b)
-    whole = whole and len(shared) == min(len(a), len(b))
-    same = all(a[i] == b[j] or "X" in (a[i], b[j]) for i, j in places)
-    rising = all(j > before for (_, j), (_, before) in _steps(places))
-    return places if whole and same and rising else None
+    pairs = [(rows[0][n], rows[1][n]) for n in shared]
+    complete = len(rows[0]) == len(a) and len(rows[1]) == len(b)
+    complete = complete and len(shared) == min(len(a), len(b))
+    same = all(a[i] == b[j] or "X" in (a[i], b[j]) for i, j in pairs)
+    ascending = all(j > before for (_, j), (_, before) in _steps(pairs))
+    return pairs if complete and same and ascending else None
 
 
 def _atoms(residue: Residue) -> dict[str, int]:
@@ -193,6 +194,6 @@ def _check_finite(trajectory: mdtraj.Trajectory, atoms: list[int], whose: str) -
         frame, atom = np.argwhere(~finite)[0]
         name = trajectory.topology.atom(atoms[atom])
         raise StructureError(
-            f"frame {frame} of the {whose} has coordinates that are not finite ({name}); leave "
-            "such frames out: traj[np.isfinite(traj.xyz).all((1, 2))]"
+            f"frame {frame} of the {whose} has coordinates that are not finite ({name}); remove "
+            "such frames: traj[np.isfinite(traj.xyz).all((1, 2))]"
         )

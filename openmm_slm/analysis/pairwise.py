@@ -1,4 +1,4 @@
-"""What is computed of all pairs of residues: distances and contacts, a block of pairs at a time."""
+"""Distances and contacts of all residue pairs, computed in blocks of pairs."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ LOG_OFFSET = 0.01
 
 @dataclass(frozen=True, eq=False)
 class PairResult:
-    """Of the P pairs at least 3 residues apart, and of B draws from the reference.
+    """Results for the P pairs at least 3 residues apart, with B draws from the reference.
 
     Attributes
     ----------
     js, distance_error, log_contact_error, contact_error : ndarray [1 + B]
-        Means over pairs: of the samples, then of each draw. JS distance; |difference of mean
-        distances| (nm); |difference of ln(p + 0.01)|; |difference of p|, p the contact's share.
+        Means over pairs, for the samples and then for each draw: JS distance, |difference of mean
+        distances| (nm), |difference of ln(p + 0.01)| and |difference of p|, where p is the share
+        of frames with the contact.
     js_of_pair : ndarray [P]
+        JS distance of each pair.
     contacts, reference_contacts : ndarray [L, L]
-        Shares of frames within 0.8 nm; NaN for pairs less than 3 residues apart.
+        Share of frames with CA within 0.8 nm; NaN for pairs less than 3 residues apart.
     """
 
     js: np.ndarray
@@ -43,9 +45,11 @@ def pair_metrics(matched: Matched, weights: Weights) -> PairResult:
     """Compare the distributions of CA-CA distances."""
     i, j = pairs(matched.position, 3)
     if not len(i):
-        raise StructureError(f"no residues at least 3 apart in {matched.sequence}; longer chains")
+        raise StructureError(
+            f"no two residues of {matched.sequence} are at least 3 apart; give longer chains"
+        )
     sums = np.zeros((4, 1 + weights.draws.shape[1]))
-    js_of_pair, near, near_reference = [], [], []
+    js_of_pair, contacts, reference_contacts = [], [], []
     of_samples = weights.samples[:, None]
     of_reference = np.column_stack([weights.reference, weights.draws])
     for part in pair_blocks(max(len(matched.samples), len(matched.reference)), len(i)):
@@ -61,13 +65,13 @@ def pair_metrics(matched: Matched, weights: Weights) -> PairResult:
             for f in (lambda x: x, lambda x: (x < CONTACT).astype(np.float64))
         ]
         (mean, mean_ref), (p, p_ref) = both
-        near.append(p[0])
-        near_reference.append(p_ref[0])
+        contacts.append(p[0])
+        reference_contacts.append(p_ref[0])
         for row, (a, b) in enumerate(((mean, mean_ref), (_log(p), _log(p_ref)), (p, p_ref)), 1):
             error = np.abs(np.concatenate([a, b[1:]]) - b[0])
             sums[row] += error.sum(1)
     maps = []
-    for shares in (near, near_reference):
+    for shares in (contacts, reference_contacts):
         square = np.full((len(matched.position),) * 2, np.nan)
         square[i, j] = square[j, i] = np.concatenate(shares)
         maps.append(square)
@@ -84,6 +88,6 @@ def _check_varies(d: np.ndarray, i: np.ndarray, j: np.ndarray, matched: Matched)
         a, b = (matched.labels[rows[still[0]]] for rows in (i, j))
         raise StructureError(
             f"the distance {a}-{b} is {10 * d[0, still[0]]:.2f} Angstrom in every frame of the "
-            "reference: a distribution without width; give frames that differ, or slice residues "
-            "held fixed out of both trajectories"
+            "reference, a distribution without width; give frames that differ, or slice fixed "
+            "residues out of both trajectories"
         )

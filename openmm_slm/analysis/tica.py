@@ -1,11 +1,11 @@
-"""Slow coordinates of the reference: TICA of CA-CA distances on a PCA basis.
+"""Slow coordinates of the reference: TICA of CA-CA distances in a PCA basis.
 
-All distances are projected on their leading principal components (of at most `PCA_FRAMES` evenly
-spaced frames), each divided by its standard deviation; components with less than `CUTOFF` of the
-first one's variance are left out. TICA (Perez-Hernandez et al., J. Chem. Phys. 139, 015102, 2013)
-of these solves C(lag) v = lambda C(0) v with covariances that are symmetrised, mean-free and from
-pairs of frames within one trajectory; eigenvalues of C(0) up to `CUTOFF` are cut off. It is fitted
-on all reference frames alike (weights do not enter).
+All distances are projected on their leading principal components, computed from at most
+`PCA_FRAMES` evenly spaced frames and divided by their standard deviations. Components with less
+than `CUTOFF` of the variance of the first are dropped. TICA (Perez-Hernandez et al., J. Chem. Phys.
+139, 015102, 2013) then solves C(lag) v = lambda C(0) v. The covariances are symmetrised, mean-free
+and use pairs of frames within one trajectory; eigenvalues of C(0) up to `CUTOFF` are dropped. All
+reference frames have equal weight.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class DistanceBasis:
     Attributes
     ----------
     mean : ndarray [P]
-        nm; pairs in the order of ``numpy.triu_indices(L, 1)``.
+        Mean distances (nm); pairs in the order of ``numpy.triu_indices(L, 1)``.
     vectors : ndarray [P, D]
-        Orthogonal; projections have unit variance over the frames of the fit.
+        Orthogonal; projections of the fitted frames have unit variance.
     explained : float
-        Share of the variance.
+        Share of the variance that the components explain.
     """
 
     mean: np.ndarray
@@ -43,7 +43,7 @@ class DistanceBasis:
     explained: float
 
     def project(self, ca: np.ndarray) -> np.ndarray:
-        """[F, D] of CA [F, L, 3] (nm)."""
+        """Projections [F, D] of CA [F, L, 3] (nm)."""
         i, j = np.triu_indices(ca.shape[1], 1)
         out = np.zeros((len(ca), self.vectors.shape[1]))
         for part in pair_blocks(len(ca), len(i)):
@@ -84,28 +84,28 @@ def distance_basis(ca: np.ndarray, components: int) -> DistanceBasis:
 
 
 def split(frames: int, lengths: list[int] | np.ndarray | None) -> list[slice]:
-    """Slices of the trajectories of a concatenated one."""
+    """Slices of the single trajectories within a concatenated one."""
     lengths = [frames] if lengths is None else [int(n) for n in lengths]
     if sum(lengths) != frames or min(lengths, default=0) < 1:
         raise StructureError(
-            f"lengths add up to {sum(lengths)}, the reference has {frames} frames; give the number "
-            "of frames of each trajectory, in order"
+            f"lengths sum to {sum(lengths)}, but the reference has {frames} frames; give the "
+            "number of frames of each trajectory, in order"
         )
     ends = np.cumsum(lengths)
     return [slice(end - n, end) for end, n in zip(ends, lengths, strict=True)]
 
 
 def fit_tica(scores: np.ndarray, lag: int, lengths=None, components: int = COMPONENTS):
-    """deeptime's TICA model of scores [F, D], as one that has ``transform``.
+    """Fit deeptime's TICA to scores [F, D]; return the model, which has ``transform``.
 
     Raises
     ------
     StructureError
-        `lag` is no whole number from 1, or too few pairs of frames are that far apart.
+        `lag` is not a positive integer, or leaves too few pairs of frames.
     """
     decomposition = require("deeptime.decomposition", "compare")
     if lag != int(lag) or lag < 1:
-        raise StructureError(f"tica_lag is {lag}; give a number of frames from 1, or None")
+        raise StructureError(f"tica_lag is {lag}; give a number of frames (1 or more), or None")
     parts = [scores[part] for part in split(len(scores), lengths)]
     pieces = [part for part in parts if len(part) > lag]
     n_pairs = sum(len(part) - lag for part in pieces)
@@ -114,11 +114,11 @@ def fit_tica(scores: np.ndarray, lag: int, lengths=None, components: int = COMPO
         raise StructureError(
             f"tica_lag is {lag} frames and the longest trajectory of the reference has {longest}: "
             f"{n_pairs} pairs of frames for {scores.shape[1]} components; give a shorter tica_lag "
-            "(or fewer tica_components; tica_lag=None where frames are not in order of time)"
+            "or fewer tica_components, or tica_lag=None if frames are not in order of time"
         )
     if len(pieces) < len(parts):
         logger.warning(
-            "%d trajectories are not longer than the TICA lag of %d frames and are left out of it",
+            "%d trajectories are not longer than the TICA lag of %d frames; TICA ignores them",
             len(parts) - len(pieces), lag,
         )  # fmt: skip
     estimator = decomposition.TICA(lagtime=int(lag), epsilon=CUTOFF, dim=components, scaling=None)

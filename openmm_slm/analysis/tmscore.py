@@ -3,12 +3,12 @@
 TM = max over superpositions of 1/L_norm sum_i 1 / (1 + (d_i / d0)^2), with
 d0 = 1.24 (L_norm - 15)^(1/3) - 1.8 Angstrom, at least 0.5.
 
-The maximum is searched as by Zhang & Skolnick: superpositions of contiguous fragments of L, L/2,
-L/4, ... down to 4 residues are starting points. Each is refined by superposing with weights
-w_i = (1 + (d_i/d0)^2)^-2: 1/(1 + u) is convex in u = (d/d0)^2, so that its tangent lies below it,
-and the superposition that is best for the tangent never lowers the score (a minorise-maximise
-iteration; no cut-off distances are needed). Poor starts are dropped on the way. Pairs that score
-under 0.5, whose maximum is harder to find, are searched again from more starts.
+As in Zhang & Skolnick, the search starts from superpositions of contiguous fragments of L, L/2,
+L/4, ... down to 4 residues. Each start is refined by superposition with weights
+w_i = (1 + (d_i/d0)^2)^-2. This is a minorise-maximise iteration: 1/(1 + u) is convex in
+u = (d/d0)^2, so its tangent is a lower bound, and the best superposition for the tangent never
+lowers the score. No cut-off distances are needed. Poor starts are dropped on the way. For pairs
+that score below 0.5 the maximum is harder to find; they are searched again from more starts.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ import numpy as np
 
 from ..protein.superposition import best_rotations
 
-# (starts that are kept, how often they are refined before the next choice among them)
+# Stages: number of starts to keep, and number of refinements before the next selection.
 QUICK = ((16, 2), (8, 4), (4, 0))
-# By the longest chain they are for: how fragments overlap, and stages. d0 is small against a
-# short chain, whose score has many narrow maxima.
+# Keyed by the longest chain they apply to: overlap of fragments, and stages. Short chains have many
+# narrow maxima because their d0 is small.
 THOROUGH = {
     32: (8, ((1000, 8), (60, 8), (16, 0))),
     64: (8, ((1000, 2), (60, 3), (20, 5), (8, 0))),
     10**9: (4, ((1000, 1), (40, 2), (12, 4), (6, 0))),
 }
 DIFFERENT = 0.5
-BLOCK = 1_000_000  # residues x starts x pairs held at once
+BLOCK = 1_000_000  # largest number of residues x starts x pairs in an array
 PAIRS = 1024
 
 
@@ -37,7 +37,7 @@ def tm_d0(length: int) -> float:
 
 
 def fragments(length: int, overlap: int = 2, shortest: int = 4) -> np.ndarray:
-    """First residue and end [S, 2] of fragments that start every 1/overlap of their length."""
+    """Start and end [S, 2] of fragments; starts are 1/`overlap` of the fragment length apart."""
     found, size = [], length
     while True:
         step = max(1, size // overlap)
@@ -54,14 +54,14 @@ def tm_scores(mobile: np.ndarray, target: np.ndarray, norm_length: int | None = 
     Parameters
     ----------
     mobile, target : ndarray [P, L, 3]
-        CA positions (nm), residue i of one belonging to residue i of the other; finite.
+        CA positions (nm), finite; residue i of one corresponds to residue i of the other.
     norm_length : int, optional
-        L_norm, for d0 and the mean; default L. More than L where residues are missing.
+        L_norm, for d0 and the mean; default L. It exceeds L if residues are missing.
 
     Returns
     -------
     ndarray [P]
-        In (0, 1]; 1 for congruent pairs of L_norm residues.
+        In (0, 1]; 1 for identical conformations of L_norm residues.
     """
     mobile, target = (np.asarray(s) for s in (mobile, target))
     length = mobile.shape[1]
@@ -81,7 +81,7 @@ def tm_scores(mobile: np.ndarray, target: np.ndarray, norm_length: int | None = 
 
 
 def tm_matrix(mobile: np.ndarray, target: np.ndarray, norm_length: int | None = None) -> np.ndarray:
-    """TM-scores [M, T] of all pairs of CA sets [M, L, 3] and [T, L, 3] (nm)."""
+    """TM-scores [M, T] between CA sets [M, L, 3] and [T, L, 3] (nm)."""
     i, j = np.divmod(np.arange(len(mobile) * len(target)), max(1, len(target)))
     return _listed(mobile, target, i, j, norm_length).reshape(len(mobile), len(target))
 
@@ -101,7 +101,7 @@ def _listed(mobile, target, i, j, norm_length=None) -> np.ndarray:
 
 
 def _search(mobile, target, d0, starts, stages) -> np.ndarray:
-    """Mean over residues of 1 / (1 + (d/d0)^2), maximised; [P]."""
+    """Maximum [P] over superpositions of the mean of 1 / (1 + (d/d0)^2) over residues."""
     x, y = (np.asarray(s, np.float64) / d0 for s in (mobile, target))
     x, y = (s - s.mean(-2, keepdims=True) for s in (x, y))
     products = (x[..., :, None] * y[..., None, :]).reshape(*x.shape[:2], 9)
@@ -109,7 +109,7 @@ def _search(mobile, target, d0, starts, stages) -> np.ndarray:
     x, y = (np.swapaxes(s, -1, -2).astype(np.float32, order="C") for s in (x, y))
     block = max(1, BLOCK // (x.shape[2] * len(starts)))
     blocks = [slice(k, k + block) for k in range(0, len(x), block)]
-    share = np.concatenate([_chosen(x[b], y[b], moments[b], starts, stages) for b in blocks])
+    share = np.concatenate([_best_starts(x[b], y[b], moments[b], starts, stages) for b in blocks])
     moments = moments.astype(np.float32)
     out, active = np.zeros(len(x)), np.arange(len(x))
     for _ in range(60):
@@ -123,8 +123,8 @@ def _search(mobile, target, d0, starts, stages) -> np.ndarray:
     return out
 
 
-def _chosen(x, y, moments, starts, stages) -> np.ndarray:
-    """Each residue's 1 / (1 + d^2) [P, K, L] of the best superpositions after `stages`."""
+def _best_starts(x, y, moments, starts, stages) -> np.ndarray:
+    """1 / (1 + d^2) [P, K, L] of each residue in the best superpositions after `stages`."""
     running = np.concatenate([np.zeros_like(moments[:, :1]), moments.cumsum(1)], 1)
     sums = running[:, starts[:, 1]] - running[:, starts[:, 0]]
     moments = moments.astype(np.float32)
@@ -140,7 +140,7 @@ def _chosen(x, y, moments, starts, stages) -> np.ndarray:
 
 
 def _superposition(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rotation [P, S, 3, 3] and shift [P, S, 3] of weighted sums of 1, x, y and x y^T."""
+    """Rotation [P, S, 3, 3] and shift [P, S, 3] from weighted sums of 1, x, y and x y^T."""
     sums = sums.astype(np.float64)
     weight = np.maximum(sums[..., :1], 1e-12)
     centre_x, centre_y = sums[..., 1:4] / weight, sums[..., 4:7] / weight
@@ -150,7 +150,7 @@ def _superposition(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _evaluate(x, y, rotation, shift) -> tuple[np.ndarray, np.ndarray]:
-    """Score [P, S] and each residue's 1 / (1 + d^2) [P, S, L] of x, y [P, 3, L] (units of d0)."""
+    """Score [P, S], and 1 / (1 + d^2) [P, S, L] of each residue, for x, y [P, 3, L] in d0."""
     pairs, starts = rotation.shape[:2]
     flat = rotation.astype(np.float32).reshape(pairs, starts * 3, 3) @ x
     moved = flat.reshape(pairs, starts, 3, -1)

@@ -1,4 +1,4 @@
-"""Frame weights, and frames drawn from the reference for the noise floor."""
+"""Frame weights, and bootstrap draws from the reference for the noise floor."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from ..errors import StructureError
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """How much each frame counts.
+    """Statistical weights of frames.
 
     Attributes
     ----------
     samples : ndarray [N]
-        Adds up to N.
+        Weights with sum N.
     reference : ndarray [M]
-        Adds up to M.
+        Weights with sum M.
     draws : ndarray [M, B]
-        How often each reference frame is in each of B draws with replacement (by
-        `reference`), of as many frames as there are samples; of weighted samples as many as their
-        effective number (sum w)^2 / sum w^2 (Kish, Survey Sampling, 1965).
+        Counts of the reference frames in B draws with replacement, with probabilities from
+        `reference`. A draw has as many frames as the effective number of samples,
+        (sum w)^2 / sum w^2 (Kish, Survey Sampling, 1965).
     """
 
     samples: np.ndarray
@@ -31,6 +31,7 @@ class Weights:
 
     @property
     def n_drawn(self) -> int:
+        """Number of frames in a draw."""
         return effective_number(self.samples)
 
     @classmethod
@@ -43,6 +44,7 @@ class Weights:
         n_bootstrap: int,
         rng: np.random.Generator,
     ) -> Weights:
+        """Check the weights and draw from the reference; see `openmm_slm.compare`."""
         w = checked_weights(samples, n_samples, "weights", "samples")
         v = checked_weights(reference, n_reference, "reference_weights", "reference")
         draws = rng.multinomial(effective_number(w), v / v.sum(), size=n_bootstrap)
@@ -52,23 +54,24 @@ class Weights:
 def checked_weights(
     weights: np.ndarray | None, frames: int, argument: str, whose: str
 ) -> np.ndarray:
-    """Weights [frames] that add up to `frames`."""
+    """Weights [frames] scaled to the sum `frames`; default equal."""
     if weights is None:
         return np.ones(frames)
     weights = np.asarray(weights, np.float64)
     if weights.shape != (frames,):
         raise StructureError(
-            f"{argument} has shape {weights.shape}, the {whose} {frames} frames; give one number "
-            "for each frame"
+            f"{argument} has shape {weights.shape} for {frames} frames of the {whose}; give one "
+            "number per frame"
         )
     wrong = np.flatnonzero(~np.isfinite(weights) | (weights < 0))
     if len(wrong) or not weights.any():
-        what = f"{weights[wrong[0]]} at frame {wrong[0]}" if len(wrong) else "nothing but zeros"
-        raise StructureError(f"{argument} has {what}; weights are numbers from 0, not all 0")
+        fault = f"{weights[wrong[0]]} at frame {wrong[0]}" if len(wrong) else "only zeros"
+        raise StructureError(f"{argument} has {fault}; weights must be 0 or more, and not all 0")
     return weights * (frames / weights.sum())
 
 
 def effective_number(weights: np.ndarray) -> int:
+    """Effective number of frames, (sum w)^2 / sum w^2, rounded to at least 1."""
     return max(1, round(float(weights.sum() ** 2 / (weights**2).sum())))
 
 

@@ -145,7 +145,7 @@ def language_models():
     lines=("openmm-slm benchmark samples --data shards --chains 2 -n 2",),
 )  # fmt: skip
 def samples():
-    """Samples from sequence: validity and secondary structure, before and after projection."""
+    """Samples from sequence: validity, secondary structure, effect of projection."""
     from ..benchmarks.samples import benchmark_samples
 
     return benchmark_samples
@@ -216,7 +216,7 @@ def scoreboard():
     lines=("openmm-slm benchmark ceiling --references references --target md --frames 10",),
 )  # fmt: skip
 def ceiling():
-    """Reconstruction of MD and NMR frames: the upper bound for any sampler of these tokens."""
+    """Reconstruction of MD and NMR frames: the limit of what tokens can represent."""
     from ..benchmarks.ceiling import benchmark_ceiling
 
     return benchmark_ceiling
@@ -248,7 +248,7 @@ def md():
     lines=("openmm-slm benchmark templates --references references -n 4 --noise 0.1 --noise 1",),
 )  # fmt: skip
 def templates():
-    """Samples from the first frame of MD: RMSD, RMSF, validity by noise, rounds and deform."""
+    """Samples from the first frame of MD, by noise, rounds and deform."""
     from ..benchmarks.templates import benchmark_templates
 
     return benchmark_templates
@@ -265,7 +265,7 @@ def templates():
     lines=("openmm-slm benchmark loops --data shards --chains 1 -n 2",),
 )  # fmt: skip
 def loops():
-    """Loops resampled in a fixed protein, against random loop closures: RMSD, validity."""
+    """Loops resampled in a fixed protein, against random closures: RMSD, validity."""
     from ..benchmarks.loops import benchmark_loops
 
     return benchmark_loops
@@ -294,7 +294,7 @@ def loops():
     ),
 )  # fmt: skip
 def complexes():
-    """Complexes sampled from their own structure: RMSD, contacts across chains, validity."""
+    """Complexes sampled from their own structure: RMSD, contacts, validity."""
     from ..benchmarks.complexes import benchmark_complexes
 
     return benchmark_complexes
@@ -314,7 +314,10 @@ def complexes():
     lines=("openmm-slm benchmark speed --part lengths --length 50",),
 )  # fmt: skip
 def speed():
-    """Time and memory. Tables: lengths, completion, resume (a killed run), prepare."""
+    """Time and memory of sampling, completion and data preparation.
+
+    Tables: lengths, completion, resume (a killed run is continued), prepare.
+    """
     from ..benchmarks.speed import benchmark_speed
 
     return benchmark_speed
@@ -326,7 +329,10 @@ def speed():
     lines=("openmm-slm benchmark relaxation --part valid --protein chignolin -n 4",),
 )  # fmt: skip
 def relaxation():
-    """Relaxed samples. Tables: valid, speed, copies, repair, energy, dynamics, solvents."""
+    """Relaxation of samples: validity, time and energies.
+
+    Tables: valid, speed, copies, repair, energy, dynamics, solvents.
+    """
     from ..benchmarks.relaxation import benchmark_relaxation
 
     return benchmark_relaxation
@@ -343,8 +349,11 @@ def relaxation():
     lines=("openmm-slm benchmark seeding --part implicit --protein Trp-cage -n 1 --steps 50",),
 )  # fmt: skip
 def seeding():
-    """Seeds for MD. Tables: implicit and explicit (do seeds run), export (Amber and GROMACS files
-    read back), charmm (CHARMM36 energies)."""
+    """Seeds for MD: stability, and energies of exported files.
+
+    Tables: implicit and explicit (runs in these solvents), export (energies of Amber and GROMACS
+    files read back), charmm (energies and forces of CHARMM36).
+    """
     from ..benchmarks.seeding import benchmark_seeding
 
     return benchmark_seeding

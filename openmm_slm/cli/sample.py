@@ -53,7 +53,7 @@ def _pairs(text: str) -> str | list[list[int]]:
 @click.option("--model", default="default", show_default=True, help="Model name or directory.")
 @click.option("--template", type=existing, help="Known structure to start from (PDB or mmCIF).")
 @click.option(
-    "--relatives", type=existing, help="Shard directory; homologous chains in it become templates."
+    "--relatives", type=existing, help="Shard directory; related chains in it become templates."
 )
 @click.option(
     "--resample",
@@ -143,7 +143,7 @@ def sample(sequence, output, n, repeat, report, shard, device, resume, threads, 
     help="Method that builds side chains.",
 )
 @settings_options(SamplingSettings, leave_out=_NOT_TOPOLOGY)
-@click.option("--model", default="default", show_default=True, help="Model that has the packer.")
+@click.option("--model", default="default", show_default=True, help="Model whose packer is used.")
 @click.option("--resume", is_flag=True, help="Continue the run in --output.")
 @device_option
 @threads_option

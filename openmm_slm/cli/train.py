@@ -53,7 +53,10 @@ def train() -> None:
 @click.option("--tokens", type=directory, help="Train only the decoder, on these tokens.")
 @report_errors
 def train_tokenizer_command(config, data, output, time_limit, threads, **options):
-    """Train the structure tokenizer (stage 1, a dVAE) with the settings of CONFIG (JSON)."""
+    """Train the structure tokenizer (stage 1, a dVAE).
+
+    CONFIG is a JSON file of settings.
+    """
     from ..models.registry import find_device
     from ..training.train_tokenizer import train_tokenizer
 
@@ -85,7 +88,10 @@ def train_tokenizer_command(config, data, output, time_limit, threads, **options
 )
 @report_errors
 def train_lm_command(config, data, tokens, output, time_limit, threads, **options):
-    """Train a language model of structure tokens (stage 2) with the settings of CONFIG (JSON)."""
+    """Train a language model of structure tokens (stage 2).
+
+    CONFIG is a JSON file of settings.
+    """
     from ..models.registry import find_device
     from ..training.train_language_model import train_language_model
 
@@ -106,7 +112,10 @@ def train_lm_command(config, data, tokens, output, time_limit, threads, **option
 @_training
 @report_errors
 def train_packer_command(config, data, output, time_limit, threads, **options):
-    """Train the side-chain packer with the settings of CONFIG (JSON)."""
+    """Train the side-chain packer.
+
+    CONFIG is a JSON file of settings.
+    """
     from ..models.registry import find_device
     from ..training.train_packer import train_packer
 

@@ -51,9 +51,9 @@ def import_esm3_command(folder, output):
 )
 @report_errors
 def import_esmdiff_command(checkpoint, output, config, ignore):
-    """Convert a published ESMDiff CHECKPOINT (Lightning, DeepSpeed) to a model directory.
+    """Convert a published ESMDiff CHECKPOINT to a model directory.
 
-    No code in the checkpoint is executed.
+    CHECKPOINT is from Lightning, with or without DeepSpeed. None of its code is executed.
     """
     from ..models.esmdiff_import import import_esmdiff
 

@@ -1,1 +1,1 @@
-"""An ensemble against MD or experiment. NumPy, SciPy, MDTraj, deeptime and pandas; no torch."""
+"""Comparison of ensembles with simulations; needs SciPy, MDTraj, deeptime and pandas, not torch."""

@@ -1,7 +1,7 @@
-"""What a structure alone would give: itself, itself with noise, its harmonic motions.
+"""Baselines from a single structure: copies, Gaussian noise, and harmonic motions.
 
-A sampler that is given a template has shown something when it does better than these, at equal
-numbers of frames. All displacements are drawn per residue: every atom moves with its CA.
+A sampler with a template should do better than these at an equal number of frames. Displacements
+are drawn per residue; all atoms of a residue move with its CA.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
 
 
 def repeated(template: mdtraj.Trajectory, n: int) -> mdtraj.Trajectory:
-    """The template n times."""
+    """n copies of the template."""
     return _displaced(template, n, lambda frame: np.zeros((template.n_residues, 3)))
 
 
 def jitter(template: mdtraj.Trajectory, n: int, rmsf: float, *, seed: int = 0) -> mdtraj.Trajectory:
-    """The template with Gaussian noise of one size on every residue.
+    """The template with Gaussian noise of the same amplitude on every residue.
 
-    Rigid-body motion is taken out of the noise, which is then scaled: the mean RMSF of superposed
-    frames is `rmsf`, as it is for `elastic_network`.
+    Rigid-body motion is removed from the noise. It is then scaled so that the mean RMSF of
+    superposed frames is `rmsf`, as for `elastic_network`.
 
     Parameters
     ----------
     template : Trajectory
-        One frame, a CA in every residue.
+        One frame with one CA in every residue.
     n : int
-        Frames.
+        Number of frames.
     rmsf : float
         Root mean square fluctuation, averaged over residues (nm); see `mean_rmsf`.
     seed : int
-        Frame i depends on (seed, i) alone.
+        Random seed; frame i depends on (seed, i) only.
 
     Returns
     -------
@@ -47,8 +47,8 @@ def jitter(template: mdtraj.Trajectory, n: int, rmsf: float, *, seed: int = 0) -
     """
     ca = _ca(template)
     rigid = rigid_motions(ca)
-    inside = 1 - (rigid**2).sum(1)  # [3 L], variance left in each coordinate
-    sigma = _scale(inside, rmsf)
+    variance = 1 - (rigid**2).sum(1)  # [3 L], what remains in each coordinate
+    sigma = _scale(variance, rmsf)
 
     def draw(frame: int) -> np.ndarray:
         noise = _normal(seed, frame, ca.size)
@@ -65,19 +65,19 @@ def elastic_network(
     cutoff: float = CUTOFF,
     seed: int = 0,
 ) -> mdtraj.Trajectory:
-    """The template moved along the harmonic modes of an anisotropic network model (ANM).
+    """The template displaced along the harmonic modes of an anisotropic network model (ANM).
 
-    Displacements are Gaussian with the covariance of `network_modes`, to first order: large ones
-    stretch bonds, as they do in every linear model.
+    Displacements are Gaussian with the covariance of `network_modes`. The model is linear, so large
+    displacements stretch bonds.
 
     Parameters
     ----------
     template, n, rmsf
-        As of `jitter`; the network knows no temperature, so `rmsf` gives the amplitude.
+        As for `jitter`. The network has no temperature; `rmsf` sets the amplitude.
     cutoff : float
         Springs join CA atoms closer than this (nm).
     seed : int
-        As of `jitter`.
+        As for `jitter`.
 
     Returns
     -------
@@ -98,7 +98,7 @@ def elastic_network(
 def mean_rmsf(trajectory: mdtraj.Trajectory, weights: np.ndarray | None = None) -> float:
     """Root mean square fluctuation of the CA atoms, averaged over residues (nm).
 
-    Frames are superposed on the first, then on their mean; `weights` [F] count frames.
+    Frames are superposed on the first frame, then on their mean, with weights [F].
     """
     atoms = [atom.index for atom in trajectory.topology.atoms if atom.name == "CA"]
     x = np.asarray(trajectory.xyz[:, atoms], np.float64)
@@ -112,7 +112,7 @@ def mean_rmsf(trajectory: mdtraj.Trajectory, weights: np.ndarray | None = None) 
 
 
 def _scale(variance: np.ndarray, rmsf: float) -> float:
-    """Factor that makes the mean RMSF of coordinates with these variances [3 L] `rmsf`."""
+    """Factor that gives coordinates with these variances [3 L] the mean RMSF `rmsf`."""
     if not (np.isfinite(rmsf) and rmsf >= 0):
         raise StructureError(f"rmsf is {rmsf!r} nm; give a length of 0 or more")
     return float(rmsf / np.sqrt(variance.reshape(-1, 3).sum(1)).mean())
@@ -123,7 +123,7 @@ def _normal(seed: int, frame: int, size: int) -> np.ndarray:
 
 
 def _ca(template: mdtraj.Trajectory) -> np.ndarray:
-    """CA positions [L, 3] of a template of one frame."""
+    """CA positions [L, 3] of a template, after checks."""
     if template.n_frames != 1:
         raise StructureError(
             f"the template has {template.n_frames} frames; choose one, as in trajectory[0]"
@@ -145,7 +145,7 @@ def _ca(template: mdtraj.Trajectory) -> np.ndarray:
 
 
 def _displaced(template: mdtraj.Trajectory, n: int, draw: object) -> mdtraj.Trajectory:
-    """n frames of a template whose residues are moved by ``draw(frame)`` [L, 3]."""
+    """n frames of the template with residues displaced by ``draw(frame)`` [L, 3]."""
     md = require("mdtraj")
     if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
         raise StructureError(f"n is {n!r}; give the number of frames, at least 1")

@@ -1,7 +1,7 @@
-"""The metrics: name, unit, which way is better, and what is computed, in the table's order.
+"""The metrics in the order of the table: name, unit, better direction and definition.
 
-Lengths are in nm inside and in Angstrom here. *Reference* as direction: no side is better in
-itself, the reference's value is.
+Lengths are computed in nm and reported in Angstrom. If `better` is "reference", the best value is
+that of the reference.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ METRICS = (
     ),
     Metric(
         "val-bond", "", "higher",
-        "Share of frames whose neighbouring CA are all nearer than the furthest in the reference",
+        "Share of frames with no CA-CA distance of neighbours beyond the largest in the reference",
     ),
     Metric(
         "TM-ens", "", "higher",
@@ -46,19 +46,21 @@ METRICS = (
     Metric("TM-div", "", "reference", "Mean TM-score of pairs of up to 100 samples"),
     Metric(
         "ResFlex r", "", "higher",
-        "Pearson's r of residue flexibilities: root mean square distance over pairs of frames",
+        "Pearson's r of residue flexibility: root mean square distance over pairs of frames",
     ),
-    Metric("ResFlex rho", "", "higher", "Spearman's rho of the same"),
+    Metric("ResFlex rho", "", "higher", "Spearman's rho of residue flexibility"),
     Metric("MAE-PwD", A, "lower", "Mean absolute difference of mean CA-CA distances", 10),
     Metric("MAE-Rg", A, "lower", "Absolute difference of mean radii of gyration", 10),
     Metric(
         "MAE-contact", "", "lower",
         "Mean absolute difference of ln(p + 0.01), p: share of frames with CA within 8 Å",
     ),
-    Metric("contact difference", "", "lower", "Mean absolute difference of p"),
+    Metric(
+        "contact difference", "", "lower", "Mean absolute difference of p as in MAE-contact"
+    ),
     Metric("Rg", A, "reference", "Mean radius of gyration (CA)", 10),
     Metric("end-to-end", A, "reference", "Mean distance of the first and last CA of a chain", 10),
-    Metric("JS-end-to-end", "", "lower", "Jensen-Shannon distance of it"),
+    Metric("JS-end-to-end", "", "lower", "Jensen-Shannon distance of the end-to-end distance"),
     Metric("RMSF r", "", "higher", "Pearson's r of CA RMSF, each about its own mean structure"),
     Metric("RMSF difference", A, "lower", "Mean absolute difference of RMSF", 10),
     Metric(

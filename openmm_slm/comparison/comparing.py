@@ -1,4 +1,4 @@
-"""`compare`: an ensemble against a reference, from two Trajectories to a table."""
+"""`compare`: a table of metrics for an ensemble and a reference."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from ..analysis.matching import Matched, match
 from ..analysis.weights import Weights
 from ..errors import StructureError, require
-from ..files.json_file import write_whole
+from ..files.json_file import write_atomically
 from .catalogue import METRICS
 from .measuring import Measured, measure
 
@@ -26,19 +26,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """What `compare` found.
+    """Result of `compare`.
 
     Attributes
     ----------
     table : pandas.DataFrame
-        Index ``metric``. ``value`` is the samples', ``reference`` the reference's own where that
-        means something; ``floor``, ``floor_low`` and ``floor_high`` are median and 95 % interval
-        of the value of as many frames drawn from the reference; ``unit``; ``better``: lower,
-        higher, or reference (as near as possible to the reference's value).
+        Index ``metric``. ``value`` is for the samples, ``reference`` for the reference itself if
+        the metric is defined for it. ``floor``, ``floor_low`` and ``floor_high`` are median and
+        95 % interval for the same number of frames drawn from the reference. ``unit`` follows, then
+        ``better``: lower, higher, or reference (the best value is that of the reference).
     profiles : dict of str to ndarray
-        Per residue, pair or frame; see docs/comparison.md. Lengths in nm, torsions in radians.
+        Values per residue, pair or frame; see docs/comparison.md. Lengths in nm, torsions in
+        radians.
     settings : dict
-        Numbers of frames and residues, and the arguments that were used.
+        Numbers of frames and residues, and the arguments.
     """
 
     table: pandas.DataFrame
@@ -46,25 +47,25 @@ class Comparison:
     settings: dict
 
     def plot(self) -> Figure:
-        """One page: free energy of both, RMSF, contacts, radius of gyration, Ramachandran."""
+        """One page of plots: free energy, contacts, radius of gyration, RMSF, Ramachandran."""
         from .figure import draw
 
         return draw(self.profiles, self.settings)
 
     def to_html(self, path: str | os.PathLike) -> Path:
-        """One file with table, figure and settings, that needs no other."""
+        """Write table, figure and settings as a self-contained HTML page."""
         from .report import html
 
         page = html(self.table, self.settings, self.plot())
-        return write_whole(Path(path), page.encode())
+        return write_atomically(Path(path), page.encode())
 
     def save(self, directory: str | os.PathLike) -> Path:
-        """``table.csv``, ``comparison.png`` and ``report.html`` in `directory`.
+        """Write ``table.csv``, ``comparison.png`` and ``report.html`` into `directory`.
 
         Raises
         ------
         StructureError
-            One of them is there already.
+            One of these files exists already.
         """
         from .report import save
 
@@ -86,31 +87,31 @@ def compare(
 ) -> Comparison:
     """Compare an ensemble with a simulation or another ensemble of the same protein.
 
-    Residues are matched by sequence and atoms by name; topologies may differ, residues and atoms
-    may be missing. What needs CA alone is always computed, what needs N, CA, C and O where both
-    have them. Molecules must be whole (not cut by periodic boundaries).
+    Residues are matched by sequence and atoms by name. Topologies may differ, and residues and
+    atoms may be missing. Metrics of CA are always computed, metrics of N, CA, C and O for the
+    residues with these atoms in both. Molecules must be whole (not cut by periodic boundaries).
 
     Parameters
     ----------
     samples, reference : mdtraj.Trajectory
         At least 2 frames each.
     weights, reference_weights : array [N], [M], optional
-        Of frames; default equal. Where at most 100 frames enter (TM-score, RMSD-ens, residue
-        flexibility), they are chosen regardless of weights, and weights count in means.
+        Frame weights; default equal. TM-score, RMSD-ens and residue flexibility use at most 100
+        frames; these are chosen regardless of the weights, which enter the means.
     lengths : sequence of int, optional
-        Numbers of frames of the trajectories that `reference` is made of, in order: no pair of
-        frames for TICA is taken from two. Default: one trajectory.
+        Numbers of frames of the trajectories that were joined into `reference`, in order. TICA uses
+        pairs of frames within one trajectory only. Default: one trajectory.
     clusters : mdtraj.Trajectory, optional
-        Target conformations of TM-ens and RMSD-ens. Default: reference frames, at most 100,
-        evenly spaced.
+        Target conformations for TM-ens and RMSD-ens. Default: at most 100 evenly spaced reference
+        frames.
     tica_lag : int or None
-        Frames of the reference. None: frames without an order in time; JS-TIC is left out.
+        Lag in frames of the reference. None, for frames not in order of time, omits JS-TIC.
     tica_components : int
-        Principal components of CA-CA distances in which TICA is done.
+        Principal components of CA-CA distances in TICA.
     n_bootstrap : int
         Draws from the reference for the noise floor; 0 for none.
     seed : int
-        Of these draws and of the choice of 100 frames.
+        Random seed of the draws and of the choice of 100 frames.
 
     Returns
     -------
@@ -119,16 +120,17 @@ def compare(
     Raises
     ------
     StructureError
-        Sequences that differ, a single frame, coordinates that are not finite, reference features
-        that do not vary, a lag too long for the trajectories, weights or lengths that do not fit.
+        The sequences differ, an ensemble has a single frame or coordinates that are not finite,
+        features of the reference do not vary, the lag is too long for the trajectories, or
+        weights or lengths have the wrong size.
     MissingDependencyError
         pandas or deeptime is missing: the extra ``compare``.
     """
     pandas = require("pandas", "compare")
     if n_bootstrap < 0 or tica_components < 1:
         raise StructureError(
-            f"n_bootstrap is {n_bootstrap} and tica_components {tica_components}; "
-            "give at least 0 and 1"
+            f"n_bootstrap is {n_bootstrap} and tica_components is {tica_components}; "
+            "they must be at least 0 and 1"
         )
     matched = match(samples, reference)
     targets = _targets(matched, samples, clusters)
@@ -156,16 +158,16 @@ def compare(
 def _targets(
     matched: Matched, samples: mdtraj.Trajectory, clusters: mdtraj.Trajectory | None
 ) -> np.ndarray | None:
-    """CA [T, R, 3] of the clusters, for the matched residues."""
+    """CA [T, R, 3] of the matched residues in the clusters."""
     if clusters is None:
         return None
-    # One conformation may be all there is; matching asks for two frames.
+    # `match` requires two frames; a single conformation is allowed here.
     twice = clusters if clusters.n_frames > 1 else clusters.join([clusters])
     found = match(samples[:2] if samples.n_frames > 1 else samples, twice)
     if found.labels != matched.labels:
         raise StructureError(
-            f"the clusters have {len(found.labels)} of the residues, samples and reference "
-            f"{len(matched.labels)} in common; give clusters with the same residues"
+            f"the clusters have {len(found.labels)} of the {len(matched.labels)} residues that "
+            "samples and reference share; give clusters with the same residues"
         )
     return found.reference[: clusters.n_frames]
 

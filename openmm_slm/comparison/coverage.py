@@ -1,5 +1,7 @@
-"""How near the ensembles come to each other's conformations, and how they spread: TM-score, RMSD,
-residue flexibility. At most 100 frames of each ensemble enter."""
+"""Coverage of target conformations and diversity: TM-score, RMSD and residue flexibility.
+
+At most 100 frames of each ensemble are used.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +17,18 @@ AT_MOST = 100
 
 @dataclass(frozen=True, eq=False)
 class Coverage:
-    """Scores of one set of frames.
+    """Scores of a set of frames.
 
     Attributes
     ----------
     tm_ens, rmsd_ens : float
-        Means over the target conformations of the best TM-score and of the smallest RMSD (nm).
+        Best TM-score and smallest RMSD (nm) to each target conformation, averaged over targets.
     tm_div : float
         Mean TM-score of pairs of frames.
     flexibility : ndarray [L]
-        nm; root mean square over pairs of frames of each residue's distance after superposition.
+        Distance (nm) of each residue between superposed frames, root mean square over pairs.
     best_rmsd : ndarray [T]
-        nm; of each target.
+        Smallest RMSD (nm) to each target.
     """
 
     tm_ens: float
@@ -38,7 +40,7 @@ class Coverage:
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """All scores of a pool of frames [S], from which `Coverage` of subsets is read."""
+    """All pair scores in a pool of S frames, from which the `Coverage` of subsets follows."""
 
     tm: np.ndarray
     rmsd: np.ndarray
@@ -47,10 +49,11 @@ class Scored:
 
     @classmethod
     def of(cls, ca: np.ndarray, targets: np.ndarray) -> Scored:
+        """Score CA [S, L, 3] against targets [T, L, 3] (nm)."""
         return cls(tm_matrix(ca, targets), rmsd_matrix(ca, targets), tm_self(ca), spread(ca))
 
     def coverage(self, rows: np.ndarray, weights: np.ndarray, targets: np.ndarray) -> Coverage:
-        """Of the frames `rows`, of which each pair counts w_i w_j, and weighted targets."""
+        """Coverage by the frames `rows`, with pair weights w_i w_j and weights of the targets."""
         targets = targets / targets.sum()
         used = rows[weights > 0]
         pair = np.triu(np.outer(weights, weights), 1)
@@ -67,7 +70,7 @@ class Scored:
 
 
 def spread(ca: np.ndarray) -> np.ndarray:
-    """Squared distances [F, F, L] (nm^2) of residues after superposing each pair; float32."""
+    """Squared residue distances [F, F, L] (nm^2) after superposing each pair; float32."""
     x = ca.astype(np.float64) - ca.astype(np.float64).mean(1, keepdims=True)
     out = np.zeros((len(x), len(x), x.shape[1]), np.float32)
     for j in range(len(x) - 1):
@@ -78,12 +81,15 @@ def spread(ca: np.ndarray) -> np.ndarray:
 
 
 def residue_flexibility(ca: np.ndarray) -> np.ndarray:
-    """f_r [L] (nm) of CA [F, L, 3]: over pairs of frames, superposed, the root mean square
-    distance of residue r. Of two conformations, their distance at each residue."""
+    """Flexibility [L] (nm) of CA [F, L, 3]: root mean square residue distance over pairs of frames.
+
+    The frames of each pair are superposed. For two conformations it is the distance of each
+    residue.
+    """
     i, j = np.triu_indices(len(ca), 1)
     return np.sqrt(spread(ca)[i, j].mean(0, dtype=np.float64))
 
 
 def evenly(frames: int, at_most: int = AT_MOST) -> np.ndarray:
-    """Up to `at_most` rows of `frames`, evenly spaced."""
+    """Rows of at most `at_most` evenly spaced frames."""
     return np.unique(np.linspace(0, frames - 1, min(frames, at_most)).round().astype(int))

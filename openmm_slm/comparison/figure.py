@@ -1,4 +1,4 @@
-"""One page that shows two ensembles side by side. Needs Matplotlib (the extra ``plots``)."""
+"""One page of plots that compares two ensembles; needs Matplotlib (the extra ``plots``)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def draw(p: dict[str, np.ndarray], s: dict) -> Figure:
-    """The page of the profiles and settings of a `Comparison`; the figure is in no window."""
+    """Figure of the profiles `p` and settings `s` of a `Comparison`, without a window."""
     figure = new_figure(11.7, 8.3)
     grid = figure.add_gridspec(2, 12)
     plane = [figure.add_subplot(grid[0, k : k + 3]) for k in (0, 3)]
@@ -44,7 +44,7 @@ def draw(p: dict[str, np.ndarray], s: dict) -> Figure:
         ):
             _ramachandran(figure.add_subplot(grid[1, 6 + 3 * k : 9 + 3 * k]), p[key], title)
     figure.suptitle(
-        f"{s['samples']:,} samples (blue) against {s['reference frames']:,} frames of the "
+        f"{s['samples']:,} samples (blue) and {s['reference frames']:,} frames of the "
         f"reference (grey), {s['residues']} residues"
     )
     return figure
@@ -55,7 +55,7 @@ def _planes(axes: list[Axes], p: dict) -> None:
     if "tic" not in p:
         name, keys = "PC", ("pc", "reference_pc")
     points = [in_plane(p[key]) for key in keys]
-    # Both in the reference's range, widened; samples beyond are counted in the title.
+    # Both cover the extended range of the reference. The title gives the share of samples outside.
     edges = plane_edges(points[1])
     weights = p["weights"], p["reference_weights"]
     for ax, x, w, title in zip(axes, points, weights, ("samples", "reference"), strict=True):
@@ -69,7 +69,7 @@ def _planes(axes: list[Axes], p: dict) -> None:
 
 def _contacts(ax: Axes, p: dict) -> None:
     change = p["contacts"] - p["reference_contacts"]
-    # Numbers would hide in the corner: the colours reach as far as the largest difference.
+    # The colour scale ends at the largest difference.
     reach = max(0.05, float(np.nanmax(np.abs(change))))
     image = ax.imshow(change, cmap="PuOr_r", vmin=-reach, vmax=reach, origin="lower")
     ax.set_title("contacts: samples - reference", fontsize=10)

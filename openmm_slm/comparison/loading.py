@@ -1,4 +1,4 @@
-"""Trajectories, weights and lengths from files, for the command line."""
+"""Comparison of files for the command line: trajectories, weights and lengths."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def compare_files(
     lengths: str | None = None,
     seed: int = 0,
 ) -> str:
-    """Compare what two files hold, save it in `output`, and return the table as text."""
+    """Compare the ensembles in two files, save the result in `output`, return the table as text."""
     check_free(output)
     found = compare(
         FrameReader(samples, top).load(),
@@ -46,15 +46,15 @@ def compare_files(
 
 
 def load_numbers(path: str | os.PathLike) -> np.ndarray:
-    """Numbers [F] of a text file, one a line."""
+    """Numbers [F] in a text file, one per line."""
     try:
         return np.loadtxt(path, ndmin=1)
     except (OSError, ValueError) as error:
-        raise StructureError(f"{path}: not readable as one number a line ({error})") from None
+        raise StructureError(f"{path}: expected one number per line ({error})") from None
 
 
 def parse_lengths(text: str) -> list[int]:
-    """Lengths of trajectories, "400,400,376", or a file with one a line."""
+    """Lengths of trajectories, as in "400,400,376", or from a file with one per line."""
     values = load_numbers(text) if Path(text).is_file() else text.split(",")
     try:
         lengths = [int(value) for value in values]
@@ -62,6 +62,7 @@ def parse_lengths(text: str) -> list[int]:
         lengths = []
     if not lengths or min(lengths) < 1:
         raise StructureError(
-            f"lengths are {text!r}; give numbers of frames as in 400,400,376, or a file of them"
+            f"lengths is {text!r}; give numbers of frames, as in 400,400,376, or a file with one "
+            "per line"
         )
     return lengths

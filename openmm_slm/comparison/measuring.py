@@ -1,4 +1,4 @@
-"""All metrics of two matched ensembles, each from features that are computed once."""
+"""Compute all metrics of two matched ensembles; each feature is computed once."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ from .backbone import backbone_metrics
 from .coverage import AT_MOST, Coverage, Scored, evenly
 
 NAN = float("nan")
-REDUCED = 600  # dimensions; beyond, the floor of RMSIP is computed in so many leading components
+REDUCED = 600  # for more dimensions, the floor of RMSIP uses this many principal components
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """Values by metric name (value, floor [B], reference's own), profiles, remarks."""
+    """By metric name, the values for the samples, draws [B] and reference; profiles and notes."""
 
     values: dict[str, tuple[float, np.ndarray, float]]
     profiles: dict[str, np.ndarray]
@@ -57,25 +57,26 @@ def measure(
     tica_components: int,
     rng: np.random.Generator,
 ) -> Measured:
-    """Compute everything; see `openmm_slm.compare`."""
+    """Compute all metrics and profiles; see `openmm_slm.compare`."""
     frames = {"weights": weights.samples, "reference_weights": weights.reference}
     out = Measured({}, {"labels": np.array(matched.labels), **frames}, {})
-    _slow(out, matched, weights, lengths, tica_lag, tica_components)
+    _tica(out, matched, weights, lengths, tica_lag, tica_components)
     _pairs(out, matched, weights)
     _sizes(out, matched, weights)
-    _motion(out, matched, weights)
-    _cover(out, matched, weights, targets, rng)
+    _fluctuations(out, matched, weights)
+    _coverage(out, matched, weights, targets, rng)
     _backbone(out, matched, weights)
     return out
 
 
 def _put(out: Measured, name: str, found: np.ndarray, reference: float = NAN) -> None:
-    """A metric of which found [1 + B] holds the value and the floor."""
+    """Store a metric; found [1 + B] holds the value and the floor."""
     found = np.asarray(found, float)
     out.values[name] = (float(found[0]), found[1:], reference)
 
 
-def _slow(out, matched, weights, lengths, lag, components) -> None:
+def _tica(out, matched, weights, lengths, lag, components) -> None:
+    """JS-TIC; without a lag, principal components for the figure only."""
     basis = distance_basis(matched.reference, components)
     scores = [basis.project(ca) for ca in (matched.samples, matched.reference)]
     out.notes["variance in the TICA components"] = round(basis.explained, 4)
@@ -93,6 +94,7 @@ def _slow(out, matched, weights, lengths, lag, components) -> None:
 
 
 def _pairs(out, matched, weights) -> None:
+    """Metrics of CA-CA distances and contacts."""
     found = pair_metrics(matched, weights)
     _put(out, "JS-PwD", found.js)
     _put(out, "MAE-PwD", found.distance_error)
@@ -104,56 +106,58 @@ def _pairs(out, matched, weights) -> None:
 
 
 def _sizes(out, matched, weights) -> None:
+    """Radius of gyration, end-to-end distance, and the validity of CA traces."""
     sides = (matched.samples, matched.reference)
-    _width(out, weights, [radius_of_gyration(ca) for ca in sides], "Rg", "rg")
-    _width(out, weights, [end_to_end(ca, matched.chain) for ca in sides], "end-to-end", "end")
+    _length(out, weights, [radius_of_gyration(ca) for ca in sides], "Rg", "rg")
+    _length(out, weights, [end_to_end(ca, matched.chain) for ca in sides], "end-to-end", "end")
     value, floor, reference = out.values["Rg"]
-    off = np.abs(np.append(value, floor) - reference)
-    _put(out, "MAE-Rg", off)
-    clash = [without_clash(ca) for ca in sides]
-    _share(out, weights, "val-clash", clash)
+    error = np.abs(np.append(value, floor) - reference)
+    _put(out, "MAE-Rg", error)
+    no_clash = [without_clash(ca) for ca in sides]
+    _mean(out, weights, "val-clash", no_clash)
     steps = [neighbour_distances(ca, matched.position) for ca in sides]
     if steps[1].size:
         longest = steps[1].max() + TOLERANCE
-        _share(out, weights, "val-bond", [(s < longest).all(1) for s in steps])
+        _mean(out, weights, "val-bond", [(s < longest).all(1) for s in steps])
 
 
-def _width(out, weights, features, name, key) -> None:
-    """A length's distribution: JS distance and mean."""
+def _length(out, weights, features, name, key) -> None:
+    """JS distance and mean of a length."""
     samples, reference = (f.reshape(len(f), -1) for f in features)
     if (np.ptp(reference, axis=0) < STILL).any():
         raise StructureError(
-            f"{name} is {10 * reference[0, 0]:.2f} Angstrom in every frame of the reference: a "
+            f"{name} is {10 * reference[0, 0]:.2f} Angstrom in every frame of the reference, a "
             "distribution without width; give frames that differ"
         )
     js, floor = js_of_features(samples, reference, weights)
     _put(out, f"JS-{name}", np.append(js.mean(), floor.mean(0)))
-    _share(out, weights, name, (samples.mean(1), reference.mean(1)))
+    _mean(out, weights, name, (samples.mean(1), reference.mean(1)))
     out.profiles[key], out.profiles[f"reference_{key}"] = features
 
 
-def _share(out, weights, name, values) -> None:
-    """A mean over frames."""
+def _mean(out, weights, name, values) -> None:
+    """Weighted mean over frames of a value per frame."""
     ours, theirs = (np.asarray(v, float)[:, None] for v in values)
     reference = float(means(theirs, weights.reference[:, None])[0, 0])
     value = means(ours, weights.samples[:, None])[:, 0]
     _put(out, name, np.append(value, means(theirs, weights.draws)[:, 0]), reference)
 
 
-def _motion(out, matched, weights) -> None:
+def _fluctuations(out, matched, weights) -> None:
+    """RMSF and principal components of CA."""
     sides = (matched.samples, matched.reference)
     of_sides = (weights.samples, weights.reference)
     structures = [mean_structure(ca, w) for ca, w in zip(sides, of_sides, strict=True)]
-    on_own = [superposed(ca, mean) for ca, mean in zip(sides, structures, strict=True)]
-    own = rmsf(on_own[0], weights.samples[:, None])[0]
-    truth = rmsf(on_own[1], weights.reference[:, None])[0]
-    drawn = rmsf(on_own[1], weights.draws)
+    on_mean = [superposed(ca, mean) for ca, mean in zip(sides, structures, strict=True)]
+    own = rmsf(on_mean[0], weights.samples[:, None])[0]
+    truth = rmsf(on_mean[1], weights.reference[:, None])[0]
+    drawn = rmsf(on_mean[1], weights.draws)
     _put(out, "RMSF r", [correlation(x, truth) for x in (own, *drawn)])
     _put(out, "RMSF difference", [np.abs(x - truth).mean() for x in (own, *drawn)])
     out.profiles["rmsf"], out.profiles["reference_rmsf"] = own, truth
 
     samples = superposed(matched.samples, structures[1]).reshape(len(matched.samples), -1)
-    reference = on_own[1].reshape(len(on_own[1]), -1)
+    reference = on_mean[1].reshape(len(on_mean[1]), -1)
     centre = structures[1].ravel()
     samples, reference = samples - centre, reference - centre
     spread = covariance(reference, weights.reference)
@@ -179,10 +183,12 @@ def _motion(out, matched, weights) -> None:
 
 
 def _gaussian(x: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and covariance."""
     return means(x, weights[:, None])[0], covariance(x, weights)
 
 
-def _cover(out, matched, weights, targets, rng) -> None:
+def _coverage(out, matched, weights, targets, rng) -> None:
+    """TM-score, RMSD-ens and residue flexibility."""
     n = len(matched.samples)
     rows = np.sort(rng.choice(n, AT_MOST, replace=False)) if n > AT_MOST else np.arange(n)
     own = evenly(len(matched.reference))
@@ -200,14 +206,14 @@ def _cover(out, matched, weights, targets, rng) -> None:
     size = max(2, min(AT_MOST, weights.n_drawn, len(rows)))
     n_draws = weights.draws.shape[1]
     if n_draws:
-        # Halves of a pool of independent draws: sets of independent draws, too.
+        # Half of a pool of independent draws is again a set of independent draws.
         pool = rng.choice(
             len(weights.reference), 2 * size, p=weights.reference / len(weights.reference)
         )
-        distinct, place = np.unique(pool, return_inverse=True)
+        distinct, row = np.unique(pool, return_inverse=True)
         of_pool = Scored.of(matched.reference[distinct], targets)
         for _ in range(n_draws):
-            drawn = place[rng.choice(len(pool), size, replace=False)]
+            drawn = row[rng.choice(len(pool), size, replace=False)]
             floor.append(of_pool.coverage(drawn, np.ones(size), target_weights))
 
     def put(name, of_one, own=NAN):
@@ -227,10 +233,10 @@ def _cover(out, matched, weights, targets, rng) -> None:
 
 
 def _widened(halves: np.ndarray) -> np.ndarray:
-    """Statistics of halves of one pool with the spread of independent sets.
+    """Rescale the spread of statistics of halves of one pool to that of independent sets.
 
-    The variance of a mean over n of N values drawn without replacement is that over n independent
-    ones times 1 - n/N (Cochran, Sampling Techniques, 1977, section 2.6): here a half.
+    Drawing n of N values without replacement reduces the variance of their mean by the factor
+    1 - n/N (Cochran, Sampling Techniques, 1977, section 2.6), here 1/2.
     """
     if not len(halves):
         return halves
@@ -239,6 +245,7 @@ def _widened(halves: np.ndarray) -> np.ndarray:
 
 
 def _backbone(out, matched, weights) -> None:
+    """Metrics that need N, CA, C and O, if enough residues have them."""
     found = backbone_metrics(matched, weights)
     if found is None:
         return

@@ -1,4 +1,4 @@
-"""A comparison as files: CSV, PNG and an HTML page that needs no other file."""
+"""Write a comparison as CSV, PNG and a self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import StructureError
 from ..files.html_page import cells, html_page, image, png, settings_table, table
-from ..files.json_file import write_whole
+from ..files.json_file import write_atomically
 from .catalogue import BY_NAME
 
 if TYPE_CHECKING:
@@ -18,21 +18,22 @@ if TYPE_CHECKING:
 
 FILES = ("table.csv", "comparison.png", "report.html")
 _NOTE = (
-    "The noise floor is the value of as many frames drawn from the reference itself: median and "
-    "95 % interval. A value in the interval cannot be told from the reference with so many "
-    "frames; values beyond it are bold. It says nothing of how well the reference itself is "
-    "converged."
+    "The noise floor is the value for the same number of frames drawn from the reference itself: "
+    "median and 95 % interval. A value within the interval is indistinguishable from the reference "
+    "at this number of frames; values on the worse side of it are bold. The floor does not show "
+    "whether the reference itself is converged."
 )
 
 
 def number(value: float) -> str:
-    """Three decimals, or three figures of what is smaller; nothing for NaN."""
+    """Format with three decimals, below 0.01 with two significant digits; empty for NaN."""
     if not math.isfinite(value):
         return ""
     return f"{value:.3f}" if abs(value) >= 0.01 or value == 0 else f"{value:.2g}"
 
 
 def floor_text(row: dict) -> str:
+    """Median and interval of the noise floor; empty without one."""
     middle = number(row["floor"])
     low, high = number(row["floor_low"]), number(row["floor_high"])
     return f"{middle} ({low} to {high})" if middle else ""
@@ -49,7 +50,7 @@ def beyond_floor(row: dict) -> bool:
 
 
 def as_text(table: pandas.DataFrame) -> str:
-    """The table for a terminal."""
+    """Format the table for a terminal."""
     lines = [f"{'metric':20}{'value':>9}{'reference':>11}  {'noise floor':32}{'unit':5}better"]
     for name, row in table.to_dict("index").items():
         numbers = f"{number(row['value']):>9}{number(row['reference']):>11}"
@@ -58,7 +59,7 @@ def as_text(table: pandas.DataFrame) -> str:
 
 
 def html(values: pandas.DataFrame, settings: dict, figure: Figure) -> str:
-    """The page of a `Comparison`."""
+    """HTML page of a `Comparison`."""
     rows = [
         cells(
             name,
@@ -83,18 +84,18 @@ def html(values: pandas.DataFrame, settings: dict, figure: Figure) -> str:
 def save(
     directory: str | os.PathLike, values: pandas.DataFrame, settings: dict, figure: Figure
 ) -> Path:
-    """Write the files `FILES`."""
+    """Write the files named in `FILES`."""
     directory = Path(directory)
     check_free(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    write_whole(directory / "table.csv", values.to_csv().encode())
-    write_whole(directory / "comparison.png", png(figure))
-    write_whole(directory / "report.html", html(values, settings, figure).encode())
+    write_atomically(directory / "table.csv", values.to_csv().encode())
+    write_atomically(directory / "comparison.png", png(figure))
+    write_atomically(directory / "report.html", html(values, settings, figure).encode())
     return directory
 
 
 def check_free(directory: str | os.PathLike) -> None:
-    """Raise StructureError if `directory` holds a comparison."""
+    """Raise StructureError if `directory` contains a comparison."""
     for name in FILES:
         if (Path(directory) / name).exists():
             raise StructureError(f"{directory} holds a {name} already; choose another folder")

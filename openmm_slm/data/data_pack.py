@@ -2,8 +2,8 @@
 
 Coordinates are stored as `coordinate_codes`, everything else without loss. Each array is compressed
 by LZMA with settings that suit it, and all go into one ``.npz``. Data that training does not use
-are left out: other splits, residues that lack N, CA, C or O (trainers mask them), and original
-residue numbers (only sequence positions are kept).
+are left out: other splits, residues that lack N, CA, C or O (trainers mask them), and residue
+numbers (only the residue index computed from them is kept).
 """
 
 from __future__ import annotations

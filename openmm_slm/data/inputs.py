@@ -99,8 +99,8 @@ def _is_trajectory(path: Path) -> bool:
     if extension not in known:
         raise StructureError(
             f"{path}: unknown extension {extension!r}; structures end with "
-            f"{', '.join(STRUCTURE_FILES)} (also .gz), trajectories with what MDTraj reads (.xtc, "
-            ".dcd, .nc, .h5, ...)"
+            f"{', '.join(STRUCTURE_FILES)} (also .gz), trajectories with an extension that "
+            "MDTraj reads (.xtc, .dcd, .nc, .h5, ...)"
         )
     return True
 

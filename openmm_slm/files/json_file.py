@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 
-def write_whole(path: Path, data: bytes) -> Path:
+def write_atomically(path: Path, data: bytes) -> Path:
     """Write `data` under a temporary name, then rename the file to `path`."""
     part = path.with_name(path.name + ".part")
     part.write_bytes(data)

@@ -1,6 +1,6 @@
-"""The files of ESM3's release as a model directory: safetensors, with checksums.
+"""Convert the files of ESM3's release to a model directory (safetensors with checksums).
 
-They were written by ``torch.save``; they are read once, and nothing in them is executed. Sizes
+The files were written by ``torch.save``. Reading them executes no code. The sizes of the networks
 follow from the shapes of the weights.
 """
 
@@ -32,11 +32,11 @@ FOLDER = "data/weights"
 LANGUAGE_MODEL = "esm3_sm_open_v1.pth"
 ENCODER, DECODER = "esm3_structure_encoder_v0.pth", "esm3_structure_decoder_v0.pth"
 FILES = (LANGUAGE_MODEL, ENCODER, DECODER)
-_HEAD_CHANNELS = 64  # of an attention head, in all of ESM3: shapes do not tell how many there are
+_HEAD_CHANNELS = 64  # channels of an attention head in ESM3; the weights do not show the heads
 
 
 def release_files(folder: str | os.PathLike) -> list[Path] | None:
-    """The three files of the release, in a folder or its ``data/weights``; None if one is not."""
+    """The three files of the release in a folder or its ``data/weights``; None if incomplete."""
     for where in (Path(folder) / FOLDER, Path(folder)):
         files = [where / name for name in FILES]
         if all(file.is_file() for file in files):
@@ -45,28 +45,36 @@ def release_files(folder: str | os.PathLike) -> list[Path] | None:
 
 
 def import_esm3(folder: str | os.PathLike, output: str | os.PathLike) -> Path:
-    """Write the files of ESM3's release as a model directory.
+    """Convert the files of ESM3's release to a model directory; weights keep their precision.
 
     Parameters
     ----------
     folder : path
-        With the three files, or with ``data/weights`` that has them.
+        Folder with the three files, directly or in ``data/weights``.
     output : path
-        Must not exist. Weights keep their precision.
+        Model directory to write; must not exist.
+
+    Returns
+    -------
+    Path
+        `output`.
 
     Raises
     ------
     ModelError
-        A file is missing, holds more than tensors, or other weights than those of ESM3.
+        A file is missing, contains anything but tensors, or has other weights than ESM3.
     """
     from ..language.esm3_network import ESM3Network
     from ..tokenizer.esm3 import ESM3TokenizerNetwork
 
     files, output = release_files(folder), Path(output)
     if files is None:
-        raise ModelError(f"{folder}: lacks some of {', '.join(FILES)} (here or in {FOLDER})")
+        raise ModelError(
+            f"{folder}: some of {', '.join(FILES)} are missing (here or in {FOLDER}); download "
+            "the complete release"
+        )
     if output.exists():
-        raise ModelError(f"{output} exists; give a folder to be made")
+        raise ModelError(f"{output} exists; give a new folder")
     output.parent.mkdir(parents=True, exist_ok=True)
     temporary = output.with_name(f"{output.name}.{os.getpid()}.tmp")
     parts = temporary / "parts"
@@ -85,7 +93,7 @@ def import_esm3(folder: str | os.PathLike, output: str | os.PathLike) -> Path:
             state,
             folder,
             tokenizer=tokenizer_fingerprint(parts / "tokenizer"),
-            no_sequence=True,  # it was trained with sequences hidden
+            no_sequence=True,  # ESM3 was trained with some sequences hidden
         )
         del state
         made = temporary / "model"
@@ -97,24 +105,24 @@ def import_esm3(folder: str | os.PathLike, output: str | os.PathLike) -> Path:
 
 
 def read_tensors(path: Path) -> State:
-    """A dictionary of tensors from a file of ``torch.save``; nothing in it is executed.
+    """Read a dictionary of tensors written by ``torch.save``, without executing code in it.
 
     Raises
     ------
     ModelError
-        The file cannot be read, or holds anything but tensors by name.
+        The file cannot be read, or contains anything but named tensors.
     """
     import torch
 
     state = read_torch_file(path)
     tensors = isinstance(state, dict) and all(isinstance(x, torch.Tensor) for x in state.values())
     if not tensors:
-        raise ModelError(f"{path}: holds something else than tensors by name")
+        raise ModelError(f"{path}: contains something other than named tensors; download it again")
     return dict(state)
 
 
 def structure_track(state: State) -> State:
-    """Weights of `ESM3Network` among those of ESM3: without the heads of the other tracks."""
+    """Select the weights of `ESM3Network` from those of ESM3: drop the heads of other tracks."""
     head = "output_heads."
     return {
         key.removeprefix(head): value
@@ -124,7 +132,7 @@ def structure_track(state: State) -> State:
 
 
 def _sizes(state: State) -> dict:
-    """Config of `ESM3Network` by the shapes of its weights."""
+    """Config of `ESM3Network` from the shapes of its weights."""
     width = _shape(state, "encoder.sequence_embed.weight")[1]
     return {
         "d_model": width,
@@ -135,7 +143,7 @@ def _sizes(state: State) -> dict:
 
 
 def _tokenizer_sizes(state: State) -> dict:
-    """Config of `ESM3TokenizerNetwork` by the shapes of its weights."""
+    """Config of `ESM3TokenizerNetwork` from the shapes of its weights."""
     width = _shape(state, "decoder.embed.weight")[1]
     geometry = "encoder.transformer.blocks.0.geom_attn.distance_scale_per_head"
     return {
@@ -151,7 +159,9 @@ def _tokenizer_sizes(state: State) -> dict:
 
 def _shape(state: State, key: str) -> tuple[int, ...]:
     if key not in state:
-        raise ModelError(f"no weights {key} in these files: they are not those of ESM3")
+        raise ModelError(
+            f"the files have no weights {key}, so they are not those of ESM3; download the release"
+        )
     return tuple(state[key].shape)
 
 

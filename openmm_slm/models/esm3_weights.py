@@ -1,8 +1,7 @@
-"""ESM3's weights: where they are on this machine, and how they get there.
+"""Find and download the weights of ESM3.
 
-The package ships none of them. What the user has is the release, three files, of which
-`esm3_import` makes a model directory once: so everything holds for ESM3 that holds for the other
-models.
+The package does not ship them. `esm3_import` converts the three files of the release once to a
+model directory, which is then used like any other model.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from .esm3_import import FILES, FOLDER, import_esm3, release_files
 
 logger = logging.getLogger(__name__)
 
-#: Repositories on the Hugging Face hub that have them, the older first: what licence each names.
+#: Licence by repository on the Hugging Face hub, the older repository first.
 HUB = {
     "EvolutionaryScale/esm3-sm-open-v1": "Cambrian Non-Commercial License Agreement, also at "
     "https://www.evolutionaryscale.ai/policies/cambrian-non-commercial-license-agreement",
@@ -26,27 +25,30 @@ HUB = {
 
 
 def cache_folder() -> Path:
-    """Where converted weights are kept: ``$OPENMM_SLM_CACHE``, else ``~/.cache/openmm_slm``."""
+    """Folder of converted weights: ``$OPENMM_SLM_CACHE``, else ``~/.cache/openmm_slm``."""
     return Path(os.environ.get("OPENMM_SLM_CACHE") or Path.home() / ".cache" / "openmm_slm")
 
 
 def find_esm3() -> Path:
-    """Model directory of ESM3.
+    """Find the model directory of ESM3, without network access.
 
-    From ``$OPENMM_SLM_ESM3`` (a model directory, or a folder with the files of the release), from
-    an earlier conversion, or from the hub's cache, never from the network.
+    Searches ``$OPENMM_SLM_ESM3`` (a model directory, or a folder with the files of the release),
+    then the Hugging Face cache. Files of the release are converted on first use.
 
     Raises
     ------
     ModelError
-        Nowhere: which files go where, and what downloads them.
+        The weights are not on this machine. The message explains how to get them.
     """
     given = os.environ.get("OPENMM_SLM_ESM3")
     if given:
         if (Path(given) / "config.json").is_file():
             return Path(given)
         if release_files(given) is None:
-            raise ModelError(f"OPENMM_SLM_ESM3 is {given}, which has neither {_WANTED}")
+            raise ModelError(
+                f"OPENMM_SLM_ESM3 is {given}, which contains neither the config.json of a model "
+                f"directory nor {', '.join(FILES)} (there or in {FOLDER})"
+            )
         return converted(given)
     folders = [folder for name in HUB if (folder := _in_hub_cache(name)) is not None]
     for folder in folders:
@@ -59,75 +61,77 @@ def find_esm3() -> Path:
     )
 
 
-_WANTED = f"a config.json of a model directory nor {', '.join(FILES)} (here or in {FOLDER})"
-
-
 def _in_hub_cache(name: str) -> Path | None:
-    """Snapshot of a hub repository that was downloaded before."""
+    """Snapshot of a hub repository in the local cache; None if it was not downloaded."""
     try:
         from huggingface_hub import snapshot_download
     except ImportError:
         return None
     try:
         return Path(snapshot_download(name, local_files_only=True))
-    except (OSError, ValueError):  # what the hub raises where nothing is cached
+    except (OSError, ValueError):  # not in the cache
         return None
 
 
 def converted(folder: str | os.PathLike) -> Path:
-    """Model directory of a folder of the release, made in the cache when it is first asked for."""
+    """Model directory in the cache for a folder of the release, converted on first use."""
     files = release_files(folder)
     stamp = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     name = "esm3-" + hashlib.sha256(repr(stamp).encode()).hexdigest()[:12]
     where = cache_folder() / name
     if not (where / "config.json").is_file():
-        logger.warning("converting the weights of ESM3 in %s once, to %s", folder, where)
+        logger.warning("converting the weights of ESM3 from %s to %s (once)", folder, where)
         import_esm3(folder, where)
     return where
 
 
 def licence() -> str:
-    """What is to be known before a download."""
+    """Licence notice to show before a download."""
     lines = [f"  https://huggingface.co/{name}: {text}" for name, text in HUB.items()]
     return "\n".join(
         [
-            "ESM3's weights have a licence of their own, not that of this package; it may forbid",
-            "commercial use. Its text is in the repository that you download them from:",
+            "ESM3's weights have a licence of their own, not that of this package. It may forbid",
+            "commercial use. The text is in the repository of the weights:",
             *lines,
         ]
     )
 
 
 def download_esm3(accepted: bool, hub: str | None = None) -> Path:
-    """Download the files of the release, and convert them: `find_esm3` then has them.
+    """Download and convert the files of the release; `find_esm3` then finds them.
 
     Parameters
     ----------
     accepted : bool
-        The user has read the licence (`licence`) and accepts it.
+        True if the user has read and accepted the licence (`licence`).
     hub : str, optional
-        One of `HUB`; default: the first that can be reached.
+        One of `HUB`; default: the first from which the download succeeds.
+
+    Returns
+    -------
+    Path
+        Model directory.
 
     Raises
     ------
     ModelError
-        The licence was not accepted, or no repository gives the files.
+        The licence was not accepted, or the download failed.
     """
     if not accepted:
-        raise ModelError("read the licence, then give --accept-licence to download the weights")
+        raise ModelError("read the licence, then download the weights with --accept-licence")
     if hub is not None and hub not in HUB:
         raise ModelError(f"hub is {hub!r}; choose one of {', '.join(HUB)}")
     snapshot_download = require("huggingface_hub", "esm3").snapshot_download
     failed = []
     for name in [hub] if hub else list(HUB):
         try:
-            wanted = [f"{FOLDER}/{file}" for file in FILES]
-            return converted(snapshot_download(name, allow_patterns=[*wanted, "LICENSE*", "*.md"]))
+            files = [f"{FOLDER}/{file}" for file in FILES]
+            return converted(snapshot_download(name, allow_patterns=[*files, "LICENSE*", "*.md"]))
         except (OSError, ValueError) as error:
             if isinstance(error, ModelError):
                 raise
             failed.append(f"{name}: {str(error).splitlines()[0]}")
     raise ModelError(
-        "the weights could not be downloaded; where a repository asks for it, accept its terms in "
+        "the weights could not be downloaded; if a repository requires it, accept its terms in "
         f"the browser and log in with 'hf auth login'. {'; '.join(failed)}"
     )

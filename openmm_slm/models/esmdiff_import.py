@@ -1,15 +1,15 @@
-"""A published ESMDiff checkpoint (Lu et al., 2025; lujiarui/esmdiff) as a model directory.
+"""Convert a published ESMDiff checkpoint (Lu et al., 2025; lujiarui/esmdiff).
 
-What its trainer (Lightning with DeepSpeed) leaves is::
+Its trainer (Lightning with DeepSpeed) writes::
 
     RUN/.hydra/config.yaml                                    the config of the run
     RUN/checkpoints/NAME.ckpt/checkpoint/mp_rank_00_model_states.pt
                                                               a pickle; weights under "module"
 
-or, without DeepSpeed, one file ``NAME.ckpt`` with the weights under "state_dict". Names of weights
-are those of the Lightning module: `NAMES` says what becomes of each. The pickle is read without
-running anything in it (`torch_files`); `STAND_INS` are the types that such a file may hold beside
-tensors and plain values, which are read as nothing.
+or, without DeepSpeed, one file ``NAME.ckpt`` with the weights under "state_dict". `NAMES` maps the
+weight names of the Lightning module to those of `ESMDiffNetwork`. The pickle is read without
+executing code in it (`torch_files`). `STAND_INS` are the other types that such a file may contain;
+they are replaced by empty stand-ins.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ if TYPE_CHECKING:
 
 STATES = Path("checkpoint", "mp_rank_00_model_states.pt")
 CONFIG = Path(".hydra", "config.yaml")
-#: What wrappers put before a name, in the order they are taken off.
+#: Name prefixes added by wrappers, in the order they are removed.
 WRAPPERS = ("_forward_module.", "module.", "_orig_mod.")
-#: Beginnings of names there -> of names in `ESMDiffNetwork`; None: not needed.
+#: Name prefixes in the checkpoint -> in `ESMDiffNetwork`; None: not needed.
 NAMES = {
     "net.encoder.": "encoder.",
     "net.transformer.": "transformer.",
     "net.output_heads.structure_head.": "structure_head.",
-    "net.output_heads.sequence_head.": None,  # an auxiliary loss's
+    "net.output_heads.sequence_head.": None,  # for an auxiliary loss
     "sigma_embedder.": "sigma_embedder.",
     "noise.": None,
     "train_loss.": None,
     "val_loss.": None,
     "val_loss_best.": None,
 }
-#: Types that Lightning, DeepSpeed and Hydra put beside the weights.
+#: Types that Lightning, DeepSpeed and Hydra store with the weights.
 STAND_INS = (
     "argparse.Namespace",
     "builtins.dict",
@@ -70,7 +70,7 @@ STAND_INS = (
     "torch.optim.adamw.AdamW",
     "typing.Any",
 )
-#: Settings that the code here stands for: those of a checkpoint must say the same.
+#: Settings that `ESMDiffNetwork` implements; a checkpoint must have the same.
 SETTINGS = {
     "time_conditioning": True,
     "change_of_variables": False,
@@ -90,32 +90,37 @@ def import_esmdiff(
     config: str | os.PathLike | None = None,
     ignore: Sequence[str] = (),
 ) -> Path:
-    """Write a published checkpoint as a model directory, in half precision.
+    """Convert a published checkpoint to a model directory, in half precision.
 
     Parameters
     ----------
     checkpoint : path
-        The folder ``NAME.ckpt``, or a file (see above).
+        The folder ``NAME.ckpt``, or a file (see the module docstring).
     output : path
-        Must not exist.
+        Model directory to write; must not exist.
     config : path, optional
-        Default: ``.hydra/config.yaml`` of the run that the checkpoint lies in; without one, the
-        published settings.
+        Config of the run. Default: ``.hydra/config.yaml`` of the run that contains the checkpoint,
+        or the published settings if it has none.
     ignore : sequence of str
-        Full names of more types that are read as nothing.
+        Full names of further types to replace by stand-ins.
+
+    Returns
+    -------
+    Path
+        `output`.
 
     Raises
     ------
     ModelError
-        Not such a checkpoint; it holds a type that is not listed (nothing of it is run); weights or
-        settings that this network does not have.
+        The checkpoint cannot be read, contains a type that is not listed (its code is not
+        executed), or has weights or settings that do not match the network.
     """
     from ..language.esm3_network import ESMDiffNetwork
     from ..tokenizer.esm3 import ESM3TokenizerNetwork
 
     file, output = find_states(checkpoint), Path(output)
     if output.exists():
-        raise ModelError(f"{output} exists; give a folder to be made")
+        raise ModelError(f"{output} exists; give a new folder")
     sizes = read_settings(file, config)
     torch = require("torch")
     with torch.device("meta"):
@@ -129,7 +134,7 @@ def import_esmdiff(
             network.kind,
             asdict(sizes),
             state,
-            half=single,  # bfloat16 stays as it is
+            half=single,  # bfloat16 is kept
             shard_bytes=LARGE_SHARD_BYTES,
             tokenizer=ESM3TokenizerNetwork.kind,
         )
@@ -141,21 +146,21 @@ def import_esmdiff(
 
 
 def find_states(checkpoint: str | os.PathLike) -> Path:
-    """The file of a checkpoint that has the weights."""
+    """Find the file of a checkpoint that contains the weights."""
     path = Path(checkpoint)
     for file in (path, path / STATES, path / STATES.name):
         if file.is_file():
             return file
-    raise ModelError(f"{path}: neither a file nor a folder with {STATES}")
+    raise ModelError(f"{path}: neither a file nor a folder with {STATES}; give NAME.ckpt")
 
 
 def read_settings(file: Path, config: str | os.PathLike | None = None) -> ESMDiffConfig:
-    """Sizes of the network, from the config of the run.
+    """Read the sizes of the network from the config of the run.
 
     Raises
     ------
     ModelError
-        It cannot be read, or has settings that mean another model.
+        The config cannot be read, or describes another model.
     """
     from ..language.esm3_network import ESMDiffConfig
 
@@ -163,7 +168,7 @@ def read_settings(file: Path, config: str | os.PathLike | None = None) -> ESMDif
         found = (parent / CONFIG for parent in list(file.absolute().parents)[:5])
         config = next(filter(Path.is_file, found), None)
     if config is None:
-        logger.warning("%s: no %s of its run; the published settings are assumed", file, CONFIG)
+        logger.warning("%s: its run has no %s; the published settings are assumed", file, CONFIG)
         return ESMDiffConfig()
     yaml = require("yaml", "esm3")
     try:
@@ -178,14 +183,14 @@ def read_settings(file: Path, config: str | os.PathLike | None = None) -> ESMDif
     given = {"model.net": kinds[0], "model.noise_schedule": kinds[1]}
     given |= {f"model.{name}": model.get(name, value) for name, value in SETTINGS.items()}
     given["model.net.n_structure_heads"] = net.get("n_structure_heads", 4096)
-    wanted = {"model.net": _NETWORK, "model.noise_schedule": _SCHEDULE}
-    wanted |= {f"model.{name}": value for name, value in SETTINGS.items()}
-    wanted["model.net.n_structure_heads"] = 4101
-    for name, value in wanted.items():
+    required = {"model.net": _NETWORK, "model.noise_schedule": _SCHEDULE}
+    required |= {f"model.{name}": value for name, value in SETTINGS.items()}
+    required["model.net.n_structure_heads"] = 4101
+    for name, value in required.items():
         if given[name] != value:
             raise ModelError(
-                f"{config}: {name} is {given[name]!r}, a masked diffusion on ESM3 has {value!r}; "
-                "this checkpoint is of another model"
+                f"{config}: {name} is {given[name]!r}, but ESMDiff has {value!r}; "
+                "give a checkpoint of ESMDiff"
             )
     sizes = {name: net.get(name) for name in ("d_model", "n_heads", "v_heads", "n_layers")}
     sizes |= {"eps": schedule.get("eps"), "frequencies": embedder.get("frequency_embedding_size")}
@@ -193,12 +198,12 @@ def read_settings(file: Path, config: str | os.PathLike | None = None) -> ESMDif
     try:
         made = {k: type(getattr(default, k))(v) for k, v in sizes.items() if v is not None}
     except (TypeError, ValueError) as error:
-        raise ModelError(f"{config}: sizes that are no numbers ({error})") from None
+        raise ModelError(f"{config}: some sizes are not numbers ({error})") from None
     return ESMDiffConfig(**made)
 
 
 def read_states(file: Path, ignore: Sequence[str] = ()) -> dict[str, torch.Tensor]:
-    """Weights of a checkpoint, by their names there without `WRAPPERS`."""
+    """Read the weights of a checkpoint; `WRAPPERS` are removed from their names."""
     torch = require("torch")
     try:
         whole = read_torch_file(file, (*STAND_INS, *ignore))
@@ -206,7 +211,7 @@ def read_states(file: Path, ignore: Sequence[str] = ()) -> dict[str, torch.Tenso
         if "neither a tensor" not in str(error):
             raise
         raise ModelError(
-            f"{error}. If you trust that it is no weight, --ignore NAME reads it as nothing"
+            f"{error}. If you are sure that it is not a weight, skip it with --ignore NAME"
         ) from None
     found = whole if isinstance(whole, dict) else {}
     state = found.get("module") or found.get("state_dict")
@@ -224,7 +229,7 @@ def read_states(file: Path, ignore: Sequence[str] = ()) -> dict[str, torch.Tenso
 def fitting_state(
     found: dict[str, torch.Tensor], network: ESMDiffNetwork, file: Path
 ) -> dict[str, torch.Tensor]:
-    """The weights of a network among those found, by its own names.
+    """Rename the weights of a checkpoint (`NAMES`) and compare them with the network.
 
     Raises
     ------

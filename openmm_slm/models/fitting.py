@@ -1,4 +1,4 @@
-"""Whether weights that others wrote are those of a network, and if not, what is amiss."""
+"""Compare weights from other packages with a network."""
 
 from __future__ import annotations
 
@@ -15,39 +15,40 @@ if TYPE_CHECKING:
 def check_weights(
     state: dict[str, torch.Tensor], network: nn.Module, source: object, unknown: Iterable[str] = ()
 ) -> None:
-    """Compare names and shapes with those of a network (on any device).
+    """Raise ModelError unless names and shapes are those of a network (on any device).
 
     Parameters
     ----------
     state : dict of Tensor
+        Weights by name.
     network : Module
     source : object
-        Where they come from, for the message.
+        Origin of the weights, for the message.
     unknown : iterable of str
-        Names that were found to be none of the network's before.
+        Further names that are already known not to belong to the network.
 
     Raises
     ------
     ModelError
-        Some are missing, unknown or of another shape: the message has the first few of each.
+        Weights are missing, unknown or of another shape. The message names the first of each.
     """
-    wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     shapes = [
         f"{name} {list(state[name].shape)} instead of {list(shape)}"
-        for name, shape in wanted.items()
+        for name, shape in expected.items()
         if name in state and tuple(state[name].shape) != shape
     ]
     wrong = {
-        "missing": [name for name in wanted if name not in state],
-        "unknown": [*unknown, *(name for name in state if name not in wanted)],
+        "missing": [name for name in expected if name not in state],
+        "unknown": [*unknown, *(name for name in state if name not in expected)],
         "of another shape": shapes,
     }
     if not any(wrong.values()):
         return
-    told = [
-        f"{len(names)} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
-        for what, names in wrong.items()
+    mismatches = [
+        f"{len(names)} {problem} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        for problem, names in wrong.items()
         if names
     ]
     kind = type(network).__name__
-    raise ModelError(f"{source}: weights that do not fit {kind}: {'; '.join(told)}")
+    raise ModelError(f"{source}: weights do not fit {kind}: {'; '.join(mismatches)}")

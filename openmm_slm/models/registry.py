@@ -1,6 +1,6 @@
-"""Where models are: shipped names, paths, and names other packages register.
+"""Find and load models by shipped name, path, or a name registered by another package.
 
-A model is a directory with ``config.json``, ``README.md`` (the card) and one sub-directory for
+A model is a directory with ``config.json``, ``README.md`` (the model card) and a sub-directory for
 each part: ``tokenizer``, ``language_model`` and, if the model has its own, ``packer``.
 """
 
@@ -24,28 +24,28 @@ if TYPE_CHECKING:
     from ..tokenizer.interface import StructureTokenizer
 
 ENTRY_POINTS = "openmm_slm.models"
-#: Models whose weights the user brings: what finds their directory.
+#: Models whose weights the user provides: functions that find their directory.
 BROUGHT = {"esm3": find_esm3}
 
 
 def shipped_models() -> dict[str, Path]:
-    """Models inside the package, by name."""
+    """Models shipped with the package: name -> directory."""
     here = Path(__file__).parent
     return {path.parent.name: path.parent for path in sorted(here.glob("*/config.json"))}
 
 
 def registered_models() -> dict[str, object]:
-    """Entry points of other packages: name -> entry point whose value gives a directory."""
+    """Models of other packages: name -> entry point whose value is (or returns) a directory."""
     return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
 
 
 def find_model(model: str | os.PathLike) -> Path:
-    """Directory of a model given by shipped name, registered name or path.
+    """Directory of a model, given by shipped name, registered name or path.
 
     Raises
     ------
     ModelError
-        Nothing by that name; the message lists what there is.
+        There is no such model. The message lists the known names.
     """
     shipped = shipped_models()
     if str(model) in shipped:
@@ -69,27 +69,29 @@ def find_model(model: str | os.PathLike) -> Path:
 
 
 def find_device(device: str = "auto") -> str:
-    """``"auto"`` is the GPU if torch sees one, else the CPU."""
+    """Torch device by name; ``"auto"`` is the GPU if torch finds one, else the CPU."""
     import torch
 
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         torch.empty(0, device=device)
-    # A wrong name, a torch built without CUDA (it asserts), a device without kernels.
+    # An unknown name, torch built without CUDA (an assertion), or a device without kernels.
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
-        raise ModelError(f"device {device!r} cannot be used: {reason}") from None
+        raise ModelError(
+            f'device {device!r} cannot be used: {reason}; use "auto" or "cpu"'
+        ) from None
     return device
 
 
 def find_part(model: str | os.PathLike, part: str) -> Path:
     """Directory of one part (``"tokenizer"``, ``"language_model"``, ``"packer"``) of a model.
 
-    The directory of a single network, as the trainers export it, is taken as it is. What a
-    language model comes without is that of its family (the default model's, or ESM3's tokenizer):
-    side chains do not depend on the tokens, and `check_parts` tells whether the tokens are those of
-    the tokenizer.
+    The directory of a single network, as exported by the trainers, is also accepted. A missing
+    tokenizer is replaced by that of the family (of the default model, or of ESM3; `check_parts`
+    verifies that the language model was trained on its tokens). A missing packer is replaced by
+    that of the default model, because side chains do not depend on the tokens.
     """
     from ..language.families import FAMILIES, family_of
     from ..tokenizer.kinds import TOKENIZERS
@@ -99,7 +101,7 @@ def find_part(model: str | os.PathLike, part: str) -> Path:
         return directory / part
     kind = read_config(directory).get("kind")
     if kind == "model" and part == "language_model":
-        raise ModelError(f"{directory}: no {part} in this model directory")
+        raise ModelError(f"{directory}: the model directory has no {part}; fetch the model again")
     if part == "language_model" or kind in (*TOKENIZERS, "packer"):
         return directory
     if part == "tokenizer":
@@ -111,7 +113,7 @@ def find_part(model: str | os.PathLike, part: str) -> Path:
 
 
 def model_identity(model: str | os.PathLike = "default") -> dict[str, str]:
-    """What tells a model's weights from others: its name (or absolute path) and a checksum."""
+    """Identity of a model's weights: its name (or absolute path) and a checksum."""
     named = str(model) in {*shipped_models(), *registered_models(), *BROUGHT}
     checksums = [
         sorted(read_config(find_part(model, part))["sha256"].items())
@@ -124,7 +126,7 @@ def model_identity(model: str | os.PathLike = "default") -> dict[str, str]:
 def load_tokenizer(
     model: str | os.PathLike = "default", device: str = "auto"
 ) -> StructureTokenizer:
-    """Tokenizer of a model.
+    """Load the tokenizer of a model.
 
     Parameters
     ----------
@@ -150,7 +152,7 @@ def load_tokenizer(
 def load_language_model(
     model: str | os.PathLike = "default", device: str = "auto"
 ) -> StructureLanguageModel:
-    """Structure language model of a model (see `load_tokenizer`)."""
+    """Load the structure language model of a model (see `load_tokenizer`)."""
     from ..language.families import FAMILIES, family_of
 
     directory = find_part(model, "language_model")
@@ -168,17 +170,17 @@ def load_language_model(
 
 
 def load_packer(model: str | os.PathLike = "default", device: str = "auto") -> SideChainPacker:
-    """Side-chain packer of a model (see `load_tokenizer`)."""
+    """Load the side-chain packer of a model (see `load_tokenizer`)."""
     from ..allatom.packer import SideChainPacker
 
     return SideChainPacker.load(find_part(model, "packer"), find_device(device))
 
 
 def check_parts(model: str | os.PathLike = "default") -> None:
-    """Raise ModelError if the language model was trained on another tokenizer's tokens.
+    """Raise ModelError if the language model was trained on the tokens of another tokenizer.
 
-    Nothing else would tell: tokens of any tokenizer decode to something. Instead of a checksum, a
-    language model that came without a tokenizer may name the kind it was trained on.
+    Sampling would not fail: every tokenizer decodes any tokens. A language model imported without
+    a tokenizer may state the kind of its tokenizer instead of a checksum.
     """
     part, tokenizer = find_part(model, "language_model"), find_part(model, "tokenizer")
     trained_on = read_config(part).get("tokenizer")
@@ -191,12 +193,12 @@ def check_parts(model: str | os.PathLike = "default") -> None:
 
 
 def verify_model(model: str | os.PathLike = "default") -> list[str]:
-    """One line for each part that is whole and loads.
+    """Load each part of a model and verify its checksums; returns one line per part.
 
     Raises
     ------
     ModelError
-        A file is missing, altered, or the parts do not belong together.
+        A file is missing or changed, or the parts do not belong together.
     """
     networks = {
         "tokenizer": load_tokenizer(model, "cpu").model,
@@ -218,7 +220,7 @@ def verify_model(model: str | os.PathLike = "default") -> list[str]:
 
 
 def describe_model(model: str | os.PathLike = "default") -> str:
-    """Where a model is, its configs and its card."""
+    """Path, configs and model card of a model, as text."""
     directory = find_model(model)
     lines = [f"path: {directory}"]
     for part in read_config(directory).get("parts", [""]):

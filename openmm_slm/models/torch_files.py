@@ -1,9 +1,9 @@
-"""Weights that others wrote with torch.save or as safetensors, read without running their code.
+"""Read weights written by torch.save or as safetensors, without executing code in them.
 
-A file of torch.save is a pickle, which may call anything when it is read. torch's restricted reader
-(``weights_only``) builds tensors and plain containers alone; whatever else a file names is refused
-before anything runs. Names that a caller lists are read as empty stand-ins: what they name is
-neither imported nor called.
+A file of torch.save is a pickle, which can execute any code when read. torch's restricted reader
+(``weights_only``) builds only tensors and plain containers, and rejects other types before anything
+runs. Types listed by the caller are replaced by empty stand-ins: they are neither imported nor
+called.
 """
 
 from __future__ import annotations
@@ -21,19 +21,23 @@ _NAMED = re.compile(r"(?:GLOBAL|Unsupported class|unsupported operand) ([\w.]+)"
 
 
 def read_torch_file(path: Path, stand_ins: Sequence[str] = ()) -> object:
-    """What a ``.pth``, ``.pt``, ``.ckpt`` or ``.safetensors`` file holds, on the CPU.
+    """Read a ``.pth``, ``.pt``, ``.ckpt`` or ``.safetensors`` file to the CPU.
 
     Parameters
     ----------
     path : Path
     stand_ins : sequence of str
-        Full names (``package.module.name``) of what a file may have besides tensors and plain
-        containers, and is read as nothing.
+        Full names (``package.module.name``) of types to replace by stand-ins.
+
+    Returns
+    -------
+    object
+        Contents of the file.
 
     Raises
     ------
     ModelError
-        It cannot be read, or has something else: the message says what.
+        The file cannot be read, or contains another type, which the message names.
     """
     import torch
 
@@ -42,13 +46,13 @@ def read_torch_file(path: Path, stand_ins: Sequence[str] = ()) -> object:
             from safetensors.torch import load_file
 
             return load_file(path)
-        # A file that is mapped takes no memory; those of the old format cannot be.
+        # Memory-map the file to save memory; the old format does not support it.
         mapped = zipfile.is_zipfile(path)
-        with _standing_in(stand_ins):
+        with _allow_stand_ins(stand_ins):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except UnpicklingError as error:
-        raise ModelError(f"{path}: {_reason(str(error))}; nothing of it was run") from None
-    except Exception as error:  # whatever a damaged file makes the readers raise
+        raise ModelError(f"{path}: {_reason(str(error))}; none of its code was run") from None
+    except Exception as error:  # a damaged file can raise anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(f"{path}: cannot be read as a file of torch ({reason})") from None
 
@@ -60,19 +64,19 @@ def _reason(error: str) -> str:
     return f"cannot be read ({inner[1] if inner else error.splitlines()[0]})"
 
 
-def _standing_in(names: Sequence[str]) -> object:
+def _allow_stand_ins(names: Sequence[str]) -> object:
     if not names:
         return nullcontext()
     import torch
 
     if not hasattr(torch.serialization, "safe_globals"):
         raise ModelError(f"reading it needs torch 2.6 or later, this is {torch.__version__}")
-    made = {"collections.defaultdict": _dictionary}
-    return torch.serialization.safe_globals([(made.get(name, StandIn), name) for name in names])
+    special = {"collections.defaultdict": _dictionary}
+    return torch.serialization.safe_globals([(special.get(name, StandIn), name) for name in names])
 
 
 class StandIn:
-    """Takes the place of something that is not needed, whatever that would have been made of."""
+    """Empty replacement of an object that is not needed; accepts any arguments."""
 
     def __new__(cls, *values: object, **named: object) -> StandIn:
         return super().__new__(cls)
@@ -85,5 +89,5 @@ class StandIn:
 
 
 def _dictionary(*values: object) -> dict:
-    """For a default dictionary; items may be put into it."""
+    """Plain dictionary in place of a defaultdict; the reader adds its items."""
     return {}

@@ -1,8 +1,8 @@
-"""Pictures of ensembles. Needs Matplotlib (the extra ``plots``).
+"""Plots of ensembles; they need Matplotlib (the extra ``plots``).
 
-Each function takes an `mdtraj.Trajectory` or an `openmm_slm.Ensemble` and, where wanted, the
-Matplotlib Axes to draw on, and returns the Axes; ``ax.figure.savefig("x.png")`` writes it. Without
-`ax` the figure is a new one that belongs to no window.
+Each function takes an `mdtraj.Trajectory` or an `openmm_slm.Ensemble` and returns Matplotlib Axes;
+``ax.figure.savefig("x.png")`` writes the figure. It draws on `ax` if given, else on a new figure
+without a window.
 """
 
 from .contact_maps import plot_contact_map

@@ -1,4 +1,4 @@
-"""Which residues touch, and in how many frames."""
+"""Contact maps of ensembles."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ..protein.trajectory import HasTrajectory
 
-NEAR = 3  # pairs less than so many residues apart always touch: left blank
+NEAR = 3  # pairs less than this many residues apart are left blank; they are always in contact
 
 
 def plot_contact_map(
@@ -25,14 +25,14 @@ def plot_contact_map(
     reference: mdtraj.Trajectory | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Share of frames in which the CA of two residues are within 0.8 nm.
+    """Plot the share of frames in which the CA of two residues are within 0.8 nm.
 
     Parameters
     ----------
     traj : mdtraj.Trajectory or Ensemble
-        Above the diagonal.
+        Shown above the diagonal.
     reference : mdtraj.Trajectory, optional
-        Below the diagonal; default, `traj` again.
+        Shown below the diagonal; default `traj`.
     ax : matplotlib.axes.Axes, optional
 
     Returns
@@ -44,7 +44,7 @@ def plot_contact_map(
     Raises
     ------
     StructureError
-        No protein, or a reference of another one.
+        `traj` has no protein, or `reference` is another protein.
     """
     ax = axes_or_new(ax, 5.4, 4.6)
     if reference is None:
@@ -52,12 +52,12 @@ def plot_contact_map(
         contact_map(ax, rows, contact_counts(ca) / len(ca) + neighbours(rows.chain))
         return ax
     rows, ca, other = matched_ca(traj, reference)
-    # Rows of an image are its y axis, upwards: above the diagonal, the row is the larger number.
+    # The first index is the y axis, which points upwards: above the diagonal it is the larger one.
     square = np.tril(contact_counts(ca) / len(ca)) + np.triu(contact_counts(other) / len(other))
     contact_map(ax, rows, square + neighbours(rows.chain))
     for text, x, y, side in (("samples", 0.02, 0.98, "left"), ("reference", 0.98, 0.02, "right")):
-        place = {"ha": side, "va": "top" if y > 0.5 else "bottom"}
-        ax.text(x, y, text, transform=ax.transAxes, fontsize=8, **place)
+        alignment = {"ha": side, "va": "top" if y > 0.5 else "bottom"}
+        ax.text(x, y, text, transform=ax.transAxes, fontsize=8, **alignment)
     return ax
 
 
@@ -72,7 +72,7 @@ def contact_counts(ca: np.ndarray) -> np.ndarray:
 
 
 def neighbours(chain: np.ndarray) -> np.ndarray:
-    """NaN [L, L] where residues are less than 3 apart in one chain, 0 elsewhere."""
+    """Array [L, L]: NaN for residues less than 3 apart in one chain, 0 for all others."""
     row = np.arange(len(chain))
     near = (np.abs(row[:, None] - row) < NEAR) & (chain[:, None] == chain)
     return np.where(near, np.nan, 0.0)

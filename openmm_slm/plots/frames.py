@@ -1,4 +1,4 @@
-"""One value per frame: what the report says, and why frames are not valid."""
+"""Plot of a report: values per frame, and the reasons for invalid frames."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ PANELS = {
 def plot_report(
     report: dict[str, np.ndarray] | HasTrajectory, figure: Figure | None = None
 ) -> list[Axes]:
-    """What is known of each frame: which are valid, why others are not, and how they differ.
+    """Plot values per frame, and the reasons why frames are invalid.
 
     Parameters
     ----------
     report : Ensemble, or dict of ndarray [F]
-        A report as of `Ensemble.report`, `openmm_slm.geometry_report` or `openmm_slm.relax`. What
-        it has of log-probability, predicted lDDT, radius of gyration (``rg_nm``; of an Ensemble it
-        is computed) and energy is shown.
+        A report from `Ensemble.report`, `openmm_slm.geometry_report` or `openmm_slm.relax`. The
+        panels show log-probability, predicted lDDT, radius of gyration (``rg_nm``; computed for an
+        Ensemble) and energy, as far as the report has them.
     figure : matplotlib.figure.Figure, optional
-        An empty one to draw on.
+        An empty figure to draw on.
 
     Returns
     -------
     list of matplotlib.axes.Axes
-        From top to bottom; in the last, a mark for each frame and reason. Frames that are not
-        valid are orange.
+        From top to bottom. The last has a mark for each frame and reason. Invalid frames are
+        orange.
 
     Raises
     ------
     StructureError
-        Not a report.
+        `report` is not a report.
     """
     if hasattr(report, "trajectory"):
         ca = report.trajectory.xyz[:, ca_rows(report.trajectory.topology)[1]]
@@ -88,8 +88,8 @@ def plot_report(
 
 def _reasons(ax: Axes, frame: np.ndarray, reasons: dict[str, np.ndarray]) -> None:
     for line, bad in enumerate(reasons.values()):
-        place = np.full(bad.sum(), line)
-        ax.scatter(frame[bad], place, marker="|", s=40, c=WRONG, linewidths=1, rasterized=True)
+        y = np.full(bad.sum(), line)
+        ax.scatter(frame[bad], y, marker="|", s=40, c=WRONG, linewidths=1, rasterized=True)
     names = [f"{what} ({bad.sum():,})" for what, bad in reasons.items()] or ["no frame fails"]
     ax.set_yticks(range(len(names)), names, fontsize=8)
     ax.set_ylim(len(names) - 0.5, -0.5)

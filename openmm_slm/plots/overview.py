@@ -1,4 +1,4 @@
-"""What a page shows of an ensemble on disk, from its frames a chunk at a time."""
+"""Statistics of an ensemble on disk for its report page, read in chunks of frames."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from .superposition import evenly_spaced
 if TYPE_CHECKING:
     import mdtraj
 
-_FOR_MEAN = 500  # frames of which the mean structure is taken
-_CHUNK = 1_000_000  # atoms in memory at once
+_FOR_MEAN = 500  # most frames in the mean structure
+_CHUNK = 1_000_000  # atoms per chunk, over all its frames
 
 
 @dataclass(frozen=True, eq=False)
 class Overview:
-    """Sums over the F finite frames of an ensemble of L residues.
+    """Statistics of the F finite frames of an ensemble of L residues.
 
     Attributes
     ----------
@@ -39,15 +39,15 @@ class Overview:
     rg : ndarray [F]
         Radius of gyration of CA (nm).
     rmsf : ndarray [L]
-        Of CA (nm), superposed on the mean structure of at most 500 evenly spaced frames.
+        RMSF of CA (nm), superposed on the mean structure of `few`.
     contacts : ndarray [L, L]
         Share of frames in which CA are within 0.8 nm.
     torsions : ndarray [B, B]
-        Numbers of (phi, psi).
+        Counts of (phi, psi).
     few : ndarray [K, L, 3]
-        CA (nm) of those at most 500 frames.
+        CA (nm) of at most 500 evenly spaced frames.
     few_frames : ndarray, int [K]
-        Their numbers.
+        Numbers of these frames.
     """
 
     rows: Rows
@@ -61,9 +61,9 @@ class Overview:
 
 
 def overview(directory: Path, frames: np.ndarray) -> Overview | None:
-    """Read ``topology.pdb`` and ``samples.xtc``.
+    """Compute the statistics of ``samples.xtc``; None if `frames` is empty.
 
-    `frames`: numbers [F] of those that are there and finite (XTC cannot say NaN). None without any.
+    `frames` [F] are the numbers of the finite frames in the file, since XTC cannot store NaN.
     """
     topology = require("mdtraj").load_topology(str(directory / "topology.pdb"))
     backbone = topology.select("protein and name N CA C O")
@@ -95,7 +95,7 @@ def overview(directory: Path, frames: np.ndarray) -> Overview | None:
 def _chunks(
     directory: Path, topology: mdtraj.Topology, atoms: np.ndarray, frames: np.ndarray
 ) -> Iterator[mdtraj.Trajectory]:
-    """The frames of these numbers, which are their times in the file."""
+    """Yield the frames with these numbers; the file stores the number as the time."""
     path, size = str(directory / "samples.xtc"), max(1, _CHUNK // topology.n_atoms)
     for chunk in require("mdtraj").iterload(path, top=topology, chunk=size, atom_indices=atoms):
         kept = np.isin(np.rint(chunk.time), frames)
@@ -104,7 +104,7 @@ def _chunks(
 
 
 def _rmsf(chunks: Iterator[np.ndarray], mean: np.ndarray) -> np.ndarray:
-    """sqrt(<|x - <x>|^2>) [L] of CA [F, L, 3] superposed on `mean`."""
+    """RMSF sqrt(<|x - <x>|^2>) [L] of chunks of CA [F, L, 3], superposed on `mean`."""
     count, first, second = 0, np.zeros_like(mean), np.zeros(len(mean))
     for ca in chunks:
         moved = superposed(ca, mean) - mean

@@ -1,4 +1,4 @@
-"""Points of a plane: torsions, slow coordinates."""
+"""Plots in two dimensions: torsion angles and slow coordinates."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
 
 def plot_ramachandran(traj: mdtraj.Trajectory | HasTrajectory, ax: Axes | None = None) -> Axes:
-    """phi and psi of all residues of all frames.
+    """Plot phi and psi of all residues of all frames.
 
-    Outlines: the regions of 98 and 99.8 % of the residues of known structures other than glycine,
-    proline and what precedes proline (`openmm_slm.protein.ramachandran`).
+    The outlines contain 98 and 99.8 % of the residues of known structures other than glycine,
+    proline and pre-proline (`openmm_slm.protein.ramachandran`).
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def plot_ramachandran(traj: mdtraj.Trajectory | HasTrajectory, ax: Axes | None =
     Returns
     -------
     matplotlib.axes.Axes
-        A point for each residue that has both angles; more than 20,000 are shown as the
+        A point for each residue with both angles. More than 20,000 points are shown as the
         logarithm of their density.
     """
     ax = axes_or_new(ax, 4.6, 4.4)
@@ -57,7 +57,7 @@ def plot_ramachandran(traj: mdtraj.Trajectory | HasTrajectory, ax: Axes | None =
 
 
 def phi_psi(structure: ProteinStructure) -> tuple[np.ndarray, np.ndarray]:
-    """phi and psi [F, L] (radians); NaN at ends and where atoms are missing."""
+    """phi and psi [F, L] (radians); NaN at chain ends and where atoms are missing."""
     with np.errstate(invalid="ignore"):
         return backbone_torsions(structure.backbone, structure.chain_break)[:2]
 
@@ -71,36 +71,37 @@ def plot_tic_free_energy(
     lengths: Sequence[int] | None = None,
     components: int = 50,
 ) -> Axes:
-    """Free energy of the samples along the two slowest coordinates of a simulation.
+    """Plot the free energy of samples along the two slowest coordinates of a simulation.
 
-    TICA of the reference's CA-CA distances, as in `openmm_slm.compare`. What is shown is
-    -ln p - min of the samples in kT: their density, which is a free energy if they are Boltzmann
-    distributed (those of a model trained on known structures are not). Lines are the reference's at
-    1, 3 and 5 kT.
+    The coordinates are from TICA of the reference's CA-CA distances, as in `openmm_slm.compare`.
+    Shades show -ln p (kT) of the samples. This is a free energy only for Boltzmann-distributed
+    samples, which a model trained on known structures does not give. Lines show the reference at 1,
+    3 and 5 kT.
 
     Parameters
     ----------
     samples : mdtraj.Trajectory or Ensemble
     reference : mdtraj.Trajectory
-        Of the same protein, frames in order of time.
+        Simulation of the same protein, with frames in order of time.
     lag : int
-        Frames of the reference.
+        TICA lag, in frames of the reference.
     ax : matplotlib.axes.Axes, optional
     lengths : sequence of int, optional
-        Numbers of frames of the trajectories that `reference` is made of.
+        Numbers of frames of the trajectories that were joined into `reference`.
     components : int
-        Principal components of CA-CA distances in which TICA is done; fewer for short references.
+        Principal components of CA-CA distances in TICA; fewer for short references.
 
     Returns
     -------
     matplotlib.axes.Axes
-        The plane is the reference's range and a quarter more; the title says what share of the
-        samples is beyond.
+        The plot covers the range of the reference, extended by a quarter. The title gives the share
+        of samples outside.
 
     Raises
     ------
     StructureError
-        Another protein, fewer than 2 frames, or a reference too short for `lag`.
+        The proteins differ, an ensemble has fewer than 2 frames, or `reference` is too short for
+        `lag`.
     MissingDependencyError
         deeptime is missing: the extra ``compare``.
     """
@@ -115,7 +116,7 @@ def plot_tic_free_energy(
     free_energy_map(ax, edges, free_energy(x, weights, edges), bar=True)
     energy = free_energy(y, np.ones(len(y)), edges)
     centres = [(e[1:] + e[:-1]) / 2 for e in edges]
-    shown = np.nan_to_num(energy, nan=HIGHEST).T  # an empty bin is as high as it gets
+    shown = np.nan_to_num(energy, nan=HIGHEST).T  # empty bins get the highest energy
     ax.contour(*centres, shown, levels=[1, 3, 5], colors=REFERENCE, linewidths=0.7)
     out = share_beyond(x, weights, edges)
     ax.set_title(f"lines: reference{f'; {out:.0%} of the samples beyond' if out else ''}", size=9)

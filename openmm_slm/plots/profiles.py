@@ -1,4 +1,4 @@
-"""One value per residue: fluctuations, entropy of tokens."""
+"""Plots along the sequence: fluctuations and token entropy."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ def plot_rmsf(
     reference: mdtraj.Trajectory | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Root mean square fluctuation of CA, each ensemble about its own mean structure.
+    """Plot the RMSF of CA, for each ensemble about its own mean structure.
 
     Parameters
     ----------
     traj : mdtraj.Trajectory or Ensemble
     reference : mdtraj.Trajectory, optional
-        For instance MD of the same protein; residues are matched as in `openmm_slm.compare`.
+        For example MD of the same protein; residues are matched as in `openmm_slm.compare`.
     ax : matplotlib.axes.Axes, optional
 
     Returns
     -------
     matplotlib.axes.Axes
-        Its first line has the RMSF (nm) of the samples.
+        The first line is the RMSF (nm) of `traj`.
 
     Raises
     ------
     StructureError
-        No protein, or a reference of another one.
+        `traj` has no protein, or `reference` is another protein.
     """
     ax = axes_or_new(ax)
     if reference is None:
@@ -59,6 +59,7 @@ def plot_rmsf(
 
 
 def rmsf_axes(ax: Axes, rows) -> None:
+    """Label the axes of an RMSF plot."""
     residue_axis(ax, rows)
     ax.set_ylabel("RMSF of CA (nm)")
 
@@ -70,18 +71,19 @@ def rmsf_about_mean(ca: np.ndarray) -> np.ndarray:
 
 
 def plot_token_entropy(ens: HasTrajectory, ax: Axes | None = None) -> Axes:
-    """Entropy of the tokens of each residue: where the language model is undecided.
+    """Plot the token entropy of each residue, which is high where the language model is uncertain.
 
     Parameters
     ----------
     ens : Ensemble
-        Of `EnsembleGenerator.sample`; a Trajectory has no tokens.
+        From `EnsembleGenerator.sample`; a Trajectory has no tokens.
     ax : matplotlib.axes.Axes, optional
 
     Returns
     -------
     matplotlib.axes.Axes
-        In nats, at most ln F of F frames (dotted); see `Ensemble.token_entropy`.
+        Entropy in nats; the dotted line is the maximum, ln F for F frames. See
+        `Ensemble.token_entropy`.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""CA and residue numbers of what is plotted."""
+"""CA positions and residue labels for plots."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ logger = logging.getLogger(__name__)
 
 
 def frames_of(source: object) -> mdtraj.Trajectory:
-    """The Trajectory of an Ensemble, or the one given, without frames that are not finite.
+    """Trajectory of `source` (an Ensemble or a Trajectory), without frames that are not finite.
 
     Raises
     ------
     StructureError
-        Neither, or no frame is left.
+        `source` is of another type or has no finite frame.
     """
     traj = getattr(source, "trajectory", source)
     if not (hasattr(traj, "topology") and hasattr(traj, "xyz")):
         raise StructureError(
-            f"{type(source).__name__} is no ensemble; give an Ensemble or an mdtraj.Trajectory"
+            f"{type(source).__name__} is not an ensemble; give an Ensemble or an mdtraj.Trajectory"
         )
     finite = np.isfinite(traj.xyz).all((1, 2))
     if not finite.any():
@@ -43,12 +43,12 @@ def frames_of(source: object) -> mdtraj.Trajectory:
 
 
 def ca_rows(topology: mdtraj.Topology) -> tuple[Rows, np.ndarray]:
-    """Residues of the protein that have CA, and the indices of these atoms [L].
+    """Protein residues with CA, and the indices [L] of their CA atoms.
 
     Raises
     ------
     StructureError
-        There is none.
+        No protein residue has CA.
     """
     labels, atoms, chain, names = [], [], [], []
     for name, residues in protein_chains(topology):
@@ -64,13 +64,13 @@ def ca_rows(topology: mdtraj.Topology) -> tuple[Rows, np.ndarray]:
 
 
 def ca_of(traj: mdtraj.Trajectory) -> tuple[Rows, np.ndarray]:
-    """Residues, and their CA [F, L, 3] (nm)."""
+    """Protein residues and their CA [F, L, 3] (nm)."""
     rows, atoms = ca_rows(traj.topology)
     return rows, traj.xyz[:, atoms]
 
 
 def matched_ca(samples: object, reference: object) -> tuple[Rows, np.ndarray, np.ndarray]:
-    """Residues that both have, and CA [N, L, 3] and [M, L, 3] (nm)."""
+    """Residues shared by both ensembles, and their CA [N, L, 3] and [M, L, 3] (nm)."""
     samples, reference = frames_of(samples), frames_of(reference)
     found = match(samples, reference)
     labels = [re.search(r"-?\d+$", label).group() for label in found.labels]

@@ -1,4 +1,4 @@
-"""Frames laid on each other: smoothed CA traces, seen along principal axes."""
+"""Plot of superposed frames as smoothed CA traces, viewed along principal axes."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from ..protein.trajectory import HasTrajectory
 
-STEP = 5  # points of the curve for each residue
-GAP = 0.5  # nm; neighbours in a row that are further apart are not joined
+STEP = 5  # curve points per residue
+GAP = 0.5  # nm; the curve is interrupted between neighbours that are further apart
 
 
 def plot_ensemble(
@@ -29,29 +29,29 @@ def plot_ensemble(
     shown: int = 20,
     turn: float = 0.0,
 ) -> Axes:
-    """Superposed frames as curves through CA, coloured along the sequence.
+    """Plot superposed frames as curves through CA, coloured along the sequence.
 
-    Seen along the principal axes of the mean structure: the longest lies across, the shortest
-    points to the viewer; what is further away is paler. The frame nearest to the mean is thick.
+    Of the principal axes of the mean structure, the longest is horizontal and the shortest points
+    to the viewer. Distant parts are paler. The frame nearest to the mean is thick.
 
     Parameters
     ----------
     traj : mdtraj.Trajectory or Ensemble
     ax : matplotlib.axes.Axes, optional
     shown : int
-        So many frames at most, evenly spaced.
+        Largest number of frames to draw, evenly spaced.
     turn : float
-        Degrees about the horizontal axis.
+        Rotation about the horizontal axis, in degrees.
 
     Returns
     -------
     matplotlib.axes.Axes
-        In nm, with a bar of 1 nm; dark is where the first chain begins.
+        In nm, with a scale bar of 1 nm. The first residue is darkest.
 
     Raises
     ------
     SLMError
-        No protein, no finite frame, or `shown` below 1.
+        `traj` has no protein or no finite frame, or `shown` is below 1.
     """
     if shown < 1:
         raise SLMError(f"shown is {shown}; show at least one frame")
@@ -62,14 +62,15 @@ def plot_ensemble(
 
 
 def evenly_spaced(frames: int, most: int) -> np.ndarray:
-    """At most `most` of so many frames, the first and the last among them."""
+    """Numbers of at most `most` evenly spaced frames, including the first and the last."""
     return np.unique(np.linspace(0, frames - 1, min(frames, most)).round().astype(int))
 
 
 def superposed_view(ca: np.ndarray) -> tuple[np.ndarray, int]:
-    """CA [F, L, 3] on their mean structure along its principal axes, and the frame nearest to it.
+    """CA [F, L, 3] in the principal axes of their mean structure, and the frame nearest to it.
 
-    Axes x, y and z (towards the viewer) are right-handed: left-handed helices would look so.
+    The axes x, y and z (towards the viewer) are right-handed, so the picture shows the true
+    handedness of helices.
     """
     mean = mean_structure(ca, np.ones(len(ca)))
     x = superposed(ca, mean)
@@ -92,29 +93,29 @@ def draw_superposed(
     angle = np.radians(turn)
     c, s = np.cos(angle), np.sin(angle)
     x = x @ np.array([[1, 0, 0], [0, c, s], [0, -s, c]])
-    # The last fifth of viridis is too pale a yellow to be seen on white.
+    # The end of viridis is omitted: its pale yellow is invisible on white.
     colours = matplotlib.colors.LinearSegmentedColormap.from_list(
         "residues", matplotlib.colormaps["viridis"](np.linspace(0, 0.9, 64))
     )
     scale = matplotlib.colors.Normalize(0, max(1, len(rows) - 1))
-    segments, place, thick = [], [], []
+    segments, row, thick = [], [], []
     for number, frame in enumerate(x):
         for points, where in _curves(frame, rows.chain):
             segments.append(np.stack([points[:-1], points[1:]], 1))
-            place.append((where[:-1] + where[1:]) / 2)
+            row.append((where[:-1] + where[1:]) / 2)
             thick.append(np.full(len(where) - 1, number == central))
     if segments:
-        segments, place, thick = (np.concatenate(part) for part in (segments, place, thick))
+        segments, row, thick = (np.concatenate(part) for part in (segments, row, thick))
         depth = segments[:, :, 2].mean(1)
         near = (depth - depth.min()) / max(np.ptp(depth), 1e-6)
-        rgb = colours(scale(place))[:, :3]
+        rgb = colours(scale(row))[:, :3]
         fog = np.where(thick, 0.25, 0.55) * (1 - near) + np.where(thick, 0.0, 0.25)
         rgb = rgb + (1 - rgb) * fog[:, None]
         width = float(np.clip(20 / np.sqrt(len(rows)), 1.2, 2.6))
         widths = np.where(thick, width, width / 3)
         order = np.argsort(depth)
         lines = {"capstyle": "round", "rasterized": True}
-        if thick.any():  # a dark rim, behind all that is nearer
+        if thick.any():  # a dark rim around the thick curve, drawn behind all curves
             rim = order[thick[order]]
             ax.add_collection(collections.LineCollection(
                 segments[rim, :, :2], colors="#303030", linewidths=width + 1, zorder=1, **lines
@@ -127,7 +128,7 @@ def draw_superposed(
 
 
 def _curves(frame: np.ndarray, chain: np.ndarray):
-    """Points [P, 3] and fractional rows [P] of the smooth pieces of a trace [L, 3]."""
+    """Yield points [P, 3] and fractional rows [P] of the smooth pieces of a trace [L, 3]."""
     spline = require("scipy.interpolate").make_interp_spline
     step = np.linalg.norm(np.diff(frame, axis=0), axis=1)
     cuts = np.flatnonzero((np.diff(chain) != 0) | (step > GAP)) + 1
@@ -139,7 +140,7 @@ def _curves(frame: np.ndarray, chain: np.ndarray):
 
 def _frame_of_view(ax: Axes, x: np.ndarray, bar: bool, rows: Rows, colours) -> None:
     low, high = x[..., :2].min((0, 1)) - 0.3, x[..., :2].max((0, 1)) + 0.3
-    low[1] -= 0.2  # room for the bar
+    low[1] -= 0.2  # space for the scale bar
     ax.set_aspect("equal")
     ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
     ax.set_axis_off()

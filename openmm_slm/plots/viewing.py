@@ -1,4 +1,4 @@
-"""An ensemble to turn with the mouse, in a notebook. Needs py3Dmol (the extra ``view``)."""
+"""Interactive view of an ensemble in a notebook; needs py3Dmol (the extra ``view``)."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ _VIRIDIS = ((68, 1, 84), (62, 73, 137), (38, 130, 142), (53, 183, 121), (170, 22
 def view_ensemble(
     traj: mdtraj.Trajectory | HasTrajectory, *, shown: int = 20, width: int = 640, height: int = 480
 ) -> py3Dmol.view:
-    """Superposed frames as cartoons, dark to light along the sequence.
+    """Show superposed frames as cartoons, coloured from dark to light along the sequence.
 
-    The viewer's script, 3Dmol.js, is fetched by the browser when the notebook shows it.
+    The browser downloads the viewer's script, 3Dmol.js, when the notebook shows it.
 
     Parameters
     ----------
     traj : mdtraj.Trajectory or Ensemble
     shown : int
-        So many frames at most, evenly spaced.
+        Largest number of frames to show, evenly spaced.
     width, height : int
-        Pixels.
+        Size in pixels.
 
     Returns
     -------
     py3Dmol.view
-        Shown where it is the last value of a notebook's cell; its methods change it.
+        A notebook displays it as the last value of a cell; its methods change the view.
 
     Raises
     ------
     SLMError
-        No protein, no finite frame, or `shown` below 1.
+        `traj` has no protein or no finite frame, or `shown` is below 1.
     MissingDependencyError
         py3Dmol is missing: the extra ``view``.
     """
@@ -56,7 +56,7 @@ def view_ensemble(
     pdb = _pdb(_superposed(traj[evenly_spaced(traj.n_frames, shown)]))
     viewer = library.view(width=width, height=height)
     viewer.addModels(pdb, "pdb")
-    # A ribbon needs the direction of the peptide's oxygen; CA alone give a line.
+    # Ribbons need the direction of the peptide oxygen. Without O a trace is drawn.
     kind = {} if " O  " in pdb else {"style": "trace"}
     for chain, colours in _colours(pdb).items():
         scheme = {"prop": "resi", "map": colours}
@@ -66,7 +66,7 @@ def view_ensemble(
 
 
 def _superposed(traj: mdtraj.Trajectory) -> mdtraj.Trajectory:
-    """Heavy atoms of the protein, each frame on the mean structure of CA."""
+    """Heavy atoms of the protein, each frame superposed on the mean structure of CA."""
     atoms = ca_rows(traj.topology)[1]
     mean = mean_structure(traj.xyz[:, atoms], np.ones(traj.n_frames))
     mean = require("mdtraj").Trajectory(mean, None)
@@ -83,16 +83,16 @@ def _pdb(traj: mdtraj.Trajectory) -> str:
 
 
 def _colours(pdb: str) -> dict[str, dict[int, str]]:
-    """Colour of each residue number of each chain, as a PDB file names them; of viridis."""
+    """Colour (viridis) of each residue, by chain name and residue number in the PDB file."""
     first = pdb.split("ENDMDL")[0].splitlines()
-    places = [line[21:26] for line in first if line[:4] == "ATOM" and line[12:16] == " CA "]
+    residues = [line[21:26] for line in first if line[:4] == "ATOM" and line[12:16] == " CA "]
     maps: dict[str, dict[int, str]] = {}
-    for place, share in zip(places, np.linspace(0, 1, len(places)), strict=True):
-        maps.setdefault(place[0], {})[int(place[1:])] = _between(share)
+    for residue, share in zip(residues, np.linspace(0, 1, len(residues)), strict=True):
+        maps.setdefault(residue[0], {})[int(residue[1:])] = _viridis(share)
     return maps
 
 
-def _between(share: float) -> str:
-    """Viridis without its palest end, by interpolation of five of its colours."""
-    at = [np.interp(share, np.linspace(0, 1, 5), column) for column in np.transpose(_VIRIDIS)]
-    return "#" + "".join(f"{round(value):02x}" for value in at)
+def _viridis(share: float) -> str:
+    """Colour at `share` of viridis without its pale end, interpolated between five colours."""
+    rgb = [np.interp(share, np.linspace(0, 1, 5), column) for column in np.transpose(_VIRIDIS)]
+    return "#" + "".join(f"{round(value):02x}" for value in rgb)

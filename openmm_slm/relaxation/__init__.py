@@ -1,1 +1,1 @@
-"""Minimisation of many frames of one protein with OpenMM, and a report of each."""
+"""Minimise many frames of one protein with OpenMM and report on each."""

@@ -1,4 +1,4 @@
-"""One frame, from its input to its row of the report."""
+"""Relax one frame: minimise, check, repair."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class RelaxedFrame:
-    """A frame after its relaxation, and what happened.
+    """Result of the relaxation of one frame.
 
     Attributes
     ----------
     xyz : ndarray, float32 [A, 3]
-        The input, if the minimisation failed (nm).
+        Relaxed coordinates (nm); the input if the minimisation failed.
     energy_before, energy_after : float
-        kJ/mol, of the force field; NaN where there is none.
+        Energy of the force field in kJ/mol; NaN if it could not be computed.
     repair : str
-        The attempt that made the frame valid; empty if the minimisation did, or nothing.
+        Repair that made the frame valid; empty if none was needed, or none succeeded.
     error : str
-        Why it was not minimised; empty if it was.
+        Why the frame was not minimised; empty if it was.
     """
 
     xyz: np.ndarray
@@ -40,7 +40,7 @@ class RelaxedFrame:
 
 
 class FrameRelaxer:
-    """Minimises, judges, and repairs frames of one topology, one at a time."""
+    """Minimise, check and repair frames of one topology, one at a time."""
 
     def __init__(self, topology: mdtraj.Topology, settings: RelaxationSettings) -> None:
         self.settings = settings
@@ -76,5 +76,5 @@ class FrameRelaxer:
 
 
 def failed(x: np.ndarray, energy: float, error: str) -> RelaxedFrame:
-    """The frame as it was given, with the reason."""
+    """Result for a frame that could not be minimised: the input, with the reason."""
     return RelaxedFrame(np.asarray(x, np.float32), energy, energy, "", error)

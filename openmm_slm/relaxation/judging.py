@@ -1,4 +1,4 @@
-"""What atoms of an all-atom topology are, and what is wrong with a frame of them."""
+"""Map an all-atom topology to residues, and check the validity of its frames."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ if TYPE_CHECKING:
 
 
 class FrameJudge:
-    """Judges frames of one topology; what is bonded is what the topology says.
+    """Check frames of one topology, with the bonds of the topology.
 
     Parameters
     ----------
     topology : mdtraj.Topology
         With all heavy atoms and bonds.
     disulfides : iterable of (int, int), optional
-        Rows of bonded cysteines; default, the S-S bonds of the topology.
+        Rows of bonded cysteines. Default: the S-S bonds of the topology.
     cis_allowed : iterable of int
-        Rows, besides prolines, before which a peptide may be cis.
+        Rows of residues, besides prolines, whose preceding peptide may be cis.
 
     Attributes
     ----------
     protein : Protein
-        Broken where the topology has no bond from C of residue i - 1 to N.
+        It has a chain break before residue i if the topology has no bond from C of i - 1 to N.
     index : ndarray, int [L, 14]
-        Atom of the topology in each slot of `ATOM14`; -1 where there is none.
+        Atom number in the topology of each slot of `ATOM14`; -1 if absent.
     oxygen : ndarray, int [L]
-        OXT; -1 where there is none.
+        Atom number of OXT; -1 if absent.
 
     Raises
     ------
     StructureError
-        No protein, or an atom that occurs twice in a residue.
+        There is no protein, or a residue has two atoms of one name.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class FrameJudge:
     ) -> None:
         md = require("mdtraj")
         self.topology = topology
-        # Numbers of atoms in the place of x coordinates: they end up where the atoms do.
+        # Store atom numbers as x coordinates: the conversion to atom14 then gives the mapping.
         numbers = np.zeros((1, topology.n_atoms, 3), np.float32)
         numbers[0, :, 0] = np.arange(topology.n_atoms)
         found_protein = from_trajectory(md.Trajectory(numbers, topology))
@@ -82,7 +82,6 @@ class FrameJudge:
             if i >= len(row):
                 raise SLMError(f"cis_allowed has {i}; the protein has rows 0 to {len(row) - 1}")
             may_be_cis[i] = True
-        #: Chain breaks are where the topology has no bond from C of residue i - 1 to N.
         self.protein = Protein(
             found_protein.sequence,
             chain_break,
@@ -91,28 +90,28 @@ class FrameJudge:
         )
 
     def atom14(self, xyz: np.ndarray) -> np.ndarray:
-        """float32 [F, L, 14, 3] of frames [F, A, 3]; NaN where absent."""
+        """Convert frames [F, A, 3] to atom14 float32 [F, L, 14, 3]; NaN where absent."""
         return np.where(self.index[..., None] >= 0, xyz[:, self.index], np.float32(np.nan))
 
     def report(self, xyz: np.ndarray) -> Report:
-        """`all_atom_report` of frames [F, A, 3] (nm); a frame with an infinite atom is all NaN."""
+        """`all_atom_report` of frames [F, A, 3] (nm); a frame with a non-finite atom is NaN."""
         xyz = np.asarray(xyz, np.float32)
         xyz = np.where(np.isfinite(xyz).all((1, 2), keepdims=True), xyz, np.float32(np.nan))
         oxygen = np.where(self.oxygen[:, None] >= 0, xyz[:, self.oxygen], np.float32(np.nan))
         return all_atom_report(self.atom14(xyz), self.protein, terminal_oxygen=oxygen)
 
     def wrong_hands(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """bool [L], twice: residues of a frame [A, 3] whose CA is D, or whose CB is wrong."""
+        """Residues of a frame [A, 3] with wrong chirality at CA and at CB: two masks bool [L]."""
         at_ca, at_cb = wrong_hands(self.atom14(x[None]), self.protein.sequence)
         return at_ca[0], at_cb[0]
 
     def moved(self, before: np.ndarray, after: np.ndarray) -> dict[str, np.ndarray]:
-        """RMSD [F] (nm) of CA, and of heavy atoms, between frames [F, A, 3], superposed."""
+        """RMSD [F] (nm) of CA and of heavy atoms between frames [F, A, 3] after superposition."""
         heavy = self.index[self.index >= 0]
         atoms = {"ca_moved_nm": self.index[:, 1], "heavy_moved_nm": heavy}
         return {name: rmsd(before[:, i], after[:, i]) for name, i in atoms.items()}
 
     def atom_name(self, number: int) -> str:
-        """How messages name an atom: ``CB of PHE 4``."""
+        """Name of an atom for messages: ``CB of PHE 4``."""
         atom = self.topology.atom(int(number))
         return f"{atom.name} of {atom.residue.name} {atom.residue.resSeq}"

@@ -1,4 +1,4 @@
-"""One frame after another through one Context."""
+"""Minimise frames one after another in one OpenMM Context."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     import mdtraj
     import openmm
 
-CLOSEST = 0.002  # nm; atoms closer than this have no direction in which to part
-STRETCHED = 0.3  # nm; a bond so far from its length is no bond of this molecule
-DISTORTED = 0.05  # nm; nor are these coordinates its own where half of the bonds are so far off
-ROUGH = 10.0  # kJ/mol per atom; above, atoms are parted before the force field is there
+CLOSEST = 0.002  # nm; the forces between closer atoms have no useful direction
+STRETCHED = 0.3  # nm; if one bond deviates by more, the coordinates are not this molecule's
+DISTORTED = 0.05  # nm; the same if half of the bonds deviate by more
+ROUGH = 10.0  # kJ/mol per atom; above, overlapping atoms are separated first
 STUCK = 100.0  # kJ/mol per atom; a minimisation that ends above has failed
-_PARTING = 100  # iterations
-_FAST = 100.0  # times the restraint, while side chains and hydrogens settle
-_FREE = 0.01  # times the restraint, for frames that have to be untangled
+_PARTING = 100  # iterations of the separation
+_FAST = 100.0  # factor of the restraint while side chains and hydrogens are minimised
+_FREE = 0.01  # factor of the restraint while a frame is untangled
 
 
 class MinimisationError(Exception):
@@ -30,19 +30,19 @@ class MinimisationError(Exception):
 
 
 class FrameMinimiser:
-    """Minimises frames of one topology; a frame does not depend on those before it.
+    """Minimise frames of one topology. A result does not depend on earlier frames.
 
     Parameters
     ----------
     topology : mdtraj.Topology
     judge : FrameJudge
-        Of the same topology.
+        For the same topology.
     settings : RelaxationSettings
 
     Raises
     ------
     SLMError
-        A force field that does not fit, or a platform that is not there.
+        The force field does not fit the topology, or the platform is not available.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class FrameMinimiser:
         self.context = mm.Context(self.protein.system, integrator, platform, properties)
 
     def unusable(self, x: np.ndarray) -> str:
-        """Why a frame [A, 3] cannot be minimised: what its coordinates are not; or empty."""
+        """Reason why a frame [A, 3] cannot be minimised; empty if it can."""
         finite = np.isfinite(x).all(-1)
         if not finite.all():
             atom = self.judge.atom_name(np.argmin(finite))
@@ -92,7 +92,7 @@ class FrameMinimiser:
         return np.abs(length - self.protein.lengths).max(1, initial=0.0)
 
     def energy(self, x: np.ndarray) -> float:
-        """Of the force field (kJ/mol), without guards; NaN where there is none."""
+        """Energy of the force field (kJ/mol), without guards; NaN if OpenMM fails."""
         try:
             self.context.setPositions(x.astype(float))
             return self._energy()
@@ -101,16 +101,22 @@ class FrameMinimiser:
             return float("nan")
 
     def minimise(self, x: np.ndarray, number: int = 0, untangle: bool = False) -> np.ndarray:
-        """Minimised coordinates [A, 3], float32 (nm).
+        """Minimise a frame.
 
         Parameters
         ----------
         x : ndarray [A, 3]
-            Finite, no two atoms in one place.
+            nm. Must be finite, without coinciding atoms.
         number : int
-            Of the frame; with the seed it decides the velocities of an annealing.
+            Frame number. With the seed it determines the velocities of annealing.
         untangle : bool
-            Part atoms for longer, with hardly a restraint; the springs then hold what came of it.
+            Separate atoms for longer and almost without restraint. The springs then restrain to
+            the result of this stage.
+
+        Returns
+        -------
+        ndarray, float32 [A, 3]
+            nm.
 
         Raises
         ------
@@ -119,7 +125,7 @@ class FrameMinimiser:
         """
         settings, x = self.settings, x.astype(float)
         try:
-            if settings.anneal:  # a seed counts from the next (re)initialisation on
+            if settings.anneal:  # a seed takes effect at the next (re)initialisation
                 seed = np.random.SeedSequence([settings.seed, number]).generate_state(1)[0]
                 self.context.getIntegrator().setRandomNumberSeed(int(seed % 2**31) or 1)
                 self.context.reinitialize()
@@ -136,7 +142,7 @@ class FrameMinimiser:
             self.context.setPositions(found.astype(float))
             energy = self._energy()
         except require("openmm").OpenMMException as error:
-            self._begin()  # whether the old one is usable is not worth knowing
+            self._begin()  # the old Context may be unusable
             raise MinimisationError(f"OpenMM: {error}") from None
         if not (np.isfinite(found).all() and energy < STUCK * len(x)):
             raise MinimisationError(f"the energy stayed at {energy:.3g} kJ/mol")
@@ -145,7 +151,7 @@ class FrameMinimiser:
     # -- the stages --------------------------------------------------------------------------
 
     def _part(self, untangle: bool) -> None:
-        """Bonds, angles, torsions and guards alone: finite forces, however atoms overlap."""
+        """Separate overlapping atoms without nonbonded forces, so that all forces are finite."""
         restraint = self.settings.restraint * (_FREE if untangle else 1.0)
         self.context.setParameter("reach", 1.1)
         self.context.getIntegrator().setIntegrationForceGroups({BONDED, GUARDS})
@@ -156,7 +162,7 @@ class FrameMinimiser:
             self._hold(self._positions())
 
     def _settle(self) -> None:
-        """Side chains and hydrogens, then all atoms."""
+        """Minimise side chains and hydrogens (strong backbone restraint), then all atoms."""
         settings = self.settings
         self._descend(_FAST * max(settings.restraint, 1000.0), -(-settings.iterations // 2))
         self._descend(settings.restraint, settings.iterations)
@@ -183,9 +189,15 @@ class FrameMinimiser:
 
 
 def find_platform(name: str) -> tuple[openmm.Platform, dict[str, str]]:
-    """A platform, and one thread where it has a choice: processes share the cores."""
+    """Platform and its properties; one thread on the CPU platform, since processes share cores.
+
+    Raises
+    ------
+    SLMError
+        This OpenMM does not have the platform.
+    """
     mm = require("openmm")
     names = [mm.Platform.getPlatform(i).getName() for i in range(mm.Platform.getNumPlatforms())]
     if name not in names:
-        raise SLMError(f"platform is {name!r}; this OpenMM has {', '.join(names)}")
+        raise SLMError(f"platform is {name!r}; choose one that this OpenMM has: {', '.join(names)}")
     return mm.Platform.getPlatformByName(name), {"Threads": "1"} if name == "CPU" else {}

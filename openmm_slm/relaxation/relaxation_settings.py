@@ -1,4 +1,4 @@
-"""Settings of a relaxation, checked."""
+"""Settings of a relaxation, and their validation."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class RelaxationSettings:
 
 
 def _number(name: str, value: object) -> float:
-    """The number of a quantity in OpenMM's units; zero is allowed where it means "without"."""
+    """Value of a quantity in OpenMM's units; 0 is allowed if it switches the setting off."""
     if hasattr(value, "value_in_unit"):
         u = require("openmm.unit")
         force = u.kilojoule_per_mole / u.nanometer

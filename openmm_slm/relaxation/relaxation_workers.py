@@ -1,7 +1,7 @@
-"""Frames in worker processes: one that dies costs the frame that it had, not the run.
+"""Relax frames in worker processes; a crash of a worker loses one frame, not the run.
 
-Workers are started by name and read the frames from a pipe, so that they do not import the
-user's script again, as `multiprocessing` would: no ``if __name__ == "__main__":`` is needed.
+Workers are started as ``python -c`` and read frames from a pipe. Unlike `multiprocessing`, they do
+not import the user's script, which needs no ``if __name__ == "__main__":``.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _START = (
 
 
 class WorkerPool:
-    """Processes that relax frames, one OpenMM thread each; use as a context manager."""
+    """Worker processes that relax frames with one OpenMM thread each; end them with `close`."""
 
     def __init__(
         self, topology: mdtraj.Topology, settings: RelaxationSettings, processes: int
@@ -50,7 +50,7 @@ class WorkerPool:
     def relax(
         self, xyz: np.ndarray, first: int, done: Callable[[], object] = lambda: None
     ) -> list[RelaxedFrame]:
-        """Relax frames [F, A, 3], numbered from `first` on; `done` is called after each."""
+        """Relax frames [F, A, 3], numbered from `first`; `done` is called after each frame."""
 
         def one(i: int) -> RelaxedFrame:
             worker = self._free.get()
@@ -67,7 +67,7 @@ class WorkerPool:
         return list(self._threads.map(one, range(len(xyz))))
 
     def close(self) -> None:
-        """End the processes; frames that are being relaxed are given up."""
+        """End the processes; frames in progress are abandoned."""
         self._closed = True
         for worker in self._workers:
             worker.end()
@@ -88,7 +88,7 @@ class _Worker:
                 env={**os.environ, **threads}, start_new_session=True,
             )  # fmt: skip
         except OSError as error:
-            raise SLMError(f"no worker process ({error}); use processes=1") from None
+            raise SLMError(f"cannot start a worker process ({error}); use processes=1") from None
         self._fresh = True
 
     def relax(self, x: np.ndarray, number: int) -> RelaxedFrame:
@@ -100,7 +100,7 @@ class _Worker:
         return pickle.load(self._process.stdout)
 
     def restart(self) -> int:
-        """A new process for one that died; returns the old one's exit code."""
+        """Replace a process that died; returns its exit code."""
         self.end()
         code = self._process.returncode
         self._start()
@@ -115,9 +115,9 @@ class _Worker:
 
 
 def serve() -> None:
-    """What a worker does: topology and settings, then frame after frame, until the pipe ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer, everywhere
-    # Whatever a library prints must not get between the results.
+    """Main loop of a worker: read topology and settings, then relax frames until the pipe ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    # Redirect stdout to stderr: text that a library prints must not mix with the results.
     results = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     with contextlib.suppress(EOFError, BrokenPipeError):

@@ -1,4 +1,4 @@
-"""Blocks of frames in, relaxed frames and a report out."""
+"""Relax blocks of frames and report on each frame."""
 
 from __future__ import annotations
 
@@ -19,25 +19,27 @@ from .tiles import TiledRelaxer
 if TYPE_CHECKING:
     import mdtraj
 
-_FEW = 4  # frames for which no process is started
+_FEW = 4  # smallest number of frames for which worker processes are started
 
 
 class Relaxer:
-    """Relaxes frames of one topology; made once, used for any number of blocks.
+    """Relax any number of blocks of frames of one topology.
 
-    A frame's result depends on the frame, the settings and, with `copies`, on its neighbours in
-    the block; not on `processes`. Use as a context manager: it may hold worker processes.
+    The result of a frame depends on the frame, the settings and, with `copies`, on other frames of
+    the block. It does not depend on `processes`. Use as a context manager, which ends the worker
+    processes.
 
     Parameters
     ----------
     topology : mdtraj.Topology
-        All atoms with hydrogens, and their bonds.
+        All atoms, hydrogens included, and their bonds.
     settings : RelaxationSettings, optional
     processes : int, optional
-        Worker processes of one thread each. Default: all CPUs (or ``OPENMM_CPU_THREADS``) on the
-        platforms CPU and Reference, and one, this process, on others.
+        Number of worker processes with one thread each. Default: all CPUs (or
+        ``OPENMM_CPU_THREADS``) on the platforms CPU and Reference. On other platforms frames are
+        relaxed in this process.
     copies : int
-        Frames minimised together in one System, in this process; for GPUs.
+        Number of frames minimised together in one System, in this process; for GPUs.
 
     Attributes
     ----------
@@ -46,7 +48,7 @@ class Relaxer:
     Raises
     ------
     SLMError
-        A topology and a force field that do not fit, or what is not there.
+        The force field does not fit the topology, or the platform or a file is not available.
     """
 
     def __init__(
@@ -60,14 +62,14 @@ class Relaxer:
         self.settings = settings or RelaxationSettings()
         for name, value in (("processes", processes), ("copies", copies)):
             if value is not None and (not isinstance(value, int) or value < 1):
-                raise SLMError(f"{name} is {value!r}; give an integer from 1")
+                raise SLMError(f"{name} is {value!r}; give an integer of 1 or more")
         if processes is None:
             on_cpu = self.settings.platform in ("CPU", "Reference") and copies == 1
             processes = available_cpus() if on_cpu else 1
         elif processes > 1 and copies > 1:
             raise SLMError(
-                f"processes is {processes} and copies {copies}; use one or the other: copies for "
-                "GPUs, processes for CPUs"
+                f"processes is {processes} and copies is {copies}; use one or the other: copies "
+                "for GPUs, processes for CPUs"
             )
         self.topology, self.processes = topology, processes
         self._alone = FrameRelaxer(topology, self.settings)
@@ -91,23 +93,22 @@ class Relaxer:
         Parameters
         ----------
         xyz : ndarray, float32 [F, A, 3]
-            nm; frames that are not finite are marked.
+            nm. Frames that are not finite get an error in the report.
         first : int
-            Number of the first frame, for the seeds of an annealing.
+            Number of the first frame; seeds of annealing depend on it.
         done : callable
             Called after each frame.
 
         Returns
         -------
         xyz : ndarray, float32 [F, A, 3]
-            Frames whose minimisation failed are as they were.
+            nm. Frames whose minimisation failed are unchanged.
         report : dict of ndarray [F]
             The columns of `all_atom_report` for the relaxed frames, then ``valid_before``,
-            ``faults_before``, ``energy_before_kj_mol``, ``energy_after_kj_mol`` (of the force
-            field, without restraints), ``largest_bond_deviation_nm`` (of all bonds, from the
-            force field's lengths), ``ca_moved_nm`` and ``heavy_moved_nm`` (RMSD), ``repair``
-            (what made the frame valid after the minimisation had not) and ``error`` (why it is
-            not valid).
+            ``faults_before``, ``energy_before_kj_mol`` and ``energy_after_kj_mol`` (force field
+            without restraints), ``largest_bond_deviation_nm`` (over all bonds, from the force
+            field's lengths), ``ca_moved_nm`` and ``heavy_moved_nm`` (RMSD), ``repair`` (the repair
+            that made the frame valid, if any) and ``error`` (why it is not valid).
         """
         xyz = np.asarray(xyz, np.float32)
         frames = self._frames(xyz, first, done)
@@ -155,7 +156,7 @@ def _texts(lines) -> np.ndarray:
 
 
 def available_cpus() -> int:
-    """CPUs this process may use; ``OPENMM_CPU_THREADS`` where that is set."""
+    """Number of CPUs available to this process, or ``OPENMM_CPU_THREADS`` if it is set."""
     asked = os.environ.get("OPENMM_CPU_THREADS", "")
     if asked.isdigit() and int(asked):
         return int(asked)

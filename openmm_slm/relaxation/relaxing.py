@@ -1,4 +1,4 @@
-"""`relax`: anybody's all-atom frames, minimised with OpenMM, and a report of each."""
+"""`relax`: minimise all-atom frames with OpenMM and report on each frame."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ BLOCK = 100  # frames in memory at once
 
 @dataclass(frozen=True, eq=False)
 class Relaxed:
-    """Relaxed frames and what is known about each.
+    """Relaxed frames and a report on each.
 
     Attributes
     ----------
     trajectory : mdtraj.Trajectory
-        Time and box as given.
+        Relaxed frames, with the time and box of the input.
     report : dict of ndarray [F]
-        ``frame`` and the columns of `openmm_slm.relaxation.relaxer.Relaxer.relax`, of all frames;
+        ``frame`` and the columns of `openmm_slm.relaxation.relaxer.Relaxer.relax`, for all frames;
         ``pandas.DataFrame(res.report)`` makes a table.
     kept : ndarray, int [K]
-        Frames that the trajectory has; all, unless invalid ones were dropped.
+        Numbers of the frames in the trajectory: all, unless invalid frames were dropped.
     """
 
     trajectory: mdtraj.Trajectory
@@ -58,47 +58,49 @@ def relax(
     resume: bool = False,
     progress: bool = True,
 ) -> Relaxed | Path:
-    """Minimise frames of a protein, and say of each whether it is valid.
+    """Minimise frames of a protein and report whether each is valid.
 
-    The backbone is held fast while side chains and hydrogens settle, then all atoms move. Frames
-    whose atoms overlap are parted first. Peptides and CA are kept from becoming cis or D, and
-    brought back if they are; frames that are still not valid are tried again from other starting
-    points (`repair`). See `openmm_slm.relaxation.system` for the forces that do this.
+    Side chains and hydrogens are minimised first, with a strongly restrained backbone, then all
+    atoms. Overlapping atoms are separated before that. Restraints keep peptides trans and residues
+    L, and also correct cis peptides and D residues. Frames that are still invalid are minimised
+    again from other starting points (`repair`). See `openmm_slm.relaxation.system` for the forces.
 
     Parameters
     ----------
     trajectory : mdtraj.Trajectory or path
-        All atoms with hydrogens (`openmm_slm.complete` adds what is missing): a PDB or mmCIF file,
-        a trajectory file with `top`, which is read piece by piece, or a folder written by
-        `openmm_slm`. Boxes are kept and not used.
+        Frames with all atoms, hydrogens included (`openmm_slm.complete` adds missing atoms). A path
+        is a PDB or mmCIF file, a trajectory file with `top`, which is read in blocks, or a folder
+        written by `openmm_slm`. Periodic boxes are kept, but not used.
     top : path or mdtraj.Topology, optional
-        For trajectory files that have no topology of their own.
-    {options}
+        Topology of a trajectory file without one.
     processes : int, optional
-        Worker processes of one thread each; default, all CPUs (or ``OPENMM_CPU_THREADS``). Changes
-        no result.
+        Number of worker processes with one thread each. Default: all CPUs (or
+        ``OPENMM_CPU_THREADS``). It does not change the results.
     copies : int
-        Frames minimised together in one System; for GPUs.
+        Number of frames minimised together in one System; for GPUs.
     drop_invalid : bool
-        Leave out frames that are not valid; one warning names them, and the report has them.
+        Drop invalid frames from the trajectory. One warning names them, and the report keeps them.
     output : path, optional
-        Stream to this folder instead of returning an object: ``topology.pdb``, ``samples.xtc``,
-        ``report.csv`` (one row a frame), ``run.json``. XTC rounds to 0.001 nm: energies in the
-        report are those of the coordinates before.
+        Write to this folder instead of returning an object: ``topology.pdb``, ``samples.xtc``,
+        ``report.csv`` (one row per frame) and ``run.json``. XTC rounds to 0.001 nm; energies in the
+        report are those before rounding.
     resume : bool
-        With `output`: continue an interrupted run there.
+        Continue an interrupted run in `output`.
+    progress : bool
+        Show a progress bar.
+    {options}
 
     Returns
     -------
     Relaxed
-        ``.trajectory`` and ``.report``; or the output folder as a Path. Frames stay in place;
-        where the minimisation failed they are as they were. Those that are not valid are counted
-        in one warning.
+        ``.trajectory`` and ``.report``; with `output` the folder as a Path. Frames keep their
+        order, and those whose minimisation failed are unchanged. One warning gives the number of
+        invalid frames.
 
     Raises
     ------
     ValueError
-        A setting out of range, a file that cannot be read, a force field that does not fit.
+        A setting is out of range, a file cannot be read, or the force field does not fit.
 
     Examples
     --------

@@ -1,8 +1,8 @@
-"""Starting points for frames that minimisation alone does not make valid.
+"""Repair frames that are invalid after minimisation, by minimising from other starting points.
 
-What a minimiser cannot do is to pull a bond out of a ring, or one chain through another. So
-the next attempt starts somewhere else: further along, apart, with side chains drawn in and grown
-again, or with a backbone projected on the nearest chain of ideal geometry.
+A minimiser cannot pull a bond out of a ring, or one chain through another. The starting points are:
+the minimised frame, D residues converted to L, side chains retracted to CB so that they grow again,
+atoms separated almost without restraint, and the backbone projected to ideal peptide geometry.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from .judging import FrameJudge
 from .minimiser import FrameMinimiser, MinimisationError
 from .system import hydrogens
 
-DRAWN_IN = 0.2  # of the distance from CB (CA) at which side chains start to grow again
+_RETRACTED = 0.2  # factor of distances from CB (CA) in retracted side chains
 
 
 class Repairs:
-    """Attempts on one frame after the other; the caller stops at the first valid result."""
+    """Repair attempts on a frame; the caller stops at the first valid result."""
 
     def __init__(self, judge: FrameJudge, minimiser: FrameMinimiser) -> None:
         self.judge, self.minimiser = judge, minimiser
         self._bonding = judge.protein.bonding
-        self._owner = np.full(judge.topology.n_atoms, -1)  # row of each atom of the protein
+        self._owner = np.full(judge.topology.n_atoms, -1)  # residue row of each protein atom
         for row, residue in enumerate(judge.residues):
             self._owner[[atom.index for atom in residue.atoms]] = row
         self._hydrogens = hydrogens(judge.topology)
@@ -39,23 +39,23 @@ class Repairs:
     def attempts(
         self, x: np.ndarray, found: np.ndarray | None, number: int
     ) -> Iterator[tuple[str, np.ndarray]]:
-        """Name and result [A, 3] of each attempt.
+        """Yield name and result [A, 3] of each attempt.
 
         Parameters
         ----------
         x : ndarray [A, 3]
-            The frame as it was given.
+            Input frame.
         found : ndarray [A, 3], optional
-            What the minimisation made of it.
+            Result of the minimisation; None if it failed.
         number : int
-            Of the frame.
+            Frame number.
         """
         starts = {
-            "turned to L": lambda last: (self._turned(last), False),
+            "turned to L": lambda last: (self._corrected(last), False),
             "minimised again": lambda last: (last, False),
-            "side chains regrown": lambda last: (self._drawn_in(last), False),
+            "side chains regrown": lambda last: (self._retracted(last), False),
             "untangled": lambda _: (x, True),
-            "projected": lambda _: (self._turned(self._projected(x), always=True), True),
+            "projected": lambda _: (self._corrected(self._projected(x), always=True), True),
         }
         last = x if found is None else found
         for name, start in starts.items():
@@ -68,12 +68,13 @@ class Repairs:
                 continue
             yield name, last
 
-    def _turned(self, x: np.ndarray, always: bool = False) -> np.ndarray | None:
-        """Side chains of D residues on the other side of CA, branches of a wrong CB exchanged.
+    def _corrected(self, x: np.ndarray, always: bool = False) -> np.ndarray | None:
+        """Correct the chirality of D residues, and of CB in Ile and Thr.
 
-        A side chain and HA change places by half a turn about the axis between them, which keeps
-        the hand of CB; where that is wrong too, and in proline, by reflection in the plane of N,
-        CA and C. None if there is nothing to turn, unless `always`.
+        The side chain and HA of a D residue are exchanged by a rotation of 180 degrees about the
+        axis between them, which keeps the chirality of CB. If CB is wrong too, and in proline, they
+        are reflected in the plane of N, CA and C. A wrong CB alone is corrected by reflection of
+        its branches. Returns None if there is nothing to correct, unless `always`.
         """
         at_ca, at_cb = self.judge.wrong_hands(x)
         if not (at_ca.any() or at_cb.any()):
@@ -94,8 +95,8 @@ class Repairs:
                 x[side] = _reflected(x[side], x[cb], x[ca] - x[cb], x[n] - x[cb])
         return x
 
-    def _drawn_in(self, x: np.ndarray) -> np.ndarray | None:
-        """Side chains in or near a pierced ring, a clash or a wrong hand, drawn in to CB."""
+    def _retracted(self, x: np.ndarray) -> np.ndarray | None:
+        """Retract side chains with a pierced ring or a clash towards CB; None if there are none."""
         rows = self._faulty(x)
         if not len(rows):
             return None
@@ -104,11 +105,11 @@ class Repairs:
             slots = self.judge.index[row]
             centre = slots[4] if slots[4] >= 0 else slots[1]
             side = self._side_chain(row)
-            x[side] = x[centre] + DRAWN_IN * (x[side] - x[centre])
+            x[side] = x[centre] + _RETRACTED * (x[side] - x[centre])
         return x
 
     def _side_chain(self, row: int) -> list[int]:
-        """Atoms of a residue beyond CB, hydrogens of CB included."""
+        """Atoms of a side chain beyond CB, including the hydrogens of CB."""
         main = {*self.judge.index[row, :5].tolist(), int(self.judge.oxygen[row])}
         main |= {h for i in (0, 1) for h in self._hydrogens_of(int(self.judge.index[row, i]))}
         return [i for i in np.flatnonzero(self._owner == row).tolist() if i not in main]
@@ -117,7 +118,7 @@ class Repairs:
         return self._hydrogens.get(atom, [])
 
     def _faulty(self, x: np.ndarray) -> np.ndarray:
-        """Rows whose side chains have to do with a pierced ring or a clash."""
+        """Rows of residues with a pierced ring or a clash."""
         atom14 = self.judge.atom14(x[None])[0]
         flat = np.full((1, len(atom14) * SLOTS, 3), np.nan, np.float32)
         flat.reshape(-1, SLOTS, 3)[:, :OXT] = atom14
@@ -130,7 +131,7 @@ class Repairs:
         return np.array(sorted(rows), int)
 
     def _projected(self, x: np.ndarray) -> np.ndarray:
-        """Peptides closed and planar, residues carried along as rigid bodies."""
+        """Close and flatten the peptide bonds; each residue follows as a rigid body."""
         judge = self.judge
         backbone = x[judge.index[:, :4]]
         closed, _ = close_peptide_bonds(backbone[None], judge.protein)
@@ -144,6 +145,6 @@ class Repairs:
 
 
 def _reflected(x: np.ndarray, origin: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Points [P, 3] mirrored in the plane through `origin` along a and b."""
+    """Reflect points [P, 3] in the plane through `origin` spanned by a and b."""
     normal = unit_vector(np.cross(a, b))
     return x - 2 * ((x - origin) @ normal)[:, None] * normal

@@ -1,17 +1,17 @@
-"""The System of a protein: the user's force field, and what keeps a minimisation on its way.
+"""System of a protein: the user's force field, and restraints for a robust minimisation.
 
-Three groups of forces: `BONDED` and `NONBONDED` are the force field, and their sum is the energy
-that reports have; `GUARDS` are restraints that no report counts:
+Forces are in three groups. `BONDED` and `NONBONDED` are the force field; their sum is the reported
+energy. `GUARDS` are restraints that are not part of it:
 
 - springs on N, CA, C and O (parameter ``spring``, kJ/mol/nm^2);
-- omega towards 180 degrees (before proline, towards the nearer of 0 and 180):
-  k (1 - cos(omega - 180))^2, flat at the bottom: 0.3 kJ/mol at 10 degrees, 27 at 30;
-- CA, and CB of isoleucine and threonine, towards the hand of L residues, by the same function of
-  the torsions (CA, N, C, CB) and (CA, N, C, HA) about 34 and -32 degrees: nothing for L residues,
-  but a way back for D residues, which no force field has;
-- 0.5 k (d - r)^2 for atoms more than three bonds apart closer than d, which is 0.26 nm for two
-  heavy atoms: without it salt bridges in vacuum end under 0.25 nm. Atoms that lie on each other
-  part by it in finite steps before the force field, whose forces would be infinite, is there.
+- omega towards 180 degrees (before proline, towards 0 or 180, whichever is nearer):
+  k (1 - cos(omega - 180))^2, flat at the minimum: 0.3 kJ/mol at 10 degrees, 27 at 30;
+- CA, and CB of isoleucine and threonine, towards the chirality of L residues: the same function of
+  the torsions (CA, N, C, CB) and (CA, N, C, HA) about 34 and -32 degrees. It is nearly zero for L
+  residues and drives D residues back to L, which no force field does;
+- 0.5 k (d - r)^2 for atoms more than three bonds apart and closer than d, which is 0.26 nm for two
+  heavy atoms. Without it, salt bridges in vacuum end below 0.25 nm. For overlapping atoms, where
+  the force field diverges, it gives finite forces that separate them first.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import openmm
 
 BONDED, NONBONDED, GUARDS = range(3)
-_RADII = {"heavy": 0.13, "H": 0.085, "polar H": 0.03}  # nm; an H of O-H..O may come to 0.16
+_RADII = {"heavy": 0.13, "H": 0.085, "polar H": 0.03}  # nm; allows H..O of 0.16 in H bonds
 _REPULSION = 1e5  # kJ/mol/nm^2
 _PLANAR, _HANDED = 1500.0, 1000.0  # kJ/mol
 _AT_L, _AT_H = np.radians(34.0), np.radians(-32.0)
@@ -38,7 +38,7 @@ _AT_L, _AT_H = np.radians(34.0), np.radians(-32.0)
 
 @dataclass(frozen=True, eq=False)
 class ProteinSystem:
-    """A System, the springs of its backbone, and the lengths its bonds should have.
+    """A System with backbone springs, and the bond lengths of its force field.
 
     Attributes
     ----------
@@ -46,10 +46,11 @@ class ProteinSystem:
     springs : openmm.CustomExternalForce
         One particle for each of `backbone`, with the parameters x0, y0, z0.
     backbone : ndarray, int [B]
-        N, CA, C and O.
+        Atoms N, CA, C and O.
     bonds : ndarray, int [M, 2]
+        Atoms of each bond.
     lengths : ndarray [M]
-        Of the force field (nm).
+        Bond lengths of the force field (nm).
     """
 
     system: openmm.System
@@ -60,21 +61,21 @@ class ProteinSystem:
 
 
 def create_system(topology: openmm.app.Topology, settings: RelaxationSettings) -> openmm.System:
-    """``ForceField(...).createSystem(...)`` with the solvent; no constraints, no guards.
+    """Create the System with its solvent, without constraints and guards.
 
     Raises
     ------
     SLMError
-        A file that cannot be read, or a residue that the force field does not have.
+        A force field file cannot be read, or a residue is not in the force field.
     """
     app = require("openmm.app")
     files = [*settings.forcefield, *(["implicit/gbn2.xml"] if settings.solvent == "gbn2" else [])]
     try:
         field = app.ForceField(*files)
-    except Exception as error:  # OpenMM raises whatever its XML reader meets
+    except Exception as error:  # OpenMM passes on any error of its XML reader
         raise SLMError(
-            f"force field {', '.join(settings.forcefield)}: {first_line(error)}; name files that "
-            "OpenMM has, as amber14-all.xml, or paths of your own"
+            f"force field {', '.join(settings.forcefield)}: {first_line(error)} Give files that "
+            "OpenMM has, such as amber14-all.xml, or paths of your own files"
         ) from None
     try:
         system = field.createSystem(
@@ -85,8 +86,8 @@ def create_system(topology: openmm.app.Topology, settings: RelaxationSettings) -
     except (ValueError, KeyError) as error:
         raise SLMError(
             f"{', '.join(settings.forcefield)} does not fit: {first_line(error)} If atoms are "
-            "missing, run openmm_slm.complete first; leave out what is not protein "
-            "(Trajectory.atom_slice), or name the file that has it"
+            "missing, run openmm_slm.complete first. Remove residues that are not protein "
+            "(Trajectory.atom_slice), or add a force field file that has them"
         ) from None
     if settings.solvent == "obc2":
         system.addForce(native_obc2(topology, system, settings.cutoff))
@@ -94,6 +95,7 @@ def create_system(topology: openmm.app.Topology, settings: RelaxationSettings) -
 
 
 def first_line(error: Exception) -> str:
+    """First line of the text of an exception, ending with a full stop."""
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
     return text if text.endswith(".") else text + "."
 
@@ -101,16 +103,16 @@ def first_line(error: Exception) -> str:
 def native_obc2(
     topology: openmm.app.Topology, system: openmm.System, cutoff: float | None
 ) -> openmm.GBSAOBCForce:
-    """What ``implicit/obc2.xml`` says, as a GBSAOBCForce: several times faster on a CPU.
+    """OBC2 solvent of ``implicit/obc2.xml`` as a GBSAOBCForce, several times faster on a CPU.
 
-    `cutoff` in nm; None: all pairs.
+    `cutoff` in nm; None for all pairs.
     """
     mm = require("openmm")
     parameters = require("openmm.app.internal.customgbforces").GBSAOBC2Force
     (nonbonded,) = (f for f in system.getForces() if isinstance(f, mm.NonbondedForce))
     nonbonded.setReactionFieldDielectric(1.0)
     force = mm.GBSAOBCForce()
-    force.setSolventDielectric(78.5)  # as the file; the default of the class is 78.3
+    force.setSolventDielectric(78.5)  # as in the file; the default of the class is 78.3
     for i, (radius, scale) in enumerate(parameters.getStandardParameters(topology)):
         force.addParticle(nonbonded.getParticleParameters(i)[0], radius, scale)
     if cutoff is None:
@@ -124,7 +126,7 @@ def native_obc2(
 def guarded_system(
     topology: mdtraj.Topology, judge: FrameJudge, settings: RelaxationSettings
 ) -> ProteinSystem:
-    """`create_system`, its forces sorted into groups, and the guards."""
+    """Create the System with guards and with its forces assigned to groups."""
     mm = require("openmm")
     system = create_system(topology.to_openmm(), settings)
     for force in system.getForces():
@@ -142,10 +144,10 @@ def guarded_system(
 
 
 def _bond_lengths(mm, topology, system) -> tuple[np.ndarray, np.ndarray]:
-    """Bonds of the topology [M, 2] that the force field has, and their lengths there [M]."""
+    """Bonds of the topology [M, 2] that are in the force field, and their lengths in it [M]."""
     real = {frozenset((a.index, b.index)) for a, b in topology.bonds}
     found = {}
-    for force in system.getForces():  # CHARMM's Urey-Bradley terms are harmonic bonds too
+    for force in system.getForces():  # also has CHARMM's Urey-Bradley terms, which are no bonds
         if isinstance(force, mm.HarmonicBondForce):
             for k in range(force.getNumBonds()):
                 i, j, length, _ = force.getBondParameters(k)
@@ -166,16 +168,16 @@ def _springs(mm, backbone: np.ndarray) -> openmm.CustomExternalForce:
 
 
 def _torsions(mm, topology, judge: FrameJudge) -> openmm.PeriodicTorsionForce:
-    """Guards of omega and of handedness, as periodic torsions: native, and fast everywhere."""
+    """Guards of omega and chirality as periodic torsions, a native force on all platforms."""
     force = mm.PeriodicTorsionForce()
 
     def towards(atoms, angle: float, k: float) -> None:
-        """k (1 - cos(torsion - angle))^2, but for a constant."""
+        """Add k (1 - cos(torsion - angle))^2, up to a constant."""
         force.addTorsion(*atoms, 1, angle + np.pi, 2 * k)
         force.addTorsion(*atoms, 2, 2 * angle, k / 2)
 
     def planar(atoms, k: float) -> None:
-        """k sin(torsion)^4, but for a constant."""
+        """Add k sin(torsion)^4, up to a constant."""
         force.addTorsion(*atoms, 2, np.pi, k / 2)
         force.addTorsion(*atoms, 4, 0.0, k / 8)
 
@@ -222,7 +224,7 @@ def _repulsion(mm, topology, system) -> openmm.CustomNonbondedForce:
     for name in kind:
         force.addParticle([_RADII[name]])
     (nonbonded,) = (f for f in system.getForces() if isinstance(f, mm.NonbondedForce))
-    for k in range(nonbonded.getNumExceptions()):  # OpenMM wants one list for all forces
+    for k in range(nonbonded.getNumExceptions()):  # OpenMM needs equal exclusions in all forces
         force.addExclusion(*nonbonded.getExceptionParameters(k)[:2])
     force.setNonbondedMethod(mm.CustomNonbondedForce.CutoffNonPeriodic)
     force.setCutoffDistance(0.3)

@@ -1,4 +1,7 @@
-"""Several frames at once: copies far apart in one System, for platforms that small ones idle."""
+"""Minimise several frames at once, as distant copies in one System.
+
+A small System does not use a GPU fully.
+"""
 
 from __future__ import annotations
 
@@ -14,23 +17,24 @@ from .minimiser import ROUGH, FrameMinimiser, MinimisationError
 
 
 class TiledRelaxer:
-    """Minimises frames K at a time; those that do not come out valid are done again alone.
+    """Minimise frames K at a time; frames that are still invalid are relaxed again one by one.
 
     Parameters
     ----------
     alone : FrameRelaxer
+        Relaxes single frames.
     copies : int
         K.
 
     Raises
     ------
     SLMError
-        Annealing is asked for: velocities of one frame would depend on the others.
+        The settings include annealing: velocities of a frame would depend on the other frames.
     """
 
     def __init__(self, alone: FrameRelaxer, copies: int) -> None:
         if alone.settings.anneal:
-            raise SLMError(f"copies is {copies} with anneal; frames are annealed with copies=1")
+            raise SLMError(f"copies is {copies}, but anneal needs copies=1; change one of them")
         self.alone, self.copies = alone, copies
         md, one = require("mdtraj"), alone.judge
         topology, many = one.topology, md.Topology()
@@ -46,14 +50,14 @@ class TiledRelaxer:
     def relax(
         self, xyz: np.ndarray, first: int, done: Callable[[], object] = lambda: None
     ) -> list[RelaxedFrame]:
-        """Relax frames [F, A, 3], numbered from `first` on."""
+        """Relax frames [F, A, 3], numbered from `first`; `done` is called after each frame."""
         energy = np.full(len(xyz), np.nan)
         usable = [i for i, x in enumerate(xyz) if not self.alone.minimiser.unusable(x)]
         for i in usable:
             energy[i] = self.alone.minimiser.energy(xyz[i])
         calm = energy < ROUGH * xyz.shape[1]
         out: dict[int, RelaxedFrame] = {}
-        # Rough frames are parted first, calm ones are not: they do not go together.
+        # Only frames of high energy need their atoms separated first: group frames by that.
         for group in ([i for i in usable if calm[i]], [i for i in usable if not calm[i]]):
             for start in range(0, len(group), self.copies):
                 frames = group[start : start + self.copies]
@@ -68,13 +72,13 @@ class TiledRelaxer:
         return [out[i] for i in range(len(xyz))]
 
     def _together(self, xyz: np.ndarray) -> Iterable[np.ndarray]:
-        """Minimised frames of at most K; none where that failed for all together."""
+        """Minimise up to K frames together; returns no frames if that failed."""
         centre = xyz.mean(1, keepdims=True)
         apart = np.ptp(xyz, axis=1).max() + 2 * self.alone.settings.cutoff + 1.0
         side = int(np.ceil(self.copies ** (1 / 3)))
         sites = apart * np.stack(np.unravel_index(np.arange(self.copies), (side,) * 3), -1)
         sites = sites[:, None] - sites.mean(0)
-        filled = np.resize(xyz - centre, (self.copies, *xyz.shape[1:]))  # repeated to fill
+        filled = np.resize(xyz - centre, (self.copies, *xyz.shape[1:]))  # repeats frames
         try:
             found = self.minimiser.minimise((filled + sites).reshape(-1, 3))
         except MinimisationError:

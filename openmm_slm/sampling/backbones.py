@@ -1,4 +1,4 @@
-"""Tokens to backbones, some frames at a time: from sequence alone, or from a template."""
+"""Sampling of tokens and decoding to backbones, from sequence alone or from a template."""
 
 from __future__ import annotations
 
@@ -27,24 +27,25 @@ from .template import Template
 if TYPE_CHECKING:
     import mdtraj
 
-# How far CA may be from its starting frame (nm) where tokens are kept, and where they are sampled.
-# Twice and half of these change little; without starting frames sampled residues fly apart.
+# Expected distance (nm) of CA from its starting frame, for kept and for sampled tokens. Halving or
+# doubling these changes little; without starting frames, sampled residues fly apart.
 KEPT, SAMPLED = 0.05, 0.1
-_GOLDEN = (np.sqrt(5) - 1) / 2  # multiples of it, modulo 1, are spread evenly
+_GOLDEN = (np.sqrt(5) - 1) / 2  # its multiples modulo 1 are evenly spread
 
 
 @dataclass(frozen=True, eq=False)
 class SampledBackbones:
-    """Frames on their way through the pipeline.
+    """Sampled frames before side chains are built.
 
     Attributes
     ----------
     tokens : ndarray, int64 [F, L]
     log_prob : ndarray, float64 [F]
-        Nats, of what was sampled.
+        Log-probability of the sampled tokens, nats.
     atom14 : ndarray, float32 [F, L, 14, 3]
-        N, CA, C, O, and the side chains of residues that stay as the template has them; nm.
+        nm; N, CA, C and O, and all heavy atoms of residues that are kept from the template.
     report : dict of ndarray [F]
+        Columns of the report that are known so far.
     """
 
     tokens: np.ndarray
@@ -53,14 +54,14 @@ class SampledBackbones:
     report: Report
 
     def rows(self, which: np.ndarray) -> SampledBackbones:
-        """Some of the frames."""
+        """Select frames by a mask or by indices."""
         report = {name: values[which] for name, values in self.report.items()}
         return SampledBackbones(
             self.tokens[which], self.log_prob[which], self.atom14[which], report
         )
 
     def followed_by(self, other: SampledBackbones) -> SampledBackbones:
-        """These frames and then others."""
+        """These frames followed by those of `other`."""
         report = {name: np.append(each, other.report[name]) for name, each in self.report.items()}
         return SampledBackbones(
             np.concatenate([self.tokens, other.tokens]),
@@ -71,18 +72,18 @@ class SampledBackbones:
 
 
 class BackboneSampler:
-    """Draws frames of one run.
+    """Samples the backbones of one run.
 
     Parameters
     ----------
     tokenizer : StructureTokenizer
     language_model : StructureLanguageModel
     settings : SamplingSettings
-        With a seed.
+        The seed must be set.
     template : Template, optional
-        What `settings.noise` or `settings.resample` speaks of.
+        Structure that `settings.noise` or `settings.resample` changes.
     condition : SequenceCondition, optional
-        What the language model is told beside the sequence.
+        Input of the language model besides the sequence.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class BackboneSampler:
     ) -> None:
         self.tokenizer, self.language_model = tokenizer, language_model
         self.settings, self.template = settings, template
-        self._told = {} if condition is None else {"condition": condition}
+        self._condition = {} if condition is None else {"condition": condition}
         self.letters, self.chain, self.index = sequence_layout(tuple(settings.sequence.split(":")))
         self.protein = Protein(
             settings.sequence.replace(":", ""),
@@ -109,28 +110,31 @@ class BackboneSampler:
         self._first: SampledBackbones | None = None
         if template is not None and settings.resample is not None:
             named = np.isin(np.arange(len(self.chain)), settings.resample)
-            #: bool [T, L]: sampled, with frames and atoms of all others held.
+            #: bool [T, L]: residues that are sampled; the atoms of all others are kept.
             self.sampled = named | ~template.known
             if language_model.sees_structure:
-                self._surroundings()
-        #: float [L]: above 0 where a residue may move to close peptides and to make room.
+                self._encode_kept()
+        #: float [L]: above 0 for residues that may move to close peptides or to resolve clashes.
         self.movable = np.full(len(self.chain), float(settings.project))
         if template is not None and settings.resample is not None:
             self.movable *= self.sampled.all(0)
 
     def begin(self, number: int) -> SampledBackbones:
-        """The first so many frames, which `draw` does not draw again."""
+        """Sample the first `number` frames and store them for `draw`."""
         self._first = self._draw(np.arange(number))
         return self._first
 
     def draw(self, frames: np.ndarray) -> SampledBackbones:
-        """Frames of these numbers, rising; each depends on the seed and its own number alone."""
-        there = 0 if self._first is None else len(self._first.tokens)
-        kept, fresh = frames[frames < there], frames[frames >= there]
-        if not len(kept):
-            return self._draw(fresh)
-        first = self._first.rows(kept)
-        return first.followed_by(self._draw(fresh)) if len(fresh) else first
+        """Sample the frames with these ascending numbers.
+
+        Each frame depends on the seed and its number alone.
+        """
+        stored = 0 if self._first is None else len(self._first.tokens)
+        old, new = frames[frames < stored], frames[frames >= stored]
+        if not len(old):
+            return self._draw(new)
+        first = self._first.rows(old)
+        return first.followed_by(self._draw(new)) if len(new) else first
 
     def _draw(self, frames: np.ndarray) -> SampledBackbones:
         if self.template is None:
@@ -143,13 +147,13 @@ class BackboneSampler:
         return self._finished(drawn.tokens, drawn.log_prob, backbone, lddt)
 
     def structure(self, atom14: np.ndarray) -> ProteinStructure:
-        """Frames with the names and numbers that the trajectory will have."""
+        """Frames with the chain ids and residue numbers of the final trajectory."""
         named = (self.template.chain_ids, self.template.residue_number) if self.template else ()
         made = from_backbone(atom14[:, :, :4], self.settings.sequence, *named)
         return replace(made, atom14=atom14)
 
     def judged(self, drawn: SampledBackbones) -> tuple[mdtraj.Trajectory, Report]:
-        """Trajectory and report of frames that stay without side chains."""
+        """Trajectory and report of frames whose side chains are not built."""
         backbone = drawn.atom14[:, :, :4]
         named = (self.template.chain_ids, self.template.residue_number) if self.template else ()
         return (
@@ -157,7 +161,7 @@ class BackboneSampler:
             backbone_report(backbone, self.protein),
         )
 
-    def _surroundings(self) -> None:
+    def _encode_kept(self) -> None:
         """Encode the kept residues without the sampled ones, for models with structure input.
 
         Next to sampled residues these tokens differ from those of the whole chain; they are hints,
@@ -178,14 +182,14 @@ class BackboneSampler:
         return self.language_model.sample(
             s.sequence,
             frames,
-            seed=(s.seed + number * 0x9E3779B97F4A7C15) % 2**63,  # rounds have draws of their own
+            seed=(s.seed + number * 0x9E3779B97F4A7C15) % 2**63,  # differs between rounds
             known=known,
             temperature=s.temperature,
             top_p=s.top_p,
             steps=s.steps,
             order=s.order,
             guidance=s.guidance,
-            **self._told,
+            **self._condition,
             **more,
         )
 
@@ -193,29 +197,29 @@ class BackboneSampler:
         return self.tokenizer.decode_with_confidence(tokens, self.letters, self.index, *start)
 
     def _noised(self, frames: np.ndarray):
-        """Rounds of displacing, masking, sampling and decoding that begin at the template."""
+        """Start from the template; in each round, displace, mask, sample and decode."""
         which = frames % len(self.tokens)
         tokens, backbone = self.tokens[which], self.template.backbone[which]
         for number in range(self.settings.rounds):
             begun = [
-                self._begun(int(frame), number, x)
+                self._displaced(int(frame), number, x)
                 for frame, x in zip(frames, backbone, strict=True)
             ]
             start, masked = (np.stack(part) for part in zip(*begun, strict=True))
             level = np.where(masked, SAMPLED, KEPT)
-            more = self._told_of(start, level) if self.language_model.sees_structure else {}
+            more = self._context_of(start, level) if self.language_model.sees_structure else {}
             drawn = self._sample(frames, np.where(masked, -1, tokens), number, **more)
             backbone, lddt = self._decode(drawn.tokens, start, level)
             tokens = drawn.tokens
         return drawn, backbone, lddt
 
-    def _begun(self, frame: int, number: int, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Starting frames [L, 4, 3] of a round, moved along soft modes, and what is sampled [L]."""
+    def _displaced(self, frame: int, number: int, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Backbone [L, 4, 3] displaced along soft modes, and the mask of sampled residues [L]."""
         key, counter = [self.settings.seed, frame], [0, 0, 1, number]
         rng = np.random.Generator(np.random.Philox(key=key, counter=counter))
         known = np.isfinite(x[:, :3]).all((-1, -2))
         ca, noise = np.where(known[:, None], x[:, 1], np.nan), self.settings.noise
-        if known.sum() < 4:  # nothing that bends
+        if known.sum() < 4:  # too few residues for soft modes
             return x, masked_residues(rng, ca, noise, self.chain)
         if number == 0:
             network, mean_square = self._network(frame % len(self.tokens))
@@ -232,42 +236,42 @@ class BackboneSampler:
         return start, masked
 
     def _amplitude(self, frame: int, number: int) -> float:
-        """How far a frame starts from the template (nm); `deform` is the root mean square.
+        """Root mean square displacement (nm) of the start of a frame from the template.
 
-        Uniform from 0 to sqrt(3) deform, in steps of the golden ratio: however few frames there
-        are, some are near and some far.
+        Uniform on [0, sqrt(3) deform], whose root mean square is `deform`. It follows a golden
+        ratio sequence, so that even a few frames cover the interval.
         """
         key, counter = [self.settings.seed, 0], [0, 0, 2, number]
         first = np.random.Generator(np.random.Philox(key=key, counter=counter)).random()
         return self.settings.deform * np.sqrt(3) * ((first + frame * _GOLDEN) % 1)
 
     def _measure(self, which: int) -> tuple[PackedNetwork, np.ndarray]:
-        """Of a frame of the template: its network and what that says of each residue."""
+        """Elastic network of a template frame, and its mean square displacement per residue."""
         known = self.template.known[which]
         network = PackedNetwork(self.template.backbone[which, known, 1], self.index[known])
         return network, network.mean_square()
 
     def _resampled(self, frames: np.ndarray) -> SampledBackbones:
-        """Some residues sampled, every atom of the others where the template has it."""
+        """Sample some residues and keep the atoms of all others at the template's positions."""
         which = frames % len(self.tokens)
         sampled, template = self.sampled[which], self.template
-        drawn = self._drawn_anew(frames, which)
+        drawn = self._sample_segments(frames, which)
         level = np.where(sampled, np.inf, 0.0)
         backbone, lddt = self._decode(drawn.tokens, template.backbone[which], level)
         moving = self.sampled.any(0)
         made = self._finished(drawn.tokens, drawn.log_prob, backbone, lddt, moving.astype(float))
         kept = ~sampled
-        oxygen = made.atom14[:, :, 3].copy()  # of a residue before a sampled one, it is new
+        oxygen = made.atom14[:, :, 3].copy()  # O changes in a residue before a sampled one
         made.atom14[kept] = template.atom14[which][kept]
         made.atom14[:, :, 3] = oxygen
         return made
 
-    def _told_of(self, start: np.ndarray, level: np.ndarray) -> dict[str, StructureContext]:
+    def _context_of(self, start: np.ndarray, level: np.ndarray) -> dict[str, StructureContext]:
         """Contexts of the frames from which decoding starts."""
         each = (StructureContext.of(x, s, self.index) for x, s in zip(start, level, strict=True))
         return {"structure": StructureContext.stacked(list(each))}
 
-    def _drawn_anew(self, frames: np.ndarray, which: np.ndarray):
+    def _sample_segments(self, frames: np.ndarray, which: np.ndarray):
         """Sample tokens of the residues to resample."""
         if not self.language_model.sees_structure:
             return self._sample(frames, np.where(self.sampled[which], -1, self.tokens[which]))
@@ -288,7 +292,7 @@ class BackboneSampler:
         report = {"predicted_lddt": lddt.mean(1), "projection_moved_nm": moved}
         if self.settings.log_prob == "bound":
             log_prob, error = self.language_model.log_prob_and_error(
-                tokens, self.settings.sequence, **self._told
+                tokens, self.settings.sequence, **self._condition
             )
             report = {"log_prob_error_nats": error, **report}
         return SampledBackbones(tokens, log_prob, atom14, report)

@@ -1,4 +1,4 @@
-"""`complete`: the missing atoms of anybody's frames."""
+"""`complete` adds missing atoms to frames of any origin."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ..protein.structure import ProteinStructure
 if TYPE_CHECKING:
     import mdtraj
 
-BLOCK = 100  # frames in memory at once; disulfides are decided on the first of them
+BLOCK = 100  # frames in memory at once; the first block decides the disulfides
 
 
 def complete(
@@ -40,47 +40,49 @@ def complete(
     resume: bool = False,
     progress: bool = True,
 ) -> mdtraj.Trajectory | Path:
-    """Add the atoms that frames of a protein lack: side chains, hydrogens, OXT.
+    """Add missing side chains, hydrogens and OXT to frames of a protein.
 
     Parameters
     ----------
     trajectory : mdtraj.Trajectory, ProteinStructure, or path
-        A PDB or mmCIF file, or a trajectory file with `top`, which is read piece by piece. N, CA
-        and C of every residue are needed. Side-chain atoms that are there are kept, other heavy
-        atoms are built; hydrogens are replaced. Waters, ions and ligands are left out.
+        A path is a PDB or mmCIF file, or a trajectory file with `top`, which is read block by
+        block. Every residue must have N, CA and C. Side-chain atoms that are present are kept,
+        missing heavy atoms are built, and hydrogens are replaced. Waters, ions and ligands are
+        left out.
     sidechains : "packer" or "pdbfixer"
-        Our packer, or PDBFixer with what it gets wrong put right (seconds to a minute a frame).
+        The package's packer, or PDBFixer with its errors corrected (seconds to a minute per frame).
     hydrogens : bool
-        False: heavy atoms and OXT only.
+        Add hydrogens. False: heavy atoms only.
     ph : float
-        Decides protonation; chain ends are charged.
+        pH that determines the protonation states; chain ends are charged.
     disulfides : "auto", "none" or iterable of (int, int)
-        Bonded cysteines (rows from 0, as MDTraj's ``residue.index`` of the result). "auto": CB-CB
-        within 0.5 nm in more than half of the first 100 frames; where SG are there, SG-SG within
-        0.25 nm.
+        Bonded cysteines, counted from 0 as ``residue.index`` in the result. "auto": pairs within
+        0.25 nm (SG-SG, or 0.5 nm CB-CB if SG is missing) in more than half of the first 100
+        frames.
     top : path or mdtraj.Topology, optional
-        For trajectory files that have no topology of their own.
+        Topology for trajectory files without one, such as XTC and DCD.
     model : str or path
-        Where the packer is.
+        Model whose packer is used.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"``, ...
     output : path, optional
         Stream to this folder instead of returning a Trajectory: ``topology.pdb``,
-        ``samples.xtc``, ``report.csv`` (one row a frame), ``run.json``.
+        ``samples.xtc``, ``report.csv`` (one row per frame), ``run.json``.
     resume : bool
         With `output`: continue an interrupted run there.
 
     Returns
     -------
     mdtraj.Trajectory
-        As many frames, one topology; ``ForceField.createSystem(traj.topology.to_openmm())`` works.
-        Or the output folder as a Path. Frames that are not valid are counted in one warning.
+        The same number of frames, with one topology for which
+        ``ForceField.createSystem(traj.topology.to_openmm())`` works. With `output`: the folder, as
+        a Path. One warning counts the invalid frames.
 
     Raises
     ------
     ValueError
-        Residues outside the 20, absent backbone atoms, atoms that occur twice, coordinates that
-        are not finite; the message names the residue or frame.
+        Residues other than the 20 standard ones, missing backbone atoms, duplicate atoms, or
+        coordinates that are not finite. The message names the residue or frame.
 
     Examples
     --------
@@ -130,11 +132,11 @@ def complete(
 
 
 def _check_ca(topology: mdtraj.Topology) -> None:
-    """Raise StructureError for an amino acid without CA, which `from_trajectory` sets aside."""
+    """Raise StructureError for an amino acid without CA, which `from_trajectory` leaves out."""
     for residue in topology.residues:
         names = {atom.name for atom in residue.atoms}
         if residue_letter(residue.name) != "X" and "CA" not in names and names & {"N", "C"}:
             raise StructureError(
-                f"{residue} (residue {residue.index}) has no CA; N, CA and C of every residue are "
-                "needed: rebuild the backbone, or leave the residue out"
+                f"{residue} (residue {residue.index}) has no CA; every residue needs N, CA and C: "
+                "rebuild the backbone, or remove the residue"
             )

@@ -189,7 +189,7 @@ class EnsembleGenerator:
         checked = request.settings
         self.language_model.check_options(checked.steps, checked.order, checked.guidance)
         self.language_model.check_condition(request.condition, checked.sequence)
-        return request._replace(settings=checked.begun(self.language_model))
+        return request._replace(settings=checked.with_defaults(self.language_model))
 
     def _blocks(
         self, request: SamplingRequest, first: int, progress: bool

@@ -1,4 +1,4 @@
-"""Ensembles of many sequences: in shards, taken up again, past those that fail."""
+"""Ensembles for the records of a FASTA file, with job arrays, resume, and a table of failures."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FastaRun:
-    """What came of a FASTA file.
+    """Results of a FASTA file.
 
     Attributes
     ----------
     folders : list of Path
-        One for each ensemble that is finished, in the order of the file.
+        Folders of the finished ensembles, in the order of the file.
     failures : dict of str
-        Why the others are not, by name.
+        Reason of each failure, by name of the record.
     table : Path
-        The same as CSV; not there when nothing failed.
+        CSV file of the failures; it exists only if a record failed.
     """
 
     folders: list[Path]
@@ -64,32 +64,32 @@ def sample_fasta(
     settings: dict[str, Any],
     progress: bool = True,
 ) -> FastaRun:
-    """Sample an ensemble of each sequence of a FASTA file.
+    """Sample an ensemble for each sequence of a FASTA file.
 
-    A sequence that cannot be sampled (a letter that is no amino acid, too many residues, too
-    little memory) is logged, written to ``failures.csv`` and passed over; the same call with
-    `resume` tries it again. Short sequences come first: most are there early, and what a long one
-    cannot do is known last.
+    A sequence that fails (a letter that is not an amino acid, too many residues, too little memory)
+    is logged, written to ``failures.csv`` and skipped; the same call with `resume` tries it again.
+    Short sequences are sampled first, so that most ensembles are finished early and the long
+    sequences, which need the most memory, come last.
 
     Parameters
     ----------
     fasta : path
     output : path
-        Receives one folder for each record, named by the first word of its header (characters
-        other than letters, digits, ``.``, ``_`` and ``-`` become ``_``). All shards may share it.
+        Receives one folder per record, named after the first word of its header (characters other
+        than letters, digits, ``.``, ``_`` and ``-`` become ``_``). All shards may share it.
     n : int
-        Conformations of each.
+        Number of conformations per sequence.
     shard : str, optional
         ``"3/8"``: only the third of eight parts of the file that take about the same time. An
-        ensemble does not depend on it: without a seed, each draws its own, which its ``run.json``
-        has. The failures of a shard are in ``failures_3_of_8.csv``.
+        ensemble does not depend on `shard`. Without a seed, each ensemble draws its own and stores
+        it in ``run.json``. The failures of a shard are in ``failures_3_of_8.csv``.
     model, device, progress
         As in `generate_ensemble`.
     resume : bool
-        Pass over what is finished, continue what was interrupted.
+        Skip finished ensembles and continue interrupted ones.
     report : bool
-        Write a page into each folder as soon as its ensemble is there (`write_report_page`), unless
-        it has one that is newer than its frames.
+        Write an HTML page (`write_report_page`) into each folder when its ensemble is finished,
+        unless it has a page that is newer than its frames.
     template, relatives, resample, condition
         As in `generate_ensemble`.
     {options}
@@ -101,11 +101,11 @@ def sample_fasta(
     Raises
     ------
     ValueError
-        The file is no FASTA, two names are one or make one folder name, a setting that no record
-        can have, another process that does this shard, or, without `resume`, an ensemble that is
-        there: all before any work.
+        All before any sampling: the file is not FASTA, two records have the same name or folder, a
+        setting is invalid for every record, another process samples this shard, or `resume` is
+        False and an ensemble exists.
     OSError
-        The disk is full or gone: that is no matter of one sequence.
+        The disk is full or unavailable, which concerns all sequences.
     """
     known = {
         "template": template, "relatives": relatives, "resample": resample, "condition": condition,
@@ -124,11 +124,11 @@ def sample_fasta(
     there = [folders[name] for name in mine if (folders[name] / "run.json").exists()]
     if there and not resume:
         raise SLMError(
-            f"{there[0]} holds an ensemble already; choose another output folder, or continue what "
-            "is there with resume (--resume)"
+            f"{there[0]} already holds an ensemble; choose another output folder, or continue with "
+            "resume (--resume)"
         )
     if not mine:
-        logger.info("no record of %s is in shard %s", fasta, part)
+        logger.info("shard %s of %s has no records", part, fasta)
         return FastaRun([], {}, failures_table(output, part))
     generator = EnsembleGenerator.from_pretrained(model, device)
     if checked:
@@ -145,31 +145,31 @@ def sample_fasta(
                     write_report_page(folders[name])
             except OSError:
                 raise
-            except Exception as error:  # of whatever library: the others do not suffer for it
+            except Exception as error:  # from any library; the other sequences go on
                 failures.add(name, error)
     done = [folders[name] for name in mine if name not in failures.reasons]
     return FastaRun(done, failures.reasons, failures.path)
 
 
 def failures_table(output: str | os.PathLike, part: JobShard) -> Path:
-    """Where the failures of a shard are: each writes its own."""
+    """Path of the failures of a shard; each shard writes its own table."""
     which = f"_{part.number}_of_{part.count}" if part.count > 1 else ""
     return Path(output) / f"failures{which}.csv"
 
 
 class _Failures:
-    """The table of what failed, whole at any moment; none where nothing did."""
+    """Table of failures, rewritten atomically at each one; no file if there is none."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.reasons = path, {}
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)  # what failed before is tried again
+        path.unlink(missing_ok=True)  # earlier failures are tried again
 
     def add(self, name: str, error: Exception) -> None:
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         self.reasons[name] = kind + " ".join(str(error).split())
-        logger.warning("%s is passed over: %s", name, self.reasons[name])
-        logger.info("where it failed", exc_info=error)
+        logger.warning("%s is skipped: %s", name, self.reasons[name])
+        logger.info("traceback of the failure", exc_info=error)
         temporary = self.path.with_suffix(".tmp")
         with open(temporary, "w", newline="") as handle:
             csv.writer(handle).writerows([("name", "reason"), *self.reasons.items()])
@@ -177,7 +177,7 @@ class _Failures:
 
 
 def _folders(names: Iterable[str], fasta: str | os.PathLike) -> dict[str, str]:
-    """A folder name for each record; case-blind file systems must keep them apart."""
+    """A folder name for each record, distinct on file systems that ignore case too."""
     out: dict[str, str] = {}
     taken: dict[str, str] = {}
     for name in names:
@@ -185,14 +185,13 @@ def _folders(names: Iterable[str], fasta: str | os.PathLike) -> dict[str, str]:
         other = taken.setdefault(out[name].lower(), name)
         if other != name:
             raise SequenceError(
-                f"{fasta}: {other!r} and {name!r} would both be written to {out[name]!r}; "
-                "rename one"
+                f"{fasta}: {other!r} and {name!r} would share the folder {out[name]!r}; rename one"
             )
     return out
 
 
 def _residues(text: str) -> int:
-    """Of a sequence that can be sampled; 0 of others, which fail at once."""
+    """Number of residues; 0 for an invalid sequence, which fails at once."""
     try:
         return sum(map(len, parse_sequence(text)))
     except SequenceError:
@@ -200,12 +199,12 @@ def _residues(text: str) -> int:
 
 
 def _cost(length: int) -> float:
-    """Relative work per frame: one term per residue, one per pair (docs/large_jobs.md)."""
+    """Relative time per frame: a term per residue and one per pair (docs/large_jobs.md)."""
     return length * (1 + length / 100)
 
 
 def _checked(texts: Iterable[str], n: int, known: dict, settings: dict) -> SamplingSettings | None:
-    """Settings of a record that can have them; what no record can have is refused here."""
+    """Settings checked against the first record they fit; raise if they fit none."""
     refused = None
     for text in texts:
         try:

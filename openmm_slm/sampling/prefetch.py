@@ -1,4 +1,4 @@
-"""Make items in order, the next ones in other threads while one is used."""
+"""Prefetching: items are made in order, the next ones in worker threads while one is used."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from itertools import islice
 from typing import TypeVar
 
 T, R = TypeVar("T"), TypeVar("R")
-_WORKERS = 8  # at most: each holds what it makes in memory
+_WORKERS = 8  # maximum, because each worker holds an item in memory
 
 
 def threads_for(items: int, device: object) -> int:
-    """How many of `in_order` to make so many items on a torch device: a GPU is busy with one."""
+    """Number of workers of `in_order` for a torch device; one keeps a GPU busy."""
     import torch
 
     if torch.device(device).type != "cpu":
@@ -22,19 +22,19 @@ def threads_for(items: int, device: object) -> int:
 
 
 def in_order(make: Callable[[T], R], items: Iterable[T], workers: int = 1) -> Iterator[R]:
-    """``make(item)`` of each item, in order.
+    """Yield ``make(item)`` for each item, in order.
 
-    torch's threads are shared out among the workers: a few that each do an item on their own are
-    faster than all that do one together, and NumPy's part of the work is shared too.
+    The torch threads are divided among the workers. Several workers with one item each are faster
+    than all threads on one item, because the work done in NumPy then runs in parallel too.
 
     Parameters
     ----------
     make : callable
-        Uses torch and NumPy, which let other threads run while they compute. What it raises is
-        raised here in the item's turn; items begun by then are finished, and forgotten.
+        Function that computes with torch and NumPy, which release the GIL. Its exception is raised
+        here at the item's turn; later items that have started are finished and discarded.
     items : iterable
     workers : int
-        Threads, and items made ahead; 1: none, each item is made when it is asked for.
+        Number of worker threads and of items made ahead; 1: no threads, nothing is made ahead.
     """
     if workers <= 1:
         yield from map(make, items)
@@ -44,7 +44,7 @@ def in_order(make: Callable[[T], R], items: Iterable[T], workers: int = 1) -> It
     threads = torch.get_num_threads()
 
     def begin() -> None:
-        torch.get_num_threads()  # which sets up this thread, once
+        torch.get_num_threads()  # initialises torch here, before the next line
         torch.set_num_threads(max(1, threads // workers))
 
     items = iter(items)
@@ -58,4 +58,4 @@ def in_order(make: Callable[[T], R], items: Iterable[T], workers: int = 1) -> It
             del made
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-        torch.set_num_threads(threads)  # which a worker's setting also is for threads to come
+        torch.set_num_threads(threads)  # a worker's setting also applies to new threads

@@ -61,8 +61,8 @@ def make_request(
         for name, value in {"template": template, "resample": resample}.items():
             if value is not None:
                 raise StructureError(
-                    f"{name} and relatives exclude each other: relatives are templates, and no "
-                    "part of them is kept as it is; leave out one"
+                    f"{name} and relatives exclude each other: relatives are used as templates, "
+                    "and all their residues may move; leave out one"
                 )
         mapped, found = Template.of_relatives(relatives, chains)
         identity = {**mapped.identity(relatives), "relatives": found}

@@ -1,4 +1,4 @@
-"""Runs done again."""
+"""Repeats a run from its ``run.json``."""
 
 from __future__ import annotations
 
@@ -27,37 +27,43 @@ def repeat_run(
     resume: bool = False,
     progress: bool = True,
 ) -> Path:
-    """Sample once more what a ``run.json`` describes.
+    """Repeat the sampling run that a ``run.json`` describes.
 
-    With the versions and threads it names (a difference is logged) the files come out the same.
+    The files are identical if library versions and number of threads are those in ``run.json``; a
+    difference is logged.
 
     Parameters
     ----------
     run : path
-        ``run.json``, or the folder that holds it.
+        ``run.json``, or the folder that contains it.
     output : path
-        Another folder.
+        New folder to write.
 
     Raises
     ------
     SLMError
-        The file is none of ours, its settings are out of range, or the model it names has other
-        weights here.
+        The file is not a ``run.json`` of a sampling run, a setting is invalid, or the installed
+        weights of its model differ.
     """
     values = read_run(run)
     before = values.get("model")
     if not before:
-        raise ModelError(f"{run}: made with a model of no name; sample with that model again")
+        raise ModelError(
+            f"{run}: the run used a model in memory, which has no name; sample with it again"
+        )
     now = model_identity(before["name"])
     if now != before:
         raise ModelError(
-            f"{run}: made with weights {before['sha256']} of {before['name']}, which are "
-            f"{now['sha256']} here; install the version of openmm_slm it names"
+            f"{run}: the run used weights of {before['name']} with checksum {before['sha256']}, "
+            f"but here it is {now['sha256']}; install the version of openmm_slm named in the file"
         )
     names = [field.name for field in fields(SamplingSettings)]
     missing = sorted(set(names) - values.keys())
     if missing:
-        raise SLMError(f"{run}: has no {missing[0]}; it was written by another version")
+        raise SLMError(
+            f"{run}: no setting {missing[0]!r}; repeat the run with the version of openmm_slm that "
+            "wrote the file"
+        )
     settings = {name: values[name] for name in names}
     if template := settings.pop("template"):
         name = "relatives" if template.get("relatives") else "template"
@@ -69,15 +75,17 @@ def repeat_run(
     where = generator.write(settings.pop("sequence"), output, **settings, **options)
     changed = _changed(values.get("environment", {}), read_run(where)["environment"])
     if changed:
-        logger.warning("last digits may differ from %s: %s", run, changed)
+        logger.warning("coordinates may differ in the last digits from %s: %s", run, changed)
     return where
 
 
 def _same_template(before: dict, sequence: str, run: str | os.PathLike) -> str:
-    """Path of the template of a run.json, if it is still what it was."""
+    """Path of the template in a run.json; raise if the template has changed."""
     path = before.get("path")
     if not path:
-        raise SLMError(f"{run}: made from a template in memory; sample from that again")
+        raise SLMError(
+            f"{run}: the run used a template in memory; sample again and pass that template"
+        )
     if before.get("relatives"):
         template, _ = Template.of_relatives(path, sequence)
     else:
@@ -85,28 +93,31 @@ def _same_template(before: dict, sequence: str, run: str | os.PathLike) -> str:
     now = template.identity(path)
     if now["sha256"] != before.get("sha256"):
         raise SLMError(
-            f"{run}: made from {path} when its checksum was {before.get('sha256')}; it is "
-            f"{now['sha256']} now"
+            f"{run}: the template {path} has changed: its checksum was {before.get('sha256')} and "
+            f"is {now['sha256']} now; restore the file"
         )
     return path
 
 
 def _same_condition(before: dict, sequence: str, run: str | os.PathLike) -> SequenceCondition:
-    """The condition of a run.json, if it is still what it was."""
+    """The condition in a run.json; raise if it has changed."""
     source = before.get("source")
     if not source:
-        raise SLMError(f"{run}: made with a condition in memory; sample with that again")
+        raise SLMError(
+            f"{run}: the run used a condition in memory; sample again and pass that condition"
+        )
     made = condition_of(source, sequence)
     now = made.identity()
     if now["sha256"] != before.get("sha256"):
         raise SLMError(
-            f"{run}: made with the condition {source} when its checksum was "
-            f"{before.get('sha256')}; it is {now['sha256']} now"
+            f"{run}: the condition {source} has changed: its checksum was {before.get('sha256')} "
+            f"and is {now['sha256']} now; restore the file"
         )
     return made
 
 
 def _changed(before: dict, now: dict) -> str:
+    """Entries of the environment that differ, as text."""
     return ", ".join(
         f"{name} {before.get(name)!r} then, {now.get(name)!r} now"
         for name in sorted(before.keys() | now.keys())

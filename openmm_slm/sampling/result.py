@@ -1,4 +1,4 @@
-"""What sampling in memory returns."""
+"""The result of sampling in memory."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Ensemble:
-    """Sampled conformations and what is known about each.
+    """Sampled conformations with their tokens, log-probabilities and report.
 
     Attributes
     ----------
     trajectory : mdtraj.Trajectory
-        F frames, one topology.
+        F frames with one topology.
     tokens : ndarray, int64 [F, L]
     log_prob : ndarray, float64 [F]
         Nats; see `TokenSamples`.
     report : dict of ndarray
-        One value per frame; ``pandas.DataFrame(ens.report)`` makes a table.
+        One value per frame; ``pandas.DataFrame(ens.report)`` is a table.
     seed : int
-        Repeats the ensemble.
+        Random seed; the same seed repeats the ensemble.
     """
 
     trajectory: mdtraj.Trajectory
@@ -41,17 +41,18 @@ class Ensemble:
     def token_entropy(self) -> np.ndarray:
         """Entropy (nats) of the tokens of each residue over the frames [L]; at most log F.
 
-        Of few frames it is too small: that of F draws falls short by about (K - 1) / 2 F, where K
-        tokens are likely (Miller, 1955).
+        The estimate is biased low for few frames: by about (K - 1) / 2F for F frames and K likely
+        tokens (Miller, 1955).
         """
         share = [np.unique(column, return_counts=True)[1] / len(column) for column in self.tokens.T]
         return np.array([-(p * np.log(p)).sum() for p in share])
 
     def view(self, *, shown: int = 20, width: int = 640, height: int = 480) -> py3Dmol.view:
-        """Superposed frames to turn with the mouse, in a notebook.
+        """Interactive view of superposed frames, for notebooks.
 
-        At most `shown` of them, evenly spaced; `width` and `height` are pixels. Needs py3Dmol (the
-        extra ``view``); for any Trajectory, `openmm_slm.plots.viewing.view_ensemble`.
+        It shows at most `shown` frames, evenly spaced; `width` and `height` are in pixels. Needs
+        py3Dmol (the extra ``view``). For other trajectories, use
+        `openmm_slm.plots.viewing.view_ensemble`.
         """
         from ..plots.viewing import view_ensemble
 

@@ -270,7 +270,7 @@ class SamplingSettings:
         """Number of residues."""
         return len(self.sequence.replace(":", ""))
 
-    def begun(self, model: StructureLanguageModel) -> SamplingSettings:
+    def with_defaults(self, model: StructureLanguageModel) -> SamplingSettings:
         """Fill in values that were not given: the seed, and defaults that depend on the model.
 
         A seed is drawn and logged. Temperature and top_p come from the model. The batch size is a

@@ -1,4 +1,4 @@
-"""Known structures as templates: laid on the sequence, and which of their residues are sampled."""
+"""Templates: known structures aligned to the sequence, and the choice of sampled residues."""
 
 from __future__ import annotations
 
@@ -27,21 +27,23 @@ _RANGE = re.compile(r"(\w+):(-?\d+)(?:-(-?\d+))?$")
 
 @dataclass(frozen=True, eq=False)
 class Template:
-    """Frames of a protein of known structure, on the residues of a sequence.
+    """Frames of a known structure, aligned to the residues of a sequence.
 
     Attributes
     ----------
     sequence : str
         ``:`` between chains.
     atom14 : ndarray, float32 [T, L, 14, 3]
-        nm; NaN where the template has no atom.
+        nm; NaN for atoms that the template lacks.
     known : ndarray, bool [T, L]
-        N, CA and C are there.
+        True where the template has N, CA and C.
     chain_ids : tuple of str
     residue_number : ndarray, int32 [L]
-        The template's; residues that it lacks count on from their neighbours.
+        Residue numbers of the template; residues that it lacks are numbered on from their
+        neighbours.
     chain_break : ndarray, bool [L]
-        True at the first residue of each chain: what is missing in between is sampled.
+        True at the first residue of each chain. Gaps within a chain are no breaks; they are
+        sampled.
     """
 
     sequence: str
@@ -57,21 +59,21 @@ class Template:
         template: mdtraj.Trajectory | ProteinStructure | str | os.PathLike,
         sequence: str,
     ) -> Template:
-        """Lay a template on a sequence (chains separated by ``:``, in the template's order).
+        """Align a template to a sequence (chains separated by ``:``, in the template's order).
 
         Raises
         ------
         StructureError
-            Other residues (the first is named), more or fewer chains, residues that the sequence
-            lacks, or nothing known.
+            The residues (the first mismatch is named) or the number of chains differ, the template
+            has residues that the sequence lacks, or a frame has no complete residue.
         """
         found = StructureReader(template).load()
         ours, theirs = sequence.split(":"), found.chain_sequences.split(":")
         if len(ours) != len(theirs):
             raise StructureError(
                 f"the template has {len(theirs)} chains ({', '.join(found.chain_ids)}), the "
-                f"sequence {len(ours)}; take out the chains you do not sample, or separate the "
-                "chains of the sequence with ':'"
+                f"sequence {len(ours)}; remove chains from the template that you do not sample, or "
+                "separate the chains of the sequence with ':'"
             )
         rows = np.full(len("".join(ours)), -1)
         first_ours = first_theirs = 0
@@ -88,7 +90,9 @@ class Template:
         lengths = [len(chain) for chain in ours]
         if not known.any(1).all():
             frame = int((~known.any(1)).argmax())
-            raise StructureError(f"frame {frame} of the template has no residue with N, CA and C")
+            raise StructureError(
+                f"frame {frame} of the template has no residue with N, CA and C; leave it out"
+            )
         return cls(
             sequence,
             atom14,
@@ -102,49 +106,51 @@ class Template:
     def of_relatives(
         cls, data: str | os.PathLike, sequence: str
     ) -> tuple[Template, list[dict[str, object]]]:
-        """Template of a chain, a frame for each relative in a shard directory; who they are.
+        """Template with a frame for each relative of a chain in a shard directory.
+
+        Also returns a description of the relatives, for ``run.json``.
 
         Raises
         ------
         StructureError
             See `find_relatives`.
         """
-        atom14, told = find_relatives(sequence, data)
+        atom14, relatives = find_relatives(sequence, data)
         known = np.isfinite(atom14[:, :, :3]).all((-1, -2))
         atom14[~known] = np.nan
         number = np.arange(1, len(sequence) + 1, dtype=np.int32)
-        return cls(sequence, atom14, known, ("A",), number, number == 1), told
+        return cls(sequence, atom14, known, ("A",), number, number == 1), relatives
 
     def identity(self, source: object) -> dict[str, str | None]:
-        """What ``run.json`` says of it: the file it came from, if any, and a checksum."""
+        """Entry in ``run.json``: the path of the file, if there is one, and a checksum."""
         digest = hashlib.sha256(self.sequence.encode() + self.atom14.tobytes()).hexdigest()
         path = source if isinstance(source, (str, os.PathLike)) else None
         return {"path": path and os.path.abspath(path), "sha256": digest[:16]}
 
     @property
     def backbone(self) -> np.ndarray:
-        """float32 [T, L, 4, 3]"""
+        """N, CA, C and O; float32 [T, L, 4, 3]."""
         return self.atom14[:, :, :4]
 
     def cis_peptides(self) -> np.ndarray:
-        """Residues before which some frame has a cis peptide; bool [L]."""
+        """Residues whose preceding peptide bond is cis in any frame; bool [L]."""
         with np.errstate(invalid="ignore"):
             omega = backbone_torsions(self.backbone, self.chain_break)[2]
             return (np.abs(omega) < np.pi / 2).any(0)
 
     def select(self, what: str | Iterable[int]) -> np.ndarray:
-        """Residues that a user named: bool [L].
+        """Mask of the residues that the user selected; bool [L].
 
         Parameters
         ----------
         what : str or iterable of int
-            ``"H:95-102"`` (chain and residue numbers of the template, several with commas), a
-            selection in MDTraj's language, or rows of the sequence from 0.
+            ``"H:95-102"`` (chain and residue numbers of the template; separate several with
+            commas), a selection in MDTraj's language, or rows of the sequence from 0.
 
         Raises
         ------
         StructureError
-            An unknown chain, a number or row out of range, a bad selection, or no residue at all.
+            An unknown chain, a number or row out of range, an invalid selection, or no residue.
         """
         chosen = np.zeros(self.known.shape[1], bool)
         if not isinstance(what, (str, Iterable)):
@@ -164,7 +170,9 @@ class Template:
         else:
             chosen[self._selected(what)] = True
         if not chosen.any():
-            raise StructureError(f"resample {what!r} names no residue; name those to be sampled")
+            raise StructureError(
+                f"resample is {what!r}, which selects no residue; select those to be sampled"
+            )
         return chosen
 
     def _range(self, chain: str, first: str, last: str | None) -> np.ndarray:
@@ -190,7 +198,7 @@ class Template:
         ).topology
         try:
             atoms = topology.select(selection)
-        except Exception as error:  # MDTraj raises what its parser raises
+        except Exception as error:  # MDTraj passes on any exception of its parser
             raise StructureError(
                 f"resample {selection!r} is neither like 'H:95-102' nor an MDTraj selection "
                 f"({str(error).splitlines()[0]})"
@@ -199,10 +207,10 @@ class Template:
 
 
 def _places(ours: str, theirs: str, numbers: np.ndarray, chain: str) -> list[tuple[int, int]]:
-    """Rows (i, j) of one chain that belong together; every residue of the template has one."""
+    """Aligned rows (i, j) of one chain: i in the sequence, j in the template, which has no gap."""
     steps = numbers - numbers[0]
     rising = len(set(numbers.tolist())) == len(numbers) and (np.diff(numbers) > 0).all()
-    if rising:  # numbers say where residues are missing, which letters may leave open
+    if rising:  # residue numbers show where residues are missing; letters may be ambiguous
         for first in range(len(ours) - int(steps[-1])):
             if all(ours[first + k] == b or b == "X" for k, b in zip(steps, theirs, strict=True)):
                 return [(first + int(k), j) for j, k in enumerate(steps)]
@@ -219,13 +227,13 @@ def _places(ours: str, theirs: str, numbers: np.ndarray, chain: str) -> list[tup
         extra = sorted(set(range(len(theirs))) - {j for _, j in places})[0]
         raise StructureError(
             f"chain {chain} of the template has {theirs[extra]}{numbers[extra]}, which the "
-            "sequence lacks; add it to the sequence or take it out of the template"
+            "sequence lacks; add it to the sequence, or remove it from the template"
         )
     return places
 
 
 def _numbers(numbers: np.ndarray, rows: np.ndarray, lengths: list[int]) -> np.ndarray:
-    """Residue numbers int32 [L]; rows [L] of the template, -1 where it has none."""
+    """Residue numbers int32 [L] from the rows [L] of the template (-1: residue is missing)."""
     out, first = [], 0
     for length in lengths:
         mine = rows[first : first + length]

@@ -1,1 +1,1 @@
-"""From frames of a protein to simulations: chosen, solvated, equilibrated, written, exported."""
+"""Start simulations from frames: select, solvate, equilibrate, write and export."""

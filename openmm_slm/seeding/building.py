@@ -1,4 +1,4 @@
-"""One frame after another made into a Simulation."""
+"""Build a Simulation from each selected frame."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Seed:
-    """A Simulation, ready to run, and what is known about it.
+    """An equilibrated Simulation, with its coordinates and energy.
 
     Attributes
     ----------
     frame : int
-        Of the ensemble.
+        Number of the frame in the ensemble.
     simulation : openmm.app.Simulation
         Its attribute ``frame`` is the same number.
     xyz : ndarray [N, 3]
-        nm, double precision; molecules are whole.
+        nm, double precision; molecules are not split by the periodic box.
     box : ndarray [3, 3], optional
-        Vectors (nm).
+        Box vectors (nm).
     counts : Counts, optional
-        Of solvent molecules.
+        Numbers of solvent molecules.
     energy : float
-        kJ/mol.
+        Potential energy, kJ/mol.
     ca_moved : float
-        RMSD from the frame, superposed (nm).
+        CA RMSD from the original frame after superposition (nm).
     """
 
     frame: int
@@ -54,20 +54,20 @@ class Seed:
 
 
 class SeedBuilder:
-    """Makes Simulations of frames of one protein.
+    """Build Simulations from frames of one protein.
 
     Parameters
     ----------
     trajectory : mdtraj.Trajectory
-        Of the protein alone, all atoms.
+        All atoms of the protein, without solvent.
     frames : ndarray, int [n]
-        That will be built: with ``same_box`` they decide its size.
+        Frames to build. With ``same_box`` they determine the box size.
     settings : SeedSettings
 
     Raises
     ------
     SLMError
-        Missing atoms, or what the force field does not have.
+        Atoms are missing, or a residue is not in the force field.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class SeedBuilder:
         self.topology = trajectory.topology.to_openmm()
         _check_atoms(trajectory, frames)
         self.judge = SeedJudge(trajectory.topology)
-        # Without a box: that the protein fits the force field should be known before water is.
+        # Check the protein against the force field before the slow solvation.
         dry = replace(settings, solvent="vacuum", water=None) if settings.explicit else settings
         self._system = create_system(self.topology, self.field, dry)
         atoms = list(trajectory.topology.atoms)
@@ -90,12 +90,12 @@ class SeedBuilder:
             self._boxes = SameBoxes(trajectory.n_atoms, solvated)
 
     def build(self, frame: int) -> Seed:
-        """Solvate, equilibrate and judge a frame.
+        """Solvate and equilibrate a frame, and check the result.
 
         Raises
         ------
         SeedError
-            It failed: the message says why.
+            The seed failed; the message says why.
         """
         settings, seed = self.settings, self._seed(frame)
         xyz = self.trajectory.xyz[frame]
@@ -112,13 +112,13 @@ class SeedBuilder:
         return self._judged(frame, simulation, counts)
 
     def flexible(self, topology: app.Topology) -> openmm.System:
-        """The System without constraints and barostat, for files of other programs."""
+        """System without constraints and barostat, for export to other programs."""
         return create_system(topology, self.field, self.settings, flexible=True)
 
     # -- the parts ---------------------------------------------------------------------------
 
     def _seed(self, frame: int) -> int:
-        """Of (seed, frame) alone; not 0, which OpenMM takes for "any"."""
+        """Random seed that depends on (seed, frame) only; never 0, which means random in OpenMM."""
         state = np.random.SeedSequence([self.settings.seed, frame]).generate_state(1)[0]
         return int(state % (2**31 - 1)) + 1
 

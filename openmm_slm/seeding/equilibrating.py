@@ -1,8 +1,8 @@
-"""From coordinates to a Simulation at its temperature (and pressure): stages, restraints released.
+"""Equilibrate a Simulation at its temperature and pressure; restraints are released in stages.
 
-1. Minimised, heavy atoms of the protein held by springs (`restraint`), then by a hundredth of them.
-2. Dynamics at constant volume with the springs at 1, 1/10 and 1/100: half of the time.
-3. Dynamics without springs, with the barostat where there is one: the other half.
+1. Minimisation with protein heavy atoms restrained by `restraint`, then by a hundredth of it.
+2. Dynamics at constant volume with 1, 1/10 and 1/100 of the restraint: half of the time.
+3. Dynamics without restraints, with the barostat if there is one: the other half.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ if TYPE_CHECKING:
     from openmm import app
 
 _STAGES = (1.0, 0.1, 0.01)
-_ITERATIONS = 500  # of each minimisation, at most
+_ITERATIONS = 500  # largest number of iterations of each minimisation
 _STUCK = 1e4  # kJ/mol per atom
 
 
 class SeedError(SLMError):
-    """A frame from which no simulation starts; the message says why."""
+    """No simulation can be started from a frame; the message says why."""
 
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """What a simulation is made of.
+    """Input of an equilibration.
 
     Attributes
     ----------
     topology : openmm.app.Topology
     system : openmm.System
-        With its barostat.
+        With its barostat, if there is one.
     xyz : ndarray [N, 3]
         nm.
     held : ndarray, int
-        Atoms that springs hold at first.
+        Atoms to restrain in the first stages.
     """
 
     topology: app.Topology
@@ -72,7 +72,7 @@ def add_barostat(system: openmm.System, settings: SeedSettings, seed: int) -> No
 
 
 def equilibrate(start: Start, settings: SeedSettings, seed: int) -> app.Simulation:
-    """A Simulation at step 0 and time 0 of its own.
+    """Equilibrate and return the Simulation, with step and time set to 0.
 
     Raises
     ------
@@ -115,7 +115,10 @@ def _simulation(start: Start, system: openmm.System, settings: SeedSettings, see
 
 
 def _restrained(start: Start, settings: SeedSettings) -> openmm.System:
-    """The System without its barostat, whose moves springs in space would oppose."""
+    """Copy of the System with position restraints, and without barostat.
+
+    Restraints to fixed positions would oppose the moves of the barostat.
+    """
     mm = require("openmm")
     system = mm.XmlSerializer.clone(start.system)
     for number in reversed(range(system.getNumForces())):

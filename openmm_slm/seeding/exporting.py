@@ -1,8 +1,8 @@
-"""AMBER and GROMACS files of a System, through ParmEd.
+"""Export a System to AMBER and GROMACS files with ParmEd.
 
-What ParmEd does not do by itself: CHARMM's Lennard-Jones terms (`plain`), CMAPs of residues that
+This module adds what ParmEd lacks: CHARMM's Lennard-Jones terms (`plain`), CMAPs of residues that
 share atom types, radii of implicit solvents, truncated octahedra in AMBER's orientation, and the
-H-H bond that AMBER wants of rigid waters.
+H-H bonds of AMBER's rigid waters.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 FORMATS = ("openmm", "amber", "gromacs")
 NAMES = {"amber": ("system.prmtop", "system.inpcrd"), "gromacs": ("system.top", "system.gro")}
 _OCTAHEDRON = np.degrees(np.arccos(-1 / 3))  # angle of the axes of a truncated octahedron
-_RADII = {  # the class of OpenMM that has them, and what AMBER calls the set
+_RADII = {  # OpenMM's class with the radii, and AMBER's name of the set
     "obc2": ("GBSAOBC2Force", "H(N)-modified Bondi radii (mbondi2)"),
     "gbn2": ("GBSAGBn2Force", "ArgH and AspGluO modified Bondi2 radii (mbondi3)"),
 }
-_HH_SPRING = 553.0  # kcal/mol/A^2, of tleap's TIP3P; at rest in a rigid water
+_HH_SPRING = 553.0  # kcal/mol/A^2, of TIP3P in tleap; relaxed in a rigid water
 
 
 def check_formats(formats, settings: SeedSettings) -> tuple[str, ...]:
-    """Formats that can hold what the settings ask for.
+    """Check that the formats are known and can store what the settings need.
 
     Raises
     ------
     SLMError
-        One that is not known, or cannot: the message says why.
+        A format is unknown or cannot; the message says why.
     """
     formats = (formats,) if isinstance(formats, str) else tuple(formats)
     for name in formats:
@@ -47,27 +47,27 @@ def check_formats(formats, settings: SeedSettings) -> tuple[str, ...]:
         reason = refused(name, settings)
         if reason:
             left = tuple(n for n in formats if not refused(n, settings)) or ("openmm",)
-            raise SLMError(f"formats has {name!r}: {reason} Without it: formats={left!r}")
+            raise SLMError(f"formats has {name!r}: {reason} Use formats={left!r}")
     if not formats:
         raise SLMError(f"formats is empty; give some of {', '.join(FORMATS)}")
     return formats
 
 
 def refused(name: str, settings: SeedSettings) -> str:
-    """Why a format cannot hold it; empty if it can."""
+    """Reason why a format cannot store what the settings need; empty if it can."""
     if name == "openmm":
         return ""
     if name == "gromacs" and settings.solvent in _RADII:
-        return "GROMACS has no implicit solvent since its version 2019."
+        return "GROMACS has no implicit solvent since version 2019."
     if settings.explicit and settings.water in FOUR_SITES:
         return (
-            f"the fourth site of {settings.water} is one that ParmEd does not take from a System; "
-            "a water of three sites can be exported."
+            f"ParmEd cannot read the fourth site of {settings.water} from a System; choose a "
+            "three-site water."
         )
     if name == "amber" and settings.explicit and settings.box_shape == "dodecahedron":
         return (
-            "AMBER files hold rectangular boxes and truncated octahedra, no dodecahedra; "
-            "box_shape='octahedron' has nearly as few waters."
+            "AMBER files can store rectangular boxes and truncated octahedra, but no dodecahedra; "
+            "box_shape='octahedron' needs nearly as few waters."
         )
     return ""
 
@@ -78,17 +78,17 @@ def to_parmed(
     xyz: np.ndarray,
     box: np.ndarray | None,
 ) -> parmed.Structure:
-    """ParmEd's Structure of a System without constraints.
+    """Convert a System without constraints to a ParmEd Structure.
 
     Parameters
     ----------
     topology : openmm.app.Topology
     system : openmm.System
-        ``constraints=None, rigidWater=False``.
+        Created with ``constraints=None, rigidWater=False``.
     xyz : ndarray [N, 3]
         nm.
     box : ndarray [3, 3], optional
-        Vectors (nm).
+        Box vectors (nm).
     """
     parmed = require("parmed")
     plain, lj = plain_system(topology, system)
@@ -98,11 +98,11 @@ def to_parmed(
             topology, plain, xyz * 10, box=None if box is None else _lengths_and_angles(box)
         )
     if made.unknown_functional:
-        raise SLMError("ParmEd does not know a force of this System; formats=('openmm',) holds it")
+        raise SLMError("ParmEd does not know a force of this System; use formats=('openmm',)")
     if lj is not None:
         _set_types(made, lj)
     _split_types(made)
-    # GROMACS has Urey-Bradley terms among the angles, as function 5.
+    # GROMACS stores Urey-Bradley terms with the angles, as function 5.
     ends = {frozenset((term.atom1, term.atom2)) for term in made.urey_bradleys}
     for angle in made.angles:
         if frozenset((angle.atom1, angle.atom3)) in ends:
@@ -111,7 +111,7 @@ def to_parmed(
 
 
 def _set_types(made: parmed.Structure, lj: LennardJones) -> None:
-    """Atom types of CHARMM, with their 1-4 terms and exceptions, in the place of ParmEd's."""
+    """Replace ParmEd's atom types by CHARMM's, with their 1-4 parameters and NBFIX pairs."""
     parmed, u = require("parmed"), require("openmm.unit")
     kcal, half = u.kilojoule.conversion_factor_to(u.kilocalorie), 10 * 2 ** (1 / 6) / 2
     types: dict[int, parmed.AtomType] = {}
@@ -130,7 +130,7 @@ def _set_types(made: parmed.Structure, lj: LennardJones) -> None:
 
 
 def _split_types(made: parmed.Structure) -> None:
-    """GROMACS finds a CMAP by five atom types: a type of CA for each map."""
+    """Give CA its own atom type for each CMAP: GROMACS looks CMAPs up by five atom types."""
     parmed = require("parmed")
     copies: dict[tuple[str, int], parmed.AtomType] = {}
     numbers = {id(kind): k + 1 for k, kind in enumerate(made.cmap_types)}
@@ -151,7 +151,7 @@ def _split_types(made: parmed.Structure) -> None:
 def write_amber(
     made: parmed.Structure, topology: app.Topology, folder: Path, settings: SeedSettings
 ) -> None:
-    """``system.prmtop`` and ``system.inpcrd``."""
+    """Write ``system.prmtop`` and ``system.inpcrd``."""
     amber = require("parmed.amber")
     made = made.copy(type(made))
     for residue in made.residues:
@@ -172,7 +172,7 @@ def write_amber(
 
 
 def _set_radii(parm: parmed.amber.AmberParm, topology: app.Topology, kind: str, name: str) -> None:
-    """Radii and screens of the implicit solvent, as OpenMM has them."""
+    """Set radii and screening factors of the implicit solvent to OpenMM's values."""
     model = getattr(require("openmm.app.internal.customgbforces"), kind)
     for atom, found in zip(parm.atoms, model.getStandardParameters(topology), strict=True):
         atom.solvent_radius, atom.screen = 10 * float(found[0]), float(found[1])
@@ -182,18 +182,18 @@ def _set_radii(parm: parmed.amber.AmberParm, topology: app.Topology, kind: str, 
 
 
 def write_gromacs(made: parmed.Structure, folder: Path) -> None:
-    """``system.top`` and ``system.gro``, with coordinates to 1e-6 nm."""
+    """Write ``system.top`` and ``system.gro``, with coordinates to 1e-6 nm."""
     gromacs = require("parmed.gromacs")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         top = gromacs.GromacsTopologyFile.from_structure(made)
-        # Inline: what is looked up by atom types is wrong where residues share types.
+        # Inline, because a lookup by atom types would be wrong if residues share types.
         top.write(str(folder / NAMES["gromacs"][0]), parameters="inline")
         gromacs.GromacsGroFile.write(made, str(folder / NAMES["gromacs"][1]), precision=6)
 
 
 def _add_hh_bonds(made: parmed.Structure) -> None:
-    """AMBER's rigid waters have three bonds; the third is at rest at the model's geometry."""
+    """Add the third bond, H-H, of AMBER's rigid waters; its length is that of the water model."""
     parmed = require("parmed")
     kind = None
     for residue in made.residues:
@@ -210,7 +210,7 @@ def _add_hh_bonds(made: parmed.Structure) -> None:
 
 
 def _lengths_and_angles(box: np.ndarray) -> list[float]:
-    """Å and degrees of box vectors [3, 3] (nm)."""
+    """Lengths (Å) and angles (degrees) of box vectors [3, 3] (nm)."""
     length = np.linalg.norm(box, axis=1)
     unit = box / length[:, None]
     angle = [np.degrees(np.arccos(unit[i] @ unit[j])) for i, j in ((1, 2), (0, 2), (0, 1))]
@@ -218,11 +218,11 @@ def _lengths_and_angles(box: np.ndarray) -> list[float]:
 
 
 def _amber_octahedron(xyz: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates and box of a truncated octahedron in AMBER's orientation: all angles 109.47.
+    """Rotate a truncated octahedron to AMBER's orientation, with all box angles 109.47 degrees.
 
-    OpenMM's vectors a, b, c have angles of 70.53 and 109.47 degrees; a, c and -b span the same
-    lattice. They are turned about a, which lies on the x axis of both, until c lies where AMBER has
-    its second vector.
+    The angles between OpenMM's vectors a, b, c are 70.53 and 109.47 degrees; a, c and -b span the
+    same lattice. The vector a is on the x axis in both programs. The rotation about it moves c to
+    AMBER's second vector.
     """
     length = float(box[0])
     cos, sin = 1 / 3, np.sqrt(8) / 3

@@ -1,4 +1,4 @@
-"""How far apart frames are: distances and coordinates for clustering."""
+"""Feature spaces for clustering: coordinates of frames and distances between them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import mdtraj
 
 FEATURES = ("ca-rmsd", "dihedrals", "pca", "tica")
-COMPONENTS = 10  # of PCA, and of the basis of TICA
+COMPONENTS = 10  # principal components, for PCA and as input of TICA
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ class Space:
     ----------
     points : ndarray [F, D]
     distances : callable
-        Of all frames from frame i [F]: Euclidean in `points`, or RMSD after superposition.
+        Distances [F] from frame i: Euclidean in `points`, or RMSD after superposition.
     """
 
     points: np.ndarray
@@ -44,29 +44,35 @@ def feature_space(
     lengths: Sequence[int] | None = None,
     kept: np.ndarray | None = None,
 ) -> Space:
-    """Frames in one of `FEATURES`.
+    """Map frames to the space of one of `FEATURES`.
 
-    - ca-rmsd: distances are RMSDs of CA, pairwise superposed; points are CA superposed on their
-      iterated mean, over sqrt(L), whose distances are upper bounds of these.
+    - ca-rmsd: distances are CA RMSDs after pairwise superposition. Points are CA coordinates
+      superposed on the iterated mean structure, divided by sqrt(L); their distances are upper
+      bounds of the RMSDs.
     - dihedrals: sine and cosine of phi and psi.
     - pca: the first `COMPONENTS` principal components of CA-CA distances (nm).
-    - tica: two TICA components of these; all frames count, in their order in time.
+    - tica: two TICA components of these principal components, from all frames in time order.
 
     Parameters
     ----------
     trajectory : mdtraj.Trajectory
     features : str
+        One of `FEATURES`.
     lag : int
-        Frames, of TICA.
+        Lag of TICA in frames.
     lengths : sequence of int, optional
-        Numbers of frames of the trajectories that are joined, for TICA.
+        For TICA: numbers of frames of the trajectories that were joined.
     kept : ndarray, int, optional
-        Frames that are wanted; default all.
+        Frames to return; default all.
+
+    Returns
+    -------
+    Space
 
     Raises
     ------
     SLMError
-        Unknown features, or frames in which nothing varies.
+        `features` is unknown.
     """
     if features not in FEATURES:
         raise SLMError(f"features is {features!r}; give one of {', '.join(FEATURES)}")
@@ -82,7 +88,7 @@ def feature_space(
         return _superposed(ca[kept])
     try:
         basis = distance_basis(ca if features == "tica" else ca[kept], COMPONENTS)
-    except StructureError:  # nothing varies: any choice is as good
+    except StructureError:  # all frames are equal: so are all choices
         return _euclidean(np.zeros((len(kept), 1)))
     if features == "pca":
         return _euclidean(basis.project(ca[kept]) / np.linalg.norm(basis.vectors, axis=0))

@@ -1,4 +1,4 @@
-"""What is chosen from: frames of a protein, and which of them are valid."""
+"""Candidate frames for seeds: read them, find the valid ones, remove solvent."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _BULK_IONS = {"LI", "NA", "K", "RB", "CS", "F", "CL", "BR", "I", "SOD", "CLA", "
 
 @dataclass(frozen=True, eq=False)
 class CandidateFrames:
-    """F frames and what is known about them.
+    """F frames, and whether each is valid.
 
     Attributes
     ----------
@@ -46,23 +46,23 @@ class CandidateFrames:
         report: Report | np.ndarray | str | None = None,
         top: str | os.PathLike | None = None,
     ) -> CandidateFrames:
-        """Frames of an Ensemble, a Trajectory or files.
+        """Get frames from an Ensemble, a Trajectory or files.
 
         Parameters
         ----------
         source : Ensemble, mdtraj.Trajectory, or path
-            Of a trajectory, or of a folder of `openmm-slm sample`.
+            A path is a trajectory file or an output folder of `openmm-slm sample`.
         report : dict, array of bool [F], or "md", optional
-            Anything with a column ``valid``. Default: an Ensemble's own, or computed by
-            `openmm_slm.geometry_report`. "md": judged as frames of a simulation are, whose bonds
-            and peptides vibrate (`openmm_slm.seeding.judging`).
+            Report with a column ``valid``. Default: the report of the Ensemble, or
+            `openmm_slm.geometry_report`. "md" applies the criteria for frames of a simulation,
+            whose bonds and peptides vibrate (see `openmm_slm.seeding.judging`).
         top : path, optional
-            Topology of a file that has none.
+            Topology of a trajectory file without one.
 
         Raises
         ------
         StructureError
-            No frames, or a report of another number of frames.
+            There are no frames, or the report has another number of frames.
         """
         if isinstance(source, (str, os.PathLike)):
             source = FrameReader(source, top).load()
@@ -71,11 +71,13 @@ class CandidateFrames:
             report = getattr(source, "report", None)
         if not (hasattr(trajectory, "topology") and hasattr(trajectory, "xyz")):
             raise StructureError(
-                f"{type(source).__name__} is no ensemble; give an Ensemble, an mdtraj.Trajectory "
-                "or a path"
+                f"{type(source).__name__} is not an ensemble; give an Ensemble, an "
+                "mdtraj.Trajectory or a path"
             )
         if trajectory.topology is None or not trajectory.n_frames:
-            raise StructureError(f"{trajectory}: no frames, or no topology; give both")
+            raise StructureError(
+                f"{trajectory}: no frames or no topology; give a trajectory that has both"
+            )
         valid = _valid(trajectory, report)
         return cls(trajectory, valid & np.isfinite(trajectory.xyz).all((1, 2)))
 
@@ -91,24 +93,24 @@ def _valid(trajectory: mdtraj.Trajectory, report: object) -> np.ndarray:
         valid = np.asarray(report if isinstance(report, np.ndarray) else report["valid"], bool)
     except (KeyError, TypeError, IndexError):
         raise StructureError(
-            "the report has no column 'valid'; give that of EnsembleGenerator.sample, "
+            "the report has no column 'valid'; give the report of EnsembleGenerator.sample, "
             "openmm_slm.relax or openmm_slm.geometry_report, or an array of bool"
         ) from None
     if valid.shape != (trajectory.n_frames,):
         raise StructureError(
-            f"the report is of {len(valid)} frames, the trajectory has {trajectory.n_frames}; "
-            "give the report of these frames"
+            f"the report is of {len(valid)} frames, but the trajectory has "
+            f"{trajectory.n_frames}; give the report of these frames"
         )
     return valid
 
 
 def protein_only(trajectory: mdtraj.Trajectory) -> mdtraj.Trajectory:
-    """The protein; waters and single ions of a former simulation are left out.
+    """Remove the waters and monovalent ions of an earlier simulation.
 
     Raises
     ------
     SLMError
-        Anything else: ligands, lipids, nucleic acids, bound metal ions.
+        There is something else: ligands, lipids, nucleic acids, bound metal ions.
     """
     protein = {r for _, chain in protein_chains(trajectory.topology) for r in chain}
     kept, dropped = [], 0
@@ -120,14 +122,14 @@ def protein_only(trajectory: mdtraj.Trajectory) -> mdtraj.Trajectory:
         else:
             raise SLMError(
                 f"residue {residue.name} {residue.resSeq} is neither protein nor water nor a "
-                "monovalent ion; ligands, membranes and metals are not built here: leave it out "
-                "(Trajectory.atom_slice), or set up its System yourself"
+                "monovalent ion; ligands, membranes and metals are not supported: remove it "
+                "(Trajectory.atom_slice), or set up the System yourself"
             )
     if not protein:
         raise StructureError(f"no protein residue in {trajectory.n_residues} residues")
     if not dropped:
         return trajectory
-    logger.info("%d waters and ions are left out; seeds get their own", dropped)
+    logger.info("removed %d waters and ions; seeds are solvated again", dropped)
     return trajectory.atom_slice(kept)
 
 

@@ -1,8 +1,8 @@
-"""Lennard-Jones terms in the one form that AMBER, GROMACS and OpenMM's fastest force know.
+"""Convert CHARMM Lennard-Jones terms to the standard form of AMBER, GROMACS and NonbondedForce.
 
-OpenMM's CHARMM36 has them in a CustomNonbondedForce (a table of pairs of types, so that some pairs,
-NBFIX, need not follow from their types) and a CustomBondForce (1-4 pairs). Here they become
-sigma and epsilon of types, of 1-4 pairs, and a list of the pairs of types that are exceptions.
+OpenMM's CHARMM36 stores them in a CustomNonbondedForce (a table over pairs of atom types, for
+NBFIX) and a CustomBondForce (1-4 pairs). Here they become sigma and epsilon per atom type, sigma
+and epsilon per type for 1-4 pairs, and a list of the NBFIX pairs.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ _EQUAL = 1e-6  # relative
 
 @dataclass(frozen=True, eq=False)
 class LennardJones:
-    """Parameters of T types; nm and kJ/mol.
+    """Lennard-Jones parameters of T atom types, in nm and kJ/mol.
 
     Attributes
     ----------
     types : ndarray, int [N]
-        Of each atom.
+        Type of each atom.
     sigma, epsilon, sigma14, epsilon14 : ndarray [T]
-        Pairs: mean of sigmas, geometric mean of epsilons.
+        Pairs use the Lorentz-Berthelot rules.
     fixes : dict of (int, int) to (float, float)
-        sigma and epsilon of pairs of types that differ from that, lower type first.
+        sigma and epsilon of pairs of types that do not follow these rules (NBFIX), lower type
+        first.
     """
 
     types: np.ndarray
@@ -46,15 +47,22 @@ class LennardJones:
 def plain_system(
     topology: app.Topology, system: openmm.System
 ) -> tuple[openmm.System, LennardJones | None]:
-    """The System with all Lennard-Jones terms in its NonbondedForce, but for `fixes`.
+    """Move all Lennard-Jones terms of a System into its NonbondedForce, except `fixes`.
 
-    None, and the System itself, where they are there already. Atoms of one name in residues of
-    one name and the same atoms are taken to be of one type.
+    Atoms have the same type if their names, their residue names and the atom names of their
+    residues agree.
+
+    Returns
+    -------
+    system : openmm.System
+        A copy, or `system` itself if there is nothing to move.
+    lj : LennardJones or None
+        None if there is nothing to move.
 
     Raises
     ------
     SLMError
-        A custom force of another kind.
+        The System has a custom force of another kind.
     """
     mm = require("openmm")
     table = [f for f in system.getForces() if isinstance(f, mm.CustomNonbondedForce)]
@@ -63,7 +71,7 @@ def plain_system(
         return system, None
     if [f.getName() for f in table + near] != ["LennardJones", "LennardJones14"]:
         names = ", ".join(f.getName() for f in table + near)
-        raise SLMError(f"forces {names} cannot be exported; formats=('openmm',) holds them")
+        raise SLMError(f"forces {names} cannot be exported; use formats=('openmm',)")
     lj = _lennard_jones(table[0], near[0], _kinds(topology))
     plain = mm.XmlSerializer.clone(system)
     (nonbonded,) = (f for f in plain.getForces() if isinstance(f, mm.NonbondedForce))
@@ -89,10 +97,10 @@ def plain_system(
 
 
 def fast_system(topology: app.Topology, system: openmm.System) -> openmm.System:
-    """The same energies with OpenMM's native NonbondedForce, many times faster on a CPU.
+    """Equivalent System with OpenMM's native NonbondedForce, many times faster on a CPU.
 
-    Pairs of types in `LennardJones.fixes` get the difference from a CustomNonbondedForce between
-    their atoms alone.
+    A CustomNonbondedForce adds the difference for the pairs of types in `LennardJones.fixes`; it
+    acts between the atoms of these types only.
     """
     mm = require("openmm")
     fast, lj = plain_system(topology, system)
@@ -100,7 +108,7 @@ def fast_system(topology: app.Topology, system: openmm.System) -> openmm.System:
         return fast
     (table,) = (f for f in system.getForces() if isinstance(f, mm.CustomNonbondedForce))
     size = len(lj.sigma)
-    change = np.zeros((2, size, size))  # of the factors of 1 / r^12 and -1 / r^6
+    change = np.zeros((2, size, size))  # added to the coefficients of 1 / r^12 and -1 / r^6
     for (i, j), (sigma, epsilon) in lj.fixes.items():
         rule = (lj.sigma[i] + lj.sigma[j]) / 2, np.sqrt(lj.epsilon[i] * lj.epsilon[j])
         for k, power in enumerate((12, 6)):
@@ -128,9 +136,9 @@ def fast_system(topology: app.Topology, system: openmm.System) -> openmm.System:
 
 
 def _split_urey_bradley(topology: app.Topology, system: openmm.System) -> None:
-    """Springs between atoms that are not bonded, in a second, later HarmonicBondForce.
+    """Move Urey-Bradley terms from the bonds to a second HarmonicBondForce at the end.
 
-    That is where ParmEd takes them for what they are; OpenMM has them among the bonds.
+    ParmEd recognises them only there. They are the harmonic terms between atoms without a bond.
     """
     mm = require("openmm")
     bonded = {frozenset((a.index, b.index)) for a, b in topology.bonds()}
@@ -149,7 +157,7 @@ def _split_urey_bradley(topology: app.Topology, system: openmm.System) -> None:
 
 
 def _kinds(topology: app.Topology) -> np.ndarray:
-    """A number [N] for each residue name, names of its atoms, and name of the atom."""
+    """Number [N] per atom, unique for residue name, atom names of the residue, and atom name."""
     numbers: dict[tuple, int] = {}
     kinds = []
     for residue in topology.residues():
@@ -167,7 +175,8 @@ def _lennard_jones(
     size, _, twelve = table.getTabulatedFunction(0).getFunctionParameters()
     six = table.getTabulatedFunction(1).getFunctionParameters()[2]
     sigma, epsilon = _of_coefficients(*(np.reshape(x, (size, size)) for x in (twelve, six)))
-    # OpenMM merges types that differ in 1-4 pairs alone: atoms of one kind have one type.
+    # OpenMM merges types that differ only in 1-4 parameters. They are separated again here,
+    # because all atoms of one kind have one type.
     _, first, kinds = np.unique(
         np.stack([merged, kinds], 1), axis=0, return_index=True, return_inverse=True
     )
@@ -189,7 +198,7 @@ def _lennard_jones(
 
 
 def _of_coefficients(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """sigma and epsilon of a / r^12 - b / r^6; 0.1 nm and 0 where there is nothing."""
+    """sigma and epsilon of a / r^12 - b / r^6; 0.1 nm and 0 if the term is zero."""
     there = (a > 0) & (b > 0)
     a, b = np.where(there, a, 1e-6), np.where(there, b, 1.0)
     return np.where(there, (a / b) ** (1 / 6), 0.1), np.where(there, b**2 / (4 * a), 0.0)
@@ -198,9 +207,9 @@ def _of_coefficients(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarr
 def _kinds14(
     kinds: np.ndarray, near: openmm.CustomBondForce, sigma: np.ndarray, epsilon: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """sigma and epsilon of kinds [K] in 1-4 pairs, solved for from those of the pairs.
+    """sigma and epsilon [K] of the kinds in 1-4 pairs, fitted to the parameters of all pairs.
 
-    What the pairs leave open is as for atoms far apart, `sigma` and `epsilon`.
+    Values that the pairs do not determine are those of normal pairs, `sigma` and `epsilon`.
     """
     rows = np.zeros((near.getNumBonds(), len(sigma)))
     pairs = np.zeros((near.getNumBonds(), 2))
@@ -209,10 +218,15 @@ def _kinds14(
         rows[k, kinds[i]] += 0.5
         rows[k, kinds[j]] += 0.5
     if not (pairs[:, 1] > 0).all():
-        raise SLMError("1-4 pairs without a Lennard-Jones term cannot be exported as CHARMM's")
+        raise SLMError(
+            "1-4 pairs without a Lennard-Jones term cannot be exported; use formats=('openmm',)"
+        )
     far = np.stack([sigma, np.log(np.where(epsilon > 0, epsilon, 1.0))], 1)
     wanted = np.stack([pairs[:, 0], np.log(pairs[:, 1])], 1)
     found = far + np.linalg.lstsq(rows, wanted - rows @ far, rcond=None)[0]
     if not np.allclose(rows @ found, wanted, rtol=_EQUAL, atol=_EQUAL):
-        raise SLMError("1-4 pairs that do not follow from atom types cannot be exported")
+        raise SLMError(
+            "1-4 pairs that do not follow from atom types cannot be exported; use "
+            "formats=('openmm',)"
+        )
     return found[:, 0], np.where(epsilon > 0, np.exp(found[:, 1]), 0.0)

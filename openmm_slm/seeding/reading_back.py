@@ -1,4 +1,4 @@
-"""Energies of exported files, read with OpenMM's own readers, against those of the System."""
+"""Check exported files: read them with OpenMM and compare energies with those of the System."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import openmm
 
 TOLERANCE = 1e-3  # relative
-_SMALL = 0.05  # kJ/mol; of less, rounding in files is more than the tolerance
+_SMALL = 0.05  # kJ/mol; rounding in the files may cause such a deviation in small terms
 _TERMS = {
     "bonds": ("HarmonicBondForce",),
     "angles": ("HarmonicAngleForce",),
@@ -28,13 +28,22 @@ _TERMS = {
 
 
 class ExportError(SLMError):
-    """Exported files that do not say what the System says."""
+    """Energies of exported files differ from those of the System."""
 
 
 def energies(
     system: openmm.System, xyz: np.ndarray, box: np.ndarray | None = None
 ) -> dict[str, float]:
-    """kJ/mol of each term, and ``total``; positions [N, 3] and box vectors [3, 3] in nm."""
+    """Energy terms of a System, and their ``total``, in kJ/mol.
+
+    Parameters
+    ----------
+    system : openmm.System
+    xyz : ndarray [N, 3]
+        nm.
+    box : ndarray [3, 3], optional
+        Box vectors in nm.
+    """
     mm = require("openmm")
     system = mm.XmlSerializer.clone(system)
     names = [type(force).__name__ for force in system.getForces()]
@@ -62,7 +71,10 @@ def energies(
 def read_back(
     name: str, folder: Path, settings: SeedSettings, like: openmm.System
 ) -> dict[str, float]:
-    """`energies` of the files of a format; what no file holds is as in the System `like`."""
+    """Read the files of a format and compute their `energies`.
+
+    Settings that the format cannot store are taken from the System `like`.
+    """
     app, nm = require("openmm.app"), require("openmm.unit").nanometer
     arguments = {**nonbonded_arguments(settings), "constraints": None, "rigidWater": False}
     top, coordinates = (str(folder / file) for file in NAMES[name])
@@ -74,7 +86,7 @@ def read_back(
             arguments["implicitSolvent"] = {"obc2": app.OBC2, "gbn2": app.GBn2}[settings.solvent]
         system = app.AmberPrmtopFile(top, periodicBoxVectors=box).createSystem(**arguments)
     else:
-        # OpenMM's reader of GRO files takes three decimals only, MDTraj's as many as there are.
+        # OpenMM's GRO reader only reads three decimals; MDTraj reads all.
         with require("mdtraj.formats").GroTrajectoryFile(coordinates) as handle:
             (xyz,), _, (box,) = handle.read()
         box = _reduced(box) if settings.explicit else None
@@ -83,12 +95,12 @@ def read_back(
         ).createSystem(**arguments)
     if box is not None:
         box = np.array([v.value_in_unit(nm) for v in box])
-    _treat_alike(system, like)
+    _copy_settings(system, like)
     return energies(system, xyz, box)
 
 
-def _treat_alike(theirs: openmm.System, ours: openmm.System) -> None:
-    """Switch and long-range correction of Lennard-Jones terms: settings that no file has."""
+def _copy_settings(theirs: openmm.System, ours: openmm.System) -> None:
+    """Copy switching function and long-range correction: the files do not store them."""
     mm = require("openmm")
     tables, plain = (
         [f for f in ours.getForces() if isinstance(f, kind)]
@@ -108,7 +120,7 @@ def _treat_alike(theirs: openmm.System, ours: openmm.System) -> None:
 
 
 def _reduced(box: np.ndarray):
-    """Box vectors as OpenMM wants them: what was rounded may not be any more."""
+    """Box vectors in OpenMM's reduced form, which rounding in the file may have broken."""
     mm, nm = require("openmm"), require("openmm.unit").nanometer
     vectors = [mm.Vec3(*map(float, vector)) for vector in box] * nm
     return require("openmm.app.internal.unitcell").reducePeriodicBoxVectors(vectors)
@@ -117,14 +129,19 @@ def _reduced(box: np.ndarray):
 def compare_energies(
     name: str, ours: dict[str, float], theirs: dict[str, float]
 ) -> list[tuple[str, str, float, float, float]]:
-    """Rows (format, term, ours, theirs, relative deviation).
+    """Compare the energies of the System (`ours`) with those of the files (`theirs`).
 
-    The total may be small where terms cancel: its deviation is relative to the largest of them.
+    Terms may cancel in the total, so its deviation is relative to the largest term.
+
+    Returns
+    -------
+    list of tuple
+        Rows (format, term, ours, theirs, relative deviation).
 
     Raises
     ------
     ExportError
-        A term that differs by more than 1e-3 of itself (and 0.05 kJ/mol).
+        A term differs by more than 1e-3 (relative) and 0.05 kJ/mol.
     """
     rows, largest = [], max(map(abs, ours.values()))
     for term in dict.fromkeys([*ours, *theirs]):
@@ -134,7 +151,8 @@ def compare_energies(
         rows.append((name, term, a, b, off))
         if not off <= TOLERANCE:
             raise ExportError(
-                f"{name} files read back: {term} {b:.6g} kJ/mol, OpenMM has {a:.6g} (relative "
-                f"deviation {off:.1e}, allowed {TOLERANCE}); formats=('openmm',) leaves them out"
+                f"{name} files read back: {term} is {b:.6g} kJ/mol, but {a:.6g} in OpenMM "
+                f"(relative deviation {off:.1e}, allowed {TOLERANCE}); use formats=('openmm',) to "
+                "leave these files out"
             )
     return rows

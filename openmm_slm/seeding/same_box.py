@@ -1,4 +1,4 @@
-"""Frames of one protein in boxes of one size, with as many waters and ions in each."""
+"""Boxes of equal size with equal numbers of waters and ions, for frames of one protein."""
 
 from __future__ import annotations
 
@@ -15,23 +15,22 @@ if TYPE_CHECKING:
 
 
 class SameBoxes:
-    """Solvated frames, each cut down to what all of them have.
+    """Solvated frames, each reduced to the numbers of molecules that all frames have.
 
-    Pairs of ions, and the waters farthest from the protein, that are more are taken away; ions stay
-    neutral, as they differ by pairs. Of each frame coordinates alone are kept, and one topology
-    of all.
+    Surplus waters, farthest from the protein first, and surplus ions are removed. Boxes stay
+    neutral, because their ions differ by pairs. All frames share one topology.
 
     Parameters
     ----------
     n_protein : int
-        Atoms of the protein, which come first.
+        Number of protein atoms; they come first.
     solvated : iterable of (int, Solvated)
-        Number of a frame, and the frame in a box of the same width.
+        Frame number, and the solvated frame. All boxes have the same width.
 
     Attributes
     ----------
     counts : Counts
-        Of each box.
+        Molecules in each box.
     """
 
     def __init__(self, n_protein: int, solvated: Iterable[tuple[int, Solvated]]) -> None:
@@ -51,7 +50,7 @@ class SameBoxes:
         self._order = [name for name in names if name in MOLECULES]
 
     def of(self, frame: int) -> Solvated:
-        """The box of a frame; all share one topology."""
+        """Solvated box of a frame."""
         left = {name: iter(each) for name, each in self._solvent[frame].items()}
         solvent = [next(left[name]) for name in self._order]
         return Solvated(
@@ -60,7 +59,7 @@ class SameBoxes:
 
 
 def _molecules(wet: Solvated, n_protein: int) -> dict[str, np.ndarray]:
-    """Coordinates [M, atoms, 3] of the molecules of each name; waters from the protein outwards."""
+    """Coordinates [M, atoms, 3] of the molecules of each name; waters nearest the protein first."""
     nm = require("openmm.unit").nanometer
     rows = {name: [] for name in MOLECULES}
     for residue in wet.topology.residues():
@@ -69,19 +68,19 @@ def _molecules(wet: Solvated, n_protein: int) -> dict[str, np.ndarray]:
     found = {name: wet.xyz[np.array(each, int)] for name, each in rows.items()}
     water = found[MOLECULES[0]]
     box = np.array(wet.topology.getPeriodicBoxVectors().value_in_unit(nm))
-    away = _away(water[:, 0], wet.xyz[:n_protein], box)
-    return found | {MOLECULES[0]: water[np.argsort(away, kind="stable")]}
+    distance = _distance(water[:, 0], wet.xyz[:n_protein], box)
+    return found | {MOLECULES[0]: water[np.argsort(distance, kind="stable")]}
 
 
-def _away(points: np.ndarray, protein: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """Distance [P] of points to the nearest atom of the protein and of its images."""
+def _distance(points: np.ndarray, protein: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """Distance [P] from points to the nearest protein atom, periodic images included."""
     shifts = np.stack(np.meshgrid(*[[-1, 0, 1]] * 3, indexing="ij"), -1).reshape(-1, 3) @ box
     images = (protein[None] + shifts[:, None]).reshape(-1, 3)
     return require("scipy.spatial").cKDTree(images).query(points)[0]
 
 
 def _cut(wet: Solvated, least: dict[str, int]) -> app.Topology:
-    """The topology with no more of each molecule: which of a kind go makes no difference to it."""
+    """Topology with `least` molecules of each name; molecules of one name are interchangeable."""
     nm = require("openmm.unit").nanometer
     modeller = require("openmm.app").Modeller(wet.topology, wet.xyz * nm)
     residues = list(wet.topology.residues())

@@ -1,4 +1,4 @@
-"""The ``run.py`` of a seed: needs OpenMM and the files beside it."""
+"""Text of ``run.py``, the script that runs a seed with OpenMM."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ print(here / "trajectory.dcd")
 
 
 def run_script(name: str, frame: int, settings: SeedSettings) -> str:
-    """Text of ``run.py``: 1 ns and 100 frames, unless told otherwise."""
+    """Text of ``run.py``; by default it runs 1 ns and saves 100 frames."""
     solvent = settings.water if settings.explicit else settings.solvent
     title = f"{name}, frame {frame} of the ensemble: {settings.forcefield}, {solvent}."
     steps = round(1e6 / settings.timestep)

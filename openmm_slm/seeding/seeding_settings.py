@@ -1,4 +1,4 @@
-"""Settings of seeds, checked."""
+"""Settings of seeds, and their validation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BOXES = ("cube", "dodecahedron", "octahedron")
 CONSTRAINTS = ("hbonds", "allbonds", "hangles", None)
 
 _THREE, _FOUR = ("tip3p", "tip3pfb", "spce", "opc3"), ("opc", "tip4pew", "tip4pfb")
-#: Water models of each force field, the default first, and the file of each.
+#: Water models of each force field and their files; the first is the default.
 WATERS = {
     "amber14": {name: f"amber14/{name}.xml" for name in _THREE + _FOUR},
     "amber19": {name: f"amber19/{name}.xml" for name in ("opc3", *_THREE[:3], *_FOUR)},
@@ -31,7 +31,7 @@ PROTEINS = {
 }
 FOUR_SITES = _FOUR
 
-_ZERO = ("ionic_strength", "equilibration")  # 0 means "without"
+_ZERO = ("ionic_strength", "equilibration")  # may be 0, which switches them off
 _NONE = ("cutoff", "pressure", "hydrogen_mass")
 _QUANTITIES = (
     "padding", "ionic_strength", "temperature", "friction", "timestep", "restraint",
@@ -196,7 +196,7 @@ class SeedSettings:
 
     @property
     def files(self) -> list[str]:
-        """OpenMM force-field files, without that of the implicit solvent."""
+        """OpenMM force-field files, except that of the implicit solvent."""
         water = [WATERS[self.forcefield][self.water]] if self.explicit else []
         return [PROTEINS[self.forcefield], *water]
 
@@ -208,7 +208,7 @@ def _one_of(name: str, value: object, allowed) -> None:
 
 
 def _number(name: str, value: object) -> float | None:
-    """The number of a quantity in the unit of the setting."""
+    """Value of a quantity in the unit of the setting."""
     if value is None and name in _NONE:
         return None
     if hasattr(value, "value_in_unit"):

@@ -1,4 +1,4 @@
-"""`select_seeds`: a few frames that stand for an ensemble."""
+"""`select_seeds`: select a few representative frames of an ensemble."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..protein.trajectory import HasTrajectory
 
 METHODS = ("kcenters", "kmeans", "least-populated")
-CLUSTERS = 5  # times the seeds, for least-populated
+CLUSTERS = 5  # clusters per seed, for least-populated
 
 
 def select_seeds(
@@ -37,43 +37,46 @@ def select_seeds(
     seed: int = 0,
     top: str | os.PathLike | None = None,
 ) -> np.ndarray:
-    """Choose frames to start simulations from; frames that are not valid are skipped.
+    """Select frames to start simulations from; invalid frames are skipped.
 
     Parameters
     ----------
     ens_or_traj : Ensemble, mdtraj.Trajectory, or path
-        A path of a trajectory, or of a folder written by `openmm-slm sample`.
+        A path is a trajectory file or a folder written by `openmm-slm sample`.
     n : int
+        Number of seeds.
     method : "kcenters", "kmeans" or "least-populated"
-        kcenters: the most central frame, then always the frame farthest from all chosen
-        (Gonzalez, Theor. Comput. Sci. 38, 293, 1985): spread evenly, outliers included. kmeans:
-        the frame nearest to each of n means, of the largest cluster first: where most frames are.
-        least-populated: `clusters` clusters about k-centers, and of each of the n smallest the
-        frame with the least mean distance to the others: where few frames are.
+        kcenters covers the ensemble evenly, outliers included: it starts from the most central
+        frame and repeatedly adds the frame farthest from all selected ones (Gonzalez, Theor.
+        Comput. Sci. 38, 293, 1985). kmeans follows the density of frames: it takes the frame
+        nearest to each of n means, largest cluster first. least-populated favours rare
+        conformations: it takes the medoids of the n smallest of `clusters` k-centers clusters.
     features : "ca-rmsd", "dihedrals", "pca" or "tica"
-        See `openmm_slm.seeding.features`. tica needs frames in order of time, and the extra
+        See `openmm_slm.seeding.features`. tica needs frames in time order and the extra
         ``compare``.
     report : dict, array of bool, or "md", optional
-        Which frames are valid: a column ``valid``. Default: an Ensemble's report, or computed.
-        "md": for frames of a simulation, see `openmm_slm.seeding.judging`.
+        Report with a column ``valid``. Default: the report of the Ensemble, or computed. "md"
+        applies the criteria for frames of a simulation (see `openmm_slm.seeding.judging`).
     clusters : int, optional
-        For least-populated. Default: 5 n, or as many as there are valid frames.
-    lag, lengths
-        Of TICA: frames, and numbers of frames of the trajectories joined.
+        Number of clusters for least-populated. Default: 5 n, at most the number of valid frames.
+    lag : int
+        Lag of TICA in frames.
+    lengths : sequence of int, optional
+        For TICA: numbers of frames of the trajectories that were joined.
     seed : int
-        Of k-means.
+        Random seed of k-means.
     top : path, optional
-        Topology of a file that has none.
+        Topology of a trajectory file without one.
 
     Returns
     -------
     ndarray, int [n]
-        Different frames; the same for the same input, wherever frames lie in space.
+        Numbers of different frames. They do not depend on the position and orientation of frames.
 
     Raises
     ------
     ValueError
-        An unknown method or features, or fewer valid frames than n.
+        `method` or `features` is unknown, or there are fewer valid frames than `n`.
 
     Examples
     --------
@@ -104,7 +107,7 @@ def choose(
     lengths: Sequence[int] | None = None,
     seed: int = 0,
 ) -> np.ndarray:
-    """`select_seeds` of frames that have been judged."""
+    """`select_seeds` for frames whose validity is known."""
     for name, value, allowed in (("method", method, METHODS), ("features", features, FEATURES)):
         if value not in allowed:
             raise SLMError(f"{name} is {value!r}; give one of {', '.join(allowed)}")
@@ -128,14 +131,14 @@ def choose(
 
 
 def k_centers(space: Space, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Centers [n], the most central frame first, and the center (0 to n - 1) of each frame [F]."""
+    """Center frames [n], most central first, and the number of the center of each frame [F]."""
     away = np.linalg.norm(space.points - space.points.mean(0), axis=1)
     centers = [int(away.argmin())]
     nearest = space.distances(centers[0])
     owner = np.zeros(len(nearest), int)
     while len(centers) < n:
         free = nearest.copy()
-        free[centers] = -1.0  # frames may be equal, seeds not
+        free[centers] = -1.0  # never select a frame twice, even if frames are equal
         centers.append(int(free.argmax()))
         distance = space.distances(centers[-1])
         closer = distance < nearest
@@ -146,7 +149,7 @@ def k_centers(space: Space, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _k_means(space: Space, n: int, seed: int) -> np.ndarray:
     with warnings.catch_warnings(), np.errstate(invalid="ignore"):
-        warnings.simplefilter("ignore")  # of empty clusters: they get a frame all the same
+        warnings.simplefilter("ignore")  # empty clusters get a frame too
         means, owner = require("scipy.cluster.vq").kmeans2(
             space.points, n, minit="++", seed=np.random.default_rng(seed)
         )

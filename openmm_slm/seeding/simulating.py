@@ -1,4 +1,4 @@
-"""`seed_simulations`: frames in, running `openmm.app.Simulation`s out, one after the other."""
+"""`seed_simulations`: yield one equilibrated `openmm.app.Simulation` per selected frame."""
 
 from __future__ import annotations
 
@@ -40,37 +40,39 @@ def seed_simulations(
     top: str | os.PathLike | None = None,
     settings: dict[str, Any],
 ) -> Iterator[app.Simulation]:
-    """Simulations that start from frames of an ensemble, equilibrated, ready for ``step``.
+    """Yield equilibrated simulations that start from frames of an ensemble.
 
-    Each is made when it is asked for, as solvated systems are large; keep those you need.
+    Each simulation is built on demand, because solvated systems are large.
 
     Parameters
     ----------
     ens_or_traj : Ensemble, mdtraj.Trajectory, or path
-        All atoms with hydrogens. Waters and monovalent ions are left out and put in anew.
+        Frames with all atoms, hydrogens included. Waters and monovalent ions are removed; the
+        protein is solvated again.
     n : int
         Number of seeds.
     solvent : "explicit", "implicit", "obc2", "gbn2" or "vacuum"
+        Solvent model. implicit is obc2.
     report : dict, ndarray or "md", optional
-        Which frames are valid: see `select_seeds`.
+        Report that marks valid frames; see `select_seeds`.
     frames : iterable of int, optional
-        These frames instead of a choice of n; they have to be valid.
+        Frames to use instead of selecting `n`; they must be valid.
     method, features, top : str
-        How frames are chosen: see `select_seeds`.
+        How frames are selected; see `select_seeds`.
     {options}
 
     Yields
     ------
     openmm.app.Simulation
-        Its attribute ``frame`` is the frame's number. One that fails, or comes out of its
-        equilibration with a D residue, a turned peptide or a pierced ring, is left out and named
-        in a warning.
+        Its attribute ``frame`` is the frame number. A simulation is skipped, with a warning, if it
+        fails or ends its equilibration with a D residue, a peptide that changed between cis and
+        trans, or a pierced ring.
 
     Raises
     ------
     ValueError
-        At once, before the first simulation: fewer valid frames than n, an unknown force field or
-        water, missing atoms, a ligand or membrane, a setting out of range.
+        Before the first simulation: fewer valid frames than `n`, an unknown force field or water
+        model, missing atoms, a ligand or membrane, a setting out of range.
 
     Examples
     --------
@@ -96,7 +98,7 @@ def prepare(
     top: str | os.PathLike | None,
     settings: SeedSettings,
 ) -> tuple[CandidateFrames, np.ndarray, SeedBuilder]:
-    """The ensemble, the frames chosen, and what builds them: all that can fail at once."""
+    """Candidate frames, selected frame numbers and the builder; raises before any simulation."""
     ensemble = CandidateFrames.of(source, report, top)
     protein = protein_only(ensemble.trajectory)
     ensemble = CandidateFrames(protein, ensemble.valid)
@@ -122,7 +124,7 @@ def _given(ensemble: CandidateFrames, frames: list) -> np.ndarray:
 
 
 def built(builder: SeedBuilder, chosen: np.ndarray) -> Iterator[tuple[int, Seed | None, str]]:
-    """Frame, Seed and error of each; no Seed where there is an error, which is logged."""
+    """Yield frame number, Seed (None if it failed) and error; errors are also logged."""
     for frame in chosen.tolist():
         try:
             seed, error = builder.build(frame), ""

@@ -1,4 +1,4 @@
-"""Water and ions about a protein."""
+"""Solvate a protein in water and ions."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _SHAPES = {
     "dodecahedron": np.array([[1, 0, 0], [0, 1, 0], [0.5, 0.5, 0.5**0.5]]),
     "octahedron": np.array([[1, 0, 0], [1 / 3, 8**0.5 / 3, 0], [-1 / 3, 2**0.5 / 3, 6**0.5 / 3]]),
 }
-_ROOM = 1.1  # times twice the cutoff: the box shrinks when water relaxes
-MOLECULES = ("HOH", "NA", "CL")  # as residues are named, in the order of `Counts`
+_ROOM = 1.1  # smallest box width over twice the cutoff; the box shrinks in equilibration
+MOLECULES = ("HOH", "NA", "CL")  # residue names, in the order of `Counts`
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Molecules about a protein."""
+    """Numbers of solvent molecules."""
 
     waters: int
     positive: int
@@ -38,7 +38,7 @@ class Counts:
 
 @dataclass(frozen=True, eq=False)
 class Solvated:
-    """A protein, its atoms first and in their order, waters and ions.
+    """A protein with waters and ions. The protein atoms come first, in their original order.
 
     Attributes
     ----------
@@ -54,8 +54,11 @@ class Solvated:
 
 
 def box_width(xyz: np.ndarray, settings: SeedSettings) -> float:
-    """Width (nm) of the box of a protein [A, 3]: its sphere and the padding, twice the padding,
-    or what the cutoff asks for."""
+    """Width of the box (nm) for a protein [A, 3].
+
+    The largest of: diameter of the protein plus padding, twice the padding, and the minimum for the
+    cutoff.
+    """
     center = (xyz.max(0) + xyz.min(0)) / 2
     diameter = 2 * np.linalg.norm(xyz - center, axis=1).max()
     narrowest = _SHAPES[settings.box_shape].diagonal().min()
@@ -81,14 +84,14 @@ def solvate(
     field : openmm.app.ForceField
     settings : SeedSettings
     width : float
-        Of the box (nm).
+        Width of the box (nm).
     seed : int
-        Of the places of ions.
+        Seed for the positions of ions.
 
     Raises
     ------
     SLMError
-        No room for water.
+        OpenMM cannot solvate the protein in this box.
     """
     app, mm, u = (require(name) for name in ("openmm.app", "openmm", "openmm.unit"))
     modeller = app.Modeller(topology, xyz.astype(float) * u.nanometer)
@@ -116,7 +119,7 @@ def _count(topology: app.Topology) -> Counts:
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """`Modeller` draws from Python's global stream, which is given back as it was."""
+    """Seed Python's global generator, which `Modeller` uses, and restore its state afterwards."""
     state = random.getstate()
     random.seed(seed)
     try:

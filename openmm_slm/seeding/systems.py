@@ -19,12 +19,12 @@ _PME_CUTOFF, _CHARMM_CUTOFF, _CHARMM_SWITCH = 1.0, 1.2, 1.0  # nm
 
 
 def load_forcefield(settings: SeedSettings) -> app.ForceField:
-    """The force field of the protein, its water and its GBn2.
+    """Load the force field of the protein and its solvent.
 
     Raises
     ------
     SLMError
-        This OpenMM lacks a file.
+        This version of OpenMM lacks a file.
     """
     files = [*settings.files, *(["implicit/gbn2.xml"] if settings.solvent == "gbn2" else [])]
     try:
@@ -32,12 +32,12 @@ def load_forcefield(settings: SeedSettings) -> app.ForceField:
     except ValueError as error:
         raise SLMError(
             f"{settings.forcefield}: {first_line(error)} This OpenMM "
-            f"({require('openmm').__version__}) does not have it; choose another force field"
+            f"({require('openmm').__version__}) does not have the file; choose another force field"
         ) from None
 
 
 def cutoffs(settings: SeedSettings) -> tuple[float | None, float | None]:
-    """Cutoff and start of the switch (nm); None where there is none."""
+    """Cutoff and switching distance (nm), or None."""
     if not settings.explicit:
         return settings.cutoff, None
     charmm = settings.forcefield == "charmm36"
@@ -46,7 +46,7 @@ def cutoffs(settings: SeedSettings) -> tuple[float | None, float | None]:
 
 
 def nonbonded_arguments(settings: SeedSettings) -> dict[str, object]:
-    """How ``createSystem`` of force fields and of readers is to treat nonbonded forces."""
+    """Nonbonded arguments of ``createSystem``, for force fields and for readers of files."""
     app, nm = require("openmm.app"), require("openmm.unit").nanometer
     cutoff, switch = cutoffs(settings)
     if cutoff is None:
@@ -63,15 +63,15 @@ def create_system(
     *,
     flexible: bool = False,
 ) -> openmm.System:
-    """The System of a topology.
+    """Create the System of a topology.
 
-    CHARMM36 in the form of `fast_system`. `flexible`: without constraints and just as OpenMM makes
-    it, for files of other programs.
+    CHARMM36 is converted by `fast_system`. With `flexible` there are no constraints and no
+    conversion; that form is exported to other programs.
 
     Raises
     ------
     SLMError
-        Atoms are missing, or a residue is not in the force field: the message names it.
+        Atoms are missing, or a residue is not in the force field; the message names it.
     """
     app, u = require("openmm.app"), require("openmm.unit")
     constraints = {
@@ -86,13 +86,13 @@ def create_system(
     except (ValueError, KeyError) as error:
         raise SLMError(
             f"{settings.forcefield} does not fit: {first_line(error)} If atoms are missing, run "
-            "openmm_slm.complete first; residues that are no amino acids cannot be had here"
+            "openmm_slm.complete first; residues other than amino acids are not supported"
         ) from None
     if settings.forcefield == "charmm36" and not flexible:
         try:
             system = fast_system(topology, system)
         except SLMError as error:
-            logger.info("OpenMM's slower form of CHARMM36 is used: %s", error)
+            logger.info("using OpenMM's slower form of CHARMM36: %s", error)
     if settings.solvent == "obc2":
         system.addForce(native_obc2(topology, system, settings.cutoff))
     return system

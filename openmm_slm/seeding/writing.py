@@ -1,4 +1,4 @@
-"""`write_seeds`: a folder of simulations that run without this package."""
+"""`write_seeds`: write simulations to folders; they run without this package."""
 
 from __future__ import annotations
 
@@ -55,35 +55,41 @@ def write_seeds(
     settings: dict[str, Any],
     progress: bool = True,
 ) -> Path:
-    """Write simulations that start from frames of an ensemble, one folder each.
+    """Write simulations that start from frames of an ensemble, one folder per seed.
 
     ``seed_000/`` has ``system.xml``, ``state.xml``, ``integrator.xml``, ``topology.cif`` and
-    ``run.py``, which needs OpenMM alone; with the format amber ``system.prmtop`` and
-    ``system.inpcrd``; with gromacs ``system.top`` and ``system.gro``. Both are read back, and their
-    energies compared with OpenMM's term by term (``energies.csv``), before the call returns.
-    ``seeds.csv`` has one row a seed, ``run.json`` all settings.
+    ``run.py``, which only needs OpenMM. The format amber adds ``system.prmtop`` and
+    ``system.inpcrd``, gromacs adds ``system.top`` and ``system.gro``. These files are read back and
+    their energies compared with OpenMM's term by term (``energies.csv``). ``seeds.csv`` has one row
+    per seed, ``run.json`` all settings.
 
     Parameters
     ----------
-    ens_or_traj, n, solvent, report, frames, method, features, top
+    ens_or_traj : Ensemble, mdtraj.Trajectory, or path
         See `seed_simulations`.
     output : path
-        A folder that is not there, or is empty.
+        Folder to write; it must be empty or not exist.
+    n : int
+        Number of seeds.
     formats : iterable of "openmm", "amber", "gromacs"
-        The files of OpenMM are always written.
+        Formats to write; the OpenMM files are always written.
+    solvent, report, frames, method, features, top
+        See `seed_simulations`.
+    progress : bool
+        Show a progress bar.
     {options}
 
     Returns
     -------
     Path
-        `output`. A seed that fails has no folder, but a row in ``seeds.csv`` that says why.
+        `output`. A seed that failed has no folder; its row in ``seeds.csv`` says why.
 
     Raises
     ------
     ValueError
-        What `seed_simulations` raises; a folder that is not empty; a format that cannot hold what
-        is asked for (the message says why). At the end, when all others are written: seeds whose
-        files do not say what OpenMM says, or no seed that worked.
+        Errors of `seed_simulations`; the folder is not empty; a format cannot store what the
+        settings need (the message says why). After all other seeds are written: the energies of
+        exported files differ from OpenMM's, or no seed could be written.
     """
     chosen_settings = SeedSettings(solvent=solvent, **settings)
     formats = check_formats(formats, chosen_settings)
@@ -112,7 +118,7 @@ def write_seeds(
             try:
                 if seed is not None:
                     _write_seed(output, name, seed, formats, builder)
-            except SLMError as failure:  # of this seed's files; the others are still wanted
+            except SLMError as failure:  # this seed's files are wrong; go on with the others
                 seed, error = None, str(failure)
                 unwritten.append(error)
                 logger.warning("frame %d is not written: %s", frame, error)

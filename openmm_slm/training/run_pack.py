@@ -92,7 +92,7 @@ def expand_run(shrunk: str | os.PathLike, run: str | os.PathLike) -> Path:
     """
     shrunk, run = Path(shrunk), Path(run)
     meta, tensors = load_network(shrunk / "state", KIND)
-    told = read_config(shrunk / "state")
+    config = read_config(shrunk / "state")
     if run.exists() and any(run.iterdir()):
         raise ModelError(f"{run} is not empty; choose another folder")
     run.mkdir(parents=True, exist_ok=True)
@@ -101,10 +101,10 @@ def expand_run(shrunk: str | os.PathLike, run: str | os.PathLike) -> Path:
             exported = load_network(shrunk / name)[1]  # verifies the checksums
             shutil.copytree(shrunk / name, run / name)
             if name == "model":
-                tensors |= {key: exported[_bare(key)] for key in told["same"]}
-    for name, text in told["logs"].items():
+                tensors |= {key: exported[_bare(key)] for key in config["same"]}
+    for name, text in config["logs"].items():
         (run / Path(name).name).write_text(text)
-    if told["kept"]:
+    if config["kept"]:
         write_tensors(run / CHECKPOINT, tensors, meta)
     return run
 

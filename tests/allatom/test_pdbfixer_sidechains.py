@@ -123,5 +123,5 @@ def test_the_number_of_threads_is_as_it_was(built):
 
 def test_unknown_residues_are_named():
     s = bare(villin())
-    with pytest.raises(StructureError, match="residue X 2 of chain A.*none of the 20"):
+    with pytest.raises(StructureError, match="residue X 2 of chain A.*not one of the 20"):
         build_with_pdbfixer(replace(s, sequence=s.sequence[:1] + "X" + s.sequence[2:]))

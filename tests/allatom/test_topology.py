@@ -199,7 +199,7 @@ def test_incomplete_structures_and_bad_arguments_are_named():
     atom14[0, 1, 7] = np.nan
     with pytest.raises(StructureError, match=r"frame 0: LYS 2 of chain A \(row 1\) has no CE"):
         define_topology(protein("AKC:GS", atom14=atom14))
-    with pytest.raises(StructureError, match="residue X 2 of chain A.*none of the 20"):
+    with pytest.raises(StructureError, match="residue X 2 of chain A.*not one of the 20"):
         define_topology(replace(s, sequence="AXCGS"))
     for ph in (-1, 14.5, float("nan"), "7", None, True):
         with pytest.raises(ValueError, match="ph is"):

@@ -120,4 +120,4 @@ def test_the_scoreboard_passes_over_what_is_the_same_protein(shards, backbone, t
 def test_what_cannot_be_is_named(shards, options, told):
     given = {"sequence": SEQUENCE, "relatives": shards, **options}
     with pytest.raises(StructureError, match=told):
-        make_request(given.pop("sequence"), 2, **given)
+        make_request(given.pop("sequence"), 2, **given, settings={})

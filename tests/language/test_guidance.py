@@ -91,7 +91,7 @@ def test_chains_from_sequence_alone_warn(caplog):
     with caplog.at_level(logging.WARNING):
         traj = openmm_slm.generate_ensemble("GYDPETGTWG:GYDPETGTWG", **options)
     assert [chain.n_residues for chain in traj.topology.chains] == [10, 10]
-    assert any("2 chains from sequence alone" in record.message for record in caplog.records)
+    assert any("2 chains without a template" in record.message for record in caplog.records)
 
 
 def test_what_the_model_lacks_is_said_before_anything_is_written(tmp_path):

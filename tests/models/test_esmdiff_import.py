@@ -94,7 +94,7 @@ def test_a_forged_checkpoint_imports_and_samples(network, tmp_path):
     expected = ESMDiffModel(network).sample("GYDPETGTWG", range(3), seed=0, steps=4)
     np.testing.assert_array_equal(drawn.tokens, expected.tokens)
     again = CliRunner().invoke(main, arguments)
-    assert again.exit_code == 2 and "exists; give a folder to be made" in again.output
+    assert again.exit_code == 2 and "exists; give a new folder" in again.output
 
 
 @pytest.mark.parametrize("prefix", ["", "module.", "_forward_module.module."])
@@ -107,7 +107,7 @@ def test_files_alone_and_wrapped_names_are_read(prefix, network, tmp_path, caplo
     files = list((tmp_path / "esmdiff").glob("*.safetensors"))
     # Matrices are halved.
     assert sum(f.stat().st_size for f in files) < 0.55 * moved.stat().st_size
-    with pytest.raises(ModelError, match="weights that do not fit ESMDiffNetwork: .* missing"):
+    with pytest.raises(ModelError, match="weights do not fit ESMDiffNetwork: .* missing"):
         import_esmdiff(moved, tmp_path / "other")  # no config: the sizes of the published model
     assert "the published settings are assumed" in caplog.text
 
@@ -126,7 +126,7 @@ def test_code_in_a_checkpoint_is_refused_and_not_run(old_format, network, tmp_pa
     with pytest.raises(ModelError, match=r"has posix.mkdir"):
         import_esmdiff(where, tmp_path / "esmdiff", ignore=["posix.mkdir"])
     file.write_bytes(pickle.dumps({"module": {}, "x": Payload(tmp_path / "ran")}, 4))
-    with pytest.raises(ModelError, match="was run"):
+    with pytest.raises(ModelError, match="none of its code was run"):
         import_esmdiff(where, tmp_path / "esmdiff")
     file.write_bytes(b"no pickle")
     with pytest.raises(ModelError, match="cannot be read"):
@@ -187,7 +187,7 @@ def test_keys_and_sizes_that_differ_are_listed(network, tmp_path):
         ("net", {**RUN["model"]["net"], "n_structure_heads": 4096}, "n_structure_heads is 4096"),
         ("noise_schedule", None, "model.noise_schedule is ''"),
         ("structure_only", True, "model.structure_only is True, .* has False"),
-        ("net", {**RUN["model"]["net"], "d_model": "wide"}, "sizes that are no numbers"),
+        ("net", {**RUN["model"]["net"], "d_model": "wide"}, "some sizes are not numbers"),
         ("net", ["a"], "not the config of an ESMDiff run"),
     ],
 )

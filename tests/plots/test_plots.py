@@ -228,7 +228,7 @@ def test_axes_of_the_caller_are_used_and_no_window_is_opened(traj):
 
 
 def test_what_cannot_be_plotted_is_said():
-    with pytest.raises(StructureError, match="str is no ensemble"):
+    with pytest.raises(StructureError, match="str is not an ensemble"):
         plots.plot_rmsf("x.pdb")
     with pytest.raises(StructureError, match="not a report"):
         plots.plot_report({})

@@ -118,7 +118,7 @@ def test_a_clash_that_no_rotamer_solves_is_solved_by_a_small_turn(packer, monkey
     frames = np.stack([helices(apart) for apart in (1.0, 1.1, 1.2)])
     finer = packed(single, frames)
     np.testing.assert_array_equal(finer[:, :, :4], frames)
-    monkeypatch.setattr(clashes, "_NUDGES", 0)
+    monkeypatch.setattr(clashes, "_ROTATION_PASSES", 0)
     without = report(packed(single, frames))["clashes"]
     assert (without > 5).all() and (report(finer)["clashes"] < 0.6 * without).all()
 

@@ -194,8 +194,8 @@ def change(traj: md.Trajectory, **what) -> md.Trajectory:
 @pytest.mark.parametrize(
     ("what", "named"),
     [
-        ({"drop": True}, "PHE6 .* has no CA"), ({"name": "DAL"}, "none of the 20"),
-        ({"name": "UNK"}, "none of the 20"), ({"nan": True}, "frame 1 .*not finite"),
+        ({"drop": True}, "PHE6 .* has no CA"), ({"name": "DAL"}, "not one of the 20"),
+        ({"name": "UNK"}, "not one of the 20"), ({"nan": True}, "frame 1 .*not finite"),
         ({"twice": True}, "has N 2 times"),
     ],
 )  # fmt: skip

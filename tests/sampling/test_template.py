@@ -81,10 +81,12 @@ def test_a_frame_depends_on_seed_and_number_alone(generator, template):
 def test_starts_are_near_and_far_in_proportion_to_deform(generator, template):
     off = {}
     for deform in (0.05, 0.1):
-        settings, laid, _ = make_request(SEQUENCE, 9, template=template, deform=deform, seed=3)
+        settings, laid, _ = make_request(
+            SEQUENCE, 9, template=template, settings={"deform": deform, "seed": 3}
+        )
         parts = generator.tokenizer, generator.language_model, settings, laid
         starts = [
-            [BackboneSampler(*parts)._begun(i, 0, laid.backbone[0])[0] for i in range(k)]
+            [BackboneSampler(*parts)._displaced(i, 0, laid.backbone[0])[0] for i in range(k)]
             for k in (9, 3)
         ]
         np.testing.assert_array_equal(starts[0][:3], starts[1])  # frame i is frame i
@@ -171,9 +173,9 @@ def test_what_does_not_fit_is_named(template):
         ({"template": template, "sequence": SEQUENCE[:-1]}, "I36, which the sequence lacks"),
         ({"template": template, "resample": "H:1-4"}, "chain 'H'; the template has A"),
         ({"template": template, "resample": "A:30-40"}, "A:30-40; chain A has residues 1 to 36"),
-        ({"template": template, "resample": "resname TRP"}, "names no residue"),
+        ({"template": template, "resample": "resname TRP"}, "selects no residue"),
         ({"template": template, "resample": "loops ((("}, "neither like"),
-        ({"template": template, "resample": []}, "names no residue"),
+        ({"template": template, "resample": []}, "selects no residue"),
         ({"template": template, "resample": [36]}, "row 36; the sequence has rows 0 to 35"),
         ({"template": template, "resample": [1.5]}, "1.5"),
         ({"template": template, "resample": 5}, "resample is 5"),
@@ -189,7 +191,8 @@ def test_what_does_not_fit_is_named(template):
     ]
     for options, text in cases:
         with pytest.raises(ValueError, match=text):
-            make_request(options.pop("sequence", SEQUENCE), 2, **options)
+            given = {name: options.pop(name, None) for name in ("template", "resample")}
+            make_request(options.pop("sequence", SEQUENCE), 2, **given, settings=options)
     empty = md.Trajectory(np.full_like(template.xyz, np.nan), template.topology)
     with pytest.raises(StructureError, match="frame 0 has coordinates that are not finite"):
         Template.of(empty, SEQUENCE)

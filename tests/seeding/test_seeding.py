@@ -205,7 +205,7 @@ def test_what_dynamics_spoiled_is_seen(peptide):
     assert "not finite" in judge.faults(np.full_like(x, np.nan))[0]
     turned = judge.cis(x)[0]
     turned[2] = True
-    assert judge.faults(x, turned) == ["the peptide before LYS3 turned"]
+    assert judge.faults(x, turned) == ["the peptide before LYS3 flipped (cis/trans)"]
 
 
 def test_seeds_that_fail_are_told_and_do_not_stop_the_others(peptide, tmp_path, caplog):

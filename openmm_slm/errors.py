@@ -37,8 +37,8 @@ def require(module: str, extra: str | None = None) -> ModuleType:
     try:
         return import_module(module)
     except ImportError as error:
-        what = f"openmm_slm[{extra}]" if extra else module.split(".")[0]
+        package = f"openmm_slm[{extra}]" if extra else module.split(".")[0]
         raise MissingDependencyError(
             f"this needs {module.split('.')[0]}, which cannot be imported ({error}); "
-            f"install it: pip install '{what}', or the same package from conda-forge"
+            f"install it: pip install '{package}', or the same package from conda-forge"
         ) from None

@@ -66,10 +66,10 @@ def benchmark_apo_holo(
     str
         See `score_pair` for the figures; published figures stand below.
     """
-    check_integer("n", n, 2, "samples of a target: flexibility needs two")
+    check_integer("n", n, 2, "samples per target; flexibility needs two")
     check_integer("processes", processes, 1, "targets at a time")
     if limit is not None:
-        check_integer("limit", limit, 1, "pairs (or None: all)")
+        check_integer("limit", limit, 1, "pairs, or None for all")
     pairs = [reference for reference in read_references(references) if reference.is_pair][:limit]
     if not pairs:
         raise StructureError(f"{references}: no row of kind 'pair' in targets.csv; nothing to do")

@@ -54,7 +54,10 @@ def kill_command(*arguments: object, output: Path, frames: int) -> None:
     )
     progress = output / "progress.json"
     while process.poll() is None:
-        if progress.exists() and json.loads(progress.read_text())["frames"] >= frames:
+        if (
+            progress.exists()
+            and json.loads(progress.read_text(encoding="utf-8"))["frames"] >= frames
+        ):
             process.kill()
         time.sleep(0.05)
 

@@ -63,7 +63,7 @@ def read_references(directory: str | os.PathLike) -> list[Reference]:
     directory = Path(directory)
     path = directory / "targets.csv"
     try:
-        with open(path, newline="") as handle:
+        with open(path, newline="", encoding="utf-8") as handle:
             rows = csv.DictReader(handle)
             absent = [name for name in _COLUMNS if name not in (rows.fieldnames or ())]
             if absent:
@@ -132,7 +132,7 @@ def trajectory_lengths(reference: Reference, frames: int) -> list[int]:
     if not path.is_file():
         return [frames]
     try:
-        lengths = [int(line) for line in path.read_text().split()]
+        lengths = [int(line) for line in path.read_text(encoding="utf-8").split()]
     except ValueError as error:
         raise StructureError(f"{path}: {error}; one number of frames a line") from None
     if sum(lengths) != frames or min(lengths) < 1:

@@ -37,7 +37,7 @@ def begin_folder(directory: str | os.PathLike, run: dict, begun: bool) -> None:
     about = Path(directory) / "run.json"
     try:
         about.parent.mkdir(parents=True, exist_ok=True)
-        before = json.loads(about.read_text()) if begun and about.exists() else {}
+        before = json.loads(about.read_text(encoding="utf-8")) if begun and about.exists() else {}
         for name, value in run.items() if begun else ():
             if before.get(name) != value:
                 raise SLMError(
@@ -91,7 +91,7 @@ class ResultTable:
 
     def _read(self) -> None:
         try:
-            with open(self.path, newline="") as handle:
+            with open(self.path, newline="", encoding="utf-8") as handle:
                 for row in csv.DictReader(handle, strict=True):
                     name = row.pop("id")
                     self.rows[name] = {key: float(value) for key, value in row.items()}
@@ -106,7 +106,7 @@ class ResultTable:
         if self.path is None:
             return
         temporary = self.path.with_name(self.path.name + ".tmp")
-        with open(temporary, "w", newline="") as handle:
+        with open(temporary, "w", newline="", encoding="utf-8") as handle:
             rows = csv.writer(handle)
             rows.writerow(["id", *row])
             rows.writerows([key, *map(repr, each.values())] for key, each in self.rows.items())

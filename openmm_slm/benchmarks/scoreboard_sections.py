@@ -147,7 +147,7 @@ def _plain(value: object) -> object:
 def _read(path: Path) -> Section:
     """Read a section."""
     try:
-        values = json.loads(path.read_text())
+        values = json.loads(path.read_text(encoding="utf-8"))
         rows = []
         for row in values.pop("rows"):
             named = {name: math.nan if row[name] is None else row[name] for name in row}

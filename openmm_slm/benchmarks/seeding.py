@@ -187,7 +187,7 @@ def export_deviations(
             forcefield=field, equilibration=0.1, progress=False,
             **(EXPLICIT if solvent == "explicit" else {}),
         )  # fmt: skip
-        with open(written / "seed_000" / "energies.csv", newline="") as handle:
+        with open(written / "seed_000" / "energies.csv", newline="", encoding="utf-8") as handle:
             rows = list(csv.DictReader(handle))
     found = {f"{name}_{which}": float("nan") for name in FORMATS for which in ("total", "worst")}
     for name in formats:

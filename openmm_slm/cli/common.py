@@ -115,9 +115,9 @@ def prepare_cpu(threads: int | None, *, patient: bool = False) -> None:
 
 def read_config_file(path: Path) -> dict:
     try:
-        values = json.loads(path.read_text())
+        values = json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path}: not readable as JSON ({error})") from None
+        raise ValueError(f"{path}: not readable as JSON ({error}); correct the file") from None
     if not isinstance(values, dict):
-        raise ValueError(f"{path}: a training config must be a JSON object")
+        raise ValueError(f"{path}: a training config must be a JSON object ({{...}})")
     return values

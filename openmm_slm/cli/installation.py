@@ -200,11 +200,11 @@ def _sample(device: str) -> Iterator[tuple[str, str]]:
     ensemble = generator.sample(SEQUENCE, n=2, relax=True, seed=SEED, progress=False)
     seconds = time.perf_counter() - start
     frames = ensemble.trajectory
-    what = f"{frames.n_frames} frames of {SEQUENCE} ({frames.n_atoms} atoms), relaxed"
+    sample = f"{frames.n_frames} frames of {SEQUENCE} ({frames.n_atoms} atoms), relaxed"
     if not ensemble.report["valid"].all():
         why = "; ".join(filter(None, ensemble.report["error"]))
-        raise SLMError(f"{what}, but not valid ({why})")
-    yield OK, f"{what}, valid, in {seconds:.1f} s including loading of the model"
+        raise SLMError(f"{sample}, but not valid ({why})")
+    yield OK, f"{sample}, valid, in {seconds:.1f} s including loading of the model"
 
 
 _AGAIN = f'python -c "import openmm_slm; openmm_slm.generate_ensemble({SEQUENCE!r}, 2, relax=True)"'

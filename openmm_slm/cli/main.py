@@ -214,5 +214,7 @@ def assemble(tokenizer, language_model, packer, card, output):
     """Assemble a model directory from a trained tokenizer, language model and packer."""
     from ..networks.storage import assemble_model
 
-    where = assemble_model(tokenizer, language_model, output, card.read_text(), packer)
+    where = assemble_model(
+        tokenizer, language_model, output, card.read_text(encoding="utf-8"), packer
+    )
     click.echo(f"model: {where}")

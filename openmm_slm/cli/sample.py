@@ -96,7 +96,7 @@ def sample(sequence, output, n, repeat, report, shard, device, resume, threads, 
     settings["disulfides"] = _pairs(settings["disulfides"])
     settings["sidechains"] = None if settings["sidechains"] == "none" else settings["sidechains"]
     if (sequence is None) == (repeat is None):
-        raise ValueError("give either a SEQUENCE (or FASTA file) or --repeat RUN_JSON")
+        raise ValueError("give either SEQUENCE (or a FASTA file) or --repeat RUN_JSON")
     # A sequence may be longer than a file name can be, so only short ones are looked up.
     fasta = sequence is not None and len(sequence) < 200 and Path(sequence).is_file()
     if shard is not None and not fasta:

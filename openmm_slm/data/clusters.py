@@ -74,7 +74,9 @@ def _mmseqs(chains: list[str], identity: float, folder: Path, threads: int) -> d
     """Cluster representative of each chain."""
     folder.mkdir(parents=True, exist_ok=True)
     fasta, result = folder / "chains.fasta", folder / "result"
-    fasta.write_text("".join(f">{number}\n{chain}\n" for number, chain in enumerate(chains)))
+    fasta.write_text(
+        "".join(f">{number}\n{chain}\n" for number, chain in enumerate(chains)), encoding="utf-8"
+    )
     command = [find_mmseqs(), "easy-cluster", fasta, result, folder / "work", "-v", "1",
                "--min-seq-id", str(identity), "-c", str(COVERAGE), "--cov-mode", "0",
                "--threads", str(threads)]  # fmt: skip
@@ -82,7 +84,10 @@ def _mmseqs(chains: list[str], identity: float, folder: Path, threads: int) -> d
     if done.returncode:
         message = (done.stdout + done.stderr).strip().splitlines()[-3:]
         raise SLMError(f"mmseqs ended with code {done.returncode}: {' '.join(message)}")
-    pairs = (line.split() for line in Path(f"{result}_cluster.tsv").read_text().splitlines())
+    pairs = (
+        line.split()
+        for line in Path(f"{result}_cluster.tsv").read_text(encoding="utf-8").splitlines()
+    )
     return {chains[int(member)]: chains[int(first)] for first, member in pairs}
 
 

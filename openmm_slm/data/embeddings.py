@@ -134,7 +134,7 @@ class EmbeddingStore:
         if not path.exists():
             raise ModelError(f"{directory}: no embeddings.json; run `openmm-slm embed` first")
         try:
-            meta = json.loads(path.read_text())
+            meta = json.loads(path.read_text(encoding="utf-8"))
             self.embeddings, self.size = str(meta["embeddings"]), int(meta["size"])
         except (ValueError, KeyError, TypeError) as error:
             raise ModelError(f"{path}: cannot be read ({error!r}); embed the data again") from None

@@ -62,7 +62,7 @@ def merge(
 
 def _report(path: Path, rows: list[dict[str, str]]) -> None:
     temporary = path.with_suffix(".tmp")
-    with open(temporary, "w", newline="") as handle:
+    with open(temporary, "w", newline="", encoding="utf-8") as handle:
         writer = csv.DictWriter(handle, REPORT, extrasaction="ignore")
         writer.writeheader()
         for row in rows:

@@ -216,7 +216,7 @@ def _begin(output: Path, run: dict) -> bool:
     path = output / "prepare.json"
     try:
         if path.exists():
-            before = json.loads(path.read_text())
+            before = json.loads(path.read_text(encoding="utf-8"))
             for name, value in run.items():
                 if before.get(name) != value:
                     raise SLMError(

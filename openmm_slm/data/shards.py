@@ -150,7 +150,7 @@ class ShardWriter:
         rows = [row for row in rows if not row["shard"].startswith(self.prefix + "_")] + self.rows
         columns = list(dict.fromkeys(key for row in rows for key in row))
         temporary = path.with_suffix(".tmp")
-        with open(temporary, "w", newline="") as handle:
+        with open(temporary, "w", newline="", encoding="utf-8") as handle:
             writer = csv.DictWriter(handle, columns, restval="")
             writer.writeheader()
             writer.writerows(rows)
@@ -191,7 +191,7 @@ def read_index(directory: str | os.PathLike) -> list[dict[str, str]]:
     """Rows of ``index.csv``, all values as text."""
     path = _index(directory)
     try:
-        with open(path, newline="") as handle:
+        with open(path, newline="", encoding="utf-8") as handle:
             rows = list(csv.DictReader(handle))
     except (UnicodeDecodeError, csv.Error) as error:
         raise StructureError(f"{path}: cannot be read ({error}); prepare the data again") from None

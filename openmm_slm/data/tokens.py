@@ -149,7 +149,7 @@ class TokenStore:
         if not path.exists():
             raise ModelError(f"{directory}: no tokens.json; run `openmm-slm tokenize` first")
         try:
-            meta = json.loads(path.read_text())
+            meta = json.loads(path.read_text(encoding="utf-8"))
             self.vocabulary, self.tokenizer = int(meta["vocabulary"]), meta["tokenizer"]
         except (ValueError, KeyError, TypeError) as error:
             raise ModelError(

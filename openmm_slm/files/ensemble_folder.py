@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import platform
+import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from ..errors import SLMError, require
 from .folder_lock import FolderLock
 from .json_file import write_json
 from .report_table import Report, report_rows
+from .topology_file import write_topology
 
 if TYPE_CHECKING:
     import mdtraj
@@ -81,9 +83,7 @@ class EnsembleWriter:
         if not self.done:
             for name in _FILES:
                 self._part(name).unlink(missing_ok=True)
-            temporary = self.directory / "topology.tmp.pdb"  # MDTraj needs the extension
-            trajectory[0].save_pdb(str(temporary))
-            temporary.replace(self.directory / "topology.pdb")
+            write_topology(trajectory, self.directory / "topology.pdb")
         number = report["frame"][keep]
         if len(number):
             self._append("samples.xtc", self._frames(trajectory.xyz[keep], number))
@@ -140,11 +140,11 @@ class EnsembleWriter:
                 "choose another output folder"
             )
         if self._progress.exists():
-            progress = json.loads(self._progress.read_text())
+            progress = json.loads(self._progress.read_text(encoding="utf-8"))
             self.done, self.invalid = progress["frames"], progress["invalid"]
             self._bytes = progress["bytes"]
         elif (self.directory / "report.csv").exists():  # finished
-            with open(self.directory / "report.csv", newline="") as handle:
+            with open(self.directory / "report.csv", newline="", encoding="utf-8") as handle:
                 valid = [row["valid"] == "1" for row in csv.DictReader(handle)]
             self.done, self.invalid = len(valid), valid.count(False)
             self._bytes = {n: _size(self.directory / n) for n in _FILES}
@@ -172,11 +172,11 @@ class EnsembleWriter:
         """Frames as bytes of an XTC file; XTC files can be concatenated."""
         from mdtraj.formats import XTCTrajectoryFile
 
-        path = self.directory / "block.tmp"
-        with XTCTrajectoryFile(str(path), "w") as handle:
-            handle.write(xyz, time=number.astype(np.float32), step=number)
-        data = path.read_bytes()
-        path.unlink()
+        with tempfile.TemporaryDirectory(prefix="openmm_slm_") as folder:  # a path of ASCII only
+            path = Path(folder) / "block.xtc"
+            with XTCTrajectoryFile(str(path), "w") as handle:
+                handle.write(xyz, time=number.astype(np.float32), step=number)
+            data = path.read_bytes()
         return data
 
 
@@ -211,7 +211,7 @@ def read_run(directory: str | os.PathLike) -> dict:
     path = Path(directory)
     path = path / "run.json" if path.is_dir() else path
     try:
-        values = json.loads(path.read_text())
+        values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise SLMError(f"{path}: cannot be read as the run.json of an ensemble ({error})") from None
     if not isinstance(values, dict) or not {"sequence", "n", "seed"} <= values.keys():

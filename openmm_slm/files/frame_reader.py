@@ -15,9 +15,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import StructureError, require
+from ..protein.atoms import CAPS
 from ..protein.loading import load_structure
+from ..protein.mdtraj_topology import bond_lone_hydrogens
 from ..protein.structure import ProteinStructure
+from ..protein.structure_files import warn_of_caps
 from ..protein.trajectory import from_trajectory
+from .ascii_path import AsciiPath
 
 if TYPE_CHECKING:
     import mdtraj
@@ -94,7 +98,8 @@ class FrameReader:
     def _open(self, path: Path, top: str | os.PathLike | mdtraj.Topology | None) -> None:
         md = require("mdtraj")
         path, top = _in_folder(path, top)
-        kind = extension(path)
+        self._ascii = AsciiPath(path)
+        path, kind = self._ascii.path, extension(path)
         if top is None and kind not in STRUCTURE_FILES + WITH_TOPOLOGY:
             raise StructureError(
                 f"{path} contains no topology; name a file with the topology of the same atoms, "
@@ -108,16 +113,20 @@ class FrameReader:
             top = str(top)
         self._options = {} if top is None else {"top": top}
         try:
-            if kind in PDB_FILES:
-                return self._keep(md.load_pdb(str(path)))
-            if kind in MMCIF_FILES:
-                return self._keep(md.load(str(path)))
+            if kind in STRUCTURE_FILES:
+                whole = md.load_pdb(str(path)) if kind in PDB_FILES else md.load(str(path))
+                bond_lone_hydrogens(whole.topology, whole.xyz[0])
+                return self._keep(whole)
             try:
                 with md.open(str(path)) as handle:
                     self.n_frames = len(handle)
             except TypeError:  # text formats have no length before they are read
                 return self._keep(md.load(str(path), **self._options))
-            self.topology = next(md.iterload(str(path), chunk=1, **self._options)).topology
+            first = next(md.iterload(str(path), chunk=1, **self._options))
+            self.topology = first.topology
+            bond_lone_hydrogens(self.topology, first.xyz[0])
+            if self._options:
+                self._options = {"top": self.topology}
         except Exception as error:  # MDTraj's readers raise errors of many types
             raise StructureError(
                 f"{path}: cannot be read ({error}); give a structure file, or a trajectory in an "
@@ -163,6 +172,8 @@ class StructureReader:
         else:
             self._whole, self._frames = None, FrameReader(source, top)
             self.n_frames, self.topology = self._frames.n_frames, self._frames.topology
+            caps = [f"{r.name} {r.resSeq}" for r in self.topology.residues if r.name in CAPS]
+            warn_of_caps(self._name, caps)
 
     def blocks(self, start: int = 0, size: int = BLOCK) -> Iterator[ProteinStructure]:
         """Yield frames from `start` on in blocks of `size`."""

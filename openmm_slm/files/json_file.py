@@ -17,5 +17,5 @@ def write_atomically(path: Path, data: bytes) -> Path:
 def write_json(path: Path, values: dict) -> None:
     """Write `values` as indented JSON, atomically."""
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(values, indent=1) + "\n")
+    temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
     temporary.replace(path)

@@ -24,7 +24,7 @@ def read_report(directory: str | os.PathLike) -> Report:
     """
     path = Path(directory) / "report.csv"
     try:
-        with open(path, newline="") as handle:
+        with open(path, newline="", encoding="utf-8") as handle:
             header, *rows = csv.reader(handle, strict=True)
         columns = zip(header, zip(*rows, strict=True), strict=True)
         report = {name: _column(name, values) for name, values in columns}

@@ -161,17 +161,20 @@ def check_sampling(
 ) -> None:
     """Raise ValueError for sampling settings out of range; None means the model's default."""
     if temperature is not None and not temperature > 0:
-        raise ValueError(f"temperature is {temperature}, it must be positive (1: as learned)")
+        raise ValueError(
+            f"temperature is {temperature}; give a positive number (1: the learned distribution)"
+        )
     if top_p is not None and not 0 < top_p <= 1:
-        raise ValueError(f"top_p is {top_p}, it must lie in (0, 1] (1 keeps every token)")
+        raise ValueError(f"top_p is {top_p}; give a number in (0, 1] (1: all tokens)")
     if not 0 <= guidance < float("inf"):
-        raise ValueError(f"guidance is {guidance}, it must be 0 (none) or positive")
+        raise ValueError(f"guidance is {guidance}; give 0 (none) or a positive number")
     if steps is not None:
-        check_integer("steps", steps, 1, "denoising steps (or None)")
+        check_integer("steps", steps, 1, "denoising steps, or None")
 
 
 def check_integer(name: str, value: int, least: int, meaning: str) -> None:
     """Raise ValueError unless `value` is an integer >= `least` that fits in 64 bits."""
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     if not whole or not least <= value < 2**63:
-        raise ValueError(f"{name} is {value!r}, {meaning}: an integer from {least} on is needed")
+        bound = "below 2**63" if whole and value > least else f"of at least {least}"
+        raise ValueError(f"{name} is {value!r}; give an integer {bound} ({meaning})")

@@ -138,7 +138,7 @@ def import_esmdiff(
             shard_bytes=LARGE_SHARD_BYTES,
             tokenizer=ESM3TokenizerNetwork.kind,
         )
-        (temporary / "README.md").write_text(_CARD.format(Path(checkpoint).name))
+        (temporary / "README.md").write_text(_CARD.format(Path(checkpoint).name), encoding="utf-8")
         temporary.replace(output)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -172,7 +172,7 @@ def read_settings(file: Path, config: str | os.PathLike | None = None) -> ESMDif
         return ESMDiffConfig()
     yaml = require("yaml", "esm3")
     try:
-        model = yaml.safe_load(Path(config).read_text())["model"]
+        model = yaml.safe_load(Path(config).read_text(encoding="utf-8"))["model"]
         net, schedule, embedder = (
             model.get(name) or {} for name in ("net", "noise_schedule", "sigma_embedder")
         )

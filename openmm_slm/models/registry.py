@@ -228,5 +228,5 @@ def describe_model(model: str | os.PathLike = "default") -> str:
         sizes = ", ".join(f"{name} {value}" for name, value in config["config"].items())
         lines.append(f"{part or 'network'}: {config['kind']} ({sizes})")
     card = directory / "README.md"
-    text = card.read_text() if card.is_file() else "(this model has no card)"
+    text = card.read_text(encoding="utf-8") if card.is_file() else "(this model has no card)"
     return "\n".join([*lines, "", text])

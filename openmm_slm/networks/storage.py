@@ -98,7 +98,7 @@ def read_config(directory: str | os.PathLike) -> dict:
     if not path.is_file():
         raise ModelError(f"{directory}: not a model directory (no config.json)")
     try:
-        values = json.loads(path.read_text())
+        values = json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ModelError(f"{path}: not readable as JSON ({error}); fetch the model again") from None
     found = values.get("format") if isinstance(values, dict) else None
@@ -257,6 +257,6 @@ def assemble_model(
             shutil.move(source, output / name)
         else:
             shutil.copytree(source, output / name)
-    (output / "README.md").write_text(card)
+    (output / "README.md").write_text(card, encoding="utf-8")
     write_json(output / "config.json", {"format": FORMAT, "kind": "model", "parts": list(parts)})
     return output

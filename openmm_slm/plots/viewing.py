@@ -79,7 +79,7 @@ def _pdb(traj: mdtraj.Trajectory) -> str:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "frames.pdb"
         traj.save_pdb(str(path))
-        return path.read_text()
+        return path.read_text(encoding="utf-8")
 
 
 def _colours(pdb: str) -> dict[str, dict[int, str]]:

@@ -30,6 +30,15 @@ _ALIASES = {
 }  # fmt: skip
 
 
+# Three-letter names of GROMACS' and CHARMM's names of four letters.
+_FOUR_LETTERS = {
+    "HISA": "HID", "HISB": "HIE", "HISD": "HID", "HISE": "HIE", "HISH": "HIP", "CYS2": "CYX",
+    "ASPH": "ASH", "GLUH": "GLH", "LYSH": "LYS",
+}  # fmt: skip
+
+#: Residues that cap chain ends.
+CAPS = ("ACE", "FOR", "NME", "NMA", "NHE", "NH2")
+
 # CHARMM and GROMACS write CD for CD1 of Ile. No residue has both names in its atom14 slots.
 ATOM_ALIASES = {"SE": "SD", "CD": "CD1", "OT1": "O", "O1": "O", "OC1": "O"}
 
@@ -40,6 +49,15 @@ def residue_letter(name: str) -> str:
     if len(name) == 4 and name[0] in "NC" and name not in _ALIASES:
         name = name[1:]  # AMBER names of terminal residues: NALA, CHIE
     return ONE_LETTER.get(name) or _ALIASES.get(name, "X")
+
+
+def four_letter_name(name: str) -> str | None:
+    """Three-letter name of a residue name of four letters (HISE, NALA); None for other names."""
+    name = name.strip().upper()
+    if len(name) != 4 or residue_letter(name) == "X":
+        return None
+    short = _FOUR_LETTERS.get(name, name[1:])
+    return short if residue_letter(short) != "X" else None
 
 
 @lru_cache(maxsize=1)

@@ -5,12 +5,16 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..errors import require
 from .atoms import ATOM14, sidechain_bonds
 from .sequence import THREE_LETTER
 
 if TYPE_CHECKING:
     import mdtraj
+
+X_H_LARGEST = 0.13  # nm; S-H has 0.134 and is in the tables
 
 
 @lru_cache(maxsize=8)
@@ -47,3 +51,24 @@ def protein_topology(
             topology.add_bond(last["C"], here["N"])
         last = here
     return topology
+
+
+def bond_lone_hydrogens(topology: mdtraj.Topology, positions: np.ndarray) -> None:
+    """Bond each hydrogen without a bond to the nearest heavy atom of its residue, in place.
+
+    Readers find bonds by names, and their tables lack some: H2 and H3 of an N-terminal proline.
+
+    Parameters
+    ----------
+    topology : mdtraj.Topology
+    positions : ndarray [A, 3]
+        nm; partners are at most 0.13 nm apart.
+    """
+    bonded = {atom.index for bond in topology.bonds for atom in (bond[0], bond[1])}
+    for atom in topology.atoms:
+        if atom.index in bonded or atom.element is None or atom.element.symbol != "H":
+            continue
+        heavy = [a for a in atom.residue.atoms if a.element is None or a.element.symbol != "H"]
+        away = [np.linalg.norm(positions[a.index] - positions[atom.index]) for a in heavy]
+        if heavy and min(away) < X_H_LARGEST:
+            topology.add_bond(heavy[int(np.argmin(away))], atom)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -142,6 +142,20 @@ def find_chain_breaks(backbone: np.ndarray, chain_index: np.ndarray) -> np.ndarr
         length = np.linalg.norm(backbone[1:, 0] - backbone[:-1, 2], axis=-1)
         bonded = (length < PEPTIDE_BOND) & (np.diff(chain_index) == 0)
     return np.concatenate([[True], ~bonded])
+
+
+def split_at_breaks(structure: ProteinStructure, chains: int) -> ProteinStructure:
+    """The same with a chain for each unbroken piece, if there are `chains` of them.
+
+    Files of CHARMM, AMBER and GROMACS may have several proteins in one chain. Other structures come
+    back as they are.
+    """
+    pieces = np.cumsum(structure.chain_break) - 1
+    if pieces[-1] + 1 != chains:
+        return structure
+    first = np.flatnonzero(structure.chain_break)
+    names = chain_names([structure.chain_ids[structure.chain_index[row]] for row in first])
+    return replace(structure, chain_index=pieces.astype(np.int32), chain_ids=names)
 
 
 def from_backbone(

@@ -8,7 +8,11 @@
   position.
 - Author chain names, residue numbers and insertion codes are kept. Missing atoms are NaN.
 - Chains without names end at TER and are named A, B, ... Chains with a name end at TER only if the
-  residue numbers restart there, because some programs write a TER at every gap.
+  residue numbers restart there, because some programs write a TER at every gap. A new segment, or
+  numbers that restart, begin a new chain where there is no bond.
+- A modified residue behind the end of its chain is moved to the residues it is bonded to. Caps
+  (ACE, NME, ...) are left out, with a warning.
+- Frames separated by END are models. Residue names of four letters (HISE, NALA) are understood.
 - A file truncated within an atom is an error. Truncation between two atoms shows only if END,
   ENDMDL or the last ``#`` is missing; then a warning is logged.
 """
@@ -23,15 +27,17 @@ import re
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import StructureError, require
-from .atoms import ATOM14, ATOM_ALIASES, residue_letter
+from .atoms import ATOM14, ATOM_ALIASES, CAPS, residue_letter
+from .sequence import ONE_LETTER
 from .structure import PEPTIDE_BOND, ProteinStructure, chain_names, find_chain_breaks
+from .structure_text import check_mmcif, check_pdb, normalised_pdb
 
 if TYPE_CHECKING:
     import gemmi
@@ -58,6 +64,7 @@ class _Residue:
     ligand: bool
     alternative: str
     occupancy: float
+    segment: str
 
     @property
     def key(self) -> tuple[int, str, str]:
@@ -114,6 +121,7 @@ def interpret(
 ) -> ProteinStructure:
     """Protein of a parsed file; see `read`. `first_model` ignores all other models."""
     path = file.path
+    warn_of_caps(path, _cap_names(file.models))
     found = filter(None, (_chains(model, path) for model in file.models))
     models = list(islice(found, 1 if first_model else None))
     if models and chains is not None:
@@ -145,6 +153,21 @@ def interpret(
         np.array([residue.code for residue in rows], "<U1"),
         find_chain_breaks(atom14[0], chain_index),
     )
+
+
+def _cap_names(models) -> list[str]:
+    """Caps of chain ends in the first model: ``ACE 1``."""
+    first = next(iter(models), ())
+    return [f"{r.name} {r.seqid}" for chain in first for r in chain if r.name in CAPS]
+
+
+def warn_of_caps(source: object, caps: list[str]) -> None:
+    """Log that caps are left out, if there are any."""
+    if caps:
+        logger.warning(
+            "%s: %s left out; the chain ends are charged instead", source,
+            " and ".join(caps) + (" is" if len(caps) == 1 else " are"),
+        )  # fmt: skip
 
 
 def _atom14(model: list[_Chain], sequence: str) -> list[list[list[float]]]:
@@ -192,14 +215,14 @@ def parse(path: str | os.PathLike) -> ParsedFile:
     try:
         if mmcif:
             blocks = gemmi.cif.read_string(text)
-            doubt = _check_mmcif(text, blocks, path)
+            doubt = check_mmcif(text, blocks, path)
             with_atoms = [block for block in blocks if block.find_loop("_atom_site.id")]
             if not with_atoms:
                 return ParsedFile(path, [])
             structure = gemmi.make_structure_from_block(with_atoms[0])
         else:
-            doubt = _check_pdb(text, path)
-            structure = gemmi.read_pdb_string(text, split_chain_on_ter=True)
+            doubt = check_pdb(text, path)
+            structure = gemmi.read_pdb_string(normalised_pdb(text), split_chain_on_ter=True)
     except StructureError:
         raise
     except (RuntimeError, ValueError, IndexError) as error:
@@ -210,71 +233,24 @@ def parse(path: str | os.PathLike) -> ParsedFile:
     return ParsedFile(path, structure, structure.resolution or None, doubt)
 
 
-def _check_pdb(text: str, path: Path) -> str:
-    """Raise if an atom record is truncated or not numeric; return `ParsedFile.doubt`.
-
-    gemmi would read ``********`` as 0 and would accept a coordinate without its last digits.
-    """
-    last = before = ""
-    ended, opened = False, 0
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.startswith(("ATOM  ", "HETATM")):
-            last, before = line, last
-            try:
-                for at in (30, 38, 46):
-                    float(line[at : at + 8])
-            except ValueError:
-                raise StructureError(
-                    f"{path}, line {number}: {line[30:54]!r} is not three coordinates; the file "
-                    "is truncated or its columns are shifted"
-                ) from None
-        elif line.startswith("MODEL "):
-            opened += 1
-        elif line.startswith("ENDMDL"):
-            opened -= 1
-        elif line.startswith("END"):
-            ended = True
-    # A complete record may lack columns 79 and 80 (the charge).
-    cut = len(last.rstrip()) < min(len(before.rstrip()), 78) and text.endswith(last)
-    tail = text[text.rfind("\n") + 1 :]
-    if tail and (cut or "ATOM".startswith(tail) or "HETATM".startswith(tail)):
-        raise StructureError(
-            f"{path}: the last line is half an atom record ({tail.strip()!r}); the file is "
-            "truncated, obtain it again"
-        )
-    if opened > 0:
-        return "a MODEL has no ENDMDL"
-    titled = re.search(r"^(HEADER|SEQRES)", text, re.MULTILINE)
-    return "it has a title section but no END record" if titled and not ended else ""
-
-
-def _check_mmcif(text: str, blocks, path: Path) -> str:
-    """Raise if the table of atoms ends within a value; return `ParsedFile.doubt`."""
-    tail = text[text.rfind("\n") + 1 :]
-    items = list(blocks[-1]) if len(blocks) else []
-    loop = items[-1].loop if items else None
-    atoms = loop is not None and loop.tags[0].lower().startswith("_atom_site.")
-    open_end = atoms and tail and tail.rstrip() == tail and not tail.startswith("#")
-    # The last column is a model number or a name and rarely differs from the row before.
-    if open_end and loop.values[-1] not in loop.values[-1 - loop.width() : -1 : loop.width()]:
-        raise StructureError(
-            f"{path}: the last line may be half an atom ({tail!r}, no line break); if it is "
-            "complete, add a line break at the end of the file"
-        )
-    ended = text.rstrip().rpartition("\n")[2].startswith("#")
-    return "its last table does not end with #" if text.count("\n#") > 4 and not ended else ""
-
-
 def _chains(model, path: Path) -> list[_Chain]:
     """Protein chains of a model, with unique names."""
+    pieces = [
+        (part.name.strip(), residues)
+        for part in model
+        for residues in _segments(_alternatives(part, path))
+    ]
+    _put_in_place(pieces)
     parts: list[_Chain] = []
-    for part in model:
-        residues = _polymer(_alternatives(part, path))
+    for name, residues in pieces:
+        residues = _polymer(residues)
         if not residues:
             continue
-        name = part.name.strip()
         before = next((r for n, r in reversed(parts) if n == name), None) if name else None
-        if before and residues[0].number > before[-1].number:
+        last, first = before[-1] if before else None, residues[0]
+        # Behind a TER, a bonded piece or a higher number of the same segment continues the chain.
+        rises = last and first.number > last.number and first.segment == last.segment
+        if rises or (last and _bonded(last, first)):
             before += residues
         else:
             parts.append((name, residues))
@@ -282,6 +258,47 @@ def _chains(model, path: Path) -> list[_Chain]:
     parts = [part for part in parts if len(part[1]) > 1] or parts
     names = chain_names([name for name, _ in parts])
     return [(name, residues) for name, (_, residues) in zip(names, parts, strict=True)]
+
+
+def _segments(residues: list[_Residue]) -> list[list[_Residue]]:
+    """Residues of one chain name, split where another segment begins or the numbers restart.
+
+    Programs that write no chain names tell chains apart in this way only. Bonded residues are never
+    split.
+    """
+    out: list[list[_Residue]] = [[]]
+    for residue in residues:
+        last = out[-1][-1] if out[-1] else None
+        restarts = last and (residue.number < last.number or residue.segment != last.segment)
+        if restarts and not _bonded(last, residue):
+            out.append([])
+        out[-1].append(residue)
+    return out
+
+
+def _put_in_place(pieces: list[_Chain]) -> None:
+    """Move modified residues behind the end of their chain to the residues they are bonded to."""
+    for name, residues in pieces:
+        strange = [r for r in residues if r.name not in ONE_LETTER]
+        for residue in strange:
+            at = residues.index(residue)
+            if any(_bonded(a, b) for a, b in pairwise(residues[max(0, at - 1) : at + 2])):
+                continue
+            for other, neighbours in pieces:
+                if other != name or neighbours is residues:
+                    continue
+                places = [k + 1 for k, r in enumerate(neighbours) if _bonded(r, residue)]
+                places += [k for k, r in enumerate(neighbours) if _bonded(residue, r)]
+                if places:
+                    residues.remove(residue)
+                    neighbours.insert(places[0], residue)
+                    break
+
+
+def _bonded(a: _Residue, b: _Residue) -> bool:
+    """Whether C of `a` and N of `b` are close enough for a peptide bond."""
+    ends = a.atoms.get("C"), b.atoms.get("N")
+    return None not in ends and not _apart(*ends, PEPTIDE_BOND * 10)
 
 
 def _select(model: list[_Chain], chains: str | Iterable[str], path: Path) -> list[_Chain]:
@@ -343,6 +360,7 @@ def _conformers(group, path: Path) -> list[_Residue]:
             group.het_flag == "H" and group.name != "MSE",
             best,
             math.fsum(occupancies) / len(occupancies),
+            group.segment.strip(),
         )
         for i, atoms in enumerate(copies)
         # A second set of atoms at the same position is an unlabelled alternative location.
@@ -371,12 +389,7 @@ def _is_protein(residue, atoms: dict[str, list[float]]) -> bool:
 
 def _polymer(residues: list[_Residue]) -> list[_Residue]:
     """Residues of the chain: standard ones, and ligands bonded to a neighbour or between these."""
-    bonded = [
-        "C" in a.atoms
-        and "N" in b.atoms
-        and not _apart(a.atoms["C"], b.atoms["N"], PEPTIDE_BOND * 10)
-        for a, b in zip(residues, residues[1:], strict=False)
-    ]
+    bonded = [_bonded(a, b) for a, b in pairwise(residues)]
     kept = [not r.ligand or any(bonded[max(0, i - 1) : i + 1]) for i, r in enumerate(residues)]
     inside = [i for i, keep in enumerate(kept) if keep]
     return residues[inside[0] : inside[-1] + 1] if inside else []

@@ -106,7 +106,7 @@ class BackboneSampler:
         )
         if template is not None:
             self.tokens = tokenizer.encode_backbone(template.backbone, template.known, self.index)
-        self._network = lru_cache(maxsize=2)(self._measure)
+        self._network = lru_cache(maxsize=2)(self._network_of)
         self._first: SampledBackbones | None = None
         if template is not None and settings.resample is not None:
             named = np.isin(np.arange(len(self.chain)), settings.resample)
@@ -245,7 +245,7 @@ class BackboneSampler:
         first = np.random.Generator(np.random.Philox(key=key, counter=counter)).random()
         return self.settings.deform * np.sqrt(3) * ((first + frame * _GOLDEN) % 1)
 
-    def _measure(self, which: int) -> tuple[PackedNetwork, np.ndarray]:
+    def _network_of(self, which: int) -> tuple[PackedNetwork, np.ndarray]:
         """Elastic network of a template frame, and its mean square displacement per residue."""
         known = self.template.known[which]
         network = PackedNetwork(self.template.backbone[which, known, 1], self.index[known])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -17,11 +18,15 @@ from ..files.ensemble_folder import environment
 from ..files.frame_reader import StructureReader
 from ..files.stream import Block, check_resume, to_folder, to_memory
 from ..models.registry import load_packer, model_identity
+from ..networks.forks import check_not_forked
 from ..protein.atoms import residue_letter
 from ..protein.structure import ProteinStructure
+from ..protein.unmodelled import d_residues, refuse_cyclic, residue_label
 
 if TYPE_CHECKING:
     import mdtraj
+
+logger = logging.getLogger(__name__)
 
 BLOCK = 100  # frames in memory at once; the first block decides the disulfides
 
@@ -94,12 +99,17 @@ def complete(
     check_method(sidechains)
     check_ph(ph)
     check_resume(resume, output)
+    check_not_forked()
     reader = StructureReader(trajectory, top)
     if reader.topology is not None:
         _check_ca(reader.topology)
     n = reader.n_frames
     first = with_oxygens(next(reader.blocks(0, BLOCK)))
     check_backbone(first)
+    refuse_cyclic(first)
+    if found := d_residues(first):
+        names = ", ".join(residue_label(first, row) for row in found)
+        logger.warning("%s: D residues in the input stay D and make frames invalid", names)
     packer = load_packer(model, device) if sidechains == "packer" else None
     completer = AtomCompleter(
         first, packer, sidechains=sidechains, hydrogens=hydrogens, ph=ph, disulfides=disulfides
@@ -125,7 +135,7 @@ def complete(
             "environment": environment(str(packer.device) if packer else "cpu"),
         }  # fmt: skip
         return to_folder(output, run, blocks, resume=resume)
-    out = to_memory(blocks(0), "openmm_slm.geometry_report says why")[0]
+    out = to_memory(blocks(0), "openmm_slm.geometry_report gives the reasons")[0]
     if hasattr(trajectory, "unitcell_vectors"):
         out.time, out.unitcell_vectors = trajectory.time, trajectory.unitcell_vectors
     return out

@@ -28,6 +28,7 @@ from ..models.registry import (
     load_tokenizer,
     model_identity,
 )
+from ..networks.forks import check_not_forked
 from ..protein.disulfides import find_disulfides
 from ..relaxation.relaxation_settings import RelaxationSettings
 from ..relaxation.relaxer import Relaxer, available_cpus
@@ -87,6 +88,7 @@ class EnsembleGenerator:
         cls, model: str | os.PathLike = "default", device: str = "auto"
     ) -> EnsembleGenerator:
         """Load the parts of a model (shipped name, registered name or directory)."""
+        check_not_forked()
         check_parts(model)
         return cls(
             load_tokenizer(model, device),
@@ -127,7 +129,7 @@ class EnsembleGenerator:
                 drawn.append(backbones)
                 yield trajectory, report
 
-        where = "EnsembleGenerator.sample(...).report says why"
+        where = "EnsembleGenerator.sample(...).report gives the reasons"
         chosen = request.settings
         trajectory, report, kept = to_memory(blocks(), where, drop_invalid=chosen.drop_invalid)
         trajectory.time = report["frame"][kept].astype(np.float32)
@@ -186,6 +188,7 @@ class EnsembleGenerator:
 
     def _resolved(self, request: SamplingRequest) -> SamplingRequest:
         """Check the request against the model; add a seed and the model's defaults."""
+        check_not_forked()
         checked = request.settings
         self.language_model.check_options(checked.steps, checked.order, checked.guidance)
         self.language_model.check_condition(request.condition, checked.sequence)

@@ -171,7 +171,7 @@ class _Failures:
         logger.warning("%s is skipped: %s", name, self.reasons[name])
         logger.info("traceback of the failure", exc_info=error)
         temporary = self.path.with_suffix(".tmp")
-        with open(temporary, "w", newline="") as handle:
+        with open(temporary, "w", newline="", encoding="utf-8") as handle:
             csv.writer(handle).writerows([("name", "reason"), *self.reasons.items()])
         temporary.replace(self.path)
 

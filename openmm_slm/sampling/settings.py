@@ -185,9 +185,9 @@ class SamplingSettings:
         set_checked(self, "sequence", ":".join(parse_sequence(self.sequence)))
         check_integer("n", self.n, 1, "the number of conformations")
         if self.batch_size is not None:
-            check_integer("batch_size", self.batch_size, 1, "frames in memory at once (or None)")
+            check_integer("batch_size", self.batch_size, 1, "frames per batch, or None")
         if self.seed is not None:
-            check_integer("seed", self.seed, 0, "the random seed (or None)")
+            check_integer("seed", self.seed, 0, "the random seed, or None")
         check_sampling(self.temperature, self.top_p, self.steps, self.guidance)
         if self.log_prob not in ("path", "bound"):
             raise SLMError(

@@ -16,8 +16,9 @@ from ..errors import StructureError
 from ..files.frame_reader import StructureReader
 from ..protein.alignment import align
 from ..protein.geometry import backbone_torsions
-from ..protein.structure import ProteinStructure
+from ..protein.structure import PEPTIDE_BOND, ProteinStructure, split_at_breaks
 from ..protein.trajectory import backbone_trajectory
+from ..protein.unmodelled import refuse_cyclic, residue_label, warn_of_d_residues
 
 if TYPE_CHECKING:
     import mdtraj
@@ -68,7 +69,12 @@ class Template:
             has residues that the sequence lacks, or a frame has no complete residue.
         """
         found = StructureReader(template).load()
-        ours, theirs = sequence.split(":"), found.chain_sequences.split(":")
+        refuse_cyclic(found)
+        warn_of_d_residues(found)
+        ours = sequence.split(":")
+        if len(found.chain_ids) != len(ours):
+            found = split_at_breaks(found, len(ours))
+        theirs = found.chain_sequences.split(":")
         if len(ours) != len(theirs):
             raise StructureError(
                 f"the template has {len(theirs)} chains ({', '.join(found.chain_ids)}), the "
@@ -79,12 +85,13 @@ class Template:
         first_ours = first_theirs = 0
         for name, a, b in zip(found.chain_ids, ours, theirs, strict=True):
             numbers = found.residue_number[first_theirs : first_theirs + len(b)]
-            for i, j in _places(a, b, numbers, name):
+            for i, j in _aligned_rows(a, b, numbers, name):
                 rows[first_ours + i] = first_theirs + j
             first_ours, first_theirs = first_ours + len(a), first_theirs + len(b)
-        there = rows >= 0
+        _refuse_open_joints(found, rows, ours)
+        present = rows >= 0
         atom14 = np.full((found.n_frames, len(rows), 14, 3), np.nan, np.float32)
-        atom14[:, there] = found.atom14[:, rows[there]]
+        atom14[:, present] = found.atom14[:, rows[present]]
         known = np.isfinite(atom14[:, :, :3]).all((-1, -2))
         atom14[~known] = np.nan
         lengths = [len(chain) for chain in ours]
@@ -98,7 +105,7 @@ class Template:
             atom14,
             known,
             found.chain_ids,
-            _numbers(found.residue_number, rows, lengths),
+            _residue_numbers(found.residue_number, rows, lengths),
             np.concatenate([np.arange(n) == 0 for n in lengths]),
         )
 
@@ -138,12 +145,12 @@ class Template:
             omega = backbone_torsions(self.backbone, self.chain_break)[2]
             return (np.abs(omega) < np.pi / 2).any(0)
 
-    def select(self, what: str | Iterable[int]) -> np.ndarray:
+    def select(self, residues: str | Iterable[int]) -> np.ndarray:
         """Mask of the residues that the user selected; bool [L].
 
         Parameters
         ----------
-        what : str or iterable of int
+        residues : str or iterable of int
             ``"H:95-102"`` (chain and residue numbers of the template; separate several with
             commas), a selection in MDTraj's language, or rows of the sequence from 0.
 
@@ -153,10 +160,10 @@ class Template:
             An unknown chain, a number or row out of range, an invalid selection, or no residue.
         """
         chosen = np.zeros(self.known.shape[1], bool)
-        if not isinstance(what, (str, Iterable)):
-            raise StructureError(f"resample is {what!r}; give 'H:95-102', a selection, or rows")
-        if not isinstance(what, str):
-            for row in what:
+        if not isinstance(residues, (str, Iterable)):
+            raise StructureError(f"resample is {residues!r}; give 'H:95-102', a selection, or rows")
+        if not isinstance(residues, str):
+            for row in residues:
                 if isinstance(row, bool) or not isinstance(row, (int, np.integer)):
                     raise StructureError(f"resample has {row!r}; give rows of the sequence from 0")
                 if not 0 <= row < len(chosen):
@@ -164,14 +171,14 @@ class Template:
                         f"resample has row {row}; the sequence has rows 0 to {len(chosen) - 1}"
                     )
                 chosen[row] = True
-        elif all(_RANGE.match(part.strip()) for part in what.split(",")):
-            for part in what.split(","):
+        elif all(_RANGE.match(part.strip()) for part in residues.split(",")):
+            for part in residues.split(","):
                 chosen |= self._range(*_RANGE.match(part.strip()).groups())
         else:
-            chosen[self._selected(what)] = True
+            chosen[self._selected(residues)] = True
         if not chosen.any():
             raise StructureError(
-                f"resample is {what!r}, which selects no residue; select those to be sampled"
+                f"resample is {residues!r}, which selects no residue; select those to be sampled"
             )
         return chosen
 
@@ -206,7 +213,25 @@ class Template:
         return sorted({topology.atom(int(atom)).residue.index for atom in atoms})
 
 
-def _places(ours: str, theirs: str, numbers: np.ndarray, chain: str) -> list[tuple[int, int]]:
+def _refuse_open_joints(found: ProteinStructure, rows: np.ndarray, ours: list[str]) -> None:
+    """Raise StructureError where the sequence joins residues with no bond in the template."""
+    start = np.cumsum([0, *map(len, ours)])
+    for i in range(1, len(rows)):
+        a, b = rows[i - 1], rows[i]
+        if i in start or a < 0 or b < 0:
+            continue
+        gap = found.atom14[:, a, 2] - found.atom14[:, b, 0]
+        distance = np.linalg.norm(gap, axis=-1)
+        if (distance >= PEPTIDE_BOND).all():
+            raise StructureError(
+                f"the sequence joins {residue_label(found, a)} and {residue_label(found, b)}, "
+                f"which are not bonded in the template (C-N {distance.min():.2f} nm); give the "
+                "full sequence (residues that the template lacks are sampled), or ':' between "
+                "the pieces"
+            )
+
+
+def _aligned_rows(ours: str, theirs: str, numbers: np.ndarray, chain: str) -> list[tuple[int, int]]:
     """Aligned rows (i, j) of one chain: i in the sequence, j in the template, which has no gap."""
     steps = numbers - numbers[0]
     rising = len(set(numbers.tolist())) == len(numbers) and (np.diff(numbers) > 0).all()
@@ -232,7 +257,7 @@ def _places(ours: str, theirs: str, numbers: np.ndarray, chain: str) -> list[tup
     return places
 
 
-def _numbers(numbers: np.ndarray, rows: np.ndarray, lengths: list[int]) -> np.ndarray:
+def _residue_numbers(numbers: np.ndarray, rows: np.ndarray, lengths: list[int]) -> np.ndarray:
     """Residue numbers int32 [L] from the rows [L] of the template (-1: residue is missing)."""
     out, first = [], 0
     for length in lengths:

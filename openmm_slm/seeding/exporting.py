@@ -38,7 +38,7 @@ def check_formats(formats, settings: SeedSettings) -> tuple[str, ...]:
     Raises
     ------
     SLMError
-        A format is unknown or cannot; the message says why.
+        A format is unknown or does not support a setting; the message gives the reason.
     """
     formats = (formats,) if isinstance(formats, str) else tuple(formats)
     for name in formats:

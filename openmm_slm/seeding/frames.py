@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import SLMError, StructureError
 from ..files.frame_reader import FrameReader
 from ..files.report_table import Report
+from ..protein.atoms import CAPS
 from ..protein.trajectory import protein_chains
 from ..validity.report import geometry_report
 from .judging import judge_md
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_CAPS = ("ACE", "NME", "NMA", "NHE", "NH2")
 _BULK_IONS = {"LI", "NA", "K", "RB", "CS", "F", "CL", "BR", "I", "SOD", "CLA", "POT"}
 
 
@@ -115,7 +115,7 @@ def protein_only(trajectory: mdtraj.Trajectory) -> mdtraj.Trajectory:
     protein = {r for _, chain in protein_chains(trajectory.topology) for r in chain}
     kept, dropped = [], 0
     for residue in trajectory.topology.residues:
-        if residue in protein or residue.name in _CAPS:
+        if residue in protein or residue.name in CAPS:
             kept += [atom.index for atom in residue.atoms]
         elif residue.is_water or _is_bulk_ion(residue):
             dropped += 1

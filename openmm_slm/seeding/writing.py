@@ -161,14 +161,18 @@ def _write_openmm(folder: Path, name: str, seed: Seed, settings: SeedSettings) -
     mm, app = require("openmm"), require("openmm.app")
     nm = require("openmm.unit").nanometer
     simulation = seed.simulation
-    (folder / "system.xml").write_text(mm.XmlSerializer.serialize(simulation.system))
-    (folder / "integrator.xml").write_text(mm.XmlSerializer.serialize(simulation.integrator))
+    (folder / "system.xml").write_text(
+        mm.XmlSerializer.serialize(simulation.system), encoding="utf-8"
+    )
+    (folder / "integrator.xml").write_text(
+        mm.XmlSerializer.serialize(simulation.integrator), encoding="utf-8"
+    )
     simulation.saveState(str(folder / "state.xml"))
     if seed.box is not None:
         simulation.topology.setPeriodicBoxVectors([mm.Vec3(*v) for v in seed.box.tolist()] * nm)
-    with open(folder / "topology.cif", "w") as handle:
+    with open(folder / "topology.cif", "w", encoding="utf-8") as handle:
         app.PDBxFile.writeFile(simulation.topology, seed.xyz * nm, handle, keepIds=True)
-    (folder / "run.py").write_text(run_script(name, seed.frame, settings))
+    (folder / "run.py").write_text(run_script(name, seed.frame, settings), encoding="utf-8")
 
 
 def _export(folder: Path, seed: Seed, formats: tuple[str, ...], builder: SeedBuilder) -> None:
@@ -201,7 +205,7 @@ def _row(name: str, frame: int, seed: Seed | None, error: str) -> tuple:
 
 def _write_rows(path: Path, columns: tuple[str, ...], rows: list) -> None:
     part = path.with_name(f".{path.name}.part")
-    with open(part, "w", newline="") as handle:
+    with open(part, "w", newline="", encoding="utf-8") as handle:
         writer = csv.writer(handle)
         writer.writerow(columns)
         writer.writerows(rows)

@@ -27,7 +27,7 @@ class Journal:
     def __init__(self, path: Path, step: int) -> None:
         self.path, self.last = path, -1.0
         if path.exists():
-            with open(path, newline="") as handle:
+            with open(path, newline="", encoding="utf-8") as handle:
                 rows = list(csv.reader(handle))
             if not rows:  # the run was killed before it wrote the header
                 path.unlink()
@@ -35,7 +35,7 @@ class Journal:
             header, *rows = rows
             kept = [row for row in rows if len(row) == len(header) and float(row[0]) <= step]
             temporary = path.with_suffix(".tmp")
-            with open(temporary, "w", newline="") as handle:
+            with open(temporary, "w", newline="", encoding="utf-8") as handle:
                 csv.writer(handle).writerows([header, *kept])
             temporary.replace(path)
             self.last = float(kept[-1][0]) if kept else -1.0
@@ -43,7 +43,7 @@ class Journal:
     def write(self, row: dict) -> None:
         """Append one row; the keys of the first row become the header."""
         new = not self.path.exists()
-        with open(self.path, "a", newline="") as handle:
+        with open(self.path, "a", newline="", encoding="utf-8") as handle:
             writer = csv.writer(handle)
             if new:
                 writer.writerow(row)

@@ -61,7 +61,7 @@ def shrink_run(
         shutil.copytree(last, output / last.name)
         if last.name == "model":  # exported at the step of the checkpoint
             exported = load_network(last)[1]
-    logs = {path.name: path.read_text() for path in sorted(run.glob("*.csv"))}
+    logs = {path.name: path.read_text(encoding="utf-8") for path in sorted(run.glob("*.csv"))}
     small = {name: _small(name, value) for name, value in tensors.items()}
     same = [name for name, value in small.items() if _equal(value, exported.get(_bare(name)))]
     for kept in _PARTS:
@@ -103,7 +103,7 @@ def expand_run(shrunk: str | os.PathLike, run: str | os.PathLike) -> Path:
             if name == "model":
                 tensors |= {key: exported[_bare(key)] for key in config["same"]}
     for name, text in config["logs"].items():
-        (run / Path(name).name).write_text(text)
+        (run / Path(name).name).write_text(text, encoding="utf-8")
     if config["kept"]:
         write_tensors(run / CHECKPOINT, tensors, meta)
     return run

@@ -167,7 +167,7 @@ def test_other_settings_do_not_mix(references, tmp_path, quick):
         benchmark_apo_holo(references, tmp_path / "out", **QUIET, limit=1)
     with pytest.raises(ValueError, match="limit is 0"):
         benchmark_apo_holo(references, tmp_path / "out", **QUIET, limit=0)
-    with pytest.raises(ValueError, match="n is 1, .*needs two"):
+    with pytest.raises(ValueError, match="n is 1; .*needs two"):
         benchmark_apo_holo(references, tmp_path / "out", **QUIET | {"n": 1})
 
 

@@ -384,13 +384,18 @@ def _alone(force: openmm.Force, size: int) -> openmm.System:
         ({"padding": -1}, "padding is -1"), ({"padding": 3 * unit.kelvin}, "padding is 3 K"),
         ({"temperature": 0}, "temperature is 0"), ({"pressure": 0}, "or None"),
         ({"box_shape": "ball"}, "cube"), ({"constraints": "none"}, "hbonds"),
-        ({"seed": -1}, "seed is -1"), ({"platform": "Abacus"}, "CPU"), ({"pading": 1}, "pading"),
+        ({"seed": -1}, "seed is -1"), ({"platform": "Abacus"}, "CPU"),
     ],
 )  # fmt: skip
 def test_bad_settings_are_named_at_once(peptide, options, named):
     report = options.pop("report", ALL)
     with pytest.raises(ValueError, match=named):
         next(openmm_slm.seed_simulations(peptide, report=report, **{"n": 1, **options}))
+
+
+def test_a_setting_that_is_not_there_is_named(peptide):
+    with pytest.raises(TypeError, match="pading"):
+        openmm_slm.seed_simulations(peptide, report=ALL, n=1, pading=1)
 
 
 def test_missing_atoms_ligands_and_metals_are_named(peptide):

@@ -1,0 +1,123 @@
+"""Text of PDB and mmCIF files: is it whole, and what programs write in ways of their own."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ..errors import StructureError
+from .atoms import four_letter_name
+
+ATOM_RECORDS = ("ATOM  ", "HETATM")
+
+
+def normalised_pdb(text: str) -> str:
+    """The text with three habits of programs put into the form of the PDB.
+
+    - Frames that END separates (VMD) become models.
+    - Where the residue numbers of a chain restart, a TER is put in.
+    - Residue names of four letters (HISE, NALA, CYS2, ASPH), which reach into the column of the
+      chain, become their names of three letters.
+    """
+    lines = text.splitlines()
+    atoms = [number for number, line in enumerate(lines) if line.startswith(ATOM_RECORDS)]
+    for number in atoms:
+        line = lines[number]
+        short = four_letter_name(line[17:21]) if line[20:21].strip() else None
+        if short:
+            lines[number] = f"{line[:17]}{short:>3} {line[21:]}"
+    lines = _with_ter(lines)
+    atoms = [number for number, line in enumerate(lines) if line.startswith(ATOM_RECORDS)]
+    ends = [number for number, line in enumerate(lines) if line.rstrip() in ("END", "ENDMDL")]
+    split = any(atoms and end < atoms[-1] and lines[end].rstrip() == "END" for end in ends)
+    if split and not any(line.startswith("MODEL ") for line in lines):
+        lines = _models(lines)
+    return "\n".join(lines) + ("\n" if text.endswith("\n") else "")
+
+
+def _with_ter(lines: list[str]) -> list[str]:
+    """Lines with a TER where the numbers of a chain restart; alternative locations may do so."""
+    out: list[str] = []
+    chain, number = "", None
+    for line in lines:
+        if line.startswith("ATOM  ") and line[16:17] == " ":
+            here = int(line[22:26]) if re.fullmatch(r" *-?\d+", line[22:26]) else None
+            if None not in (here, number) and line[21:22] == chain and here < number:
+                out.append("TER")
+            chain, number = line[21:22], here
+        elif line.startswith(("TER", "MODEL", "END")):
+            number = None
+        out.append(line)
+    return out
+
+
+def _models(lines: list[str]) -> list[str]:
+    """Lines whose frames end with END, with MODEL and ENDMDL about each frame."""
+    out: list[str] = []
+    number, inside = 0, False
+    for line in lines:
+        if line.startswith(ATOM_RECORDS) and not inside:
+            number, inside = number + 1, True
+            out.append(f"MODEL     {number:4d}")
+        if line.rstrip() == "END":
+            if inside:
+                out.append("ENDMDL")
+            inside = False
+        else:
+            out.append(line)
+    return [*out, *(["ENDMDL"] if inside else []), "END"]
+
+
+def check_pdb(text: str, path: Path) -> str:
+    """Raise if an atom record is truncated or not numeric; return `ParsedFile.doubt`.
+
+    gemmi would read ``********`` as 0 and would accept a coordinate without its last digits.
+    """
+    last = before = ""
+    ended, opened = False, 0
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.startswith(ATOM_RECORDS):
+            last, before = line, last
+            try:
+                for at in (30, 38, 46):
+                    float(line[at : at + 8])
+            except ValueError:
+                raise StructureError(
+                    f"{path}, line {number}: {line[30:54]!r} is not three coordinates; the file "
+                    "is truncated or its columns are shifted"
+                ) from None
+        elif line.startswith("MODEL "):
+            opened += 1
+        elif line.startswith("ENDMDL"):
+            opened -= 1
+        elif line.startswith("END"):
+            ended = True
+    # A complete record may lack columns 79 and 80 (the charge).
+    cut = len(last.rstrip()) < min(len(before.rstrip()), 78) and text.endswith(last)
+    tail = text[text.rfind("\n") + 1 :]
+    if tail and (cut or "ATOM".startswith(tail) or "HETATM".startswith(tail)):
+        raise StructureError(
+            f"{path}: the last line is half an atom record ({tail.strip()!r}); the file is "
+            "truncated, obtain it again"
+        )
+    if opened > 0:
+        return "a MODEL has no ENDMDL"
+    titled = re.search(r"^(HEADER|SEQRES)", text, re.MULTILINE)
+    return "it has a title section but no END record" if titled and not ended else ""
+
+
+def check_mmcif(text: str, blocks, path: Path) -> str:
+    """Raise if the table of atoms ends within a value; return `ParsedFile.doubt`."""
+    tail = text[text.rfind("\n") + 1 :]
+    items = list(blocks[-1]) if len(blocks) else []
+    loop = items[-1].loop if items else None
+    atoms = loop is not None and loop.tags[0].lower().startswith("_atom_site.")
+    open_end = atoms and tail and tail.rstrip() == tail and not tail.startswith("#")
+    # The last column is a model number or a name and rarely differs from the row before.
+    if open_end and loop.values[-1] not in loop.values[-1 - loop.width() : -1 : loop.width()]:
+        raise StructureError(
+            f"{path}: the last line may be half an atom ({tail!r}, no line break); if it is "
+            "complete, add a line break at the end of the file"
+        )
+    ended = text.rstrip().rpartition("\n")[2].startswith("#")
+    return "its last table does not end with #" if text.count("\n#") > 4 and not ended else ""

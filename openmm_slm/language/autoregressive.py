@@ -19,6 +19,7 @@ from .condition_input import condition_tensor
 from .frame_batches import known_tokens, sample_frames
 from .interface import StructureLanguageModel, TokenSamples, check_sampling
 from .sampling import draw, token_probabilities
+from .structure_context import StructureContext
 from .trunk import sequence_tensors
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ class AutoregressiveModel(StructureLanguageModel):
         self.device = torch.device(device)
         self.vocabulary = network.config.vocabulary
         self.condition_size = network.config.condition
+        self.sees_structure = bool(getattr(network.config, "structure", 0))
 
     @torch.inference_mode()
     def sample(
@@ -118,20 +120,34 @@ class AutoregressiveModel(StructureLanguageModel):
         order: str | None = None,
         guidance: float = 0.0,
         condition: object = None,
+        structure: StructureContext | None = None,
+        hints: np.ndarray | None = None,
     ) -> TokenSamples:
         check_sampling(temperature, top_p, steps, guidance)
         self.check_options(steps, order, guidance)
         inputs = self._inputs(sequence, condition)
-        length = inputs[0].shape[1]
-        known = known_tokens(known, len(frames), length, self.vocabulary)
+        length, n = inputs[0].shape[1], len(frames)
+        self.check_structure(structure, length, n)
+        known = known_tokens(known, n, length, self.vocabulary)
+        told = known if hints is None else known_tokens(hints, n, length, self.vocabulary)
         hidden = (torch.full_like(inputs[0], 20), *inputs[1:3], None)
         views = [inputs, hidden] if guidance else [inputs]
-        shared = [None if known.ndim == 2 else self._read(view, known[None]) for view in views]
+        context, shared, own = structure, None, {}
+        if told.ndim == 2 or (structure is not None and structure.level.ndim == 2):
+            # Each frame is told something of its own: the trunk reads every one.
+            own = {"told": np.broadcast_to(told, (n, length))}
+            if structure is not None and structure.level.ndim == 2:
+                own, context = own | structure.arrays(), None
+        else:
+            shared = [self._read(view, told[None], context) for view in views]
 
-        def compute(given: np.ndarray, uniforms: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-            seen = [
-                whole or self._read(view, given) for whole, view in zip(shared, views, strict=True)
-            ]
+        def compute(
+            given: np.ndarray, uniforms: np.ndarray, told: np.ndarray | None = None, **places
+        ) -> tuple[torch.Tensor, torch.Tensor]:
+            seen = shared
+            if shared is None:
+                mine = StructureContext(**places) if places else context
+                seen = [self._read(view, told, mine) for view in views]
             return draw_tokens(
                 self.network,
                 seen[0],
@@ -144,7 +160,7 @@ class AutoregressiveModel(StructureLanguageModel):
             )
 
         size = self.frames_together(length)
-        return TokenSamples(*sample_frames(compute, frames, known, size, seed))
+        return TokenSamples(*sample_frames(compute, frames, known, size, seed, own))
 
     def check_options(self, steps: int | None, order: str | None, guidance: float) -> None:
         for name, value in (("steps", steps), ("order", order)):
@@ -166,24 +182,28 @@ class AutoregressiveModel(StructureLanguageModel):
         sequence: str,
         known: np.ndarray | None = None,
         condition: object = None,
+        structure: StructureContext | None = None,
+        hints: np.ndarray | None = None,
     ) -> np.ndarray:
         """Exact log p(z|c) (nats), float64 [n], of tokens int [n, L].
 
         With `known` [L] or [n, L] (-1: unknown): the probability of the unknown tokens given c
-        and the known tokens.
+        and the known tokens. A `structure` and `hints` [L] (see `sample`) apply to all rows.
         """
         inputs = self._inputs(sequence, condition)
         tokens, length = np.atleast_2d(tokens), inputs[0].shape[1]
         known = known_tokens(known, len(tokens), length, self.vocabulary)
+        told = known if hints is None else known_tokens(hints, 1, length, self.vocabulary)
+        self.check_structure(structure, length, -1)
         size = self.frames_together(length)
-        shared = None if known.ndim == 2 else self._read(inputs, known[None])
+        shared = None if told.ndim == 2 else self._read(inputs, told[None], structure)
         out = np.empty(len(tokens))
         for start in range(0, len(tokens), size):
             rows = slice(start, start + size)
             given = np.broadcast_to(known, tokens.shape)[rows]
             values = torch.as_tensor(tokens[rows], dtype=torch.long, device=self.device)
             counted = torch.as_tensor(given < 0, device=self.device)
-            memory = shared or self._read(inputs, given)
+            memory = shared or self._read(inputs, given, structure)
             out[rows] = -token_nats(self.network, memory, values, counted).double().cpu().numpy()
         return out
 
@@ -193,11 +213,22 @@ class AutoregressiveModel(StructureLanguageModel):
         return *sequence_tensors(sequence, self.device), condition_tensor(values, self.device)
 
     def _read(
-        self, inputs: tuple[torch.Tensor | None, ...], known: np.ndarray
+        self,
+        inputs: tuple[torch.Tensor | None, ...],
+        known: np.ndarray,
+        structure: StructureContext | None = None,
     ) -> t5.Memory | gpt.Memory:
-        """Memory of a sequence (output of `_inputs`) with known tokens [B, L]."""
+        """Memory of a sequence (output of `_inputs`) with known tokens [B, L].
+
+        `structure` holds one context for all rows, or one per row.
+        """
         *layout, condition = inputs
-        known = torch.tensor(known, dtype=torch.long, device=self.device)
+        known, rows = torch.tensor(known, dtype=torch.long, device=self.device), len(known)
         if condition is not None:
-            condition = condition.expand(len(known), -1, -1)
-        return self.network.read(*(x.expand(len(known), -1) for x in layout), known, condition)
+            condition = condition.expand(rows, -1, -1)
+        more = {}
+        if structure is not None:
+            context = structure.tensors(self.device)
+            more["context"] = context if structure.level.ndim == 2 else context.expand(rows)
+        layout = (x.expand(rows, -1) for x in layout)
+        return self.network.read(*layout, known, condition, **more)

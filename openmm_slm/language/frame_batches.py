@@ -12,11 +12,12 @@ from .sampling import frame_uniforms
 
 
 def sample_frames(
-    compute: Callable[[np.ndarray, np.ndarray], tuple[torch.Tensor, ...]],
+    compute: Callable[..., tuple[torch.Tensor, ...]],
     frames: Sequence[int],
     known: np.ndarray,
     size: int,
     seed: int,
+    own: dict[str, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, ...]:
     """Compute frames in batches of `size`.
 
@@ -26,13 +27,15 @@ def sample_frames(
 
     Parameters
     ----------
-    compute : callable (given int64 [B, L], uniforms float64 [2, B, L]) -> Tensors [B, ...]
+    compute : callable (given int64 [B, L], uniforms float64 [2, B, L], **own) -> Tensors [B, ...]
         Takes the known tokens (-1 where to sample) and the `frame_uniforms` of B frames.
     frames : sequence of int, length n
     known : ndarray, int [L] or [n, L]
     size : int
         Frames in a batch.
     seed : int
+    own : dict of ndarray [n, ...], optional
+        Further arguments of `compute`, one row per requested frame; zeros for other frames.
 
     Returns
     -------
@@ -51,8 +54,14 @@ def sample_frames(
         numbers = int(group) * size + np.arange(size)
         uniforms = np.stack([frame_uniforms(seed, frame, length) for frame in numbers.tolist()], 1)
 
-        def some(part: slice, given: np.ndarray = given, uniforms: np.ndarray = uniforms):
-            return compute(given[part], uniforms[:, part])
+        more = {}
+        for name, values in (own or {}).items():
+            more[name] = np.zeros((size, *values.shape[1:]), values.dtype)
+            more[name][slots] = values[rows]
+
+        def some(part: slice, given=given, uniforms=uniforms, more=more):
+            mine = {name: values[part] for name, values in more.items()}
+            return compute(given[part], uniforms[:, part], **mine)
 
         made = [torch.cat(part) for part in zip(*in_halves(some, size), strict=True)]
         found = [values.cpu().numpy()[slots] for values in made]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .condition import fitting_condition
+from .structure_context import StructureContext
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +47,8 @@ class StructureLanguageModel(ABC):
     condition_size: int | None = None
     #: `SequenceCondition.embeddings` of the training data, if known.
     embeddings: str | None = None
+    #: True if `sample` accepts `structure` and `hints`.
+    sees_structure: bool = False
     #: Device; written to ``run.json``.
     device: object = "cpu"
 
@@ -63,6 +66,8 @@ class StructureLanguageModel(ABC):
         order: str | None = None,
         guidance: float = 0.0,
         condition: object = None,
+        structure: StructureContext | None = None,
+        hints: np.ndarray | None = None,
     ) -> TokenSamples:
         """Sample tokens. Must be thread-safe: on a CPU, several threads sample different frames.
 
@@ -89,6 +94,10 @@ class StructureLanguageModel(ABC):
             more weight. Needs a model trained with some sequences hidden.
         condition : array [L, D], path or SequenceCondition, optional
             Condition of the residues, for models trained with one (see `condition`).
+        structure : StructureContext, optional
+            Known structure, for models with `sees_structure`: arrays [L, ...] or [n, L, ...].
+        hints : ndarray, int [L] or [n, L], optional
+            Tokens shown to the network but not kept (-1: none). Default: `known`.
 
         Raises
         ------
@@ -120,6 +129,19 @@ class StructureLanguageModel(ABC):
             raise ValueError(
                 f"guidance is {guidance}, but in training this model always saw the sequence; "
                 "leave guidance out, or train with no_sequence in the config's data section"
+            )
+
+    def check_structure(self, structure: StructureContext | None, length: int, n: int) -> None:
+        """Raise ValueError for a context that this model cannot take, or of other residues."""
+        if structure is None:
+            return
+        if not self.sees_structure:
+            raise ValueError("this model sees no structure; leave structure out")
+        shape = structure.level.shape
+        if shape not in ((length,), (n, length)):
+            raise ValueError(
+                f"structure is of shape {shape}, expected {(length,)} or {(n, length)}: "
+                "a context of another sequence?"
             )
 
     def check_condition(self, condition: object, sequence: str) -> np.ndarray | None:

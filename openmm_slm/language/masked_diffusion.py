@@ -21,6 +21,7 @@ from .bound import negative_bound
 from .condition_input import condition_tensor
 from .masked_model import MaskedModel
 from .sampling import Denoiser
+from .structure_context import StructureContext
 from .trunk import SequenceTrunk, TrunkConfig, padding_bias, sequence_tensors
 
 
@@ -95,11 +96,15 @@ class MaskedDiffusion(SequenceTrunk):
         mask: torch.Tensor,
         index: torch.Tensor,
         condition: torch.Tensor | None = None,
+        context: StructureContext | None = None,
     ) -> Condition:
-        """Run the trunk on amino acids, mask and index [B, L], and condition [B, L, size]."""
+        """Run the trunk on amino acids, mask and index [B, L], and condition [B, L, size].
+
+        `context` is the known structure.
+        """
         c = self.config
         padding = padding_bias(mask)
-        x = self.read_sequence(amino_acids, padding, index, condition=condition)
+        x = self.read_sequence(amino_acids, padding, index, None, condition, context)
         q, k = self.pair_factors(x)
         bias = q @ k.transpose(-1, -2) + padding
         return Condition(
@@ -173,9 +178,15 @@ class MaskedDiffusionModel(MaskedModel):
     def __init__(self, network: MaskedDiffusion, device: str = "cpu") -> None:
         super().__init__(network, device)
         self.condition_size = network.config.condition
+        self.sees_structure = bool(network.config.structure)
 
     def read(
-        self, sequence: str, condition: object = None, *, hidden: bool = False
+        self,
+        sequence: str,
+        condition: object = None,
+        *,
+        hidden: bool = False,
+        structure: StructureContext | None = None,
     ) -> Callable[[int], Denoiser]:
         letters, *layout = sequence_tensors(sequence, self.device)
         values = None
@@ -183,7 +194,8 @@ class MaskedDiffusionModel(MaskedModel):
             letters = torch.full_like(letters, 20)
         else:
             values = condition_tensor(self.check_condition(condition, sequence), self.device)
-        told = self.network.condition(letters, *layout, values)
+        context = None if structure is None else structure.tensors(self.device)
+        told = self.network.condition(letters, *layout, values, context)
 
         def rows(number: int) -> Denoiser:
             each = told.expand(number)

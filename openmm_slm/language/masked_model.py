@@ -15,6 +15,7 @@ from .bound import negative_bound
 from .frame_batches import known_tokens, sample_frames
 from .interface import StructureLanguageModel, TokenSamples, check_integer, check_sampling
 from .sampling import ORDERS, Denoiser, guided
+from .structure_context import StructureContext
 
 DEFAULT_STEPS = 25
 
@@ -63,14 +64,21 @@ class MaskedModel(StructureLanguageModel):
         order: str | None = None,
         guidance: float = 0.0,
         condition: object = None,
+        structure: StructureContext | None = None,
+        hints: np.ndarray | None = None,
     ) -> TokenSamples:
-        """As `StructureLanguageModel.sample`; `order` is one of `orders`."""
+        """As `StructureLanguageModel.sample`; `order` is one of `orders`.
+
+        All frames share one `structure`; `hints` are ignored.
+        """
         temperature = self.temperature if temperature is None else temperature
         top_p = self.top_p if top_p is None else top_p
         check_sampling(temperature, top_p, steps, guidance)
         self.check_options(steps, order, guidance)
         length = _length(sequence)
-        told = self.read(sequence, condition)
+        self.check_structure(structure, length, -1)
+        more = {} if structure is None else {"structure": structure}
+        told = self.read(sequence, condition, **more)
         blind = self.read(sequence, hidden=True) if guidance else None
         known = known_tokens(known, len(frames), length, self.vocabulary)
         fill = self.orders[order or next(iter(self.orders))]

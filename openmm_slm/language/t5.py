@@ -16,6 +16,7 @@ import torch.nn.functional as F
 
 from ..networks.transformer import Block, attention, rotary, rotary_angles
 from .causal import Cache, attend, causal_bias, init_known, previous_tokens
+from .structure_context import StructureContext
 from .trunk import SequenceTrunk, TrunkConfig, padding_bias
 
 
@@ -116,15 +117,17 @@ class T5(SequenceTrunk):
         index: torch.Tensor,
         known: torch.Tensor,
         condition: torch.Tensor | None = None,
+        context: StructureContext | None = None,
     ) -> Memory:
         """Encode amino acids, mask, residue index, known tokens (-1: unknown), all [B, L].
 
-        The condition is [B, L, size], or None.
+        The condition is [B, L, size], or None; `context` is the known structure, or None.
         """
         c = self.config
         padding = padding_bias(mask)
         known = torch.where(known < 0, c.vocabulary, known)
-        x = self.read_sequence(amino_acids, padding, index, self.known_token(known), condition)
+        extra = self.known_token(known)
+        x = self.read_sequence(amino_acids, padding, index, extra, condition, context)
         angles = rotary_angles(index, c.width // c.heads)
         q, k = (y.unflatten(1, (c.layers, c.heads)).transpose(0, 1) for y in self.pair_factors(x))
         # Slot m of the decoder holds the token of position m - 1; slot 0 has no bias.

@@ -10,6 +10,8 @@ import torch.nn as nn
 from ..networks.transformer import Block, rotary_angles
 from ..protein.sequence import parse_sequence, sequence_layout
 from .condition_input import condition_input
+from .structure_context import StructureContext
+from .structure_input import StructureInput
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,10 @@ class TrunkConfig:
     pair: int = 16
     use_sequence: bool = True
     condition: int | None = None  # numbers per residue (see `condition`)
+    structure: int = 0  # message rounds of the structure input; 0: no structure input
+    edge: int = 128  # width of its edges
+    neighbours: int = 28  # edges per residue
+    frames: bool = True  # False: CA distances only
 
 
 class SequenceTrunk(nn.Module):
@@ -45,6 +51,10 @@ class SequenceTrunk(nn.Module):
             Block(c.trunk_width, c.trunk_heads) for _ in range(c.trunk_layers)
         )
         self.trunk_norm = nn.LayerNorm(c.trunk_width)
+        self.structure = None
+        if c.structure:
+            sizes = (c.structure, c.edge, c.neighbours, c.frames)
+            self.structure = StructureInput(c.trunk_width, *sizes)
         self.to_state = nn.Linear(c.trunk_width, c.width)
         self.to_pair = nn.Linear(c.trunk_width, 2 * c.layers * c.heads * c.pair, bias=False)
         nn.init.normal_(self.to_pair.weight, std=0.02)
@@ -56,11 +66,13 @@ class SequenceTrunk(nn.Module):
         index: torch.Tensor,
         extra: torch.Tensor | None = None,
         condition: torch.Tensor | None = None,
+        context: StructureContext | None = None,
     ) -> torch.Tensor:
         """Hidden states [B, L, W] of amino acids and residue index [B, L].
 
         `padding` [B, 1, 1, L] is an additive attention bias (`padding_bias`). `extra` [B, L, W]
-        and the mapped `condition` [B, L, size] are added to the embedded amino acids.
+        and the mapped `condition` [B, L, size] are added to the embedded amino acids. The message
+        rounds of a structure `context` are spread evenly over the blocks; one precedes the first.
         """
         c = self.config
         if not c.use_sequence:
@@ -71,7 +83,15 @@ class SequenceTrunk(nn.Module):
         if condition is not None:
             x = x + self.condition_input(condition)
         angles = rotary_angles(index, c.trunk_width // c.trunk_heads)
-        for block in self.trunk:
+        edges = None
+        if context is not None and self.structure is not None:
+            edges = self.structure.edges(context, index)
+            x = self.structure.anchors(x, context, index)
+        for number, block in enumerate(self.trunk):
+            # Round r of n comes before the first block b with b / blocks >= r / n.
+            for r in range(c.structure if edges is not None else 0):
+                if -(-r * c.trunk_layers // c.structure) == number:
+                    x = self.structure.update(r, x, edges)
             x = block(x, angles, padding)
         return self.trunk_norm(x)
 

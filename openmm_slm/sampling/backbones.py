@@ -11,7 +11,8 @@ import numpy as np
 from ..files.report_table import Report
 from ..language.condition import SequenceCondition
 from ..language.interface import StructureLanguageModel
-from ..language.masking import masked_residues
+from ..language.masking import masked_residues, with_rim
+from ..language.structure_context import StructureContext
 from ..projection.close_peptides import close_peptide_bonds
 from ..protein.elastic_network import PackedNetwork, displace
 from ..protein.protein import Protein
@@ -111,6 +112,8 @@ class BackboneSampler:
             named = np.isin(np.arange(len(self.chain)), settings.resample)
             #: bool [T, L]: residues that are sampled; the atoms of all others are kept.
             self.sampled = named | ~template.known
+            if language_model.sees_structure:
+                self._encode_kept()
         #: float [L]: above 0 for residues that may move to close peptides or to resolve clashes.
         self.movable = np.full(len(self.chain), float(settings.project))
         if template is not None and settings.resample is not None:
@@ -160,7 +163,23 @@ class BackboneSampler:
             backbone_report(backbone, self.protein),
         )
 
-    def _sample(self, frames: np.ndarray, known: np.ndarray | None = None, number: int = 0):
+    def _encode_kept(self) -> None:
+        """Encode the kept residues without the sampled ones, for models with structure input.
+
+        Next to sampled residues these tokens differ from those of the whole chain; they are hints,
+        and the tokens of the rim (`with_rim`) are sampled too.
+        """
+        template, kept = self.template, ~self.sampled
+        self.tokens = self.tokenizer.encode_backbone(template.backbone, kept, self.index)
+        self._hidden = np.stack([with_rim(each, self.chain) for each in self.sampled])
+        self._contexts = [
+            StructureContext.of(x, np.where(absent, np.inf, 0.0), self.index)
+            for x, absent in zip(template.backbone, self.sampled, strict=True)
+        ]
+
+    def _sample(
+        self, frames: np.ndarray, known: np.ndarray | None = None, number: int = 0, **more: object
+    ):
         s = self.settings
         return self.language_model.sample(
             s.sequence,
@@ -173,6 +192,7 @@ class BackboneSampler:
             order=s.order,
             guidance=s.guidance,
             **self._condition,
+            **more,
         )
 
     def _decode(self, tokens: np.ndarray, *start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -188,8 +208,10 @@ class BackboneSampler:
                 for frame, x in zip(frames, backbone, strict=True)
             ]
             start, masked = (np.stack(part) for part in zip(*begun, strict=True))
-            drawn = self._sample(frames, np.where(masked, -1, tokens), number)
-            backbone, lddt = self._decode(drawn.tokens, start, np.where(masked, SAMPLED, KEPT))
+            level = np.where(masked, SAMPLED, KEPT)
+            more = self._context_of(start, level) if self.language_model.sees_structure else {}
+            drawn = self._sample(frames, np.where(masked, -1, tokens), number, **more)
+            backbone, lddt = self._decode(drawn.tokens, start, level)
             tokens = drawn.tokens
         return drawn, backbone, lddt
 
@@ -235,7 +257,7 @@ class BackboneSampler:
         """Sample some residues and keep the atoms of all others at the template's positions."""
         which = frames % len(self.tokens)
         sampled, template = self.sampled[which], self.template
-        drawn = self._sample(frames, np.where(sampled, -1, self.tokens[which]))
+        drawn = self._sample_segments(frames, which)
         level = np.where(sampled, np.inf, 0.0)
         backbone, lddt = self._decode(drawn.tokens, template.backbone[which], level)
         moving = self.sampled.any(0)
@@ -245,6 +267,22 @@ class BackboneSampler:
         made.atom14[kept] = template.atom14[which][kept]
         made.atom14[:, :, 3] = oxygen
         return made
+
+    def _context_of(self, start: np.ndarray, level: np.ndarray) -> dict[str, StructureContext]:
+        """Contexts of the frames from which decoding starts."""
+        each = (StructureContext.of(x, s, self.index) for x, s in zip(start, level, strict=True))
+        return {"structure": StructureContext.stacked(list(each))}
+
+    def _sample_segments(self, frames: np.ndarray, which: np.ndarray):
+        """Sample tokens of the residues to resample."""
+        if not self.language_model.sees_structure:
+            return self._sample(frames, np.where(self.sampled[which], -1, self.tokens[which]))
+        if len(self._contexts) == 1:  # the trunk runs once
+            which, structure = 0, self._contexts[0]
+        else:
+            structure = StructureContext.stacked([self._contexts[each] for each in which])
+        known = np.where(self._hidden[which], -1, self.tokens[which])
+        return self._sample(frames, known, structure=structure, hints=self.tokens[which])
 
     def _finished(self, tokens, log_prob, backbone, lddt, weight=None) -> SampledBackbones:
         moved = np.zeros(len(tokens), np.float32)

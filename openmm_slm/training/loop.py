@@ -16,7 +16,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -46,6 +46,7 @@ class LoopConfig:
     steps: int = 1_000_000
     optimizer: str = "adamw"
     learning_rate: float = 1e-3
+    faster: dict[str, float] = field(default_factory=dict)  # rate factors by name prefix
     betas: tuple[float, float] = (0.9, 0.98)
     weight_decay: float = 0.01
     warmup: int = 200
@@ -110,6 +111,7 @@ class Trainer:
             config.betas,
             config.weight_decay,
             float32=emulated,
+            faster=config.faster,
         )
         self.bf16 = config.bf16 and not emulated
         if config.bf16 and not self.bf16:
@@ -281,7 +283,7 @@ class Trainer:
         """Do one step and return its row of the log."""
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = self.config.learning_rate * rate
+                group["lr"] = self.config.learning_rate * rate * group.get("factor", 1.0)
         loss, metrics = self._loss(self.model, batch, self.step)
         self.model.zero_grad(set_to_none=True)
         loss.backward()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 
 from ..errors import ModelError
@@ -14,6 +16,7 @@ def make_optimizers(
     betas: tuple[float, float],
     weight_decay: float,
     float32: bool = False,
+    faster: dict[str, float] | None = None,
 ) -> list[torch.optim.Optimizer]:
     """Make the optimizers of a run; each parameter belongs to one of them.
 
@@ -34,6 +37,9 @@ def make_optimizers(
     float32 : bool
         Use a Muon without bfloat16 products.
 
+    Parameters whose name starts with a key of `faster` form groups with that ``factor``, by which
+    the training loop multiplies their learning rate.
+
     Raises
     ------
     ModelError
@@ -41,7 +47,7 @@ def make_optimizers(
     """
     adamw = dict(lr=learning_rate, betas=tuple(betas), weight_decay=weight_decay)
     if name == "adamw":
-        return [torch.optim.AdamW(parameters.values(), **adamw)]
+        return [torch.optim.AdamW(_groups(parameters.values(), parameters, faster), **adamw)]
     if name != "muon":
         raise ModelError(f'training.optimizer is {name!r}; choose "adamw" or "muon"')
     if not hasattr(torch.optim, "Muon"):
@@ -60,8 +66,26 @@ def make_optimizers(
         from .muon import Float32Muon as Muon
     else:
         from torch.optim import Muon
+    hidden, rest = (_groups(each, parameters, faster) for each in (hidden, rest))
     muon = Muon(hidden, lr=learning_rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
     return [muon, torch.optim.AdamW(rest, **adamw)]
+
+
+def _groups(
+    chosen: Iterable[torch.nn.Parameter],
+    parameters: dict[str, torch.nn.Parameter],
+    faster: dict[str, float] | None,
+) -> list[dict]:
+    """Group `chosen` parameters by learning-rate factor."""
+    if not faster:
+        return [{"params": list(chosen)}]
+    groups: dict[float, list[torch.nn.Parameter]] = {}
+    named = {id(parameter): name for name, parameter in parameters.items()}
+    for parameter in chosen:
+        name = named[id(parameter)]
+        factor = next((f for prefix, f in faster.items() if name.startswith(prefix)), 1.0)
+        groups.setdefault(factor, []).append(parameter)
+    return [{"params": each, "factor": factor} for factor, each in groups.items()]
 
 
 _OUTSIDE = ("amino_acid", "condition", "offset", "relative", "token", "distogram", "head.")

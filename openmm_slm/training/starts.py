@@ -98,17 +98,17 @@ def draw_start(
             start[~common], kept = 0, kept & common
     parts = [kept]
     if kind == "noised":
-        start[mask] = _noised(rng, backbone[mask], _size(rng, 0.02, 0.3))
+        start[mask] = noised(rng, backbone[mask], log_uniform(rng, 0.02, 0.3))
         if rng.random() < 0.5:
             more = kept & _left_out(rng, backbone[:, 1], mask)
             start[mask] = np.where(
                 more[mask][:, None, None],
-                _noised(rng, backbone[mask], _size(rng, 0.1, 0.4)),
+                noised(rng, backbone[mask], log_uniform(rng, 0.1, 0.4)),
                 start[mask],
             )
             parts = [kept & ~more, more]
     elif kind == "deformed":
-        start[mask] = deformed(rng, backbone[mask], _size(rng, 0.05, 0.4))
+        start[mask] = deformed(rng, backbone[mask], log_uniform(rng, 0.05, 0.4))
     for part in parts:
         if part.any():
             off = np.sqrt(((start - backbone)[part, 1] ** 2).sum(-1).mean())
@@ -116,7 +116,7 @@ def draw_start(
     return start, level
 
 
-def _size(rng: np.random.Generator, low: float, high: float) -> float:
+def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
@@ -134,14 +134,21 @@ def deformed(
     return displace(backbone, move, turn)
 
 
-def _noised(rng: np.random.Generator, backbone: np.ndarray, sigma: float) -> np.ndarray:
-    """Add displacements of `sigma` nm (rms) and rotations, smoothed along the chain."""
+def noised(
+    rng: np.random.Generator, backbone: np.ndarray, sigma: float, turn: float | None = None
+) -> np.ndarray:
+    """Add displacements of `sigma` nm (rms) and rotations, smoothed along the chain.
+
+    `turn` is the standard deviation of the rotation about each axis in radians; by default it
+    follows from `sigma`.
+    """
     length, ca = len(backbone), backbone[:, 1:2]
     width = rng.choice([1, 3, 9])
     noise = rng.normal(size=(length + width - 1, 2, 3))
     noise = np.stack([noise[k : k + length] for k in range(width)]).sum(0) / np.sqrt(width)
     shift = noise[:, 0] * sigma / np.sqrt(3)
-    angle = noise[:, 1] * min(0.6, sigma / 0.3)  # a rotation vector, radians
+    turn = min(0.6, sigma / 0.3) if turn is None else turn
+    angle = noise[:, 1] * turn  # a rotation vector, radians
     size = np.linalg.norm(angle, axis=-1, keepdims=True) + 1e-9
     axis, local = angle / size, backbone - ca
     axis, size = axis[:, None], size[:, None]

@@ -24,9 +24,9 @@ def starting_network(
     """Make the initial network of a family.
 
     Without `init_from` the network is new. A saved network of the same family is loaded; if `sizes`
-    has a condition or `self_condition` that it lacks, it is added and leaves the predictions
-    unchanged until trained. From a saved network of another family, the weights with equal names
-    and shapes (the trunk) are copied into a new network.
+    has a condition, `self_condition` or `structure` that it lacks, it is added and leaves the
+    predictions unchanged until trained. From a saved network of another family, the weights with
+    equal names and shapes (the trunk) are copied into a new network.
 
     Raises
     ------
@@ -68,15 +68,17 @@ def _sizes_of_parent(network: type[nn.Module], init_from: str | os.PathLike) -> 
 
 
 def _with_additions(model: nn.Module, sizes: dict, init_from: str | os.PathLike) -> nn.Module:
-    """Add the condition and `self_condition` of `sizes` to a saved network that lacks them."""
+    """Add the condition, `self_condition` and `structure` of `sizes` to a network without them."""
     size, had = sizes.get("condition"), getattr(model.config, "condition", None)
     if None not in (size, had) and size != had:
         raise SLMError(
             f"{init_from}: trained with a condition of {had} numbers per residue, but the config "
             f"has model.condition {size}; set it to {had}, or start without --init-from"
         )
-    wanted = {name: sizes.get(name) for name in ("condition", "self_condition")}
+    wanted = {name: sizes.get(name) for name in ("condition", "self_condition", "structure")}
     added = {k: v for k, v in wanted.items() if v and not getattr(model.config, k, v)}
+    if "structure" in added:
+        added |= {k: sizes[k] for k in ("edge", "neighbours", "frames") if k in sizes}
     if not added:
         return model
     made = type(model)(replace(model.config, **added))

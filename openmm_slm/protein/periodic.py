@@ -31,6 +31,8 @@ def made_whole(trajectory: mdtraj.Trajectory, source: object) -> mdtraj.Trajecto
     source : object
         Name for messages.
     """
+    if getattr(trajectory, "topology", None) is None:  # the caller refuses it
+        return trajectory
     cut = cut_frames(trajectory)
     if not len(cut):
         return trajectory

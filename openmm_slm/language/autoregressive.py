@@ -134,7 +134,7 @@ class AutoregressiveModel(StructureLanguageModel):
         views = [inputs, hidden] if guidance else [inputs]
         context, shared, own = structure, None, {}
         if told.ndim == 2 or (structure is not None and structure.level.ndim == 2):
-            # Each frame is told something of its own: the trunk reads every one.
+            # Each frame has its own context: the trunk runs once per frame.
             own = {"told": np.broadcast_to(told, (n, length))}
             if structure is not None and structure.level.ndim == 2:
                 own, context = own | structure.arrays(), None

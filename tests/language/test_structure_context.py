@@ -1,4 +1,4 @@
-"""What a language model is told of the structure, and that it hears of nothing else."""
+"""Structure contexts of a language model: invariance, and no use of absent tokens."""
 
 from __future__ import annotations
 

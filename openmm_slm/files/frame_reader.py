@@ -6,6 +6,7 @@ their topology and are read at once. Trajectories are read in blocks.
 
 from __future__ import annotations
 
+import gzip
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -107,8 +108,8 @@ class FrameReader:
         path, kind = self._ascii.path, extension(path)
         if top is None and kind not in STRUCTURE_FILES + WITH_TOPOLOGY:
             raise StructureError(
-                f"{path} contains no topology; name a file with the topology of the same atoms, "
-                "for example a PDB file (top, --top)"
+                f"{self._name} contains no topology; name a file with the topology of the same "
+                "atoms, for example a PDB file (top, --top)"
             )
         if kind in STRUCTURE_FILES + WITH_TOPOLOGY:
             top = None
@@ -137,8 +138,8 @@ class FrameReader:
                 self._options = {"top": self.topology}
         except Exception as error:  # MDTraj's readers raise errors of many types
             raise StructureError(
-                f"{path}: cannot be read ({error}); give a structure file, or a trajectory in an "
-                "MDTraj format and its topology (top, --top)"
+                f"{self._name}: cannot be read ({error}); give a structure file, or a trajectory "
+                "in an MDTraj format and its topology (top, --top)"
             ) from None
         self._path = path
 
@@ -206,10 +207,12 @@ class StructureReader:
 
 def read_insertion_codes(topology: mdtraj.Topology, path: Path) -> None:
     """Give the residues of a topology the insertion codes of its PDB file, which MDTraj drops."""
-    if extension(path) not in PDB_FILES or path.name.lower().endswith(".gz"):
+    if extension(path) not in PDB_FILES:
         return
+    data = path.read_bytes()
+    data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
     codes = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in data.decode("utf-8", "replace").splitlines():
         if line.startswith("ENDMDL"):
             break
         if line.startswith(("ATOM  ", "HETATM")):

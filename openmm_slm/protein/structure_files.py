@@ -35,6 +35,8 @@ import numpy as np
 
 from ..errors import StructureError, require
 from .atoms import ATOM14, ATOM_ALIASES, CAPS, residue_letter
+from .box import box_of_cell
+from .periodic import structure_made_whole
 from .sequence import ONE_LETTER
 from .structure import PEPTIDE_BOND, ProteinStructure, chain_names, find_chain_breaks
 from .structure_text import check_mmcif, check_pdb, normalised_pdb
@@ -144,7 +146,7 @@ def interpret(
     atom14 = np.array([_atom14(model, sequence) for model in same])
     atom14 = (atom14 / 10).astype(np.float32)
     chain_index = np.repeat(np.arange(len(same[0])), [len(c) for _, c in same[0]]).astype(np.int32)
-    return ProteinStructure(
+    structure = ProteinStructure(
         sequence,
         atom14,
         chain_index,
@@ -153,6 +155,7 @@ def interpret(
         np.array([residue.code for residue in rows], "<U1"),
         find_chain_breaks(atom14[0], chain_index),
     )
+    return structure_made_whole(structure, box_of_cell(file.models), path)
 
 
 def _cap_names(models) -> list[str]:

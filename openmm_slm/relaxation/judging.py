@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import SLMError, require
+from ..errors import SLMError, StructureError
 from ..files.report_table import Report
+from ..protein.atoms import residue_letter
+from ..protein.chains import protein_chains
 from ..protein.protein import Protein
 from ..protein.superposition import rmsd
-from ..protein.trajectory import from_trajectory, protein_chains
+from ..protein.trajectory import atom_slots
 from ..validity.handedness import wrong_hands
 from ..validity.report import OXT_NAMES, all_atom_report
 
@@ -52,15 +54,14 @@ class FrameJudge:
         disulfides: Iterable[tuple[int, int]] | None = None,
         cis_allowed: Iterable[int] = (),
     ) -> None:
-        md = require("mdtraj")
         self.topology = topology
-        # Store atom numbers as x coordinates: the conversion to atom14 then gives the mapping.
-        numbers = np.zeros((1, topology.n_atoms, 3), np.float32)
-        numbers[0, :, 0] = np.arange(topology.n_atoms)
-        found_protein = from_trajectory(md.Trajectory(numbers, topology))
-        found = found_protein.atom14[0, :, :, 0]
-        self.index = np.where(np.isfinite(found), found, -1).astype(int)
         self.residues = [r for _, chain in protein_chains(topology) for r in chain]
+        if len(self.residues) < 2:
+            raise StructureError(
+                f"the topology has {len(self.residues)} protein residues (of "
+                f"{topology.n_residues}); at least 2 are needed"
+            )
+        self.index = atom_slots(self.residues)
         row = {residue: i for i, residue in enumerate(self.residues)}
         self.oxygen = np.full(len(row), -1)
         for residue, i in row.items():
@@ -83,7 +84,7 @@ class FrameJudge:
                 raise SLMError(f"cis_allowed has {i}; the protein has rows 0 to {len(row) - 1}")
             may_be_cis[i] = True
         self.protein = Protein(
-            found_protein.sequence,
+            "".join(residue_letter(r.name) for r in self.residues),
             chain_break,
             disulfides=sorted(disulfides),
             cis_allowed=may_be_cis,

@@ -13,7 +13,7 @@ from ..errors import SLMError, StructureError
 from ..files.frame_reader import FrameReader
 from ..files.report_table import Report
 from ..protein.atoms import CAPS
-from ..protein.trajectory import protein_chains
+from ..protein.chains import protein_chains
 from ..validity.report import geometry_report
 from .judging import judge_md
 
@@ -64,20 +64,9 @@ class CandidateFrames:
         StructureError
             There are no frames, or the report has another number of frames.
         """
-        if isinstance(source, (str, os.PathLike)):
-            source = FrameReader(source, top).load()
-        trajectory = getattr(source, "trajectory", source)
         if report is None:
             report = getattr(source, "report", None)
-        if not (hasattr(trajectory, "topology") and hasattr(trajectory, "xyz")):
-            raise StructureError(
-                f"{type(source).__name__} is not an ensemble; give an Ensemble, an "
-                "mdtraj.Trajectory or a path"
-            )
-        if trajectory.topology is None or not trajectory.n_frames:
-            raise StructureError(
-                f"{trajectory}: no frames or no topology; give a trajectory that has both"
-            )
+        trajectory = FrameReader(source, top).load()
         valid = _valid(trajectory, report)
         return cls(trajectory, valid & np.isfinite(trajectory.xyz).all((1, 2)))
 

@@ -27,13 +27,13 @@ from ..errors import StructureError
 from ..files.report_table import Report
 from ..protein.atoms import ATOM14
 from ..protein.bonding import OXT, SLOTS
+from ..protein.chains import divided, protein_chains
 from ..protein.disulfides import disulfide_formed
 from ..protein.geometry import C_N, CA_C, N_CA, backbone_torsions, peptide_bond_lengths
 from ..protein.loading import load_structure
 from ..protein.protein import Protein
 from ..protein.ramachandran import ALLOWED, FAVOURED, OUTLIER, classify
 from ..protein.structure import ProteinStructure
-from ..protein.trajectory import protein_chains
 from .close_contacts import close_contacts, closest_ca
 from .criteria import BOND_TOLERANCE, CIS_OMEGA, CLASH, CLOSEST_CA, PEPTIDE_TOLERANCE, TRANS_OMEGA
 from .handedness import wrong_hands
@@ -262,6 +262,7 @@ def _read(
     """
     if not (hasattr(structure, "topology") and hasattr(structure, "xyz")):
         return load_structure(structure), None, []
+    structure = divided(structure)
     topology, xyz = structure.topology, structure.xyz
     residues = (residue for _, chain in protein_chains(topology) for residue in chain)
     row = {residue: i for i, residue in enumerate(residues)}

@@ -124,7 +124,7 @@ class Images:
         rows = np.flatnonzero(cut | self._in_other_images(xyz, box))
         moved, out = np.zeros(len(xyz), bool), xyz
         for part in np.array_split(rows, -(-len(rows) // _FRAMES)) if len(rows) else ():
-            steps = self._steps(xyz[part], box[part], cut[part])
+            steps = self._steps(xyz[part], box[part])
             moved[part] = (steps != 0).any((1, 2))
             out = xyz.copy() if out is xyz and moved.any() else out
             out[part] = (xyz[part] + steps @ box[part]).astype(xyz.dtype)
@@ -175,23 +175,23 @@ class Images:
         atoms = np.split(atoms, np.cumsum(np.bincount(depth[order]))[:-1])[2:]
         return labels, [(part, parent[part]) for part in atoms]
 
-    def _steps(self, x: np.ndarray, box: np.ndarray, cut: np.ndarray) -> np.ndarray:
+    def _steps(self, x: np.ndarray, box: np.ndarray) -> np.ndarray:
         """Lattice steps of all atoms [f, A, 3] that make frames [f, A, 3] whole."""
         labels, levels = self._tree
         places = fractional(x, box)
         steps = np.zeros_like(places)
-        rows = np.flatnonzero(cut)[:, None]
-        for atoms, parents in levels if len(rows) else ():
-            apart = places[rows, atoms] - places[rows, parents]
-            steps[rows, atoms] = steps[rows, parents] - np.nan_to_num(np.rint(apart))
+        for atoms, parents in levels:
+            apart = places[:, atoms] - places[:, parents]
+            steps[:, atoms] = steps[:, parents] - np.nan_to_num(np.rint(apart))
         protein, pieces = self._pieces()
         for frame in range(len(x)) if self.assemble and len(pieces) > 1 else ():
             alpha = (places[frame] + steps[frame])[self.alpha]
             moves = _assembled([alpha[rows] for rows in pieces], box[frame])
             for label, move in zip(protein, moves, strict=True):
                 steps[frame, labels == label] += move
-        other = np.flatnonzero(~np.isin(labels, protein))
-        rows = np.flatnonzero(steps.any((1, 2)))
+        of_protein = np.isin(labels, protein)
+        steps[~steps[:, of_protein].any((1, 2))] = 0  # frames whose protein is whole
+        other, rows = np.flatnonzero(~of_protein), np.flatnonzero(steps.any((1, 2)))
         if len(rows) and len(other):  # solvent and ligands follow
             places = places[rows] + steps[rows]
             centre = places[:, self.alpha].mean(1, keepdims=True)

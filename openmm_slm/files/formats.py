@@ -52,9 +52,11 @@ def is_trajectory(path: str | os.PathLike) -> bool:
 def mdtraj_extension(path: Path) -> str:
     """Extension by which MDTraj chooses the right reader for a file."""
     kind = extension(path)
-    if kind in RESTARTS or kind in (".nc", ".netcdf", ".ncdf"):
+    if kind in RESTARTS or kind in (".nc", ".netcdf", ".ncdf", ".top"):
         with open(path, "rb") as handle:
             head = handle.read(4096)
+        if head.startswith(b"%VERSION"):  # an AMBER topology; GROMACS has the same extension
+            return ".prmtop"
         if b"AMBERRESTART" in head:
             return ".ncrst"
         if kind in RESTARTS:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     import mdtraj
 
 BLOCK = 100  # frames in memory at once
+_OTHER_ATOMS = ("xyz must be shape", "might not contain the same atoms")  # MDTraj's words
 _FIRST = 10  # frames that decide where chains end
 
 
@@ -145,12 +146,19 @@ class FrameReader:
             top = copied(top if hasattr(top, "atoms") else read_topology(top))
         if kind in HDF5_FILES:
             require("tables")
+        if path.is_file() and not path.stat().st_size:
+            raise StructureError(f"{self._name}: the file is empty")
         try:
             self._read(path, top)
         except StructureError:
             raise
         except Exception as error:  # MDTraj's readers raise errors of many types
             reason = str(error) or type(error).__name__
+            if top is not None and any(text in reason for text in _OTHER_ATOMS):
+                raise StructureError(
+                    f"{self._name}: the topology has {top.n_atoms} atoms, the frames another "
+                    "number; give the topology of the same atoms (top, --top)"
+                ) from None
             raise StructureError(
                 f"{self._name}: cannot be read ({reason}); give a structure file, or a trajectory "
                 "in an MDTraj format and its topology (top, --top)"

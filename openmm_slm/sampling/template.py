@@ -13,6 +13,7 @@ import numpy as np
 
 from ..data.relatives import find_relatives
 from ..errors import StructureError
+from ..files.formats import WITH_TOPOLOGY, extension, is_trajectory
 from ..files.frame_reader import StructureReader
 from ..protein.alignment import align
 from ..protein.geometry import backbone_torsions
@@ -75,6 +76,7 @@ class Template:
             The residues (the first mismatch is named) or the number of chains differ, the template
             has residues that the sequence lacks, or a frame has no complete residue.
         """
+        _check_format(template)
         found = StructureReader(template).load()
         refuse_cyclic(found)
         warn_of_d_residues(found)
@@ -221,6 +223,16 @@ class Template:
                 f"({str(error).splitlines()[0]})"
             ) from None
         return sorted({topology.atom(int(atom)).residue.index for atom in atoms})
+
+
+def _check_format(template: object) -> None:
+    """Raise StructureError for a file of frames without a topology."""
+    path = isinstance(template, (str, os.PathLike)) and os.path.isfile(template)
+    if path and is_trajectory(template) and extension(template) not in WITH_TOPOLOGY:
+        raise StructureError(
+            f"{template} contains no topology; give the template as PDB, mmCIF or GRO, or in "
+            "Python as mdtraj.load(file, top=...)"
+        )
 
 
 def _refuse_open_joints(found: ProteinStructure, rows: np.ndarray, ours: list[str]) -> None:

@@ -58,7 +58,6 @@ def generate_ensemble(
     sidechains: str | None = ...,
     hydrogens: bool = ...,
     ph: float = ...,
-    protonation: str = ...,
     disulfides: str | list | None = ...,
     relax: bool | dict = ...,
     drop_invalid: bool = ...,
@@ -84,7 +83,6 @@ def relax(
     seed: int = ...,
     repair: bool = ...,
     cis_allowed: Iterable[int] = ...,
-    d_residues: Iterable[int] | None = ...,
     disulfides: Iterable[tuple[int, int]] | None = ...,
     platform: str = ...,
 ) -> Relaxed | Path: ...

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import StructureError
 from ..protein.alignment import align
 from ..protein.atoms import residue_letter
-from ..protein.trajectory import protein_chains
+from ..protein.chains import divided, protein_chains
 
 if TYPE_CHECKING:
     import mdtraj
@@ -133,7 +133,7 @@ def _residues(trajectory: mdtraj.Trajectory, whose: str) -> list[list[Residue]]:
             f"the {whose} have {trajectory.n_frames} frame; a distribution needs at least 2 "
             "(mdtraj.join concatenates trajectories)"
         )
-    chains = [residues for _, residues in protein_chains(trajectory.topology)]
+    chains = [residues for _, residues in protein_chains(divided(trajectory).topology)]
     if not chains:
         raise StructureError(
             f"the {whose} have no protein among {trajectory.n_residues} residues; check their names"

@@ -90,7 +90,7 @@ def compare(
 
     Residues are matched by sequence and atoms by name. Topologies may differ, and residues and
     atoms may be missing. Metrics of CA are always computed, metrics of N, CA, C and O for the
-    residues with these atoms in both. Molecules must be whole (not cut by periodic boundaries).
+    residues with these atoms in both. Molecules that a periodic box has cut are made whole.
 
     Parameters
     ----------

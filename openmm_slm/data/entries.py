@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import SLMError, StructureError, require
-from ..files.frame_reader import WITH_TOPOLOGY
+from ..files.frame_reader import FrameReader
 from ..protein.structure import ProteinStructure, find_chain_breaks
 from ..protein.structure_files import NoProteinError, interpret, parse
-from ..protein.trajectory import from_trajectory, is_protein_residue
+from ..protein.trajectory import structure_of
 from .chain_list import entry_name, select
 from .inputs import Source
 from .listed_chain import ListedChain
@@ -127,57 +125,25 @@ def trajectory_blocks(
     If the file cannot be read to its end, the last item has an error message in place of a block.
     Only protein atoms are kept. Frames keep their numbers in the file, so a stride leaves gaps.
     """
-    md = require("mdtraj")
-    number, options = 0, {}
+    number, reader = 0, None
     try:
-        has_topology = (
-            limits.top is None or os.path.splitext(source.path)[1].lower() in WITH_TOPOLOGY
-        )
-        topology = (
-            md.load_frame(source.path, 0).topology if has_topology else load_topology(limits.top)
-        )
-        atoms = [a.index for r in topology.residues if is_protein_residue(r) for a in r.atoms]
-        if not atoms:
-            yield 0, f"{source.path}: its topology has no protein"
-            return
-        chunk = max(1, min(1000, BLOCK_ATOMS // topology.n_atoms))
-        options = {"stride": limits.stride, "atom_indices": atoms}
-        options |= {} if has_topology else {"top": topology}
-        for block in md.iterload(source.path, chunk, **options):
+        reader = FrameReader(source.path, limits.top, protein_only=True)
+        size = max(1, min(1000, BLOCK_ATOMS // reader.topology.n_atoms))
+        for block in reader.blocks(0, size, limits.stride):
             yield number, block
             number += len(block) * limits.stride
     except Exception as error:  # readers of MDTraj raise all kinds of exceptions
         frames = []
         with contextlib.suppress(Exception):  # recover the whole frames before a truncated one
-            for frame in md.iterload(source.path, 1, skip=number, **options):
+            for frame in reader.blocks(number, 1, limits.stride):
                 frames.append(frame)
         if frames:
-            yield number, md.join(frames)
+            yield number, require("mdtraj").join(frames)
             number += len(frames) * limits.stride
         yield number, f"{source.path}, frame {number} or after: {_message(error)}"
     else:
         if not number:
             yield 0, f"{source.path}: no frames"
-
-
-def load_topology(path: str) -> mdtraj.Topology:
-    """Topology of a file that MDTraj can read.
-
-    Raises
-    ------
-    StructureError
-        MDTraj cannot read it.
-    """
-    try:
-        return _topology_of(os.path.abspath(path), os.stat(path).st_mtime_ns)
-    except Exception as error:
-        raise StructureError(f"{path}: cannot be read as a topology ({_message(error)})") from None
-
-
-@lru_cache(maxsize=1)
-def _topology_of(path: str, changed: int) -> mdtraj.Topology:
-    """Cached for all trajectories; the key is the absolute path and the modification time."""
-    return require("mdtraj").load_topology(path)
 
 
 def frame_candidates(
@@ -187,7 +153,7 @@ def frame_candidates(
     if isinstance(block, str):
         return [left_out(source, "unreadable", block)]
     try:
-        parts = [from_trajectory(block)]
+        parts = [structure_of(block)]
     except StructureError:  # find the frames that are at fault
         parts = [_frame_or_error(frame) for frame in block]
     found: list[Candidate] = []
@@ -206,7 +172,7 @@ def frame_candidates(
 
 def _frame_or_error(frame: mdtraj.Trajectory) -> ProteinStructure | str:
     try:
-        return from_trajectory(frame)
+        return structure_of(frame)
     except StructureError as error:
         return str(error)
 

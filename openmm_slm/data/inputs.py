@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import StructureError, require
-from ..files.frame_reader import STRUCTURE_FILES, WITH_TOPOLOGY
+from ..errors import StructureError
+from ..files.formats import STRUCTURE_FILES, WITH_TOPOLOGY, extension, is_trajectory
 
 if TYPE_CHECKING:
     from .listed_chain import ListedChain
@@ -64,7 +64,7 @@ def find_sources(
             paths.setdefault(os.path.abspath(path), path)
     if not paths:
         raise StructureError("no input: give PDB or mmCIF files, folders of them or trajectories")
-    kinds = [_is_trajectory(path) for path in paths.values()]
+    kinds = [is_trajectory(path) for path in paths.values()]
     names = _names([Path(path) for path in paths])
     sources = [
         Source(str(path), name, path.stat().st_size, kind)
@@ -79,35 +79,19 @@ def _structures_in(folder: Path) -> list[Path]:
         Path(parent, name)
         for parent, _, names in os.walk(folder)
         for name in names
-        if _split(name)[1] in STRUCTURE_FILES and not name.startswith(".")
+        if extension(name) in STRUCTURE_FILES and not name.startswith(".")
     ]
     return sorted(found, key=lambda path: path.parts)
 
 
-def _split(name: str) -> tuple[str, str]:
-    """Stem and lower-case extension of a file name; a final .gz is dropped first."""
-    name = name[:-3] if name.lower().endswith(".gz") else name
-    stem, extension = os.path.splitext(name)
-    return stem, extension.lower()
-
-
-def _is_trajectory(path: Path) -> bool:
-    extension = _split(path.name)[1]
-    if extension in STRUCTURE_FILES:
-        return False
-    known = set(require("mdtraj").FormatRegistry.fileobjects)
-    if extension not in known:
-        raise StructureError(
-            f"{path}: unknown extension {extension!r}; structures end with "
-            f"{', '.join(STRUCTURE_FILES)} (also .gz), trajectories with an extension that "
-            "MDTraj reads (.xtc, .dcd, .nc, .h5, ...)"
-        )
-    return True
+def _stem(name: str) -> str:
+    """File name without extension and ``.gz``."""
+    return os.path.splitext(name[:-3] if name.lower().endswith(".gz") else name)[0]
 
 
 def _names(paths: list[Path]) -> list[str]:
     """Shortest unique tail of each absolute path: ``1abc``, ``run2-traj``."""
-    parts = [(*path.parts[1:-1], _split(path.name)[0]) for path in paths]
+    parts = [(*path.parts[1:-1], _stem(path.name)) for path in paths]
     names = [""] * len(paths)
     unnamed, depth = list(range(len(paths))), 1
     while unnamed:
@@ -129,7 +113,7 @@ def _names(paths: list[Path]) -> list[str]:
 
 def _check_top(trajectories: list[str], top: str | os.PathLike | None) -> None:
     if top is None:
-        bare = [path for path in trajectories if _split(path)[1] not in WITH_TOPOLOGY]
+        bare = [path for path in trajectories if extension(path) not in WITH_TOPOLOGY]
         if bare:
             raise StructureError(
                 f"{bare[0]}: the trajectory has no topology; give one with top (--top), for "

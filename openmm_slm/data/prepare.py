@@ -21,10 +21,11 @@ from tqdm.auto import tqdm
 from .. import __version__
 from ..errors import SLMError, require
 from ..files.folder_lock import FolderLock
+from ..files.frame_reader import read_topology
 from ..files.json_file import write_json
 from .chain_list import find_list, match, read_chain_list
 from .clusters import find_mmseqs
-from .entries import Limits, load_topology
+from .entries import Limits
 from .inputs import Source, find_sources
 from .merge import format_counts, merge, summarise
 from .preparation_workers import Job, run_jobs
@@ -139,7 +140,7 @@ def prepare(
         sources, absent = match(sources, listed)
     require("gemmi")
     if top is not None:
-        load_topology(str(top))
+        read_topology(top)
     if cluster:
         find_mmseqs()
     output = Path(output)

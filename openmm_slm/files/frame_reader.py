@@ -1,44 +1,53 @@
 """Read frames from structure files, trajectories, ensemble folders and objects.
 
-The extension decides the format of a file; a final ``.gz`` is ignored. Structure files contain
-their topology and are read at once. Trajectories are read in blocks.
+Structure files contain their topology and are read at once. Trajectories are read in blocks. See
+`openmm_slm.files.formats` for the formats. Molecules come out whole, with one chain per protein.
 """
 
 from __future__ import annotations
 
 import gzip
 import os
+import re
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import StructureError, require
+from ..protein.atoms import CAPS
+from ..protein.chains import copied, divided, is_protein_residue
 from ..protein.loading import load_structure
-from ..protein.mdtraj_topology import mended, mended_trajectory
-from ..protein.periodic import made_whole
+from ..protein.mdtraj_topology import bond_lone_hydrogens
+from ..protein.periodic import Images, with_whole_molecules
 from ..protein.structure import ProteinStructure
-from ..protein.trajectory import from_trajectory
-from .ascii_path import AsciiPath
+from ..protein.structure_files import warn_of_caps
+from ..protein.trajectory import structure_of
+from .formats import (
+    HDF5_FILES,
+    PDB_FILES,
+    RESTARTS,
+    STRUCTURE_FILES,
+    WITH_TOPOLOGY,
+    extension,
+    is_trajectory,
+    mdtraj_extension,
+)
+from .readable_path import ReadablePath
 
 if TYPE_CHECKING:
     import mdtraj
 
-#: Extensions of structure files, and of trajectory files that contain a topology.
-PDB_FILES, MMCIF_FILES = (".pdb", ".ent"), (".cif", ".mmcif", ".pdbx")
-STRUCTURE_FILES = PDB_FILES + MMCIF_FILES
-WITH_TOPOLOGY = (".h5", ".hdf5", ".lh5", ".gro", ".arc")
 BLOCK = 100  # frames in memory at once
-
-
-def extension(path: str | os.PathLike) -> str:
-    """Extension of a file name in lower case, without ``.gz``."""
-    return os.path.splitext(Path(path).name.lower().removesuffix(".gz"))[1]
+_OTHER_ATOMS = ("xyz must be shape", "might not contain the same atoms")  # MDTraj's words
+_FIRST = 10  # frames that decide where chains end
 
 
 class FrameReader:
-    """Read the frames of a trajectory in blocks, with all atoms.
+    """Read the frames of a trajectory in blocks.
 
     Parameters
     ----------
@@ -46,6 +55,8 @@ class FrameReader:
         A path is a structure file, a trajectory file, or a folder with ``samples.xtc``.
     top : path or mdtraj.Topology, optional
         Topology for a trajectory file without one.
+    protein_only : bool
+        Leave out all other atoms.
 
     Attributes
     ----------
@@ -59,9 +70,14 @@ class FrameReader:
     """
 
     def __init__(
-        self, source: object, top: str | os.PathLike | mdtraj.Topology | None = None
+        self,
+        source: object,
+        top: str | os.PathLike | mdtraj.Topology | None = None,
+        *,
+        protein_only: bool = False,
     ) -> None:
         self._path: Path | None = None
+        self._protein_only = protein_only
         is_path = isinstance(source, (str, os.PathLike))
         self._name = str(source) if is_path else "the trajectory"
         if isinstance(source, (str, os.PathLike)):
@@ -77,66 +93,105 @@ class FrameReader:
                 raise StructureError(f"{trajectory}: frames or topology are missing; give both")
             self._keep(trajectory)
 
-    def blocks(self, start: int = 0, size: int = BLOCK) -> Iterator[mdtraj.Trajectory]:
-        """Yield frames from `start` on in blocks of `size`; each block is an independent copy."""
+    def blocks(
+        self, start: int = 0, size: int = BLOCK, stride: int = 1
+    ) -> Iterator[mdtraj.Trajectory]:
+        """Yield every `stride`-th frame from `start` on in blocks of `size`, as copies."""
         if self._path is None:
-            for i in range(start, self.n_frames, size):
-                yield self._trajectory[i : i + size]  # a copy
+            for i in range(start, self.n_frames, size * stride):
+                yield self._trajectory[i : i + size * stride : stride]  # a copy
         elif start < self.n_frames:
             read = require("mdtraj").iterload
-            for block in read(str(self._path), chunk=size, skip=start, **self._options):
-                yield made_whole(block, self._name)
+            options = {**self._options, "skip": start, "stride": stride}
+            for block in read(str(self._path), chunk=size, **options):
+                yield self._whole(block)
 
     def load(self) -> mdtraj.Trajectory:
         """All frames."""
         if self._path is None:
             return self._trajectory
-        whole = require("mdtraj").load(str(self._path), **self._options)
-        return made_whole(whole, self._name)
+        return self._whole(require("mdtraj").load(str(self._path), **self._options))
 
-    def _keep(self, trajectory: mdtraj.Trajectory) -> None:
-        self._trajectory = trajectory = made_whole(mended_trajectory(trajectory), self._name)
+    def _whole(self, frames: mdtraj.Trajectory) -> mdtraj.Trajectory:
+        frames.topology = self.topology
+        return with_whole_molecules(frames, self._images, self._name)
+
+    def _keep(self, trajectory: mdtraj.Trajectory, *, crystal: bool = False) -> None:
+        """Hold all frames in memory."""
+        trajectory = divided(trajectory)
+        if self._protein_only:
+            trajectory = trajectory.atom_slice(self._protein(trajectory.topology))
+        images = Images.of_topology(trajectory.topology, assemble=not crystal)
+        self._trajectory = trajectory = with_whole_molecules(trajectory, images, self._name)
         self.n_frames, self.topology = trajectory.n_frames, trajectory.topology
 
+    def _protein(self, topology: mdtraj.Topology) -> list[int]:
+        atoms = [a.index for r in topology.residues if is_protein_residue(r) for a in r.atoms]
+        if not atoms:
+            raise StructureError(f"{self._name}: its topology has no protein")
+        return atoms
+
     def _open(self, path: Path, top: str | os.PathLike | mdtraj.Topology | None) -> None:
-        md = require("mdtraj")
         path, top = _in_folder(path, top)
-        self._ascii = AsciiPath(path)
-        path, kind = self._ascii.path, extension(path)
-        if top is None and kind not in STRUCTURE_FILES + WITH_TOPOLOGY:
+        kind = extension(path)
+        with_topology = not is_trajectory(path) or kind in WITH_TOPOLOGY
+        if with_topology:
+            top = None
+        elif top is None:
             raise StructureError(
                 f"{self._name} contains no topology; name a file with the topology of the same "
                 "atoms, for example a PDB file (top, --top)"
             )
-        if kind in STRUCTURE_FILES + WITH_TOPOLOGY:
-            top = None
-        elif not hasattr(top, "atoms"):
-            if not Path(top).is_file():
-                raise StructureError(f"{top}: no such file")
-            top = str(top)
-        self._options = {} if top is None else {"top": top}
+        else:
+            top = copied(top if hasattr(top, "atoms") else read_topology(top))
+        if kind in HDF5_FILES:
+            require("tables")
+        if path.is_file() and not path.stat().st_size:
+            raise StructureError(f"{self._name}: the file is empty")
         try:
-            if kind in STRUCTURE_FILES:
-                whole = md.load_pdb(str(path)) if kind in PDB_FILES else md.load(str(path))
-                read_insertion_codes(whole.topology, path)
-                return self._keep(whole)
-            try:
-                with md.open(str(path)) as handle:
-                    self.n_frames = len(handle)
-            except TypeError:  # text formats have no length before they are read
-                return self._keep(md.load(str(path), **self._options))
-            first = next(md.iterload(str(path), chunk=1, **self._options))
-            self.topology = mended(first.topology, first.xyz[0])
-            if isinstance(top, str):
-                read_insertion_codes(self.topology, Path(top))
-            if self._options:
-                self._options = {"top": self.topology}
+            self._read(path, top)
+        except StructureError:
+            raise
         except Exception as error:  # MDTraj's readers raise errors of many types
+            reason = str(error) or type(error).__name__
+            if top is not None and any(text in reason for text in _OTHER_ATOMS):
+                raise StructureError(
+                    f"{self._name}: the topology has {top.n_atoms} atoms, the frames another "
+                    "number; give the topology of the same atoms (top, --top)"
+                ) from None
             raise StructureError(
-                f"{self._name}: cannot be read ({error}); give a structure file, or a trajectory "
+                f"{self._name}: cannot be read ({reason}); give a structure file, or a trajectory "
                 "in an MDTraj format and its topology (top, --top)"
             ) from None
-        self._path = path
+
+    def _read(self, path: Path, top: mdtraj.Topology | None) -> None:
+        md = require("mdtraj")
+        self._readable = ReadablePath(path)
+        name, options = str(self._readable.path), {} if top is None else {"top": top}
+        if extension(path) in STRUCTURE_FILES:
+            whole = md.load(name)
+            bond_lone_hydrogens(whole.topology, whole.xyz[0])
+            read_insertion_codes(whole.topology, path)
+            return self._keep(whole, crystal=_is_crystal(path))
+        if mdtraj_extension(path) in RESTARTS:
+            return self._keep(md.load(name, **options))
+        try:
+            with md.open(name) as handle:
+                self.n_frames = len(handle)
+        except TypeError:  # text formats have no length before they are read
+            return self._keep(md.load(name, **options))
+        first = next(md.iterload(name, chunk=_FIRST, **options), None)
+        if first is None:
+            raise StructureError(f"{self._name}: no frames")
+        bond_lone_hydrogens(first.topology, first.xyz[0])
+        self.topology = divided(first).topology
+        if self._protein_only:
+            atoms = self._protein(self.topology)
+            options["atom_indices"] = atoms
+            self.topology = self.topology.subset(atoms)
+        self._images = Images.of_topology(self.topology)
+        self._path, self._options = self._readable.path, options
+        return None
 
 
 class StructureReader:
@@ -176,12 +231,14 @@ class StructureReader:
         else:
             self._whole, self._frames = None, FrameReader(source, top)
             self.n_frames, self.topology = self._frames.n_frames, self._frames.topology
+            caps = [f"{r.name} {r.resSeq}" for r in self.topology.residues if r.name in CAPS]
+            warn_of_caps(self._name, caps)
 
     def blocks(self, start: int = 0, size: int = BLOCK) -> Iterator[ProteinStructure]:
         """Yield frames from `start` on in blocks of `size`."""
         if self._whole is not None:
             for i in range(start, self.n_frames, size):
-                yield self._whole.frames(slice(i, i + size))
+                yield replace(self._whole, atom14=self._whole.atom14[i : i + size])
             return
         for block in self._frames.blocks(start, size):
             finite = np.isfinite(block.xyz).all((1, 2))
@@ -190,7 +247,7 @@ class StructureReader:
                     f"{self._name}: frame {start + int((~finite).argmax())} has coordinates that "
                     "are not finite; remove it"
                 )
-            yield from_trajectory(block)
+            yield structure_of(block)
             start += len(block)
 
     def load(self) -> ProteinStructure:
@@ -202,10 +259,8 @@ def read_insertion_codes(topology: mdtraj.Topology, path: Path) -> None:
     """Give the residues of a topology the insertion codes of its PDB file, which MDTraj drops."""
     if extension(path) not in PDB_FILES:
         return
-    data = path.read_bytes()
-    data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
     codes = []
-    for line in data.decode("utf-8", "replace").splitlines():
+    for line in _text(path).splitlines():
         if line.startswith("ENDMDL"):
             break
         if line.startswith(("ATOM  ", "HETATM")):
@@ -215,13 +270,55 @@ def read_insertion_codes(topology: mdtraj.Topology, path: Path) -> None:
             atom.residue.insertion_code = code
 
 
+def read_topology(path: str | os.PathLike) -> mdtraj.Topology:
+    """Topology of a file, with insertion codes. Copy it before a change: the last one is cached.
+
+    Raises
+    ------
+    StructureError
+        The file is missing or MDTraj cannot read it.
+    """
+    if not Path(path).is_file():
+        raise StructureError(f"{path}: no such file (top)")
+    if extension(path) in HDF5_FILES:
+        require("tables")
+    try:
+        return _topology_of(os.path.abspath(path), os.stat(path).st_mtime_ns)
+    except Exception as error:  # MDTraj's readers raise errors of many types
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        raise StructureError(f"{path}: cannot be read as a topology ({reason})") from None
+
+
+@lru_cache(maxsize=1)
+def _topology_of(path: str, changed: int) -> mdtraj.Topology:
+    """Cached for many trajectories; the key is the absolute path and the modification time."""
+    readable = ReadablePath(Path(path))
+    topology = require("mdtraj").load_topology(str(readable.path))
+    read_insertion_codes(topology, Path(path))
+    return topology
+
+
+def _is_crystal(path: Path) -> bool:
+    """Whether a structure file states a space group other than P 1."""
+    group = re.search(r"^CRYST1.{49}(.{1,11})", _text(path), re.MULTILINE) or re.search(
+        r"space_group(?:_name_H-M|\.name_H-M_alt)\s+['\"]?([^'\"\n]+)", _text(path)
+    )
+    return bool(group) and group[1].strip() not in ("", "P 1", "P1", "?", ".")
+
+
+def _text(path: Path) -> str:
+    data = path.read_bytes()
+    data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+    return data.decode("utf-8", "replace")
+
+
 def _in_folder(
     path: Path, top: str | os.PathLike | mdtraj.Topology | None
 ) -> tuple[Path, str | os.PathLike | mdtraj.Topology | None]:
     """Trajectory and topology of an ensemble folder; any other path must be a file."""
     if path.is_dir() and (path / "samples.xtc").exists():
         return path / "samples.xtc", top or path / "topology.pdb"
-    if not path.is_file():
+    if not path.is_file() and path.suffix != ".dtr":
         raise StructureError(
             f"{path}: no such file, nor a folder with samples.xtc and topology.pdb"
         )

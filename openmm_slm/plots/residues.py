@@ -10,8 +10,8 @@ import numpy as np
 
 from ..analysis.matching import match
 from ..errors import StructureError
+from ..protein.chains import divided, protein_chains
 from ..protein.structure import chain_names
-from ..protein.trajectory import protein_chains
 from .drawing import Rows
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def frames_of(source: object) -> mdtraj.Trajectory:
     if not finite.all():
         logger.warning("%d frames are not finite and are left out", (~finite).sum())
         traj = traj[finite]
-    return traj
+    return divided(traj)
 
 
 def ca_rows(topology: mdtraj.Topology) -> tuple[Rows, np.ndarray]:

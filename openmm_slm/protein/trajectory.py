@@ -8,19 +8,13 @@ import numpy as np
 
 from ..errors import StructureError, require
 from .atoms import ATOM14, ATOM_ALIASES, residue_letter
-from .caps import Cap, attached, cap_parts
+from .chains import divided, protein_chains
 from .mdtraj_topology import protein_topology
-from .structure import (
-    PEPTIDE_BOND,
-    ProteinStructure,
-    chain_names,
-    find_chain_breaks,
-    from_backbone,
-)
-from .variants import stated_variant
+from .structure import ProteinStructure, chain_names, find_chain_breaks, from_backbone
 
 if TYPE_CHECKING:
     import mdtraj
+    from mdtraj.core.topology import Residue
 
 
 class HasTrajectory(Protocol):
@@ -34,6 +28,8 @@ class HasTrajectory(Protocol):
 def from_trajectory(trajectory: mdtraj.Trajectory) -> ProteinStructure:
     """Protein of a Trajectory; waters, ions, ligands, nucleic acids and hydrogens are dropped.
 
+    Several proteins in one chain are told apart (`openmm_slm.protein.chains.divided`).
+
     Raises
     ------
     StructureError
@@ -44,23 +40,19 @@ def from_trajectory(trajectory: mdtraj.Trajectory) -> ProteinStructure:
         raise StructureError(
             f"{type(trajectory).__name__} is not a structure; pass an mdtraj.Trajectory or a path"
         )
+    return structure_of(divided(trajectory))
+
+
+def structure_of(trajectory: mdtraj.Trajectory) -> ProteinStructure:
+    """Protein of a Trajectory whose chains are right; see `from_trajectory`."""
     found = protein_chains(trajectory.topology)
-    chain_ids = chain_names([name.strip() for name, _ in found])
     rows = [residue for _, residues in found for residue in residues]
     if len(rows) < 2 or not trajectory.n_frames:
         raise StructureError(
             f"the Trajectory has {len(rows)} protein residues (of {trajectory.n_residues}) and "
             f"{trajectory.n_frames} frames; at least 2 residues and 1 frame are needed"
         )
-    sequence = "".join(residue_letter(r.name) for r in rows)
-    atoms = np.full((len(rows), 14), -1)
-    for number, residue in enumerate(rows):
-        _check_names(residue)
-        index = {ATOM_ALIASES.get(atom.name, atom.name): atom.index for atom in residue.atoms}
-        index.update((atom.name, atom.index) for atom in residue.atoms)
-        atoms[number, : len(ATOM14[sequence[number]])] = [
-            index.get(name, -1) for name in ATOM14[sequence[number]]
-        ]
+    atoms = atom_slots(rows)
     atom14 = np.full((trajectory.n_frames, len(rows), 14, 3), np.nan, np.float32)
     present = atoms >= 0
     atom14[:, present] = trajectory.xyz[:, atoms[present]]
@@ -69,48 +61,36 @@ def from_trajectory(trajectory: mdtraj.Trajectory) -> ProteinStructure:
         raise StructureError(f"frame {frame} has coordinates that are not finite; remove it")
     chain_index = np.repeat(np.arange(len(found)), [len(part) for _, part in found])
     chain_index = chain_index.astype(np.int32)
-    chain_break = find_chain_breaks(atom14[0], chain_index)
     return ProteinStructure(
-        sequence,
+        "".join(residue_letter(r.name) for r in rows),
         atom14,
         chain_index,
-        chain_ids,
+        chain_names([name for name, _ in found]),
         np.array([r.resSeq for r in rows], np.int32),
         np.array([_insertion_code(r) for r in rows], "<U1"),
-        chain_break,
-        tuple(r.name for r in rows),
-        tuple(stated_variant(r.name, [atom.name for atom in r.atoms]) for r in rows),
-        attached(_caps(trajectory), atom14, chain_break, PEPTIDE_BOND),
+        find_chain_breaks(atom14[0], chain_index),
     )
 
 
-def _caps(trajectory: mdtraj.Trajectory) -> list[Cap]:
-    return [
-        Cap.of(
-            kind, residue.resSeq + step, _insertion_code(residue),
-            {name: trajectory.xyz[:, index] for name, index in parts.items()},
-        )
-        for residue in trajectory.topology.residues
-        for kind, step, parts in cap_parts(residue.name, {a.name: a.index for a in residue.atoms})
-    ]  # fmt: skip
+def atom_slots(residues: list[Residue]) -> np.ndarray:
+    """Atom numbers in the order of `ATOM14`, int [L, 14]; -1 where absent.
+
+    Raises
+    ------
+    StructureError
+        A residue has two atoms of one name.
+    """
+    atoms = np.full((len(residues), 14), -1)
+    for number, residue in enumerate(residues):
+        names = ATOM14[residue_letter(residue.name)]
+        _check_names(residue)
+        index = {ATOM_ALIASES.get(atom.name, atom.name): atom.index for atom in residue.atoms}
+        index.update((atom.name, atom.index) for atom in residue.atoms)
+        atoms[number, : len(names)] = [index.get(name, -1) for name in names]
+    return atoms
 
 
-def protein_chains(
-    topology: mdtraj.Topology,
-) -> list[tuple[str, list[mdtraj.core.topology.Residue]]]:
-    """Id and protein residues of each chain with protein."""
-    found = [
-        (
-            getattr(chain, "chain_id", None) or "",
-            [r for r in chain.residues if is_protein_residue(r)],
-        )
-        for chain in topology.chains
-    ]
-    # A single residue is a ligand, not a chain, unless the topology has no other protein.
-    return [part for part in found if len(part[1]) > 1] or [part for part in found if part[1]]
-
-
-def _check_names(residue: mdtraj.core.topology.Residue) -> None:
+def _check_names(residue: Residue) -> None:
     names = [
         atom.name for atom in residue.atoms if atom.name in ATOM14[residue_letter(residue.name)]
     ]
@@ -122,15 +102,7 @@ def _check_names(residue: mdtraj.core.topology.Residue) -> None:
         )
 
 
-def is_protein_residue(residue: mdtraj.core.topology.Residue) -> bool:
-    """Whether a residue is an amino acid, standard or not."""
-    names = {atom.name for atom in residue.atoms}
-    if residue_letter(residue.name) != "X":
-        return "CA" in names
-    return {"N", "CA", "C"} <= names
-
-
-def _insertion_code(residue: mdtraj.core.topology.Residue) -> str:
+def _insertion_code(residue: Residue) -> str:
     return (getattr(residue, "insertion_code", "") or "").strip()[:1]
 
 

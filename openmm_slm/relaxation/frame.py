@@ -44,8 +44,7 @@ class FrameRelaxer:
 
     def __init__(self, topology: mdtraj.Topology, settings: RelaxationSettings) -> None:
         self.settings = settings
-        rows = settings.cis_allowed, settings.d_residues or ()
-        self.judge = FrameJudge(topology, settings.disulfides, *rows)
+        self.judge = FrameJudge(topology, settings.disulfides, settings.cis_allowed)
         self.minimiser = FrameMinimiser(topology, self.judge, settings)
         self.repairs = Repairs(self.judge, self.minimiser)
 

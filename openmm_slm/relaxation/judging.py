@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import SLMError, require
+from ..errors import SLMError, StructureError
 from ..files.report_table import Report
+from ..protein.atoms import residue_letter
+from ..protein.chains import protein_chains
 from ..protein.protein import Protein
 from ..protein.superposition import rmsd
-from ..protein.trajectory import from_trajectory, protein_chains
+from ..protein.trajectory import atom_slots
 from ..validity.handedness import wrong_hands
 from ..validity.report import OXT_NAMES, all_atom_report
 
@@ -30,8 +32,6 @@ class FrameJudge:
         Rows of bonded cysteines. Default: the S-S bonds of the topology.
     cis_allowed : iterable of int
         Rows of residues, besides prolines, whose preceding peptide may be cis.
-    d_residues : iterable of int
-        Rows of D amino acids; all others have to be L.
 
     Attributes
     ----------
@@ -53,17 +53,15 @@ class FrameJudge:
         topology: mdtraj.Topology,
         disulfides: Iterable[tuple[int, int]] | None = None,
         cis_allowed: Iterable[int] = (),
-        d_residues: Iterable[int] = (),
     ) -> None:
-        md = require("mdtraj")
         self.topology = topology
-        # Store atom numbers as x coordinates: the conversion to atom14 then gives the mapping.
-        numbers = np.zeros((1, topology.n_atoms, 3), np.float32)
-        numbers[0, :, 0] = np.arange(topology.n_atoms)
-        found_protein = from_trajectory(md.Trajectory(numbers, topology))
-        found = found_protein.atom14[0, :, :, 0]
-        self.index = np.where(np.isfinite(found), found, -1).astype(int)
         self.residues = [r for _, chain in protein_chains(topology) for r in chain]
+        if len(self.residues) < 2:
+            raise StructureError(
+                f"the topology has {len(self.residues)} protein residues (of "
+                f"{topology.n_residues}); at least 2 are needed"
+            )
+        self.index = atom_slots(self.residues)
         row = {residue: i for i, residue in enumerate(self.residues)}
         self.oxygen = np.full(len(row), -1)
         for residue, i in row.items():
@@ -80,12 +78,16 @@ class FrameJudge:
                 for a, b in topology.bonds
                 if a.name == b.name == "SG" and a.residue in row and b.residue in row
             }
+        may_be_cis = np.zeros(len(row), bool)
+        for i in cis_allowed:
+            if i >= len(row):
+                raise SLMError(f"cis_allowed has {i}; the protein has rows 0 to {len(row) - 1}")
+            may_be_cis[i] = True
         self.protein = Protein(
-            found_protein.sequence,
+            "".join(residue_letter(r.name) for r in self.residues),
             chain_break,
             disulfides=sorted(disulfides),
-            cis_allowed=_mask("cis_allowed", cis_allowed, len(row)),
-            d_residues=_mask("d_residues", d_residues, len(row)),
+            cis_allowed=may_be_cis,
         )
 
     def atom14(self, xyz: np.ndarray) -> np.ndarray:
@@ -101,8 +103,7 @@ class FrameJudge:
 
     def wrong_hands(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Residues of a frame [A, 3] with wrong chirality at CA and at CB: two masks bool [L]."""
-        protein = self.protein
-        at_ca, at_cb = wrong_hands(self.atom14(x[None]), protein.sequence, protein.d_residues)
+        at_ca, at_cb = wrong_hands(self.atom14(x[None]), self.protein.sequence)
         return at_ca[0], at_cb[0]
 
     def moved(self, before: np.ndarray, after: np.ndarray) -> dict[str, np.ndarray]:
@@ -115,13 +116,3 @@ class FrameJudge:
         """Name of an atom for messages: ``CB of PHE 4``."""
         atom = self.topology.atom(int(number))
         return f"{atom.name} of {atom.residue.name} {atom.residue.resSeq}"
-
-
-def _mask(name: str, rows: Iterable[int], length: int) -> np.ndarray:
-    """Rows as bool [length]."""
-    mask = np.zeros(length, bool)
-    for row in rows:
-        if row >= length:
-            raise SLMError(f"{name} has {row}; the protein has rows 0 to {length - 1}")
-        mask[row] = True
-    return mask

@@ -13,12 +13,13 @@ import numpy as np
 
 from ..data.relatives import find_relatives
 from ..errors import StructureError
+from ..files.formats import WITH_TOPOLOGY, extension, is_trajectory
 from ..files.frame_reader import StructureReader
 from ..protein.alignment import align
 from ..protein.geometry import backbone_torsions
 from ..protein.structure import ProteinStructure, split_at_breaks
 from ..protein.trajectory import backbone_trajectory
-from ..protein.unmodelled import refuse_cyclic, residue_label, warn_of_caps, warn_of_d_residues
+from ..protein.unmodelled import refuse_cyclic, residue_label, warn_of_d_residues
 
 if TYPE_CHECKING:
     import mdtraj
@@ -51,10 +52,6 @@ class Template:
         sampled.
     insertion_code : ndarray, str [L], optional
         Of the template; empty where it lacks the residue.
-    variants : tuple of str
-        Protonation that the template states (`stated_variant`), for each residue; or empty.
-    d_residues : ndarray, bool [L], optional
-        D amino acids of the template. Sampled residues are L.
     """
 
     sequence: str
@@ -64,8 +61,6 @@ class Template:
     residue_number: np.ndarray
     chain_break: np.ndarray
     insertion_code: np.ndarray | None = None
-    variants: tuple[str, ...] = ()
-    d_residues: np.ndarray | None = None
 
     @classmethod
     def of(
@@ -81,10 +76,10 @@ class Template:
             The residues (the first mismatch is named) or the number of chains differ, the template
             has residues that the sequence lacks, or a frame has no complete residue.
         """
+        _check_format(template)
         found = StructureReader(template).load()
         refuse_cyclic(found)
-        as_d = warn_of_d_residues(found, "are not modelled; sampled residues are L")
-        warn_of_caps(list(found.caps))
+        warn_of_d_residues(found)
         ours = sequence.split(":")
         if len(found.chain_ids) != len(ours):
             found = split_at_breaks(found, len(ours))
@@ -124,8 +119,6 @@ class Template:
             _residue_numbers(found.residue_number, rows, lengths),
             np.concatenate([np.arange(n) == 0 for n in lengths]),
             codes,
-            tuple(found.variants[j] if j >= 0 and found.variants else "" for j in rows),
-            np.isin(rows, as_d),
         )
 
     @classmethod
@@ -230,6 +223,16 @@ class Template:
                 f"({str(error).splitlines()[0]})"
             ) from None
         return sorted({topology.atom(int(atom)).residue.index for atom in atoms})
+
+
+def _check_format(template: object) -> None:
+    """Raise StructureError for a file of frames without a topology."""
+    path = isinstance(template, (str, os.PathLike)) and os.path.isfile(template)
+    if path and is_trajectory(template) and extension(template) not in WITH_TOPOLOGY:
+        raise StructureError(
+            f"{template} contains no topology; give the template as PDB, mmCIF or GRO, or in "
+            "Python as mdtraj.load(file, top=...)"
+        )
 
 
 def _refuse_open_joints(found: ProteinStructure, rows: np.ndarray, ours: list[str]) -> None:

@@ -13,8 +13,7 @@ from ..errors import SLMError, StructureError
 from ..files.frame_reader import FrameReader
 from ..files.report_table import Report
 from ..protein.atoms import CAPS
-from ..protein.trajectory import protein_chains
-from ..relaxation.chemistry import chemistry
+from ..protein.chains import protein_chains
 from ..validity.report import geometry_report
 from .judging import judge_md
 
@@ -35,13 +34,10 @@ class CandidateFrames:
     ----------
     trajectory : mdtraj.Trajectory
     valid : ndarray, bool [F]
-    d_residues : tuple of int
-        Rows of D amino acids, which stay D.
     """
 
     trajectory: mdtraj.Trajectory
     valid: np.ndarray
-    d_residues: tuple[int, ...] = ()
 
     @classmethod
     def of(
@@ -66,39 +62,22 @@ class CandidateFrames:
         Raises
         ------
         StructureError
-            There are no frames, the report has another number of frames, or a chain is cyclic.
+            There are no frames, or the report has another number of frames.
         """
-        if isinstance(source, (str, os.PathLike)):
-            source = FrameReader(source, top).load()
-        trajectory = getattr(source, "trajectory", source)
         if report is None:
             report = getattr(source, "report", None)
-        if not (hasattr(trajectory, "topology") and hasattr(trajectory, "xyz")):
-            raise StructureError(
-                f"{type(source).__name__} is not an ensemble; give an Ensemble, an "
-                "mdtraj.Trajectory or a path"
-            )
-        if trajectory.topology is None or not trajectory.n_frames:
-            raise StructureError(
-                f"{trajectory}: no frames or no topology; give a trajectory that has both"
-            )
-        trajectory = FrameReader(trajectory).load()
-        as_d = tuple(chemistry(trajectory))
-        valid = _valid(trajectory, report, as_d)
-        return cls(trajectory, valid & np.isfinite(trajectory.xyz).all((1, 2)), as_d)
+        trajectory = FrameReader(source, top).load()
+        valid = _valid(trajectory, report)
+        return cls(trajectory, valid & np.isfinite(trajectory.xyz).all((1, 2)))
 
 
-def _valid(
-    trajectory: mdtraj.Trajectory, report: object, d_residues: tuple[int, ...]
-) -> np.ndarray:
+def _valid(trajectory: mdtraj.Trajectory, report: object) -> np.ndarray:
     if report is None:
-        rows = np.zeros(sum(len(chain) for _, chain in protein_chains(trajectory.topology)), bool)
-        rows[list(d_residues)] = True
-        report = geometry_report(trajectory, d_residues=rows)
+        report = geometry_report(trajectory)
     elif isinstance(report, str):
         if report != "md":
             raise StructureError(f"report is {report!r}; give a report, an array of bool, or 'md'")
-        report = judge_md(trajectory, d_residues)
+        report = judge_md(trajectory)
     try:
         valid = np.asarray(report if isinstance(report, np.ndarray) else report["valid"], bool)
     except (KeyError, TypeError, IndexError):

@@ -27,13 +27,13 @@ from ..errors import StructureError
 from ..files.report_table import Report
 from ..protein.atoms import ATOM14
 from ..protein.bonding import OXT, SLOTS
+from ..protein.chains import divided, protein_chains
 from ..protein.disulfides import disulfide_formed
 from ..protein.geometry import C_N, CA_C, N_CA, backbone_torsions, peptide_bond_lengths
 from ..protein.loading import load_structure
 from ..protein.protein import Protein
 from ..protein.ramachandran import ALLOWED, FAVOURED, OUTLIER, classify
 from ..protein.structure import ProteinStructure
-from ..protein.trajectory import protein_chains
 from .close_contacts import close_contacts, closest_ca
 from .criteria import BOND_TOLERANCE, CIS_OMEGA, CLASH, CLOSEST_CA, PEPTIDE_TOLERANCE, TRANS_OMEGA
 from .handedness import wrong_hands
@@ -93,11 +93,11 @@ def all_atom_report(
     dict of ndarray [F]
         The columns of `backbone_report` (``finite`` also requires that no side-chain atom is
         infinite), then ``d_residues`` and ``wrong_cb`` (CA, and CB of Ile and Thr, that are
-        inverted or planar; residues X are skipped, and D amino acids have to be D),
-        ``closest_heavy_nm`` (atoms more than two bonds apart), ``clashes`` (such pairs under
-        0.25 nm), ``pierced_rings``, ``missing_heavy_atoms`` (of `ATOM14`; X needs N, CA, C and O
-        only), ``disulfides_open`` (pairs with SG-SG outside 0.18 to 0.25 nm), and
-        ``ramachandran_favoured``, ``ramachandran_allowed``, ``ramachandran_outliers`` (see
+        inverted or planar; residues X are skipped), ``closest_heavy_nm`` (atoms more than two
+        bonds apart), ``clashes`` (such pairs under 0.25 nm), ``pierced_rings``,
+        ``missing_heavy_atoms`` (of `ATOM14`; X needs N, CA, C and O only), ``disulfides_open``
+        (pairs with SG-SG outside 0.18 to 0.25 nm), and ``ramachandran_favoured``,
+        ``ramachandran_allowed``, ``ramachandran_outliers`` (see
         `openmm_slm.protein.ramachandran`).
 
     Raises
@@ -128,7 +128,7 @@ def all_atom_report(
         atoms = np.where(known[..., None] & np.isfinite(atoms), atoms, np.float32(np.nan))
         report = _backbone_columns(atoms[:, :, :4], protein)
         report["finite"] = report["finite"] & ~infinite
-        at_ca, at_cb = wrong_hands(atoms, sequence, protein.d_residues)
+        at_ca, at_cb = wrong_hands(atoms, sequence)
         report |= {"d_residues": at_ca.sum(1), "wrong_cb": at_cb.sum(1)}
         flat = atoms.reshape(len(atoms), SLOTS * length, 3)
         closest, clashes = close_contacts(flat, bonded, CLASH)
@@ -216,7 +216,6 @@ def geometry_report(
     *,
     disulfides: Iterable[tuple[int, int]] | str = "auto",
     cis_allowed: np.ndarray | None = None,
-    d_residues: np.ndarray | None = None,
 ) -> Report:
     """Report on the geometry and validity of frames from any source.
 
@@ -230,8 +229,6 @@ def geometry_report(
         without any, the pairs close enough to be bonded in more than half of the frames.
     cis_allowed : ndarray, bool [L], optional
         Residues other than proline whose preceding peptide bond may be cis.
-    d_residues : ndarray, bool [L], optional
-        D amino acids, which have to be D. All other residues have to be L.
 
     Returns
     -------
@@ -252,7 +249,7 @@ def geometry_report(
         return frame | backbone_report(found.backbone, Protein.of(found, None, cis_allowed))
     if bonded and isinstance(disulfides, str) and disulfides == "auto":
         disulfides = bonded
-    protein = Protein.of(found, disulfides, cis_allowed, d_residues)
+    protein = Protein.of(found, disulfides, cis_allowed)
     return frame | all_atom_report(found.atom14, protein, terminal_oxygen=oxygen)
 
 
@@ -265,6 +262,7 @@ def _read(
     """
     if not (hasattr(structure, "topology") and hasattr(structure, "xyz")):
         return load_structure(structure), None, []
+    structure = divided(structure)
     topology, xyz = structure.topology, structure.xyz
     residues = (residue for _, chain in protein_chains(topology) for residue in chain)
     row = {residue: i for i, residue in enumerate(residues)}

@@ -9,9 +9,10 @@ import sys
 import click
 
 from .. import __version__
+from ..data.preparation_settings import PreparationSettings
 from .benchmark import benchmark
 from .check import check
-from .common import directory, example, existing, new, report_errors
+from .common import directory, example, existing, new, report_errors, settings_options
 from .sample import complete_command, relax_command, sample
 from .seed import seed
 from .train import embed, tokenize, train
@@ -52,52 +53,7 @@ for command in (
 )
 @click.argument("inputs", nargs=-1, required=True, type=new, metavar="INPUT...")
 @click.option("-o", "--output", type=new, required=True, help="Shard directory to write.")
-@click.option(
-    "--chains",
-    metavar="LIST",
-    help="CSV file of chains and their splits; other chains are ignored. 'default': the training "
-    "chains of the shipped models. INPUT is then a folder of files named by PDB id.",
-)
-@click.option("--top", type=new, help="Topology file, for trajectories in XTC, DCD, ...")
-@click.option("--stride", default=1, show_default=True, help="Use every n-th frame.")
-@click.option("--min-length", default=20, show_default=True, help="Minimum residues per entry.")
-@click.option("--max-length", default=1024, show_default=True, help="Maximum residues per entry.")
-@click.option(
-    "--max-resolution",
-    default=3.5,
-    show_default=True,
-    help="Maximum resolution in Å. Files that state none are kept.",
-)
-@click.option(
-    "--min-complete",
-    default=0.9,
-    show_default=True,
-    help="Minimum share of residues with N, CA and C.",
-)
-@click.option("--max-breaks", default=10, show_default=True, help="Maximum breaks within chains.")
-@click.option(
-    "--max-unknown",
-    default=0.1,
-    show_default=True,
-    help="Maximum share of unknown residues (X) in a sequence.",
-)
-@click.option("--complexes", is_flag=True, help="Make one entry of all chains of a file.")
-@click.option("--cluster", is_flag=True, help="Cluster chains with MMseqs2 (80 % coverage).")
-@click.option(
-    "--identity", default=0.3, show_default=True, help="Sequence identity within clusters."
-)
-@click.option(
-    "--validation-share",
-    default=0.0,
-    show_default=True,
-    help="Share of the clusters put into the split val.",
-)
-@click.option(
-    "--test-share",
-    default=0.0,
-    show_default=True,
-    help="Share of the clusters put into the split test.",
-)
+@settings_options(PreparationSettings, chains={"metavar": "LIST"}, top={"type": new})
 @click.option("--processes", type=click.IntRange(1), help="Worker processes [default: all CPUs].")
 @report_errors
 def prepare(inputs, output, **options):

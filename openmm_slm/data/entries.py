@@ -17,27 +17,13 @@ from ..protein.trajectory import structure_of
 from .chain_list import entry_name, select
 from .inputs import Source
 from .listed_chain import ListedChain
+from .preparation_settings import PreparationSettings
 from .shards import RESIDUE_DTYPE
 
 if TYPE_CHECKING:
     import mdtraj
 
 BLOCK_ATOMS = 1_000_000  # atoms times frames of a trajectory in memory at once
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Criteria for keeping an entry; see `openmm_slm.data.prepare.prepare`."""
-
-    top: str | None
-    stride: int
-    min_length: int
-    max_length: int
-    max_resolution: float | None
-    min_complete: float
-    max_breaks: int
-    max_unknown: float
-    complexes: bool
 
 
 @dataclass(eq=False)
@@ -68,7 +54,7 @@ def left_out(
     return Candidate({**row, "reason": reason, "detail": detail})
 
 
-def structure_candidates(source: Source, limits: Limits) -> list[Candidate]:
+def structure_candidates(source: Source, limits: PreparationSettings) -> list[Candidate]:
     """Candidates of a PDB or mmCIF file: chains, or the complex, of its first model."""
     try:
         file = parse(source.path)
@@ -103,7 +89,7 @@ def structure_candidates(source: Source, limits: Limits) -> list[Candidate]:
 
 
 def _listed(
-    source: Source, structure: ProteinStructure, row: ListedChain, limits: Limits
+    source: Source, structure: ProteinStructure, row: ListedChain, limits: PreparationSettings
 ) -> Candidate:
     """Candidate with the chains of one row of a list."""
     name, chains = entry_name(source.name, row), " ".join(row.chains)
@@ -118,7 +104,7 @@ def _listed(
 
 
 def trajectory_blocks(
-    source: Source, limits: Limits
+    source: Source, limits: PreparationSettings
 ) -> Iterator[tuple[int, mdtraj.Trajectory | str]]:
     """Yield (number of the first frame, block of frames) of a trajectory.
 
@@ -147,7 +133,7 @@ def trajectory_blocks(
 
 
 def frame_candidates(
-    source: Source, first: int, block: mdtraj.Trajectory | str, limits: Limits
+    source: Source, first: int, block: mdtraj.Trajectory | str, limits: PreparationSettings
 ) -> list[Candidate]:
     """Candidates of a block of frames, one per frame with all its chains."""
     if isinstance(block, str):
@@ -183,7 +169,7 @@ def _candidate(
     chain: str,
     structure: ProteinStructure,
     rows: slice,
-    limits: Limits,
+    limits: PreparationSettings,
     frame: int = 0,
 ) -> Candidate:
     """The residues `rows` of one frame: kept if they are within the limits, else skipped."""

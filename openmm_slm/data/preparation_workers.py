@@ -24,13 +24,13 @@ import numpy as np
 from ..errors import SLMError
 from .entries import (
     Candidate,
-    Limits,
     frame_candidates,
     left_out,
     structure_candidates,
     trajectory_blocks,
 )
 from .inputs import Source
+from .preparation_settings import PreparationSettings
 from .shards import RESIDUE_DTYPE
 
 
@@ -60,7 +60,7 @@ class Job:
         return [*sorted(folder.glob(f"{self.number:06d}.*.npz")), self.part(folder)]
 
 
-def run_job(job: Job, limits: Limits, folder: Path, at: Callable[[str], None]) -> None:
+def run_job(job: Job, limits: PreparationSettings, folder: Path, at: Callable[[str], None]) -> None:
     """Write the parts of a job. `at` is called with each path before the file is read."""
     found: list[Candidate] = []
     for source in job.sources:
@@ -115,7 +115,11 @@ def read_entries(path: Path) -> Iterator[tuple[dict[str, str], np.ndarray, np.nd
 
 
 def run_jobs(
-    jobs: Iterable[Job], limits: Limits, folder: Path, processes: int, at: Callable[[str], None]
+    jobs: Iterable[Job],
+    limits: PreparationSettings,
+    folder: Path,
+    processes: int,
+    at: Callable[[str], None],
 ) -> None:
     """Run jobs in worker processes, or in this process if only one is needed.
 
@@ -173,7 +177,7 @@ class _Worker:
     the pipe closes, so that no worker survives the parent, however the parent ended.
     """
 
-    def __init__(self, limits: Limits, folder: Path) -> None:
+    def __init__(self, limits: PreparationSettings, folder: Path) -> None:
         context = get_context("spawn")  # threads of numpy and torch do not survive a fork
         self.connection, other_end = context.Pipe()
         self.process = context.Process(target=_serve, args=(other_end, limits, folder), daemon=True)
@@ -210,7 +214,7 @@ class _Worker:
         self.process.join()
 
 
-def _serve(connection: Connection, limits: Limits, folder: Path) -> None:
+def _serve(connection: Connection, limits: PreparationSettings, folder: Path) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     try:
         while True:

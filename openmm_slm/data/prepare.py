@@ -14,7 +14,9 @@ import logging
 import os
 import shutil
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from tqdm.auto import tqdm
 
@@ -23,11 +25,12 @@ from ..errors import SLMError, require
 from ..files.folder_lock import FolderLock
 from ..files.frame_reader import read_topology
 from ..files.json_file import write_json
+from ..files.options import takes
 from .chain_list import find_list, match, read_chain_list
 from .clusters import find_mmseqs
-from .entries import Limits
 from .inputs import Source, find_sources
 from .merge import format_counts, merge, summarise
+from .preparation_settings import PreparationSettings
 from .preparation_workers import Job, run_jobs
 
 logger = logging.getLogger(__name__)
@@ -35,24 +38,12 @@ logger = logging.getLogger(__name__)
 FILES_PER_JOB = 16
 
 
+@takes(PreparationSettings)
 def prepare(
     inputs: Iterable[str | os.PathLike] | str | os.PathLike,
     output: str | os.PathLike,
     *,
-    chains: str | os.PathLike | None = None,
-    top: str | os.PathLike | None = None,
-    stride: int = 1,
-    min_length: int = 20,
-    max_length: int = 1024,
-    max_resolution: float | None = 3.5,
-    min_complete: float = 0.9,
-    max_breaks: int = 10,
-    max_unknown: float = 0.1,
-    complexes: bool = False,
-    cluster: bool = False,
-    identity: float = 0.3,
-    validation_share: float = 0.0,
-    test_share: float = 0.0,
+    settings: dict[str, Any],
     processes: int | None = None,
     progress: bool = True,
 ) -> Path:
@@ -68,41 +59,13 @@ def prepare(
     output : path
         Folder to write: shards, ``index.csv``, ``report.csv`` (one row per entry or file: kept, or
         skipped and why) and ``prepare.json`` (settings).
-    chains : path, optional
-        List of chains (see `openmm_slm.data.chain_list`). Only these chains are taken, from files
-        named by PDB id, with the splits of the list. Chains that are not found appear in the
-        report. ``"default"`` is the list that the shipped models were trained on.
-    top : path, optional
-        Topology of the trajectories; not needed for formats that contain it (HDF5).
-    stride : int
-        Take every `stride`-th frame of a trajectory.
-    min_length, max_length : int
-        Range of the number of residues of an entry.
-    max_resolution : float, optional
-        Largest resolution in Å; None for no limit. Files without one (NMR, predictions) are kept.
-    min_complete : float
-        Smallest share of residues that have N, CA and C.
-    max_breaks : int
-        Largest number of breaks inside chains. A break is a pair of neighbours whose C and N are
-        absent or 2 Å or more apart.
-    max_unknown : float
-        Largest share of residues that are not standard amino acids (X).
-    complexes : bool
-        Make one entry of all chains of a file.
-    cluster : bool
-        Cluster chains with MMseqs2 at `identity` and 80 % coverage; otherwise only identical chains
-        share a cluster. Entries with chains in a common cluster form one cluster.
-    identity : float
-        Sequence identity of the clusters.
-    validation_share, test_share : float
-        Shares of the clusters in the splits ``val`` and ``test``, chosen by a hash of the first
-        sequence of the cluster. All others are ``train``.
     processes : int, optional
         Number of worker processes; default: one per CPU available to this process. It does not
         change the result. With one, files are read in this process, and a file that crashes its
         reader ends the run. Scripts that use more need ``if __name__ == "__main__":``.
     progress : bool
         Show a progress bar.
+    {options}
 
     Returns
     -------
@@ -122,30 +85,21 @@ def prepare(
     >>> prepare("pdbs/", "shards", validation_share=0.05)  # doctest: +SKIP
     """
     inputs = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
-    settings = {
-        "chains": None if chains is None else str(chains),
-        "top": None if top is None else str(top), "stride": stride, "min_length": min_length,
-        "max_length": max_length, "max_resolution": max_resolution, "min_complete": min_complete,
-        "max_breaks": max_breaks, "max_unknown": max_unknown, "complexes": complexes,
-        "cluster": cluster, "identity": identity, "validation_share": validation_share,
-        "test_share": test_share,
-    }  # fmt: skip
-    _check(settings)
+    chosen = PreparationSettings(**settings)
     if processes is not None and processes < 1:
         raise SLMError(f"processes is {processes}; use at least 1")
-    limits = Limits(**{name: settings[name] for name in Limits.__dataclass_fields__})
-    listed = None if chains is None else read_chain_list(find_list(chains))
-    sources, absent = find_sources(inputs, top), []
+    listed = None if chosen.chains is None else read_chain_list(find_list(chosen.chains))
+    sources, absent = find_sources(inputs, chosen.top), []
     if listed is not None:
         sources, absent = match(sources, listed)
     require("gemmi")
-    if top is not None:
-        read_topology(top)
-    if cluster:
+    if chosen.top is not None:
+        read_topology(chosen.top)
+    if chosen.cluster:
         find_mmseqs()
     output = Path(output)
     with FolderLock(output):
-        if _begin(output, {**settings, **_inventory(inputs, sources, settings["top"])}):
+        if _begin(output, {**asdict(chosen), **_inventory(inputs, sources, chosen.top)}):
             logger.info("%s is finished: %s", output, format_counts(summarise(output)))
             # Parts are left if an earlier run was stopped while it removed them.
             shutil.rmtree(output / "parts", ignore_errors=True)
@@ -159,39 +113,12 @@ def prepare(
         with tqdm(
             total=len(sources), initial=done, disable=not progress, unit="file", mininterval=1
         ) as bar:
-            run_jobs(remaining, limits, parts, processes, lambda path: bar.update())
+            run_jobs(remaining, chosen, parts, processes, lambda path: bar.update())
         written = [path for job in jobs for path in job.parts(parts)]
-        merge(output, written, settings, processes, absent)
+        merge(output, written, asdict(chosen), processes, absent)
         shutil.rmtree(parts)
     logger.info("%s: %s", output, format_counts(summarise(output)))
     return output
-
-
-def _check(settings: dict) -> None:
-    shares = settings["validation_share"] + settings["test_share"]
-    for fits, name, expected in (
-        (settings["stride"] >= 1, "stride", "1 or more"),
-        (settings["min_length"] >= 2, "min_length", "2 or more"),
-        (settings["max_length"] >= settings["min_length"], "max_length", "min_length or more"),
-        (settings["max_resolution"] is None or settings["max_resolution"] > 0, "max_resolution",
-         "more than 0 Å, or None"),
-        (0 < settings["min_complete"] <= 1, "min_complete", "more than 0, up to 1"),
-        (settings["max_breaks"] >= 0, "max_breaks", "0 or more"),
-        (0 <= settings["max_unknown"] <= 1, "max_unknown", "a share from 0 to 1"),
-        (0 < settings["identity"] <= 1, "identity", "more than 0, up to 1"),
-        (0 <= settings["test_share"] <= 1, "test_share", "a share from 0 to 1"),
-        (settings["validation_share"] >= 0 and shares <= 1, "validation_share",
-         "0 or more, and at most 1 together with test_share"),
-    ):  # fmt: skip
-        if not fits:
-            raise SLMError(f"{name} is {settings[name]!r}, expected {expected}")
-    if settings["chains"] is not None:
-        for name in ("top", "complexes", "cluster", "validation_share", "test_share"):
-            if settings[name]:
-                raise SLMError(
-                    f"{name} is {settings[name]!r} with a list of chains, but the list defines "
-                    "entries and splits; leave one of them out"
-                )
 
 
 def _cpus() -> int:

@@ -1,14 +1,14 @@
 # What type checkers and editors see; written by tools/make_stub.py.
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import mdtraj
 import numpy as np
 from openmm import app
 
-from .comparison.comparing import compare as compare
+from .comparison.comparing import Comparison
 from .files.report_table import Report
 from .language.interface import StructureLanguageModel as StructureLanguageModel
 from .models.registry import load_language_model as load_language_model
@@ -30,6 +30,19 @@ from .validity.report import geometry_report as geometry_report
 
 __version__: str
 
+def compare(
+    samples: mdtraj.Trajectory,
+    reference: mdtraj.Trajectory,
+    *,
+    weights: np.ndarray | None = ...,
+    reference_weights: np.ndarray | None = ...,
+    lengths: Sequence[int] | None = ...,
+    clusters: mdtraj.Trajectory | None = ...,
+    tica_lag: int | None = ...,
+    tica_components: int = ...,
+    n_bootstrap: int = ...,
+    seed: int = ...,
+) -> Comparison: ...
 def generate_ensemble(
     sequence: str,
     n: int = ...,

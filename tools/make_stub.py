@@ -18,7 +18,7 @@ STUB = Path(__file__).parent.parent / "openmm_slm" / "__init__.pyi"
 HEAD = """# What type checkers and editors see; written by tools/make_stub.py.
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import mdtraj
@@ -38,6 +38,7 @@ def stub() -> str:
         else:
             imports.append(f"from .{home} import {name} as {name}")
     imports += [
+        "from .comparison.comparing import Comparison",
         "from .files.report_table import Report",
         "from .protein.trajectory import HasTrajectory",
         "from .relaxation.relaxing import Relaxed",

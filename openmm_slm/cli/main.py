@@ -9,6 +9,7 @@ import sys
 import click
 
 from .. import __version__
+from ..comparison.comparison_settings import ComparisonSettings
 from ..data.preparation_settings import PreparationSettings
 from .benchmark import benchmark
 from .check import check
@@ -83,14 +84,13 @@ def prepare(inputs, output, **options):
 @click.option("--reference-top", type=existing, help="Topology file of REFERENCE.")
 @click.option("--weights", type=existing, help="File with one weight per sample.")
 @click.option("--reference-weights", type=existing, help="File with one weight per frame.")
-@click.option(
-    "--lag", default=20, show_default=True, help="Lag time of TICA in frames; 0: no TICA."
+@settings_options(
+    ComparisonSettings, leave_out=("tica_components", "n_bootstrap"), tica_lag={"flag": "--lag"}
 )
 @click.option(
     "--lengths",
     help="Frames in each trajectory of REFERENCE, if it joins several: 400,400,376 or a file.",
 )
-@click.option("--seed", default=0, show_default=True, help="Random seed of the noise floor.")
 @report_errors
 def compare_command(samples, reference, output, **options):
     """Compare the ensemble SAMPLES with REFERENCE.

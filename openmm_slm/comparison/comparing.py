@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,8 +15,10 @@ from ..analysis.matching import Matched, match
 from ..analysis.weights import Weights
 from ..errors import StructureError, require
 from ..files.json_file import write_atomically
+from ..files.options import takes
 from ..protein.periodic import made_whole
 from .catalogue import METRICS
+from .comparison_settings import ComparisonSettings
 from .measuring import Measured, measure
 
 if TYPE_CHECKING:
@@ -73,6 +75,7 @@ class Comparison:
         return save(directory, self.table, self.settings, self.plot())
 
 
+@takes(ComparisonSettings)
 def compare(
     samples: mdtraj.Trajectory,
     reference: mdtraj.Trajectory,
@@ -81,10 +84,7 @@ def compare(
     reference_weights: np.ndarray | None = None,
     lengths: Sequence[int] | None = None,
     clusters: mdtraj.Trajectory | None = None,
-    tica_lag: int | None = 20,
-    tica_components: int = 50,
-    n_bootstrap: int = 100,
-    seed: int = 0,
+    settings: dict[str, Any],
 ) -> Comparison:
     """Compare an ensemble with a simulation or another ensemble of the same protein.
 
@@ -105,14 +105,7 @@ def compare(
     clusters : mdtraj.Trajectory, optional
         Target conformations for TM-ens and RMSD-ens. Default: at most 100 evenly spaced reference
         frames.
-    tica_lag : int or None
-        Lag in frames of the reference. None, for frames not in order of time, omits JS-TIC.
-    tica_components : int
-        Principal components of CA-CA distances in TICA.
-    n_bootstrap : int
-        Draws from the reference for the noise floor; 0 for none.
-    seed : int
-        Random seed of the draws and of the choice of 100 frames.
+    {options}
 
     Returns
     -------
@@ -128,34 +121,32 @@ def compare(
         pandas or deeptime is missing: the extra ``compare``.
     """
     pandas = require("pandas", "compare")
-    if n_bootstrap < 0 or tica_components < 1:
-        raise StructureError(
-            f"n_bootstrap is {n_bootstrap} and tica_components is {tica_components}; "
-            "they must be at least 0 and 1"
-        )
+    chosen = ComparisonSettings(**settings)
     samples = made_whole(samples, "samples")
     reference = made_whole(reference, "reference")
     matched = match(samples, reference)
     targets = _targets(matched, samples, clusters)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(chosen.seed)
     frame_weights = Weights.make(
-        weights, samples.n_frames, reference_weights, reference.n_frames, n_bootstrap, rng
+        weights, samples.n_frames, reference_weights, reference.n_frames, chosen.n_bootstrap, rng
     )
-    measured = measure(matched, frame_weights, targets, lengths, tica_lag, tica_components, rng)
-    settings = {
+    measured = measure(
+        matched, frame_weights, targets, lengths, chosen.tica_lag, chosen.tica_components, rng
+    )
+    facts = {
         "samples": samples.n_frames,
         "reference frames": reference.n_frames,
         "reference trajectories": 1 if lengths is None else len(lengths),
         "residues": len(matched.sequence),
         "sequence": matched.sequence,
-        "TICA lag (frames)": tica_lag,
-        "TICA components": tica_components,
-        "draws for the noise floor": n_bootstrap,
+        "TICA lag (frames)": chosen.tica_lag,
+        "TICA components": chosen.tica_components,
+        "draws for the noise floor": chosen.n_bootstrap,
         "frames in a draw": frame_weights.n_drawn,
-        "seed": seed,
+        "seed": chosen.seed,
         **measured.notes,
     }
-    return Comparison(_table(pandas, measured), measured.profiles, settings)
+    return Comparison(_table(pandas, measured), measured.profiles, facts)
 
 
 def _targets(

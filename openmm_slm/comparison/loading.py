@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from ..errors import StructureError
 from ..files.frame_reader import FrameReader
+from ..files.options import takes
 from .comparing import compare
+from .comparison_settings import ComparisonSettings
 from .report import FILES, as_text, check_free
 
-if TYPE_CHECKING:
-    pass
 
-
+@takes(ComparisonSettings)
 def compare_files(
     samples: Path,
     reference: Path,
@@ -26,11 +26,14 @@ def compare_files(
     reference_top: Path | None = None,
     weights: Path | None = None,
     reference_weights: Path | None = None,
-    lag: int = 20,
     lengths: str | None = None,
-    seed: int = 0,
+    settings: dict[str, Any],
 ) -> str:
-    """Compare the ensembles in two files, save the result in `output`, return the table as text."""
+    """Compare the ensembles in two files, save the result in `output`, return the table as text.
+
+    A `tica_lag` of 0 is None.
+    """
+    settings["tica_lag"] = settings["tica_lag"] or None
     check_free(output)
     found = compare(
         FrameReader(samples, top).load(),
@@ -38,8 +41,7 @@ def compare_files(
         weights=None if weights is None else load_numbers(weights),
         reference_weights=None if reference_weights is None else load_numbers(reference_weights),
         lengths=None if lengths is None else parse_lengths(lengths),
-        tica_lag=lag or None,
-        seed=seed,
+        **settings,
     )
     found.save(output)
     return f"{as_text(found.table)}\n{output}: {', '.join(FILES)}"

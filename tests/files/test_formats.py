@@ -81,7 +81,7 @@ def test_complete_relax_seed_compare_and_prepare(given, folder, tmp_path):
     relaxed = openmm_slm.relax(path, top=top, iterations=1, processes=1, **QUIET).trajectory
     assert relaxed.n_frames == n and relaxed.n_chains == 2 and not welded(relaxed.topology)
     if n > 1:
-        text = compare_files(path, folder / "two.xtc", tmp_path / "c", top=top, lag=0,
+        text = compare_files(path, folder / "two.xtc", tmp_path / "c", top=top, tica_lag=0,
                              reference_top=folder / "top.pdb")  # fmt: skip
         (apart,) = re.findall(r"RMSD-ens +(\S+)", text)
         assert float(apart) < 0.02

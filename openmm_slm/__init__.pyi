@@ -71,6 +71,7 @@ def generate_ensemble(
     sidechains: str | None = ...,
     hydrogens: bool = ...,
     ph: float = ...,
+    protonation: str = ...,
     disulfides: str | list | None = ...,
     relax: bool | dict = ...,
     drop_invalid: bool = ...,
@@ -96,6 +97,7 @@ def relax(
     seed: int = ...,
     repair: bool = ...,
     cis_allowed: Iterable[int] = ...,
+    d_residues: Iterable[int] | None = ...,
     disulfides: Iterable[tuple[int, int]] | None = ...,
     platform: str = ...,
 ) -> Relaxed | Path: ...

@@ -11,14 +11,18 @@ import numpy as np
 
 from ..errors import StructureError, require
 from ..files.report_table import Report
-from ..protein.atoms import ATOM14
+from ..protein.atoms import ATOM14, D_AMINO_ACIDS
+from ..protein.caps import Cap
 from ..protein.geometry import place_oxygen
 from ..protein.protein import Protein
 from ..protein.sequence import encode_sequence
 from ..protein.structure import ProteinStructure
+from ..protein.unmodelled import residue_label
 from ..validity.report import all_atom_report
+from .capping import bonded_caps, same_caps, with_cap_rows
+from .protonation import kept_variants, report_protonation
 from .side_chain_fitting import fit_side_chains
-from .topology import define_topology, placed_atoms, residue_name
+from .topology import define_topology, placed_atoms
 
 if TYPE_CHECKING:
     import mdtraj
@@ -42,10 +46,10 @@ class AtomCompleter:
     packer : SideChainPacker, optional
         Required for ``sidechains="packer"``.
     sidechains : "packer" or "pdbfixer"
-    hydrogens, ph, disulfides
+    hydrogens, ph, protonation, disulfides
         See `openmm_slm.complete`.
-    cis_allowed : ndarray, bool [L], optional
-        See `openmm_slm.validity.report`.
+    cis_allowed, d_residues : ndarray, bool [L], optional
+        See `Protein`.
 
     Attributes
     ----------
@@ -66,13 +70,15 @@ class AtomCompleter:
         sidechains: str = "packer",
         hydrogens: bool = True,
         ph: float = 7.0,
+        protonation: str = "input",
         disulfides: str | Iterable[tuple[int, int]] | None = "auto",
         cis_allowed: np.ndarray | None = None,
+        d_residues: np.ndarray | None = None,
     ) -> None:
         check_method(sidechains)
         check_backbone(structure)
         self.structure, self.packer, self.sidechains = structure, packer, sidechains
-        self.protein = Protein.of(structure, disulfides, cis_allowed)
+        self.protein = Protein.of(structure, disulfides, cis_allowed, d_residues)
         first = structure.atom14[:CANDIDATES] if sidechains == "packer" else structure.atom14[:1]
         packed = self.heavy_atoms(first)
         report = all_atom_report(packed, self.protein)
@@ -82,10 +88,14 @@ class AtomCompleter:
                 "with complete backbones"
             )
         frame = int(np.argmin(np.where(report["finite"], report["clashes"], np.inf)))
+        stated = kept_variants(structure, protonation, ph)
         self.topology = define_topology(
-            replace(structure, atom14=packed), frame,
+            replace(structure, atom14=packed, variants=stated), frame,
             hydrogens=hydrogens, ph=ph, disulfides=self.protein.disulfides,
         )  # fmt: skip
+        if hydrogens:
+            report_protonation(structure, self.topology.variants, protonation, ph)
+        self._caps = bonded_caps(structure)
         self._placed = placed_atoms(self.topology)
 
     def heavy_atoms(self, atom14: np.ndarray) -> np.ndarray:
@@ -108,12 +118,16 @@ class AtomCompleter:
         )
 
     def complete(
-        self, atom14: np.ndarray, movable: np.ndarray | None = None
+        self,
+        atom14: np.ndarray,
+        movable: np.ndarray | None = None,
+        caps: Iterable[Cap] = (),
     ) -> tuple[mdtraj.Trajectory, Report]:
         """All atoms of frames [F, L, 4 or 14, 3], and the validity report of each frame.
 
         With `movable` [L], clashing residues move apart if the packer finds no rotamer that fits
-        (see `fit_side_chains`). The report then has the column ``room_moved_nm``.
+        (see `fit_side_chains`). The report then has the column ``room_moved_nm``. `caps` are those
+        of these frames, if the structure has caps.
         """
         md = require("mdtraj")
         displacement = {}
@@ -122,7 +136,7 @@ class AtomCompleter:
         else:
             packed, moved = fit_side_chains(self.heavy_atoms, atom14, self.protein, movable)
             displacement = {"room_moved_nm": moved}
-        xyz = self._placed.place(packed)
+        xyz = self._placed.place(with_cap_rows(packed, same_caps(caps, self._caps)))
         atoms = zip(self.topology.topology.atoms, self.topology.residue.tolist(), strict=True)
         oxygen = np.full((*packed.shape[:2], 3), np.nan, np.float32)
         for index, row in [(atom.index, row) for atom, row in atoms if atom.name == "OXT"]:
@@ -141,15 +155,20 @@ def check_backbone(structure: ProteinStructure) -> None:
     """Raise StructureError for unknown residues, and for N, CA or C missing in all frames."""
     mask = structure.atom_mask.any(0)
     for row, letter in enumerate(structure.sequence):
+        if letter == "X" and structure.names and structure.names[row] in D_AMINO_ACIDS:
+            raise StructureError(
+                f"{residue_label(structure, row)} is a D amino acid, not one of the 20: its "
+                "side chain cannot be built; remove it, or build it with another program"
+            )
         if letter == "X":
             raise StructureError(
-                f"{residue_name(structure, row)} is not one of the 20 amino acids: its side chain "
+                f"{residue_label(structure, row)} is not one of the 20 amino acids: its side chain "
                 "cannot be built; remove it, or replace it (PDBFixer.replaceNonstandardResidues)"
             )
         for slot in range(3):
             if not mask[row, slot]:
                 raise StructureError(
-                    f"{residue_name(structure, row)} has no {ATOM14[letter][slot]}; every residue "
+                    f"{residue_label(structure, row)} has no {ATOM14[letter][slot]}; every residue "
                     "needs N, CA and C: rebuild the backbone, or remove the residue"
                 )
 

@@ -21,9 +21,10 @@ from ..protein.atoms import ATOM14
 from ..protein.geometry import cb_position, chirality
 from ..protein.sequence import AMINO_ACIDS, THREE_LETTER
 from ..protein.structure import ProteinStructure
+from ..protein.unmodelled import residue_label
 from .ideal import measure_geometry
 from .rotamers import chi_torsions
-from .topology import heavy_topology, residue_name
+from .topology import heavy_topology
 
 # PDBFixer can only be created from a file; its atoms are replaced afterwards.
 _ONE_ATOM = "ATOM      1  CA  ALA A   1       0.000   0.000   0.000  1.00  0.00           C\nEND\n"
@@ -73,7 +74,7 @@ def build_with_pdbfixer(
     if "X" in structure.sequence:
         row = structure.sequence.index("X")
         raise StructureError(
-            f"{residue_name(structure, row)} is not one of the 20 amino acids: its side chain "
+            f"{residue_label(structure, row)} is not one of the 20 amino acids: its side chain "
             "cannot be built; remove it, or replace it by one of the 20"
         )
     chosen = list(range(structure.n_frames)) if frames is None else list(frames)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from typing import TYPE_CHECKING
 
@@ -10,25 +11,83 @@ import numpy as np
 from ..errors import require
 from ..protein.disulfides import Pairs
 from ..protein.structure import ProteinStructure
+from ..protein.unmodelled import residue_label
+from ..protein.variants import usual_variants
+from .capping import free_ends
 
 if TYPE_CHECKING:
     import mdtraj
     import openmm.app
 
+logger = logging.getLogger(__name__)
+
+PROTONATIONS = ("input", "ph")
+_TAUTOMERS = {"HID", "HIE"}
 # At chain ends, Amber force fields have these residues in their charged form only.
 _CHARGED = {"D": "ASP", "E": "GLU", "K": "LYS"}
 H_H_CONTACT = 0.2  # nm; two N-H hydrogens closer than this point at each other
 
 
 def required_variants(structure: ProteinStructure, disulfides: Pairs) -> list[str | None]:
-    """Variant of each residue to pass to Modeller; None where Modeller decides by pH."""
+    """Variant of each residue to pass to Modeller; None where Modeller decides by pH.
+
+    Residues have the variant that the structure states, except at chain ends without a cap.
+    """
     bonded = {row for pair in disulfides for row in pair}
-    ends = structure.chain_break | np.append(structure.chain_break[1:], True)
-    cysteine = {True: "CYX", False: "CYS"}
-    return [
-        cysteine[row in bonded] if letter == "C" else _CHARGED.get(letter) if ends[row] else None
-        for row, letter in enumerate(structure.sequence)
-    ]
+    ends = np.logical_or(*free_ends(structure))
+    stated = structure.variants or [""] * structure.n_residues
+    out = []
+    for row, letter in enumerate(structure.sequence):
+        if letter == "C":  # CYX has the atoms of CYM
+            thiolate = stated[row] == "CYM" and not ends[row]
+            out.append("CYX" if row in bonded or thiolate else "CYS")
+        else:
+            charged = _CHARGED.get(letter) if ends[row] else None
+            out.append(charged or stated[row] or None)
+    return out
+
+
+def kept_variants(structure: ProteinStructure, protonation: str, ph: float) -> tuple[str, ...]:
+    """Variants of the input that are kept, by residue; empty where `ph` decides.
+
+    The tautomer of a histidine is kept where `ph` leaves it neutral.
+    """
+    if protonation == "ph":
+        return ()
+    neutral = usual_variants("H", ph)
+    return tuple("" if name in _TAUTOMERS - {*neutral} else name for name in structure.variants)
+
+
+def report_protonation(
+    structure: ProteinStructure, variants: tuple[str, ...], protonation: str, ph: float
+) -> None:
+    """Log the residues whose protonation is not that of the input, or not that of the pH.
+
+    Parameters
+    ----------
+    structure : ProteinStructure
+    variants : tuple of str
+        Variants of the residues in the result.
+    protonation : "input" or "ph"
+    ph : float
+    """
+    ends = np.logical_or(*free_ends(structure))
+    changed, kept = [], []
+    for row, (stated, now) in enumerate(zip(structure.variants, variants, strict=False)):
+        label, letter = residue_label(structure, row), structure.sequence[row]
+        if stated and stated != now:
+            reason = "chain end" if ends[row] and letter in "CDEK" else f"pH {ph:g}"
+            changed.append(f"{label} is {now}, not {stated} ({reason})")
+        elif stated and stated not in usual_variants(letter, ph):
+            kept.append(f"{label} is {now}")
+    if changed:
+        hint = "; protonation='input' keeps it where possible" if protonation == "ph" else ""
+        logger.warning("protonation of the input is replaced: %s%s", ", ".join(changed), hint)
+    if kept and protonation == "input":
+        logger.warning(
+            "protonation of the input is kept: %s; protonation='ph' decides by pH %g",
+            ", ".join(kept), ph,
+        )  # fmt: skip
 
 
 def add_hydrogens(
@@ -93,6 +152,8 @@ def variant_name(residue: str, atoms: set[str], disulfide: bool) -> str:
     """Name of the protonation variant of a residue with these atoms."""
     if residue == "CYS" and disulfide:
         return "CYX"
+    if residue == "CYS" and "HB2" in atoms and "HG" not in atoms:
+        return "CYM"
     if residue == "HIS":
         tautomers = {(1, 0): "HID", (0, 1): "HIE", (1, 1): "HIP"}
         return tautomers.get(("HD1" in atoms, "HE2" in atoms), residue)

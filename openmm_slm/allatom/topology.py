@@ -12,11 +12,20 @@ import numpy as np
 
 from ..errors import StructureError, require
 from ..protein.atoms import ATOM14
+from ..protein.caps import CAP_ATOMS, Cap
 from ..protein.disulfides import Pairs, parse_disulfides
 from ..protein.sequence import THREE_LETTER
 from ..protein.structure import ProteinStructure
+from ..protein.unmodelled import residue_label
+from .capping import bonded_caps, free_ends, rows_in_order, with_cap_rows
 from .hydrogens import PlacedAtoms
-from .protonation import add_hydrogens, required_variants, variant_name, wrong_histidines
+from .protonation import (
+    PROTONATIONS,
+    add_hydrogens,
+    required_variants,
+    variant_name,
+    wrong_histidines,
+)
 
 if TYPE_CHECKING:
     import mdtraj
@@ -38,13 +47,13 @@ class AllAtomTopology:
     positions : ndarray, float32 [A, 3]
         Reference frame (nm).
     residue : ndarray, int32 [A]
-        Row in atom14 of each atom.
+        Row in atom14 of each atom; rows of caps follow those of residues (`capping`).
     slot : ndarray, int32 [A]
         Slot in atom14 of each atom; -1 for hydrogens and OXT.
     disulfides : tuple of (int, int)
         Rows of bonded cysteines.
     variants : tuple of str
-        Variant of each residue: HID, HIE, HIP, ASH, GLH, LYN, CYX, or the standard name.
+        Variant of each residue: HID, HIE, HIP, ASH, GLH, LYN, CYX, CYM, or the standard name.
     """
 
     topology: mdtraj.Topology
@@ -61,6 +70,12 @@ def check_ph(ph: float) -> None:
         raise ValueError(f"ph is {ph!r}; give a number from 0 to 14")
 
 
+def check_protonation(protonation: str) -> None:
+    """Raise ValueError unless `protonation` is "input" or "ph"."""
+    if protonation not in PROTONATIONS:
+        raise ValueError(f"protonation is {protonation!r}, expected one of input, ph")
+
+
 def define_topology(
     structure: ProteinStructure,
     frame: int = 0,
@@ -71,8 +86,9 @@ def define_topology(
 ) -> AllAtomTopology:
     """Define atoms, bonds and protonation from one frame of an ensemble.
 
-    Chain ends are charged (NH3+, or NH2+ of proline; COO- with OXT). OpenMM's Modeller chooses the
-    protonation by `ph`, and the tautomer of a neutral histidine by its hydrogen bonds in this
+    Chain ends without a cap are charged (NH3+, or NH2+ of proline; COO- with OXT). Residues have
+    the protonation that the structure states (`variants`); that of others OpenMM's Modeller chooses
+    by `ph`, and the tautomer of a neutral histidine by its hydrogen bonds in this
     frame. A cysteine is CYX in a disulfide, and has its hydrogen otherwise. Asp, Glu and Lys at
     chain ends are charged at any pH, as Amber force fields require. Hydrogen positions are those of
     `openmm_slm.allatom.hydrogens`. The same input gives bitwise identical results.
@@ -110,10 +126,13 @@ def define_topology(
     if not hydrogens:
         return found
     positions, variants = found.positions, required_variants(structure, pairs)
+    rows = rows_in_order(structure)
     for _ in range(2):
-        full, approximate = add_hydrogens(heavy, positions, variants, float(ph))
+        wanted = [variants[row] if row < len(variants) else None for row in rows]
+        full, approximate = add_hydrogens(heavy, positions, wanted, float(ph))
         found = _all_atom_topology(full, structure, frame, pairs, approximate)
         wrong = wrong_histidines(found.topology, found.positions)
+        wrong = {rows[i]: name for i, name in wrong.items() if variants[rows[i]] is None}
         if not wrong:
             break
         variants = [wrong.get(row, variant) for row, variant in enumerate(variants)]
@@ -125,16 +144,28 @@ def heavy_topology(
 ) -> openmm.app.Topology:
     """OpenMM topology of the heavy atoms `present`, bool [L, 14], in atom14 order.
 
-    A chain break starts a new chain. `ends` adds OXT to the last residue of each chain.
+    A chain break starts a new chain. `ends` adds the caps of the structure, and OXT to the last
+    residue of each chain without a cap.
     """
     app = require("openmm.app")
     topology = app.Topology()
     element = app.Element.getBySymbol
-    last = np.append(structure.chain_break[1:], True)
+    caps = bonded_caps(structure) if ends else []
+    before = {cap.row: cap for cap in caps if cap.before}
+    behind = {cap.row: cap for cap in caps if not cap.before}
+    last = free_ends(structure)[1]
     sulfurs = {}
+
+    def add_cap(cap: Cap | None) -> None:
+        if cap is not None:
+            residue = topology.addResidue(cap.kind, chain, str(cap.number), cap.code)
+            for name in CAP_ATOMS[cap.kind]:
+                topology.addAtom(name, element(name[0]), residue)
+
     for row, letter in enumerate(structure.sequence):
         if structure.chain_break[row]:
             chain = topology.addChain(structure.chain_ids[structure.chain_index[row]])
+            add_cap(before.get(row))
         residue = topology.addResidue(
             THREE_LETTER[letter], chain, str(structure.residue_number[row]),
             str(structure.insertion_code[row]),
@@ -144,6 +175,7 @@ def heavy_topology(
             atom = topology.addAtom(name, element(name[0]), residue)
             if name == "SG":
                 sulfurs[row] = atom
+        add_cap(behind.get(row))
     topology.createStandardBonds()
     for i, j in disulfides:
         topology.addBond(sulfurs[i], sulfurs[j])
@@ -153,7 +185,7 @@ def heavy_topology(
 def _check_complete(structure: ProteinStructure, frame: int) -> None:
     mask = structure.atom_mask[frame]
     for row, letter in enumerate(structure.sequence):
-        where = f"{residue_name(structure, row)} (row {row})"
+        where = f"{residue_label(structure, row)} (row {row})"
         if letter not in THREE_LETTER:
             raise StructureError(
                 f"{where} is not one of the 20 amino acids; remove it, or replace it by one of them"
@@ -166,14 +198,6 @@ def _check_complete(structure: ProteinStructure, frame: int) -> None:
                 )
 
 
-def residue_name(structure: ProteinStructure, row: int) -> str:
-    """Name of a residue in messages, such as ``ALA 12 of chain A``."""
-    letter = structure.sequence[row]
-    number = f"{structure.residue_number[row]}{structure.insertion_code[row]}"
-    chain = structure.chain_ids[structure.chain_index[row]]
-    return f"{THREE_LETTER.get(letter, 'residue ' + letter)} {number} of chain {chain}"
-
-
 def _report_breaks(structure: ProteinStructure) -> None:
     starts = np.flatnonzero(structure.chain_break)
     inside = [
@@ -183,7 +207,8 @@ def _report_breaks(structure: ProteinStructure) -> None:
         logger.warning(
             "no bond between %s: both residues become chain ends",
             "; ".join(
-                f"{residue_name(structure, r - 1)} and {residue_name(structure, r)}" for r in inside
+                f"{residue_label(structure, r - 1)} and {residue_label(structure, r)}"
+                for r in inside
             ),
         )
     lone = starts[np.diff(starts, append=structure.n_residues) == 1]
@@ -191,16 +216,21 @@ def _report_breaks(structure: ProteinStructure) -> None:
         logger.warning(
             "%s: bonded to no other residue; force fields have no template for a chain of one "
             "residue, so remove it before a simulation",
-            ", ".join(residue_name(structure, row) for row in lone),
+            ", ".join(residue_label(structure, row) for row in lone),
         )
 
 
-def _places(topology: mdtraj.Topology, sequence: str) -> tuple[np.ndarray, np.ndarray]:
+def _places(
+    topology: mdtraj.Topology, structure: ProteinStructure
+) -> tuple[np.ndarray, np.ndarray]:
     """Row and slot in atom14 of each atom, int32 [A]; slot -1 for atoms not in atom14."""
-    slots = {letter: {n: i for i, n in enumerate(names)} for letter, names in ATOM14.items()}
+    names = [ATOM14[letter] for letter in structure.sequence]
+    names += [CAP_ATOMS[cap.kind] for cap in bonded_caps(structure)]
+    slots = [{name: i for i, name in enumerate(known)} for known in names]
     places = [
-        (atom.residue.index, slots[sequence[atom.residue.index]].get(atom.name, -1))
-        for atom in topology.atoms
+        (row, slots[row].get(atom.name, -1))
+        for residue, row in zip(topology.residues, rows_in_order(structure), strict=True)
+        for atom in residue.atoms
     ]
     residue, slot = np.array(places, np.int32).T
     return np.ascontiguousarray(residue), np.ascontiguousarray(slot)
@@ -215,19 +245,23 @@ def _all_atom_topology(
     `positions` [A, 3] (nm) set the torsions of hydroxyls and thiols.
     """
     converted = require("mdtraj").Topology.from_openmm(topology)
-    # MDTraj has no insertion codes: store them on its residues, as `to_trajectory` does.
-    for residue, code in zip(converted.residues, structure.insertion_code.tolist(), strict=True):
-        residue.insertion_code = code
+    caps, length = bonded_caps(structure), structure.n_residues
+    codes = [*structure.insertion_code.tolist(), *(cap.code for cap in caps)]
     bonded = {row for pair in pairs for row in pair}
-    variants = tuple(
-        variant_name(residue.name, {atom.name for atom in residue.atoms}, residue.index in bonded)
-        for residue in converted.residues
-    )
+    variants = []
+    for residue, row in zip(converted.residues, rows_in_order(structure), strict=True):
+        # MDTraj has no insertion codes: store them on its residues, as `to_trajectory` does.
+        residue.insertion_code = codes[row]
+        if row < length:
+            names = {atom.name for atom in residue.atoms}
+            variants.append(variant_name(residue.name, names, row in bonded))
     if positions is None:
         positions = np.zeros((converted.n_atoms, 3), np.float32)
-    places = _places(converted, structure.sequence)
-    found = AllAtomTopology(converted, positions, *places, pairs, variants)
-    atom14 = structure.atom14[frame : frame + 1]
+    found = AllAtomTopology(
+        converted, positions, *_places(converted, structure), pairs, tuple(variants)
+    )
+    one = structure.frames(slice(frame, frame + 1))
+    atom14 = with_cap_rows(one.atom14, bonded_caps(one))
     return replace(found, positions=placed_atoms(found).place(atom14)[0])
 
 

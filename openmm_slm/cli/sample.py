@@ -23,7 +23,7 @@ from .common import (
 )
 
 # `sample` and `complete` share the options that determine the topology.
-_TOPOLOGY = ("hydrogens", "ph", "disulfides")
+_TOPOLOGY = ("hydrogens", "ph", "protonation", "disulfides")
 _NOT_TOPOLOGY = tuple(f.name for f in options_of(SamplingSettings) if f.name not in _TOPOLOGY)
 _drop_invalid = click.option(
     "--drop-invalid", is_flag=True, help="Leave out frames with invalid geometry."
@@ -152,7 +152,7 @@ def complete_command(trajectory, threads, disulfides, **options):
     """Add missing side chains, hydrogens and OXT to the frames of TRAJECTORY.
 
     TRAJECTORY is a PDB or mmCIF file, or XTC, DCD, ... with --top. Every residue must have N, CA
-    and C. Side-chain atoms that are present are kept.
+    and C. Side-chain atoms and caps (ACE, NME, NH2) that are present are kept.
     """
     from ..sampling.completion import complete
 
@@ -172,7 +172,7 @@ def complete_command(trajectory, threads, disulfides, **options):
 @click.option("--top", type=existing, help="Topology file, for trajectories in XTC, DCD, ...")
 @settings_options(
     RelaxationSettings,
-    leave_out=("cis_allowed", "disulfides"),
+    leave_out=("cis_allowed", "d_residues", "disulfides"),
     forcefield={"multiple": True, "default": ["amber14-all.xml"]},
 )
 @click.option("--processes", type=click.IntRange(1), help="Worker processes [default: all CPUs].")

@@ -10,7 +10,6 @@ import gzip
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,13 +17,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import StructureError, require
-from ..protein.atoms import CAPS
 from ..protein.chains import copied, divided, is_protein_residue
 from ..protein.loading import load_structure
-from ..protein.mdtraj_topology import bond_lone_hydrogens
+from ..protein.mdtraj_topology import mended, with_short_names
 from ..protein.periodic import Images, with_whole_molecules
 from ..protein.structure import ProteinStructure
-from ..protein.structure_files import warn_of_caps
 from ..protein.trajectory import structure_of
 from .formats import (
     HDF5_FILES,
@@ -118,7 +115,7 @@ class FrameReader:
 
     def _keep(self, trajectory: mdtraj.Trajectory, *, crystal: bool = False) -> None:
         """Hold all frames in memory."""
-        trajectory = divided(trajectory)
+        trajectory = _understood(trajectory)
         if self._protein_only:
             trajectory = trajectory.atom_slice(self._protein(trajectory.topology))
         images = Images.of_topology(trajectory.topology, assemble=not crystal)
@@ -170,7 +167,6 @@ class FrameReader:
         name, options = str(self._readable.path), {} if top is None else {"top": top}
         if extension(path) in STRUCTURE_FILES:
             whole = md.load(name)
-            bond_lone_hydrogens(whole.topology, whole.xyz[0])
             read_insertion_codes(whole.topology, path)
             return self._keep(whole, crystal=_is_crystal(path))
         if mdtraj_extension(path) in RESTARTS:
@@ -183,8 +179,7 @@ class FrameReader:
         first = next(md.iterload(name, chunk=_FIRST, **options), None)
         if first is None:
             raise StructureError(f"{self._name}: no frames")
-        bond_lone_hydrogens(first.topology, first.xyz[0])
-        self.topology = divided(first).topology
+        self.topology = _understood(first).topology
         if self._protein_only:
             atoms = self._protein(self.topology)
             options["atom_indices"] = atoms
@@ -231,14 +226,12 @@ class StructureReader:
         else:
             self._whole, self._frames = None, FrameReader(source, top)
             self.n_frames, self.topology = self._frames.n_frames, self._frames.topology
-            caps = [f"{r.name} {r.resSeq}" for r in self.topology.residues if r.name in CAPS]
-            warn_of_caps(self._name, caps)
 
     def blocks(self, start: int = 0, size: int = BLOCK) -> Iterator[ProteinStructure]:
         """Yield frames from `start` on in blocks of `size`."""
         if self._whole is not None:
             for i in range(start, self.n_frames, size):
-                yield replace(self._whole, atom14=self._whole.atom14[i : i + size])
+                yield self._whole.frames(slice(i, i + size))
             return
         for block in self._frames.blocks(start, size):
             finite = np.isfinite(block.xyz).all((1, 2))
@@ -253,6 +246,11 @@ class StructureReader:
     def load(self) -> ProteinStructure:
         """All frames."""
         return next(self.blocks(0, max(1, self.n_frames)))
+
+
+def _understood(trajectory: mdtraj.Trajectory) -> mdtraj.Trajectory:
+    """The trajectory with all bonds, one chain per protein, and names that PDB files can hold."""
+    return with_short_names(divided(mended(trajectory)))
 
 
 def read_insertion_codes(topology: mdtraj.Topology, path: Path) -> None:

@@ -26,14 +26,21 @@ _ALIASES = {
     "MSE": "M", "HID": "H", "HIE": "H", "HIP": "H", "HSD": "H", "HSE": "H", "HSP": "H",
     "CYX": "C", "CYM": "C", "ASH": "D", "GLH": "E", "LYN": "K",
     "HISA": "H", "HISB": "H", "HISD": "H", "HISE": "H", "HISH": "H", "CYS2": "C", "ASPH": "D",
-    "GLUH": "E", "LYSH": "K",
+    "GLUH": "E", "LYSH": "K", "LYSN": "K", "ASPP": "D", "GLUP": "E", "CYSH": "C",
 }  # fmt: skip
 
 
 # Three-letter names of GROMACS' and CHARMM's names of four letters.
 _FOUR_LETTERS = {
     "HISA": "HID", "HISB": "HIE", "HISD": "HID", "HISE": "HIE", "HISH": "HIP", "CYS2": "CYX",
-    "ASPH": "ASH", "GLUH": "GLH", "LYSH": "LYS",
+    "ASPH": "ASH", "GLUH": "GLH", "LYSH": "LYS", "LYSN": "LYN", "ASPP": "ASH", "GLUP": "GLH",
+}  # fmt: skip
+
+#: D amino acids of the wwPDB's chemical components, and the letter of their L form.
+D_AMINO_ACIDS = {
+    "DAL": "A", "DAR": "R", "DSG": "N", "DAS": "D", "DCY": "C", "DGN": "Q", "DGL": "E", "DHI": "H",
+    "DIL": "I", "DLE": "L", "DLY": "K", "MED": "M", "DPN": "F", "DPR": "P", "DSN": "S", "DTH": "T",
+    "DTR": "W", "DTY": "Y", "DVA": "V",
 }  # fmt: skip
 
 #: Residues that cap chain ends.
@@ -61,8 +68,8 @@ def four_letter_name(name: str) -> str | None:
 
 
 @lru_cache(maxsize=1)
-def _standard_bonds() -> dict[str, list[tuple[str, str]]]:
-    """Bonds within residues by residue name, from the table that MDTraj ships."""
+def standard_bonds() -> dict[str, list[tuple[str, str]]]:
+    """Bonds by residue name, from the table that MDTraj ships; -C is C of the residue before."""
     md = require("mdtraj")
     md.Topology().create_standard_bonds()  # loads the table
     return md.Topology._standardBonds
@@ -73,5 +80,5 @@ def sidechain_bonds(letter: str) -> list[tuple[str, str]]:
     if letter == "X":
         return [("CA", "CB")]
     names, backbone = set(ATOM14[letter]), {"N", "CA", "C", "O"}
-    bonds = _standard_bonds()[THREE_LETTER[letter]]
+    bonds = standard_bonds()[THREE_LETTER[letter]]
     return [(a, b) for a, b in bonds if {a, b} <= names and not {a, b} <= backbone]

@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import require
 from .atoms import CAPS, residue_letter
 from .box import box_of, nearest_image
+from .mdtraj_topology import with_topology
 from .structure import PEPTIDE_BOND, chain_names
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def divided(trajectory: mdtraj.Trajectory) -> mdtraj.Trajectory:
             unbonded.add(frozenset((_atom(before, "C"), _atom(after, "N"))))
     if not starts and not unbonded:
         return trajectory
-    return _with_topology(trajectory, _rebuilt(trajectory.topology, starts, unbonded))
+    return with_topology(trajectory, _rebuilt(trajectory.topology, starts, unbonded))
 
 
 def copied(topology: mdtraj.Topology) -> mdtraj.Topology:
@@ -174,13 +175,4 @@ def _rebuilt(
     for bond in topology.bonds:
         if frozenset((bond[0].index, bond[1].index)) not in unbonded:
             made.add_bond(atoms[bond[0]], atoms[bond[1]], type=bond.type, order=bond.order)
-    return made
-
-
-def _with_topology(trajectory: mdtraj.Trajectory, topology: mdtraj.Topology) -> mdtraj.Trajectory:
-    """The same frames, not copied, with another topology."""
-    made = require("mdtraj").Trajectory(trajectory.xyz, topology, time=trajectory.time)
-    if trajectory.unitcell_lengths is not None:
-        made.unitcell_lengths = trajectory.unitcell_lengths
-        made.unitcell_angles = trajectory.unitcell_angles
     return made

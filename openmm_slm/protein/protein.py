@@ -32,6 +32,8 @@ class Protein:
         Bonded cysteines, as residue rows from 0.
     cis_allowed : ndarray, bool [L], optional
         Residues other than proline whose preceding peptide bond may be cis.
+    d_residues : ndarray, bool [L], optional
+        D amino acids.
 
     Raises
     ------
@@ -44,6 +46,7 @@ class Protein:
     residue_index: np.ndarray | None = None
     disulfides: Pairs = ()
     cis_allowed: np.ndarray | None = None
+    d_residues: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         length = len(self.sequence)
@@ -59,10 +62,10 @@ class Protein:
             "residue_index": np.concatenate([[0], np.cumsum(step)])
             if self.residue_index is None
             else np.asarray(self.residue_index),
-            "cis_allowed": np.zeros(length, bool)
-            if self.cis_allowed is None
-            else np.asarray(self.cis_allowed, bool),
         }
+        for name in ("cis_allowed", "d_residues"):
+            given = getattr(self, name)
+            arrays[name] = np.zeros(length, bool) if given is None else np.asarray(given, bool)
         for name, values in arrays.items():
             if values.shape != (length,):
                 raise StructureError(f"{name} has shape {values.shape}, expected ({length},)")
@@ -76,12 +79,14 @@ class Protein:
         structure: ProteinStructure,
         disulfides: str | Iterable[tuple[int, int]] | None = "auto",
         cis_allowed: np.ndarray | None = None,
+        d_residues: np.ndarray | None = None,
     ) -> Protein:
         """Protein of a structure; `disulfides` "auto" finds them in its frames."""
         pairs = parse_disulfides(disulfides, structure.atom14, structure.sequence)
         return cls(
-            structure.sequence, structure.chain_break, structure.residue_index, pairs, cis_allowed
-        )
+            structure.sequence, structure.chain_break, structure.residue_index, pairs, cis_allowed,
+            d_residues,
+        )  # fmt: skip
 
     def __len__(self) -> int:
         return len(self.sequence)

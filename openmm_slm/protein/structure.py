@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import StructureError, require
 from .atoms import ATOM14
+from .caps import Cap
 from .mdtraj_topology import protein_topology
 from .sequence import CHAIN_GAP
 
@@ -50,6 +51,12 @@ class ProteinStructure:
     chain_break : ndarray, bool [L]
         True where residue i is not bonded to residue i - 1: at chain starts, and where the first
         frame lacks C or N or their distance is 0.2 nm or more.
+    names : tuple of str
+        Residue names in the input, one for each residue; empty if there is no input.
+    variants : tuple of str
+        Protonation that the input states, one for each residue (`stated_variant`); or empty.
+    caps : tuple of Cap
+        Caps of chain ends in the input.
     """
 
     sequence: str
@@ -59,6 +66,9 @@ class ProteinStructure:
     residue_number: np.ndarray
     insertion_code: np.ndarray
     chain_break: np.ndarray
+    names: tuple[str, ...] = ()
+    variants: tuple[str, ...] = ()
+    caps: tuple[Cap, ...] = ()
 
     @property
     def n_frames(self) -> int:
@@ -96,6 +106,11 @@ class ProteinStructure:
     def residue_index(self) -> np.ndarray:
         """int32 [L]; see the function `residue_index`."""
         return residue_index(self.chain_index, self.residue_number, self.chain_break)
+
+    def frames(self, which: slice) -> ProteinStructure:
+        """Some of the frames."""
+        caps = tuple(replace(cap, xyz=cap.xyz[which]) for cap in self.caps)
+        return replace(self, atom14=self.atom14[which], caps=caps)
 
     def to_trajectory(self, atoms: str = "heavy") -> mdtraj.Trajectory:
         """Trajectory of the atoms present in all frames (`atoms`: "heavy" or "backbone")."""

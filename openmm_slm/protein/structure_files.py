@@ -11,7 +11,7 @@
   residue numbers restart there, because some programs write a TER at every gap. A new segment, or
   numbers that restart, begin a new chain where there is no bond.
 - A modified residue behind the end of its chain is moved to the residues it is bonded to. Caps
-  (ACE, NME, ...) are left out, with a warning.
+  (ACE, NME, NH2) are no residues; they are read separately.
 - Frames separated by END are models. Residue names of four letters (HISE, NALA) are understood.
 - A file truncated within an atom is an error. Truncation between two atoms shows only if END,
   ENDMDL or the last ``#`` is missing; then a warning is logged.
@@ -26,20 +26,23 @@ import os
 import re
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice, pairwise
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import StructureError, require
-from .atoms import ATOM14, ATOM_ALIASES, CAPS, residue_letter
+from .atoms import ATOM14, ATOM_ALIASES, residue_letter
 from .box import box_of_cell
+from .caps import attached, caps_of_models, moved_with
 from .periodic import structure_made_whole
 from .sequence import ONE_LETTER
 from .structure import PEPTIDE_BOND, ProteinStructure, chain_names, find_chain_breaks
 from .structure_text import check_mmcif, check_pdb, normalised_pdb
+from .variants import stated_variant
 
 if TYPE_CHECKING:
     import gemmi
@@ -67,6 +70,7 @@ class _Residue:
     alternative: str
     occupancy: float
     segment: str
+    variant: str
 
     @property
     def key(self) -> tuple[int, str, str]:
@@ -123,9 +127,9 @@ def interpret(
 ) -> ProteinStructure:
     """Protein of a parsed file; see `read`. `first_model` ignores all other models."""
     path = file.path
-    warn_of_caps(path, _cap_names(file.models))
-    found = filter(None, (_chains(model, path) for model in file.models))
-    models = list(islice(found, 1 if first_model else None))
+    found = ((_chains(model, path), model) for model in file.models)
+    pairs = list(islice(filter(itemgetter(0), found), 1 if first_model else None))
+    models = [model for model, _ in pairs]
     if models and chains is not None:
         models = [_select(model, chains, path) for model in models]
     count = sum(len(residues) for _, residues in models[0]) if models else 0
@@ -136,6 +140,7 @@ def interpret(
         )
     keys = [[(name, r.key) for name, chain in model for r in chain] for model in models]
     same = [model for model, key in zip(models, keys, strict=True) if key == keys[0]]
+    raw = [model for (_, model), key in zip(pairs, keys, strict=True) if key == keys[0]]
     if len(same) < len(models):
         logger.warning(
             "%s: %d of %d models differ from the first in their residues and are left out",
@@ -146,6 +151,7 @@ def interpret(
     atom14 = np.array([_atom14(model, sequence) for model in same])
     atom14 = (atom14 / 10).astype(np.float32)
     chain_index = np.repeat(np.arange(len(same[0])), [len(c) for _, c in same[0]]).astype(np.int32)
+    chain_break = find_chain_breaks(atom14[0], chain_index)
     structure = ProteinStructure(
         sequence,
         atom14,
@@ -153,24 +159,13 @@ def interpret(
         tuple(name for name, _ in same[0]),
         np.array([residue.number for residue in rows], np.int32),
         np.array([residue.code for residue in rows], "<U1"),
-        find_chain_breaks(atom14[0], chain_index),
+        chain_break,
+        tuple(residue.name for residue in rows),
+        tuple(residue.variant for residue in rows),
+        attached(caps_of_models(raw), atom14, chain_break, PEPTIDE_BOND),
     )
-    return structure_made_whole(structure, box_of_cell(file.models), path)
-
-
-def _cap_names(models) -> list[str]:
-    """Caps of chain ends in the first model: ``ACE 1``."""
-    first = next(iter(models), ())
-    return [f"{r.name} {r.seqid}" for chain in first for r in chain if r.name in CAPS]
-
-
-def warn_of_caps(source: object, caps: list[str]) -> None:
-    """Log that caps are left out, if there are any."""
-    if caps:
-        logger.warning(
-            "%s: %s left out; the chain ends are charged instead", source,
-            " and ".join(caps) + (" is" if len(caps) == 1 else " are"),
-        )  # fmt: skip
+    whole = structure_made_whole(structure, box_of_cell(file.models), path)
+    return replace(whole, caps=moved_with(whole.caps, atom14, whole.atom14))
 
 
 def _atom14(model: list[_Chain], sequence: str) -> list[list[list[float]]]:
@@ -364,6 +359,7 @@ def _conformers(group, path: Path) -> list[_Residue]:
             best,
             math.fsum(occupancies) / len(occupancies),
             group.segment.strip(),
+            stated_variant(group.name, [atom.name for atom in group]),
         )
         for i, atoms in enumerate(copies)
         # A second set of atoms at the same position is an unlabelled alternative location.

@@ -8,9 +8,17 @@ import numpy as np
 
 from ..errors import StructureError, require
 from .atoms import ATOM14, ATOM_ALIASES, residue_letter
+from .caps import Cap, attached, cap_parts
 from .chains import divided, protein_chains
 from .mdtraj_topology import protein_topology
-from .structure import ProteinStructure, chain_names, find_chain_breaks, from_backbone
+from .structure import (
+    PEPTIDE_BOND,
+    ProteinStructure,
+    chain_names,
+    find_chain_breaks,
+    from_backbone,
+)
+from .variants import stated_variant
 
 if TYPE_CHECKING:
     import mdtraj
@@ -61,6 +69,7 @@ def structure_of(trajectory: mdtraj.Trajectory) -> ProteinStructure:
         raise StructureError(f"frame {frame} has coordinates that are not finite; remove it")
     chain_index = np.repeat(np.arange(len(found)), [len(part) for _, part in found])
     chain_index = chain_index.astype(np.int32)
+    chain_break = find_chain_breaks(atom14[0], chain_index)
     return ProteinStructure(
         "".join(residue_letter(r.name) for r in rows),
         atom14,
@@ -68,8 +77,22 @@ def structure_of(trajectory: mdtraj.Trajectory) -> ProteinStructure:
         chain_names([name for name, _ in found]),
         np.array([r.resSeq for r in rows], np.int32),
         np.array([_insertion_code(r) for r in rows], "<U1"),
-        find_chain_breaks(atom14[0], chain_index),
+        chain_break,
+        tuple(r.name for r in rows),
+        tuple(stated_variant(r.name, [atom.name for atom in r.atoms]) for r in rows),
+        attached(_caps(trajectory), atom14, chain_break, PEPTIDE_BOND),
     )
+
+
+def _caps(trajectory: mdtraj.Trajectory) -> list[Cap]:
+    return [
+        Cap.of(
+            kind, residue.resSeq + step, _insertion_code(residue),
+            {name: trajectory.xyz[:, index] for name, index in parts.items()},
+        )
+        for residue in trajectory.topology.residues
+        for kind, step, parts in cap_parts(residue.name, {a.name: a.index for a in residue.atoms})
+    ]  # fmt: skip
 
 
 def atom_slots(residues: list[Residue]) -> np.ndarray:

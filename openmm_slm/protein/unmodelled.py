@@ -1,4 +1,4 @@
-"""Features of known structures that the models lack: cyclic chains and D residues."""
+"""Features of known structures that the models lack: cyclic chains, D residues, caps."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import logging
 import numpy as np
 
 from ..errors import StructureError
+from .atoms import D_AMINO_ACIDS, residue_letter
+from .caps import Cap
 from .geometry import chirality
 from .sequence import THREE_LETTER
 from .structure import PEPTIDE_BOND, ProteinStructure
@@ -18,41 +20,57 @@ _CB = 4
 
 def residue_label(structure: ProteinStructure, row: int) -> str:
     """Name, number and chain of a residue for messages: ``GLY 7 of chain A``."""
-    name = THREE_LETTER.get(structure.sequence[row], "residue")
+    letter = structure.sequence[row]
+    stated = structure.names[row] if structure.names else ""
+    foreign = stated if residue_letter(stated) == "X" else ""
+    name = THREE_LETTER.get(letter) or foreign or f"residue {letter}"
     number = f"{structure.residue_number[row]}{structure.insertion_code[row]}"
     return f"{name} {number} of chain {structure.chain_ids[structure.chain_index[row]]}"
 
 
 def refuse_cyclic(structure: ProteinStructure) -> None:
-    """Raise StructureError for a chain whose last C is bonded to its first N."""
+    """Raise StructureError for a chain whose last C is bonded to its first N in every frame."""
     for chain in range(len(structure.chain_ids)):
         rows = np.flatnonzero(structure.chain_index == chain)
         first, last = rows[0], rows[-1]
-        with np.errstate(invalid="ignore"):
-            gap = structure.atom14[:, last, 2] - structure.atom14[:, first, 0]
-            distance = np.linalg.norm(gap, axis=-1)
-        if len(rows) > 2 and (distance < PEPTIDE_BOND).any():
+        gap = structure.atom14[:, last, 2] - structure.atom14[:, first, 0]
+        distance = np.linalg.norm(gap, axis=-1)
+        distance = distance[np.isfinite(distance)]
+        if len(rows) > 2 and len(distance) and (distance < PEPTIDE_BOND).all():
             raise StructureError(
                 f"C of {residue_label(structure, last)} and N of {residue_label(structure, first)} "
-                f"are {np.nanmin(distance):.3f} nm apart: cyclic peptides are not modelled; "
+                f"are {distance.min():.3f} nm apart: cyclic peptides are not modelled; "
                 "open the ring, or model it elsewhere"
             )
 
 
 def d_residues(structure: ProteinStructure) -> list[int]:
-    """Rows whose CA has the hand of a D residue in every frame that has N, CA, C and CB."""
+    """Rows of residues with the name of a D amino acid (DAL), or with a D CA in every frame.
+
+    Frames without N, CA, C and CB of the residue do not count.
+    """
     n, ca, c, cb = (structure.atom14[:, :, slot].astype(np.float64) for slot in (0, 1, 2, _CB))
     with np.errstate(invalid="ignore"):
         hand = chirality(n, ca, c, cb)
     known = np.isfinite(hand)
     wrong = known.any(0) & ((hand < 0) | ~known).all(0)
+    wrong |= np.array([name in D_AMINO_ACIDS for name in structure.names] or False)
     return np.flatnonzero(wrong).tolist()
 
 
-def warn_of_d_residues(structure: ProteinStructure) -> None:
-    """Log the D residues of a template, of which samples have the L form."""
-    if found := d_residues(structure):
+def warn_of_d_residues(structure: ProteinStructure, what: str) -> list[int]:
+    """Rows of D residues; a warning names them and says `what` happens to them."""
+    found = d_residues(structure)
+    if found:
+        names = ", ".join(residue_label(structure, row) for row in found)
+        logger.warning("%s: D residues %s", names, what)
+    return found
+
+
+def warn_of_caps(caps: list[Cap]) -> None:
+    """Log that caps are left out, if there are any."""
+    if caps:
         logger.warning(
-            "%s: D residues are not modelled; samples have L residues there",
-            ", ".join(residue_label(structure, row) for row in found),
+            "%s left out; the chain ends are charged instead",
+            " and ".join(map(str, caps)) + (" is" if len(caps) == 1 else " are"),
         )

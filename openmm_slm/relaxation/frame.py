@@ -44,7 +44,8 @@ class FrameRelaxer:
 
     def __init__(self, topology: mdtraj.Topology, settings: RelaxationSettings) -> None:
         self.settings = settings
-        self.judge = FrameJudge(topology, settings.disulfides, settings.cis_allowed)
+        rows = settings.cis_allowed, settings.d_residues or ()
+        self.judge = FrameJudge(topology, settings.disulfides, *rows)
         self.minimiser = FrameMinimiser(topology, self.judge, settings)
         self.repairs = Repairs(self.judge, self.minimiser)
 

@@ -32,6 +32,8 @@ class FrameJudge:
         Rows of bonded cysteines. Default: the S-S bonds of the topology.
     cis_allowed : iterable of int
         Rows of residues, besides prolines, whose preceding peptide may be cis.
+    d_residues : iterable of int
+        Rows of D amino acids; all others have to be L.
 
     Attributes
     ----------
@@ -53,6 +55,7 @@ class FrameJudge:
         topology: mdtraj.Topology,
         disulfides: Iterable[tuple[int, int]] | None = None,
         cis_allowed: Iterable[int] = (),
+        d_residues: Iterable[int] = (),
     ) -> None:
         self.topology = topology
         self.residues = [r for _, chain in protein_chains(topology) for r in chain]
@@ -78,16 +81,12 @@ class FrameJudge:
                 for a, b in topology.bonds
                 if a.name == b.name == "SG" and a.residue in row and b.residue in row
             }
-        may_be_cis = np.zeros(len(row), bool)
-        for i in cis_allowed:
-            if i >= len(row):
-                raise SLMError(f"cis_allowed has {i}; the protein has rows 0 to {len(row) - 1}")
-            may_be_cis[i] = True
         self.protein = Protein(
             "".join(residue_letter(r.name) for r in self.residues),
             chain_break,
             disulfides=sorted(disulfides),
-            cis_allowed=may_be_cis,
+            cis_allowed=_mask("cis_allowed", cis_allowed, len(row)),
+            d_residues=_mask("d_residues", d_residues, len(row)),
         )
 
     def atom14(self, xyz: np.ndarray) -> np.ndarray:
@@ -103,7 +102,8 @@ class FrameJudge:
 
     def wrong_hands(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Residues of a frame [A, 3] with wrong chirality at CA and at CB: two masks bool [L]."""
-        at_ca, at_cb = wrong_hands(self.atom14(x[None]), self.protein.sequence)
+        protein = self.protein
+        at_ca, at_cb = wrong_hands(self.atom14(x[None]), protein.sequence, protein.d_residues)
         return at_ca[0], at_cb[0]
 
     def moved(self, before: np.ndarray, after: np.ndarray) -> dict[str, np.ndarray]:
@@ -116,3 +116,13 @@ class FrameJudge:
         """Name of an atom for messages: ``CB of PHE 4``."""
         atom = self.topology.atom(int(number))
         return f"{atom.name} of {atom.residue.name} {atom.residue.resSeq}"
+
+
+def _mask(name: str, rows: Iterable[int], length: int) -> np.ndarray:
+    """Rows as bool [length]."""
+    mask = np.zeros(length, bool)
+    for row in rows:
+        if row >= length:
+            raise SLMError(f"{name} has {row}; the protein has rows 0 to {length - 1}")
+        mask[row] = True
+    return mask

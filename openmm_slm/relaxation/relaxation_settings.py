@@ -97,6 +97,13 @@ class RelaxationSettings:
         "iterable of int",
         "Rows of residues other than proline whose preceding peptide bond may be cis.",
     )
+    d_residues: Iterable[int] | None = option(
+        None,
+        "iterable of int, optional",
+        """Rows of D amino acids, which stay D; all other residues are turned to L where they are
+        D. Default: residues with the name of a D amino acid (DAL), and those that are D in every
+        one of the first 100 frames; a warning names them. (): none, as in `generate_ensemble`.""",
+    )
     disulfides: Iterable[tuple[int, int]] | None = option(
         None,
         "iterable of (int, int), optional",
@@ -124,12 +131,18 @@ class RelaxationSettings:
             if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
                 raise SLMError(f"{name} is {value!r}; give an integer from {least}")
             set_checked(self, name, int(value))
-        rows = list(self.cis_allowed)
-        if not all(isinstance(row, Integral) and row >= 0 for row in rows):
-            raise SLMError(f"cis_allowed is {rows!r}; give rows of residues, counted from 0")
-        set_checked(self, "cis_allowed", [int(row) for row in rows])
+        for name in ("cis_allowed", "d_residues"):
+            if getattr(self, name) is not None:
+                set_checked(self, name, _rows(name, getattr(self, name)))
         if self.disulfides is not None:
             set_checked(self, "disulfides", [[int(i), int(j)] for i, j in self.disulfides])
+
+
+def _rows(name: str, value: Iterable[int]) -> list[int]:
+    rows = list(value)
+    if not all(isinstance(row, Integral) and row >= 0 for row in rows):
+        raise SLMError(f"{name} is {rows!r}; give rows of residues, counted from 0")
+    return [int(row) for row in rows]
 
 
 def _number(name: str, value: object) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from ..files.frame_reader import FrameReader
 from ..files.options import takes
 from ..files.report_table import Report
 from ..files.stream import Block, check_resume, to_folder, to_memory
+from .chemistry import chemistry
 from .relaxation_settings import RelaxationSettings
 from .relaxer import Relaxer
 
@@ -62,7 +63,8 @@ def relax(
 
     Side chains and hydrogens are minimised first, with a strongly restrained backbone, then all
     atoms. Overlapping atoms are separated before that. Restraints keep peptides trans and residues
-    L, and also correct cis peptides and D residues. Frames that are still invalid are minimised
+    L, and also correct cis peptides and D residues; D amino acids stay D (`d_residues`). Caps and
+    protonation are those of the input. Frames that are still invalid are minimised
     again from other starting points (`repair`). See `openmm_slm.relaxation.system` for the forces.
 
     Parameters
@@ -100,7 +102,8 @@ def relax(
     Raises
     ------
     ValueError
-        A setting is out of range, a file cannot be read, or the force field does not fit.
+        A setting is out of range, a file cannot be read, a chain is cyclic, or the force field does
+        not fit.
 
     Examples
     --------
@@ -113,6 +116,10 @@ def relax(
     chosen = RelaxationSettings(**settings)
     check_resume(resume, output)
     reader, size = FrameReader(trajectory, top), max(BLOCK, copies)
+    advice = "; d_residues=() turns them to L" if chosen.d_residues is None else None
+    found = chemistry(next(reader.blocks(0, BLOCK)), advice)
+    if chosen.d_residues is None:
+        chosen = replace(chosen, d_residues=found)
     with Relaxer(reader.topology, chosen, processes=processes, copies=copies) as relaxer:
 
         def blocks(start: int) -> Iterator[Block]:

@@ -1,8 +1,9 @@
 """Repair frames that are invalid after minimisation, by minimising from other starting points.
 
 A minimiser cannot pull a bond out of a ring, or one chain through another. The starting points are:
-the minimised frame, D residues converted to L, side chains retracted to CB so that they grow again,
-atoms separated almost without restraint, and the backbone projected to ideal peptide geometry.
+the minimised frame, D residues converted to L (except D amino acids of the protein), side chains
+retracted to CB so that they grow again, atoms separated almost without restraint, and the backbone
+projected to ideal peptide geometry.
 """
 
 from __future__ import annotations
@@ -69,12 +70,12 @@ class Repairs:
             yield name, last
 
     def _corrected(self, x: np.ndarray, always: bool = False) -> np.ndarray | None:
-        """Correct the chirality of D residues, and of CB in Ile and Thr.
+        """Correct the chirality of CA, and of CB in Ile and Thr.
 
-        The side chain and HA of a D residue are exchanged by a rotation of 180 degrees about the
-        axis between them, which keeps the chirality of CB. If CB is wrong too, and in proline, they
-        are reflected in the plane of N, CA and C. A wrong CB alone is corrected by reflection of
-        its branches. Returns None if there is nothing to correct, unless `always`.
+        The side chain and HA of a wrong residue are exchanged by a rotation of 180 degrees about
+        the axis between them, which keeps the chirality of CB. If CB is wrong too, and in proline,
+        they are reflected in the plane of N, CA and C. A wrong CB alone is corrected by reflection
+        of its branches. Returns None if there is nothing to correct, unless `always`.
         """
         at_ca, at_cb = self.judge.wrong_hands(x)
         if not (at_ca.any() or at_cb.any()):

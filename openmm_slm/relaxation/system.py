@@ -8,7 +8,8 @@ energy. `GUARDS` are restraints that are not part of it:
   k (1 - cos(omega - 180))^2, flat at the minimum: 0.3 kJ/mol at 10 degrees, 27 at 30;
 - CA, and CB of isoleucine and threonine, towards the chirality of L residues: the same function of
   the torsions (CA, N, C, CB) and (CA, N, C, HA) about 34 and -32 degrees. It is nearly zero for L
-  residues and drives D residues back to L, which no force field does;
+  residues and drives D residues back to L, which no force field does. Residues that are meant to
+  be D have the mirror image at CA, and nothing at CB;
 - 0.5 k (d - r)^2 for atoms more than three bonds apart and closer than d, which is 0.26 nm for two
   heavy atoms. Without it, salt bridges in vacuum end below 0.25 nm. For overlapping atoms, where
   the force field diverges, it gives finite forces that separate them first.
@@ -193,12 +194,13 @@ def _torsions(mm, topology, judge: FrameJudge) -> openmm.PeriodicTorsionForce:
             else:
                 towards(omega, np.pi, _PLANAR)
         centres = [(ca, n, c, cb)] if letter != "X" and cb >= 0 else []
-        if letter in "IT" and min(here[4:7]) >= 0:
+        hand = -1 if judge.protein.d_residues[row] else 1
+        if letter in "IT" and min(here[4:7]) >= 0 and hand > 0:
             centres.append((cb, ca, here[5], here[6]))
         for centre, a, b, last in centres:
-            towards((centre, a, b, last), _AT_L, _HANDED)
+            towards((centre, a, b, last), hand * _AT_L, _HANDED)
             for hydrogen in bonded.get(centre, ()):
-                towards((centre, a, b, hydrogen), _AT_H, _HANDED)
+                towards((centre, a, b, hydrogen), hand * _AT_H, _HANDED)
     return force
 
 

@@ -40,11 +40,10 @@ class TiledRelaxer:
         topology, many = one.topology, md.Topology()
         for _ in range(copies):
             many = many.join(topology)
-        length = len(one.protein)
-        may_be_cis = np.flatnonzero(one.protein.cis_allowed)
-        rows = [k * length + row for k in range(copies) for row in may_be_cis]
-        settings = replace(alone.settings, cis_allowed=rows, disulfides=None)
-        judge = FrameJudge(many, None, rows)
+        may_be_cis = np.flatnonzero(np.tile(one.protein.cis_allowed, copies)).tolist()
+        as_d = np.flatnonzero(np.tile(one.protein.d_residues, copies)).tolist()
+        settings = replace(alone.settings, cis_allowed=may_be_cis, d_residues=as_d, disulfides=None)
+        judge = FrameJudge(many, None, may_be_cis, as_d)
         self.minimiser = FrameMinimiser(many, judge, settings)
 
     def relax(

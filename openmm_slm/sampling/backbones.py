@@ -103,6 +103,7 @@ class BackboneSampler:
             np.diff(self.chain, prepend=-1) != 0,
             self.index,
             cis_allowed=None if template is None else template.cis_peptides(),
+            d_residues=self._kept_d_residues(),
         )
         if template is not None:
             self.tokens = tokenizer.encode_backbone(template.backbone, template.known, self.index)
@@ -118,6 +119,13 @@ class BackboneSampler:
         self.movable = np.full(len(self.chain), float(settings.project))
         if template is not None and settings.resample is not None:
             self.movable *= self.sampled.all(0)
+
+    def _kept_d_residues(self) -> np.ndarray | None:
+        """D amino acids of the template that are not sampled; bool [L]."""
+        resample = self.settings.resample
+        if self.template is None or resample is None or self.template.d_residues is None:
+            return None
+        return self.template.d_residues & ~np.isin(np.arange(len(self.chain)), resample)
 
     def begin(self, number: int) -> SampledBackbones:
         """Sample the first `number` frames and store them for `draw`."""
@@ -152,7 +160,8 @@ class BackboneSampler:
         made = from_backbone(atom14[:, :, :4], self.settings.sequence, *named)
         codes = self.template.insertion_code if self.template else None
         codes = made.insertion_code if codes is None else codes
-        return replace(made, atom14=atom14, insertion_code=codes)
+        variants = self.template.variants if self.template else ()
+        return replace(made, atom14=atom14, insertion_code=codes, variants=variants)
 
     def judged(self, drawn: SampledBackbones) -> tuple[mdtraj.Trajectory, Report]:
         """Trajectory and report of frames whose side chains are not built."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from ..allatom.completer import AtomCompleter, check_backbone, check_method, with_oxygens
-from ..allatom.topology import check_ph
+from ..allatom.topology import check_ph, check_protonation
 from ..errors import StructureError
 from ..files.ensemble_folder import environment
 from ..files.frame_reader import StructureReader
@@ -21,12 +20,10 @@ from ..models.registry import load_packer, model_identity
 from ..networks.forks import one_thread_if_forked
 from ..protein.atoms import residue_letter
 from ..protein.structure import ProteinStructure
-from ..protein.unmodelled import d_residues, refuse_cyclic, residue_label
+from ..protein.unmodelled import refuse_cyclic, warn_of_caps, warn_of_d_residues
 
 if TYPE_CHECKING:
     import mdtraj
-
-logger = logging.getLogger(__name__)
 
 BLOCK = 100  # frames in memory at once; the first block decides the disulfides
 
@@ -38,6 +35,7 @@ def complete(
     ph: float = 7.0,
     disulfides: str | Iterable[tuple[int, int]] | None = "auto",
     *,
+    protonation: str = "input",
     top: str | os.PathLike | mdtraj.Topology | None = None,
     model: str | os.PathLike = "default",
     device: str = "auto",
@@ -52,18 +50,22 @@ def complete(
     trajectory : mdtraj.Trajectory, ProteinStructure, or path
         A path is a PDB or mmCIF file, or a trajectory file with `top`, which is read block by
         block. Every residue must have N, CA and C. Side-chain atoms that are present are kept,
-        missing heavy atoms are built, and hydrogens are replaced. Waters, ions and ligands are
-        left out.
+        missing heavy atoms are built, and hydrogens are replaced. Caps of chain ends (ACE, NME,
+        NH2) are kept. Waters, ions and ligands are left out.
     sidechains : "packer" or "pdbfixer"
         The package's packer, or PDBFixer with its errors corrected (seconds to a minute per frame).
     hydrogens : bool
         Add hydrogens. False: heavy atoms only.
     ph : float
-        pH that determines the protonation states; chain ends are charged.
+        pH that determines the protonation states; chain ends without a cap are charged.
     disulfides : "auto", "none" or iterable of (int, int)
         Bonded cysteines, counted from 0 as ``residue.index`` in the result. "auto": pairs within
         0.25 nm (SG-SG, or 0.5 nm CB-CB if SG is missing) in more than half of the first 100
         frames.
+    protonation : "input" or "ph"
+        "input" keeps forms of the input other than those of pH 7 (ASH, GLH, LYN, HIP, CYM) and the
+        tautomers of neutral histidines (HID, HIE), which residue names or hydrogens state; a
+        warning names the residues. `ph` determines all others; with "ph", it determines all.
     top : path or mdtraj.Topology, optional
         Topology for trajectory files without one, such as XTC and DCD.
     model : str or path
@@ -86,8 +88,8 @@ def complete(
     Raises
     ------
     ValueError
-        Residues other than the 20 standard ones, missing backbone atoms, duplicate atoms, or
-        coordinates that are not finite. The message names the residue or frame.
+        Residues other than the 20 standard ones, missing backbone atoms, duplicate atoms, a cyclic
+        chain, or coordinates that are not finite. The message names the residue or frame.
 
     Examples
     --------
@@ -98,6 +100,7 @@ def complete(
     """
     check_method(sidechains)
     check_ph(ph)
+    check_protonation(protonation)
     check_resume(resume, output)
     one_thread_if_forked()
     reader = StructureReader(trajectory, top)
@@ -107,13 +110,14 @@ def complete(
     first = with_oxygens(next(reader.blocks(0, BLOCK)))
     check_backbone(first)
     refuse_cyclic(first)
-    if found := d_residues(first):
-        names = ", ".join(residue_label(first, row) for row in found)
-        logger.warning("%s: D residues in the input stay D and make frames invalid", names)
+    as_d = np.zeros(first.n_residues, bool)
+    as_d[warn_of_d_residues(first, "of the input stay D")] = True
+    warn_of_caps([cap for cap in first.caps if cap.row < 0])
     packer = load_packer(model, device) if sidechains == "packer" else None
     completer = AtomCompleter(
-        first, packer, sidechains=sidechains, hydrogens=hydrogens, ph=ph, disulfides=disulfides
-    )
+        first, packer, sidechains=sidechains, hydrogens=hydrogens, ph=ph, protonation=protonation,
+        disulfides=disulfides, d_residues=as_d,
+    )  # fmt: skip
 
     def blocks(start: int) -> Iterator[Block]:
         done = start
@@ -121,7 +125,7 @@ def complete(
             return
         with tqdm(total=n, initial=start, unit="frame", disable=not progress) as bar:
             for block in reader.blocks(start, BLOCK):
-                made, report = completer.complete(with_oxygens(block).atom14)
+                made, report = completer.complete(with_oxygens(block).atom14, caps=block.caps)
                 yield made, {"frame": done + np.arange(len(made)), **report}
                 done += len(made)
                 bar.update(len(made))
@@ -130,6 +134,7 @@ def complete(
         run = {
             "task": "complete", "input": str(trajectory), "sequence": first.chain_sequences, "n": n,
             "seed": None, "sidechains": sidechains, "hydrogens": hydrogens, "ph": ph,
+            "protonation": protonation,
             "disulfides": [list(pair) for pair in completer.protein.disulfides],
             "model": model_identity(model),
             "environment": environment(str(packer.device) if packer else "cpu"),

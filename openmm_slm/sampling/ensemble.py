@@ -251,8 +251,10 @@ class EnsembleGenerator:
             sidechains=settings.sidechains,
             hydrogens=settings.hydrogens,
             ph=settings.ph,
+            protonation=settings.protonation,
             disulfides=disulfides,
             cis_allowed=sampler.protein.cis_allowed,
+            d_residues=sampler.protein.d_residues,
         )
 
 
@@ -269,6 +271,8 @@ def _relaxer(
         wanted = replace(wanted, disulfides=completer.protein.disulfides)
     if not wanted.cis_allowed:
         wanted = replace(wanted, cis_allowed=np.flatnonzero(completer.protein.cis_allowed).tolist())
+    if wanted.d_residues is None:
+        wanted = replace(wanted, d_residues=np.flatnonzero(completer.protein.d_residues).tolist())
     if wanted.anneal:
         wanted = replace(wanted, seed=settings.seed)
     return Relaxer(completer.topology.topology, wanted, processes=processes)

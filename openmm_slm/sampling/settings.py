@@ -153,6 +153,14 @@ class SamplingSettings:
         brief="Add hydrogens [default: yes].",
     )
     ph: float = option(7.0, "float", "pH that determines the protonation states.")
+    protonation: str = option(
+        "input",
+        '"input" or "ph"',
+        """Residues of a template with forms other than those of pH 7 (ASH, GLH, LYN, HIP, CYM), and
+        tautomers of neutral histidines: ``"input"`` keeps them, ``"ph"`` decides by `ph`.""",
+        brief="Unusual protonation in the input (ASH, HIP, ...): input keeps it, ph goes by --ph.",
+        choices=("input", "ph"),
+    )
     disulfides: str | list | None = option(
         "auto",
         '"auto", "none" or iterable of (int, int)',
@@ -177,7 +185,7 @@ class SamplingSettings:
     def __post_init__(self) -> None:
         # Imported here, because `openmm-slm --help` imports this file and must not load NumPy.
         from ..allatom.completer import check_method
-        from ..allatom.topology import check_ph
+        from ..allatom.topology import check_ph, check_protonation
         from ..language.interface import check_integer, check_sampling
         from ..protein.disulfides import parse_disulfides
         from ..protein.sequence import parse_sequence
@@ -198,6 +206,7 @@ class SamplingSettings:
         if self.sidechains is not None:
             check_method(self.sidechains)
         check_ph(self.ph)
+        check_protonation(self.protonation)
         if self.disulfides != "auto":  # as lists, which JSON reads back unchanged
             pairs = parse_disulfides(self.disulfides, None, self.sequence.replace(":", ""))
             set_checked(self, "disulfides", [list(pair) for pair in pairs])

@@ -19,7 +19,7 @@ from ..protein.alignment import align
 from ..protein.geometry import backbone_torsions
 from ..protein.structure import ProteinStructure, split_at_breaks
 from ..protein.trajectory import backbone_trajectory
-from ..protein.unmodelled import refuse_cyclic, residue_label, warn_of_d_residues
+from ..protein.unmodelled import refuse_cyclic, residue_label, warn_of_caps, warn_of_d_residues
 
 if TYPE_CHECKING:
     import mdtraj
@@ -52,6 +52,10 @@ class Template:
         sampled.
     insertion_code : ndarray, str [L], optional
         Of the template; empty where it lacks the residue.
+    variants : tuple of str
+        Protonation that the template states (`stated_variant`), for each residue; or empty.
+    d_residues : ndarray, bool [L], optional
+        D amino acids of the template. Sampled residues are L.
     """
 
     sequence: str
@@ -61,6 +65,8 @@ class Template:
     residue_number: np.ndarray
     chain_break: np.ndarray
     insertion_code: np.ndarray | None = None
+    variants: tuple[str, ...] = ()
+    d_residues: np.ndarray | None = None
 
     @classmethod
     def of(
@@ -79,7 +85,8 @@ class Template:
         _check_format(template)
         found = StructureReader(template).load()
         refuse_cyclic(found)
-        warn_of_d_residues(found)
+        as_d = warn_of_d_residues(found, "are not modelled; sampled residues are L")
+        warn_of_caps(list(found.caps))
         ours = sequence.split(":")
         if len(found.chain_ids) != len(ours):
             found = split_at_breaks(found, len(ours))
@@ -119,6 +126,8 @@ class Template:
             _residue_numbers(found.residue_number, rows, lengths),
             np.concatenate([np.arange(n) == 0 for n in lengths]),
             codes,
+            tuple(found.variants[j] if j >= 0 and found.variants else "" for j in rows),
+            np.isin(rows, as_d),
         )
 
     @classmethod

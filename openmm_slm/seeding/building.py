@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -63,6 +64,8 @@ class SeedBuilder:
     frames : ndarray, int [n]
         Frames to build. With ``same_box`` they determine the box size.
     settings : SeedSettings
+    d_residues : iterable of int
+        Rows of D amino acids.
 
     Raises
     ------
@@ -71,13 +74,17 @@ class SeedBuilder:
     """
 
     def __init__(
-        self, trajectory: mdtraj.Trajectory, frames: np.ndarray, settings: SeedSettings
+        self,
+        trajectory: mdtraj.Trajectory,
+        frames: np.ndarray,
+        settings: SeedSettings,
+        d_residues: Iterable[int] = (),
     ) -> None:
         self.trajectory, self.settings = trajectory, settings
         self.field = load_forcefield(settings)
         self.topology = trajectory.topology.to_openmm()
         _check_atoms(trajectory, frames)
-        self.judge = SeedJudge(trajectory.topology)
+        self.judge = SeedJudge(trajectory.topology, d_residues)
         # Check the protein against the force field before the slow solvation.
         dry = replace(settings, solvent="vacuum", water=None) if settings.explicit else settings
         self._system = create_system(self.topology, self.field, dry)

@@ -14,6 +14,7 @@ from ..files.frame_reader import FrameReader
 from ..files.report_table import Report
 from ..protein.atoms import CAPS
 from ..protein.chains import protein_chains
+from ..relaxation.chemistry import chemistry
 from ..validity.report import geometry_report
 from .judging import judge_md
 
@@ -34,10 +35,13 @@ class CandidateFrames:
     ----------
     trajectory : mdtraj.Trajectory
     valid : ndarray, bool [F]
+    d_residues : tuple of int
+        Rows of D amino acids, which stay D.
     """
 
     trajectory: mdtraj.Trajectory
     valid: np.ndarray
+    d_residues: tuple[int, ...] = ()
 
     @classmethod
     def of(
@@ -62,22 +66,27 @@ class CandidateFrames:
         Raises
         ------
         StructureError
-            There are no frames, or the report has another number of frames.
+            There are no frames, the report has another number of frames, or a chain is cyclic.
         """
         if report is None:
             report = getattr(source, "report", None)
         trajectory = FrameReader(source, top).load()
-        valid = _valid(trajectory, report)
-        return cls(trajectory, valid & np.isfinite(trajectory.xyz).all((1, 2)))
+        as_d = tuple(chemistry(trajectory))
+        valid = _valid(trajectory, report, as_d)
+        return cls(trajectory, valid & np.isfinite(trajectory.xyz).all((1, 2)), as_d)
 
 
-def _valid(trajectory: mdtraj.Trajectory, report: object) -> np.ndarray:
+def _valid(
+    trajectory: mdtraj.Trajectory, report: object, d_residues: tuple[int, ...]
+) -> np.ndarray:
     if report is None:
-        report = geometry_report(trajectory)
+        rows = np.zeros(sum(len(chain) for _, chain in protein_chains(trajectory.topology)), bool)
+        rows[list(d_residues)] = True
+        report = geometry_report(trajectory, d_residues=rows)
     elif isinstance(report, str):
         if report != "md":
             raise StructureError(f"report is {report!r}; give a report, an array of bool, or 'md'")
-        report = judge_md(trajectory)
+        report = judge_md(trajectory, d_residues)
     try:
         valid = np.asarray(report if isinstance(report, np.ndarray) else report["valid"], bool)
     except (KeyError, TypeError, IndexError):

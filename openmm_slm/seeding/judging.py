@@ -2,12 +2,14 @@
 
 `openmm_slm.validity.report` is for minimised frames. At 300 K bonds vibrate and peptides bend, some
 of them beyond its limits. The criteria here are those that dynamics cannot repair: coordinates are
-finite, chains are unbroken, residues are L, CB of Ile and Thr has the right chirality, no ring is
-pierced, and peptides are cis only where they were before (by default, only before proline).
+finite, chains are unbroken, residues are L (D amino acids of the input: D), CB of Ile and Thr has
+the right chirality, no ring is pierced, and peptides are cis only where they were before (by
+default, only before proline).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,8 +32,8 @@ _COUNTS = {
 class SeedJudge:
     """Find the faults of frames of one topology; only the protein is checked."""
 
-    def __init__(self, topology: mdtraj.Topology) -> None:
-        self.judge = FrameJudge(topology)
+    def __init__(self, topology: mdtraj.Topology, d_residues: Iterable[int] = ()) -> None:
+        self.judge = FrameJudge(topology, d_residues=d_residues)
         self._proline = np.array(list(self.judge.protein.sequence)) == "P"
 
     def cis(self, xyz: np.ndarray) -> np.ndarray:
@@ -62,9 +64,12 @@ class SeedJudge:
         return "; ".join(found)
 
 
-def judge_md(trajectory: mdtraj.Trajectory) -> Report:
-    """Report with ``valid`` and ``error`` [F] for frames of a simulation; solvent is ignored."""
-    errors = SeedJudge(trajectory.topology).faults(trajectory.xyz)
+def judge_md(trajectory: mdtraj.Trajectory, d_residues: Iterable[int] = ()) -> Report:
+    """Report with ``valid`` and ``error`` [F] for frames of a simulation; solvent is ignored.
+
+    `d_residues` are the rows of D amino acids.
+    """
+    errors = SeedJudge(trajectory.topology, d_residues).faults(trajectory.xyz)
     return {
         "valid": np.array([not error for error in errors], bool),
         "error": np.array(errors, dtype=object),

@@ -48,7 +48,7 @@ def seed_simulations(
     ----------
     ens_or_traj : Ensemble, mdtraj.Trajectory, or path
         Frames with all atoms, hydrogens included. Waters and monovalent ions are removed; the
-        protein is solvated again.
+        protein is solvated again. Caps, protonation and D amino acids stay as they are.
     n : int
         Number of seeds.
     solvent : "explicit", "implicit", "obc2", "gbn2" or "vacuum"
@@ -72,7 +72,7 @@ def seed_simulations(
     ------
     ValueError
         Before the first simulation: fewer valid frames than `n`, an unknown force field or water
-        model, missing atoms, a ligand or membrane, a setting out of range.
+        model, missing atoms, a cyclic chain, a ligand or membrane, a setting out of range.
 
     Examples
     --------
@@ -101,12 +101,12 @@ def prepare(
     """Candidate frames, selected frame numbers and the builder; raises before any simulation."""
     ensemble = CandidateFrames.of(source, report, top)
     protein = protein_only(ensemble.trajectory)
-    ensemble = CandidateFrames(protein, ensemble.valid)
+    ensemble = CandidateFrames(protein, ensemble.valid, ensemble.d_residues)
     if frames is None:
         chosen = choose(ensemble, n, method, features)
     else:
         chosen = _given(ensemble, list(frames))
-    return ensemble, chosen, SeedBuilder(protein, chosen, settings)
+    return ensemble, chosen, SeedBuilder(protein, chosen, settings, ensemble.d_residues)
 
 
 def _given(ensemble: CandidateFrames, frames: list) -> np.ndarray:

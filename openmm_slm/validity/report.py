@@ -93,11 +93,11 @@ def all_atom_report(
     dict of ndarray [F]
         The columns of `backbone_report` (``finite`` also requires that no side-chain atom is
         infinite), then ``d_residues`` and ``wrong_cb`` (CA, and CB of Ile and Thr, that are
-        inverted or planar; residues X are skipped), ``closest_heavy_nm`` (atoms more than two
-        bonds apart), ``clashes`` (such pairs under 0.25 nm), ``pierced_rings``,
-        ``missing_heavy_atoms`` (of `ATOM14`; X needs N, CA, C and O only), ``disulfides_open``
-        (pairs with SG-SG outside 0.18 to 0.25 nm), and ``ramachandran_favoured``,
-        ``ramachandran_allowed``, ``ramachandran_outliers`` (see
+        inverted or planar; residues X are skipped, and D amino acids have to be D),
+        ``closest_heavy_nm`` (atoms more than two bonds apart), ``clashes`` (such pairs under
+        0.25 nm), ``pierced_rings``, ``missing_heavy_atoms`` (of `ATOM14`; X needs N, CA, C and O
+        only), ``disulfides_open`` (pairs with SG-SG outside 0.18 to 0.25 nm), and
+        ``ramachandran_favoured``, ``ramachandran_allowed``, ``ramachandran_outliers`` (see
         `openmm_slm.protein.ramachandran`).
 
     Raises
@@ -128,7 +128,7 @@ def all_atom_report(
         atoms = np.where(known[..., None] & np.isfinite(atoms), atoms, np.float32(np.nan))
         report = _backbone_columns(atoms[:, :, :4], protein)
         report["finite"] = report["finite"] & ~infinite
-        at_ca, at_cb = wrong_hands(atoms, sequence)
+        at_ca, at_cb = wrong_hands(atoms, sequence, protein.d_residues)
         report |= {"d_residues": at_ca.sum(1), "wrong_cb": at_cb.sum(1)}
         flat = atoms.reshape(len(atoms), SLOTS * length, 3)
         closest, clashes = close_contacts(flat, bonded, CLASH)
@@ -216,6 +216,7 @@ def geometry_report(
     *,
     disulfides: Iterable[tuple[int, int]] | str = "auto",
     cis_allowed: np.ndarray | None = None,
+    d_residues: np.ndarray | None = None,
 ) -> Report:
     """Report on the geometry and validity of frames from any source.
 
@@ -229,6 +230,8 @@ def geometry_report(
         without any, the pairs close enough to be bonded in more than half of the frames.
     cis_allowed : ndarray, bool [L], optional
         Residues other than proline whose preceding peptide bond may be cis.
+    d_residues : ndarray, bool [L], optional
+        D amino acids, which have to be D. All other residues have to be L.
 
     Returns
     -------
@@ -249,7 +252,7 @@ def geometry_report(
         return frame | backbone_report(found.backbone, Protein.of(found, None, cis_allowed))
     if bonded and isinstance(disulfides, str) and disulfides == "auto":
         disulfides = bonded
-    protein = Protein.of(found, disulfides, cis_allowed)
+    protein = Protein.of(found, disulfides, cis_allowed, d_residues)
     return frame | all_atom_report(found.atom14, protein, terminal_oxygen=oxygen)
 
 

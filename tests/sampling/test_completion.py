@@ -90,10 +90,10 @@ def test_an_interrupted_completion_goes_on(villin_frames, tmp_path, monkeypatch)
     made = AtomCompleter.complete
     left = iter(range(1))
 
-    def stops(self, atom14):
+    def stops(self, *given, **named):
         if next(left, None) is None:
             raise KeyboardInterrupt
-        return made(self, atom14)
+        return made(self, *given, **named)
 
     with monkeypatch.context() as patched:
         patched.setattr(AtomCompleter, "complete", stops)

@@ -169,6 +169,18 @@ def side_chains():
 
 
 @verb(
+    "backmapping", data, model, split,
+    number("--chains", default=100, help="Number of chains, of different clusters."), seed,
+    lines=("openmm-slm benchmark backmapping --data shards --chains 1",),
+)  # fmt: skip
+def backmapping():
+    """All atoms built from CA alone: RMSD of the backbone, validity."""
+    from ..benchmarks.backmapping import benchmark_backmapping
+
+    return benchmark_backmapping
+
+
+@verb(
     "apo-holo", references,
     click.option("-o", "--output", type=new, required=True, help="Folder for finished targets."),
     model, number("-n", default=5, least=2, help="Samples per target."), seed,

@@ -159,6 +159,11 @@ def verify(model):
     "--packer", type=directory, help="Trained side-chain packer [default: the shipped one]."
 )
 @click.option(
+    "--backmapping",
+    type=directory,
+    help="Trained network that builds backbones from CA traces [default: the shipped one].",
+)
+@click.option(
     "--card",
     type=existing,
     required=True,
@@ -166,11 +171,11 @@ def verify(model):
 )
 @click.option("-o", "--output", type=new, required=True, help="Model directory to write.")
 @report_errors
-def assemble(tokenizer, language_model, packer, card, output):
-    """Assemble a model directory from a trained tokenizer, language model and packer."""
+def assemble(tokenizer, language_model, card, output, **networks):
+    """Assemble a model directory from trained networks."""
     from ..networks.storage import assemble_model
 
     where = assemble_model(
-        tokenizer, language_model, output, card.read_text(encoding="utf-8"), packer
+        tokenizer, language_model, output, card.read_text(encoding="utf-8"), **networks
     )
     click.echo(f"model: {where}")

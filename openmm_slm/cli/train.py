@@ -40,7 +40,7 @@ _training = stack(
 
 @click.group()
 def train() -> None:
-    """Train a tokenizer, a language model or a side-chain packer."""
+    """Train a tokenizer, a language model, a side-chain packer or a backmapping network."""
 
 
 @train.command(
@@ -124,6 +124,31 @@ def train_packer_command(config, data, output, time_limit, threads, **options):
     logging.getLogger("openmm_slm.training").setLevel(logging.INFO)
     seconds = None if time_limit is None else 60 * time_limit
     _report(train_packer(read_config_file(config), data, output, time_limit=seconds, **options))
+
+
+@train.command(
+    "backmapping",
+    epilog=example(
+        "openmm-slm train backmapping backmapping.json --data shards -o backmapping --time-limit 20"
+    ),
+)
+@_training
+@report_errors
+def train_backmapping_command(config, data, output, time_limit, threads, **options):
+    """Train the network that builds backbones from CA traces.
+
+    CONFIG is a JSON file of settings.
+    """
+    from ..models.registry import find_device
+    from ..training.train_backmapping import train_backmapping
+
+    prepare_cpu(threads)
+    options["device"] = find_device(options["device"])
+    logging.getLogger("openmm_slm.training").setLevel(logging.INFO)
+    seconds = None if time_limit is None else 60 * time_limit
+    _report(
+        train_backmapping(read_config_file(config), data, output, time_limit=seconds, **options)
+    )
 
 
 @click.command(

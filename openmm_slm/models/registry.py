@@ -1,7 +1,8 @@
 """Find and load models by shipped name, path, or a name registered by another package.
 
 A model is a directory with ``config.json``, ``README.md`` (the model card) and a sub-directory for
-each part: ``tokenizer``, ``language_model`` and, if the model has its own, ``packer``.
+each part: ``tokenizer``, ``language_model`` and, if the model has its own, ``packer`` and
+``backmapping``.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from .esm3_import import release_files
 from .esm3_weights import converted, find_esm3
 
 if TYPE_CHECKING:
+    from ..allatom.backmapping import Backmapper
     from ..allatom.packer import SideChainPacker
     from ..language.interface import StructureLanguageModel
     from ..tokenizer.interface import StructureTokenizer
@@ -86,12 +88,12 @@ def find_device(device: str = "auto") -> str:
 
 
 def find_part(model: str | os.PathLike, part: str) -> Path:
-    """Directory of one part (``"tokenizer"``, ``"language_model"``, ``"packer"``) of a model.
+    """Directory of a part: ``tokenizer``, ``language_model``, ``packer`` or ``backmapping``.
 
     The directory of a single network, as exported by the trainers, is also accepted. A missing
     tokenizer is replaced by that of the family (of the default model, or of ESM3; `check_parts`
-    verifies that the language model was trained on its tokens). A missing packer is replaced by
-    that of the default model, because side chains do not depend on the tokens.
+    verifies that the language model was trained on its tokens). A missing packer or backmapping
+    network is replaced by that of the default model, because neither depends on the tokens.
     """
     from ..language.families import FAMILIES, family_of
     from ..tokenizer.kinds import TOKENIZERS
@@ -102,7 +104,8 @@ def find_part(model: str | os.PathLike, part: str) -> Path:
     kind = read_config(directory).get("kind")
     if kind == "model" and part == "language_model":
         raise ModelError(f"{directory}: the model directory has no {part}; fetch the model again")
-    if part == "language_model" or kind in (*TOKENIZERS, "packer"):
+    single = kind in (*TOKENIZERS, "packer") and part != "backmapping"
+    if part == "language_model" or single or kind == part:
         return directory
     if part == "tokenizer":
         language_model = directory / "language_model" if kind == "model" else directory
@@ -176,6 +179,13 @@ def load_packer(model: str | os.PathLike = "default", device: str = "auto") -> S
     return SideChainPacker.load(find_part(model, "packer"), find_device(device))
 
 
+def load_backmapper(model: str | os.PathLike = "default", device: str = "auto") -> Backmapper:
+    """Load the network of a model that builds backbones from CA traces (see `load_tokenizer`)."""
+    from ..allatom.backmapping import Backmapper
+
+    return Backmapper.load(find_part(model, "backmapping"), find_device(device))
+
+
 def check_parts(model: str | os.PathLike = "default") -> None:
     """Raise ModelError if the language model was trained on the tokens of another tokenizer.
 
@@ -204,6 +214,7 @@ def verify_model(model: str | os.PathLike = "default") -> list[str]:
         "tokenizer": load_tokenizer(model, "cpu").model,
         "language_model": load_language_model(model, "cpu").network,
         "packer": load_packer(model, "cpu").network,
+        "backmapping": load_backmapper(model, "cpu").network,
     }
     check_parts(model)
     lines = []

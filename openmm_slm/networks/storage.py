@@ -212,15 +212,16 @@ def assemble_model(
     output: str | os.PathLike,
     card: str,
     packer: str | os.PathLike | None = None,
+    backmapping: str | os.PathLike | None = None,
     move: bool = False,
 ) -> Path:
-    """Combine a trained tokenizer, language model and packer into one model directory.
+    """Combine trained networks into one model directory.
 
     Parameters
     ----------
-    tokenizer, language_model, packer : path
-        Directories exported by the trainers. Without `packer`, the model uses the packer of the
-        default model.
+    tokenizer, language_model, packer, backmapping : path
+        Directories exported by the trainers. Without `packer` or `backmapping`, the model uses
+        that of the default model.
     output : path
         Model directory to write.
     card : str
@@ -247,9 +248,10 @@ def assemble_model(
         )
     output = Path(output)
     parts = {"tokenizer": tokenizer, "language_model": language_model}
-    if packer is not None:
-        load_network(packer, "packer")  # raises if it is damaged or another network
-        parts["packer"] = packer
+    for name, part in {"packer": packer, "backmapping": backmapping}.items():
+        if part is not None:
+            load_network(part, name)  # raises if it is damaged or another network
+            parts[name] = part
     for name, source in parts.items():
         shutil.rmtree(output / name, ignore_errors=True)
         if move:

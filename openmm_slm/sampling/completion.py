@@ -16,9 +16,10 @@ from ..errors import StructureError
 from ..files.ensemble_folder import environment
 from ..files.frame_reader import StructureReader
 from ..files.stream import Block, check_resume, to_folder, to_memory
-from ..models.registry import load_packer, model_identity
+from ..models.registry import load_backmapper, load_packer, model_identity
 from ..networks.forks import one_thread_if_forked
 from ..protein.atoms import residue_letter
+from ..protein.ca_trace import lone_ca
 from ..protein.structure import ProteinStructure
 from ..protein.unmodelled import refuse_cyclic, warn_of_caps, warn_of_d_residues
 
@@ -49,9 +50,10 @@ def complete(
     ----------
     trajectory : mdtraj.Trajectory, ProteinStructure, or path
         A path is a PDB or mmCIF file, or a trajectory file with `top`, which is read block by
-        block. Every residue must have N, CA and C. Side-chain atoms that are present are kept,
-        missing heavy atoms are built, and hydrogens are replaced. Caps of chain ends (ACE, NME,
-        NH2) are kept. Waters, ions and ligands are left out.
+        block. Every residue must have N, CA and C, or a CA alone, as in frames of coarse-grained
+        models: then its backbone is built, for which CA move a little. Side-chain atoms that are
+        present are kept, missing heavy atoms are built, and hydrogens are replaced. Caps of chain
+        ends (ACE, NME, NH2) are kept. Waters, ions and ligands are left out.
     sidechains : "packer" or "pdbfixer"
         The package's packer, or PDBFixer with its errors corrected (seconds to a minute per frame).
     hydrogens : bool
@@ -69,7 +71,7 @@ def complete(
     top : path or mdtraj.Topology, optional
         Topology for trajectory files without one, such as XTC and DCD.
     model : str or path
-        Model whose packer is used.
+        Model whose packer and backmapping network are used.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"``, ...
     output : path, optional
@@ -83,7 +85,8 @@ def complete(
     mdtraj.Trajectory
         The same number of frames, with one topology for which
         ``ForceField.createSystem(traj.topology.to_openmm())`` works. With `output`: the folder, as
-        a Path. One warning counts the invalid frames.
+        a Path. One warning counts the invalid frames. If CA were given alone, the report has the
+        column ``ca_moved_nm``, the root mean square distance of CA from where they were.
 
     Raises
     ------
@@ -107,7 +110,16 @@ def complete(
     if reader.topology is not None:
         _check_ca(reader.topology)
     n = reader.n_frames
-    first = with_oxygens(next(reader.blocks(0, BLOCK)))
+    first = next(reader.blocks(0, BLOCK))
+    lone = lone_ca(first)
+    mapper = load_backmapper(model, device) if lone.any() else None
+    if mapper:
+        logger.info("building the backbone of %d residues from CA alone", int(lone.sum()))
+
+    def ready(block: ProteinStructure) -> ProteinStructure:
+        return with_oxygens(mapper.complete(block) if mapper else block)
+
+    first = ready(first)
     check_backbone(first)
     refuse_cyclic(first)
     as_d = np.zeros(first.n_residues, bool)
@@ -125,7 +137,10 @@ def complete(
             return
         with tqdm(total=n, initial=start, unit="frame", disable=not progress) as bar:
             for block in reader.blocks(start, BLOCK):
-                made, report = completer.complete(with_oxygens(block).atom14, caps=block.caps)
+                movable = lone.astype(float) if mapper else None
+                made, report = completer.complete(ready(block).atom14, movable, caps=block.caps)
+                if mapper:
+                    report["ca_moved_nm"] = _ca_moved(made, block)
                 yield made, {"frame": done + np.arange(len(made)), **report}
                 done += len(made)
                 bar.update(len(made))
@@ -144,6 +159,12 @@ def complete(
     if hasattr(trajectory, "unitcell_vectors"):
         out.time, out.unitcell_vectors = trajectory.time, trajectory.unitcell_vectors
     return out
+
+
+def _ca_moved(made: mdtraj.Trajectory, given: ProteinStructure) -> np.ndarray:
+    """Root mean square distance [F] of CA from those given, nm."""
+    ca = [atom.index for atom in made.topology.atoms if atom.name == "CA"]
+    return np.sqrt(((made.xyz[:, ca] - given.atom14[:, :, 1]) ** 2).sum(-1).mean(1))
 
 
 def _check_ca(topology: mdtraj.Topology) -> None:

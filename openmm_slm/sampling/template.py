@@ -15,7 +15,9 @@ from ..data.relatives import find_relatives
 from ..errors import StructureError
 from ..files.formats import WITH_TOPOLOGY, extension, is_trajectory
 from ..files.frame_reader import StructureReader
+from ..models.registry import load_backmapper
 from ..protein.alignment import align
+from ..protein.ca_trace import lone_ca
 from ..protein.geometry import backbone_torsions
 from ..protein.structure import ProteinStructure, split_at_breaks
 from ..protein.trajectory import backbone_trajectory
@@ -56,6 +58,8 @@ class Template:
         Protonation that the template states (`stated_variant`), for each residue; or empty.
     d_residues : ndarray, bool [L], optional
         D amino acids of the template. Sampled residues are L.
+    trace : ndarray, float32 [T, M, 3], optional
+        CA as given, of a template with residues that had a CA alone.
     """
 
     sequence: str
@@ -67,6 +71,7 @@ class Template:
     insertion_code: np.ndarray | None = None
     variants: tuple[str, ...] = ()
     d_residues: np.ndarray | None = None
+    trace: np.ndarray | None = None
 
     @classmethod
     def of(
@@ -83,7 +88,9 @@ class Template:
             has residues that the sequence lacks, or a frame has no complete residue.
         """
         _check_format(template)
-        found = StructureReader(template).load()
+        found, trace = StructureReader(template).load(), None
+        if lone_ca(found).any():
+            trace, found = found.atom14[:, :, 1], load_backmapper().complete(found)
         refuse_cyclic(found)
         as_d = warn_of_d_residues(found, "are not modelled; sampled residues are L")
         warn_of_caps(list(found.caps))
@@ -128,6 +135,7 @@ class Template:
             codes,
             tuple(found.variants[j] if j >= 0 and found.variants else "" for j in rows),
             np.isin(rows, as_d),
+            trace,
         )
 
     @classmethod
@@ -151,7 +159,9 @@ class Template:
 
     def identity(self, source: object) -> dict[str, str | None]:
         """Entry in ``run.json``: the path of the file, if there is one, and a checksum."""
-        digest = hashlib.sha256(self.sequence.encode() + self.atom14.tobytes()).hexdigest()
+        # Built backbones may differ in the last digits on another machine.
+        given = self.atom14 if self.trace is None else self.trace
+        digest = hashlib.sha256(self.sequence.encode() + given.tobytes()).hexdigest()
         path = source if isinstance(source, (str, os.PathLike)) else None
         return {"path": path and os.path.abspath(path), "sha256": digest[:16]}
 

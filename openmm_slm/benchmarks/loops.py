@@ -31,6 +31,7 @@ PEPTIDE = 0.133  # nm, C-N
 _FIGURES = {  # label: figure and the factor to what is shown
     "best sample, A": ("best_nm", 10),
     "median sample, A": ("median_nm", 10),
+    "sample that the projection moved least, A": ("least_moved_nm", 10),
     "random closure: best, A": ("random_best_nm", 10),
     "random closure: median, A": ("random_median_nm", 10),
     "valid backbones, %": ("valid", 100),
@@ -194,6 +195,7 @@ def score_loop(generator: EnsembleGenerator, loop: Loop, n: int, seed: int) -> d
     return {
         "best_nm": float(sampled.min()),
         "median_nm": float(np.median(sampled)),
+        "least_moved_nm": float(sampled[np.argmin(made.report["projection_moved_nm"])]),
         "random_best_nm": float(random.min()),
         "random_median_nm": float(np.median(random)),
         "valid": float(made.report["valid"].mean()),

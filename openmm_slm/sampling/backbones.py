@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 # Expected distance (nm) of CA from its starting frame, for kept and for sampled tokens. Halving or
 # doubling these changes little; without starting frames, sampled residues fly apart.
 KEPT, SAMPLED = 0.05, 0.1
+#: Levels (nm) of resampled segments in the rounds after the first (models with structure input).
+REFINED = (0.3, 0.2)
 _GOLDEN = (np.sqrt(5) - 1) / 2  # its multiples modulo 1 are evenly spread
 
 
@@ -113,8 +115,7 @@ class BackboneSampler:
             named = np.isin(np.arange(len(self.chain)), settings.resample)
             #: bool [T, L]: residues that are sampled; the atoms of all others are kept.
             self.sampled = named | ~template.known
-            if language_model.sees_structure:
-                self._encode_kept()
+            self._encode_kept()
         #: float [L]: above 0 for residues that may move to close peptides or to resolve clashes.
         self.movable = np.full(len(self.chain), float(settings.project))
         if template is not None and settings.resample is not None:
@@ -173,18 +174,14 @@ class BackboneSampler:
         )
 
     def _encode_kept(self) -> None:
-        """Encode the kept residues without the sampled ones, for models with structure input.
+        """Encode the kept residues without the sampled ones, so that no token tells where these are.
 
-        Next to sampled residues these tokens differ from those of the whole chain; they are hints,
-        and the tokens of the rim (`with_rim`) are sampled too.
+        Next to sampled residues these tokens differ from those of the whole chain, from which the
+        decoder learned. They are hints, and the tokens of the rim (`with_rim`) are sampled too.
         """
-        template, kept = self.template, ~self.sampled
-        self.tokens = self.tokenizer.encode_backbone(template.backbone, kept, self.index)
+        kept = ~self.sampled
+        self.tokens = self.tokenizer.encode_backbone(self.template.backbone, kept, self.index)
         self._hidden = np.stack([with_rim(each, self.chain) for each in self.sampled])
-        self._contexts = [
-            StructureContext.of(x, np.where(absent, np.inf, 0.0), self.index)
-            for x, absent in zip(template.backbone, self.sampled, strict=True)
-        ]
 
     def _sample(
         self, frames: np.ndarray, known: np.ndarray | None = None, number: int = 0, **more: object
@@ -263,14 +260,22 @@ class BackboneSampler:
         return network, network.mean_square()
 
     def _resampled(self, frames: np.ndarray) -> SampledBackbones:
-        """Sample some residues and keep the atoms of all others at the template's positions."""
+        """Sample some residues and keep the atoms of all others at the template's positions.
+
+        A model with structure input repeats this: it sees the segments of the round before, off by
+        about so many nm.
+        """
         which = frames % len(self.tokens)
         sampled, template = self.sampled[which], self.template
-        drawn = self._sample_segments(frames, which)
-        level = np.where(sampled, np.inf, 0.0)
-        backbone, lddt = self._decode(drawn.tokens, template.backbone[which], level)
-        moving = self.sampled.any(0)
-        made = self._finished(drawn.tokens, drawn.log_prob, backbone, lddt, moving.astype(float))
+        moving, start = self.sampled.any(0).astype(float), template.backbone[which]
+        rounds = REFINED if self.language_model.sees_structure else ()
+        for number, off in enumerate((np.inf, *rounds)):
+            if number:
+                start, _ = close_peptide_bonds(backbone, self.protein, moving)  # noqa: F821
+            level = np.where(sampled, off, 0.0)
+            drawn = self._sample_segments(frames, which, start, level, number)
+            backbone, lddt = self._decode(drawn.tokens, start, level)
+        made = self._finished(drawn.tokens, drawn.log_prob, backbone, lddt, moving)
         kept = ~sampled
         oxygen = made.atom14[:, :, 3].copy()  # O changes in a residue before a sampled one
         made.atom14[kept] = template.atom14[which][kept]
@@ -282,16 +287,23 @@ class BackboneSampler:
         each = (StructureContext.of(x, s, self.index) for x, s in zip(start, level, strict=True))
         return {"structure": StructureContext.stacked(list(each))}
 
-    def _sample_segments(self, frames: np.ndarray, which: np.ndarray):
-        """Sample tokens of the residues to resample."""
-        if not self.language_model.sees_structure:
-            return self._sample(frames, np.where(self.sampled[which], -1, self.tokens[which]))
-        if len(self._contexts) == 1:  # the trunk runs once
-            which, structure = 0, self._contexts[0]
-        else:
-            structure = StructureContext.stacked([self._contexts[each] for each in which])
+    def _sample_segments(
+        self,
+        frames: np.ndarray,
+        which: np.ndarray,
+        start: np.ndarray,
+        level: np.ndarray,
+        number: int,
+    ):
+        """Sample the tokens of the residues to resample, and of the rim."""
         known = np.where(self._hidden[which], -1, self.tokens[which])
-        return self._sample(frames, known, structure=structure, hints=self.tokens[which])
+        if not self.language_model.sees_structure:
+            return self._sample(frames, known, number)
+        if number == 0 and len(self.tokens) == 1:  # all frames share it: the trunk runs once
+            context = StructureContext.of(start[0], level[0], self.index)
+            return self._sample(frames, known[0], structure=context, hints=self.tokens[0])
+        context = self._context_of(start, level)
+        return self._sample(frames, known, number, hints=self.tokens[which], **context)
 
     def _finished(self, tokens, log_prob, backbone, lddt, weight=None) -> SampledBackbones:
         moved = np.zeros(len(tokens), np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -25,6 +26,8 @@ from ..protein.unmodelled import refuse_cyclic, warn_of_caps, warn_of_d_residues
 
 if TYPE_CHECKING:
     import mdtraj
+
+logger = logging.getLogger(__name__)
 
 BLOCK = 100  # frames in memory at once; the first block decides the disulfides
 

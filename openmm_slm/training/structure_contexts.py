@@ -33,7 +33,7 @@ class ContextShares:
         All frames displaced by 0.02 to 0.3 nm, along soft modes or by random noise. Tokens are
         partly or all hidden.
     soft : float
-        Segments displaced by 0.03 to 0.4 nm, most in the middle; all other frames are exact, as
+        Segments displaced by 0.03 to 0.6 nm, most in the middle; all other frames are exact, as
         after a round of sampling.
     trace : float
         CA only, exact or displaced; all tokens hidden.
@@ -105,7 +105,7 @@ def draw_context(
             return drawn
         return _partly_hidden(rng, drawn, _ca(backbone, present), chains)
     if kind == "soft":
-        rms = log_uniform(rng, 0.03, 0.4)
+        rms = log_uniform(rng, 0.03, 0.6)
         return softened(rng, backbone, present, chains, absent_spans(rng, present), rms)
     absent = np.ones(len(present), bool)
     if kind == "spans":

@@ -57,6 +57,31 @@ def test_resampling_leaves_every_other_atom_where_it_is(generator, template):
     assert np.abs(joined - 0.133).max() < 0.01
 
 
+@pytest.mark.parametrize("model", ["default", "structure"])
+def test_samples_do_not_know_where_the_loop_was(model, generator, template):
+    """Templates that differ in the resampled residues alone give the same loops."""
+    if model != "default":
+        generator = openmm_slm.EnsembleGenerator.from_pretrained(model, device="cpu")
+    sampled = np.arange(12, 20)
+    other = md.Trajectory(template.xyz.copy(), template.topology)
+    moved = [atom.index for atom in template.topology.atoms if atom.residue.index in sampled]
+    other.xyz[:, moved] += np.random.default_rng(0).normal(0, 0.05, (len(moved), 3))
+    made = [
+        generator.sample(SEQUENCE, 3, template=x, resample=sampled, sidechains=None, **QUIET)
+        for x in (template, other)
+    ]
+    np.testing.assert_array_equal(made[0].tokens, made[1].tokens)
+    np.testing.assert_array_equal(made[0].trajectory.xyz, made[1].trajectory.xyz)
+
+
+def test_frames_of_a_model_that_sees_structure_depend_on_seed_and_number_alone(template):
+    generator = openmm_slm.EnsembleGenerator.from_pretrained("structure", device="cpu")
+    for options in ({"resample": range(12, 18)}, {"noise": 0.3, "rounds": 2}):
+        options = {"template": template, "sidechains": None, **options, **QUIET}
+        many, few = (generator.sample(SEQUENCE, n, **options) for n in (5, 2))
+        np.testing.assert_array_equal(many.tokens[:2], few.tokens)
+
+
 def test_noise_moves_all_and_stays_near(generator, template):
     made = {
         share: generator.sample(SEQUENCE, 6, template=template, noise=share, **QUIET)

@@ -174,7 +174,7 @@ class BackboneSampler:
         )
 
     def _encode_kept(self) -> None:
-        """Encode the kept residues without the sampled ones, so that no token tells where these are.
+        """Encode kept residues without the sampled ones: no token may tell where these were.
 
         Next to sampled residues these tokens differ from those of the whole chain, from which the
         decoder learned. They are hints, and the tokens of the rim (`with_rim`) are sampled too.

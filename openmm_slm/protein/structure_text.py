@@ -7,26 +7,27 @@ from pathlib import Path
 
 from ..errors import StructureError
 from .atoms import four_letter_name
-
-ATOM_RECORDS = ("ATOM  ", "HETATM")
+from .pdb_numbers import ATOM_RECORDS, HIGHEST, hybrid36, residue_numbers
 
 
 def normalised_pdb(text: str) -> str:
-    """The text with three habits of programs put into the form of the PDB.
+    """The text with the habits of programs put into the form of the PDB.
 
-    - Frames that END separates (VMD) become models.
-    - Where the residue numbers of a chain restart, a TER is put in.
+    - Record names are in capitals.
     - Residue names of four letters (HISE, NALA, CYS2, ASPH), which reach into the column of the
       chain, become their names of three letters.
+    - Residue numbers over 9,999 are written in hybrid-36.
+    - Where the residue numbers of a chain restart, a TER is put in.
+    - Frames that END separates (VMD) become models.
     """
-    lines = text.splitlines()
+    lines = [_in_capitals(line) for line in text.splitlines()]
     atoms = [number for number, line in enumerate(lines) if line.startswith(ATOM_RECORDS)]
     for number in atoms:
         line = lines[number]
         short = four_letter_name(line[17:21]) if line[20:21].strip() else None
         if short:
             lines[number] = f"{line[:17]}{short:>3} {line[21:]}"
-    lines = _with_ter(lines)
+    lines = _with_ter(*_with_numbers(lines))
     atoms = [number for number, line in enumerate(lines) if line.startswith(ATOM_RECORDS)]
     ends = [number for number, line in enumerate(lines) if line.rstrip() in ("END", "ENDMDL")]
     split = any(atoms and end < atoms[-1] and lines[end].rstrip() == "END" for end in ends)
@@ -35,18 +36,44 @@ def normalised_pdb(text: str) -> str:
     return "\n".join(lines) + ("\n" if text.endswith("\n") else "")
 
 
-def _with_ter(lines: list[str]) -> list[str]:
-    """Lines with a TER where the numbers of a chain restart; alternative locations may do so."""
+def _in_capitals(line: str) -> str:
+    """The line with the names of its record, atom and residue in capitals."""
+    record = line[:6].upper()
+    if record.startswith(ATOM_RECORDS):
+        return record + line[6:16].upper() + line[16:17] + line[17:21].upper() + line[21:]
+    return record + line[6:] if record.rstrip() in ("TER", "END", "ENDMDL", "MODEL") else line
+
+
+def _with_numbers(lines: list[str]) -> tuple[list[str], list[int | None]]:
+    """Lines with residue numbers that gemmi understands, and these numbers."""
+    out, numbers = [], []
+    for line, (number, code) in zip(lines, residue_numbers(lines), strict=True):
+        if number is not None and number > HIGHEST:
+            line = f"{line[:22]}{hybrid36(number)}{code or ' '}{line[27:]}"
+        out.append(line)
+        numbers.append(number)
+    return out, numbers
+
+
+def _with_ter(lines: list[str], numbers: list[int | None]) -> list[str]:
+    """Lines with a TER where the numbers of a chain restart; alternative locations may do so.
+
+    Of HETATM records, only those of amino acids count.
+    """
     out: list[str] = []
-    chain, number = "", None
-    for line in lines:
-        if line.startswith("ATOM  ") and line[16:17] == " ":
-            here = int(line[22:26]) if re.fullmatch(r" *-?\d+", line[22:26]) else None
-            if None not in (here, number) and line[21:22] == chain and here < number:
-                out.append("TER")
-            chain, number = line[21:22], here
+    chain, before = "", None
+    for line, here in zip(lines, numbers, strict=True):
+        if line.startswith(ATOM_RECORDS):
+            name = line[12:16].strip()
+            protein = line.startswith("ATOM") or (
+                name in ("N", "CA", "C") and name != line[17:20].strip()
+            )
+            if protein and line[16:17] == " ":
+                if None not in (here, before) and line[21:22] == chain and here < before:
+                    out.append("TER")
+                chain, before = line[21:22], here
         elif line.startswith(("TER", "MODEL", "END")):
-            number = None
+            before = None
         out.append(line)
     return out
 
@@ -76,7 +103,7 @@ def check_pdb(text: str, path: Path) -> str:
     last = before = ""
     ended, opened = False, 0
     for number, line in enumerate(text.splitlines(), 1):
-        if line.startswith(ATOM_RECORDS):
+        if line[:6].upper().startswith(ATOM_RECORDS):
             last, before = line, last
             try:
                 for at in (30, 38, 46):

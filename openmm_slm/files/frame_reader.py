@@ -25,7 +25,6 @@ from ..protein.structure import ProteinStructure
 from ..protein.trajectory import structure_of
 from .formats import (
     HDF5_FILES,
-    PDB_FILES,
     RESTARTS,
     STRUCTURE_FILES,
     WITH_TOPOLOGY,
@@ -34,6 +33,7 @@ from .formats import (
     mdtraj_extension,
 )
 from .readable_path import ReadablePath
+from .topology_file import read_names
 
 if TYPE_CHECKING:
     import mdtraj
@@ -167,7 +167,7 @@ class FrameReader:
         name, options = str(self._readable.path), {} if top is None else {"top": top}
         if extension(path) in STRUCTURE_FILES:
             whole = md.load(name)
-            read_insertion_codes(whole.topology, path)
+            read_names(whole.topology, path)
             return self._keep(whole, crystal=_is_crystal(path))
         if mdtraj_extension(path) in RESTARTS:
             return self._keep(md.load(name, **options))
@@ -253,23 +253,8 @@ def _understood(trajectory: mdtraj.Trajectory) -> mdtraj.Trajectory:
     return with_short_names(divided(mended(trajectory)))
 
 
-def read_insertion_codes(topology: mdtraj.Topology, path: Path) -> None:
-    """Give the residues of a topology the insertion codes of its PDB file, which MDTraj drops."""
-    if extension(path) not in PDB_FILES:
-        return
-    codes = []
-    for line in _text(path).splitlines():
-        if line.startswith("ENDMDL"):
-            break
-        if line.startswith(("ATOM  ", "HETATM")):
-            codes.append(line[26:27].strip())
-    if any(codes) and len(codes) == topology.n_atoms:
-        for atom, code in zip(topology.atoms, codes, strict=True):
-            atom.residue.insertion_code = code
-
-
 def read_topology(path: str | os.PathLike) -> mdtraj.Topology:
-    """Topology of a file, with insertion codes. Copy it before a change: the last one is cached.
+    """Topology of a file, named by `read_names`. Copy it before a change: the last one is cached.
 
     Raises
     ------
@@ -292,7 +277,7 @@ def _topology_of(path: str, changed: int) -> mdtraj.Topology:
     """Cached for many trajectories; the key is the absolute path and the modification time."""
     readable = ReadablePath(Path(path))
     topology = require("mdtraj").load_topology(str(readable.path))
-    read_insertion_codes(topology, Path(path))
+    read_names(topology, Path(path))
     return topology
 
 

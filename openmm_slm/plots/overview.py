@@ -12,6 +12,7 @@ import numpy as np
 from ..analysis.features import radius_of_gyration
 from ..analysis.fluctuations import mean_structure
 from ..errors import require
+from ..files.frame_reader import read_topology
 from ..protein.loading import load_structure
 from ..protein.superposition import superposed
 from .contact_maps import contact_counts
@@ -65,7 +66,7 @@ def overview(directory: Path, frames: np.ndarray) -> Overview | None:
 
     `frames` [F] are the numbers of the finite frames in the file, since XTC cannot store NaN.
     """
-    topology = require("mdtraj").load_topology(str(directory / "topology.pdb"))
+    topology = read_topology(directory / "topology.pdb")
     backbone = topology.select("protein and name N CA C O")
     rows, ca_atoms = ca_rows(topology.subset(backbone))
     wanted = frames[evenly_spaced(len(frames), _FOR_MEAN)]

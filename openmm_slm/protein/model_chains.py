@@ -13,7 +13,7 @@ from .structure import PEPTIDE_BOND, chain_names
 from .variants import stated_variant
 
 LARGEST = 1e5  # Å; a larger coordinate is an error
-LONGEST_STEP = 4.0  # Å from one CA to the next; 3.8 in a trans peptide
+LONGEST_STEP = 4.0  # Å from one CA to the next; it is 3.8 in a trans peptide
 
 
 @dataclass(eq=False)
@@ -139,24 +139,34 @@ def _place(
     ]
     if joints:  # in a ring there are two; the numbers decide
         return min(joints, key=lambda joint: joint[0])[1:]
+    if not by_number:
+        return None
     gaps = [
         (max(_reach(before, run[0]), _reach(run[-1], after)), piece, k)
         for piece in pieces
         for k, (before, after) in enumerate(pairwise([None, *piece, None]))
-        if by_number and piece and not (before and after and _bonded(before, after))
+        if _is_gap(before, after, run)
     ]
     place = min(gaps, key=lambda gap: gap[0], default=None)
     return place[1:] if place and place[0] < 1 else None
+
+
+def _is_gap(before: FileResidue | None, after: FileResidue | None, run: list[FileResidue]) -> bool:
+    """Whether a run may stand between two residues; at an end its numbers have to go on."""
+    if before and after:
+        return not _bonded(before, after)
+    if before:
+        return run[0].number - before.number <= 1
+    return after is not None and after.number - run[-1].number <= 1
 
 
 def _reach(a: FileResidue | None, b: FileResidue | None) -> float:
     """Distance of two residues, divided by the largest that their numbers allow; 0 at an end."""
     if a is None or b is None:
         return 0.0
-    ends = (next((r.atoms[n] for n in ("CA", "C", "N") if n in r.atoms), None) for r in (a, b))
-    start, end = ends
-    if start is None or end is None or a.number > b.number:
+    if a.number > b.number:
         return math.inf
+    start, end = (r.atoms.get("CA") or next(iter(r.atoms.values())) for r in (a, b))
     return math.dist(start, end) / (LONGEST_STEP * (b.number - a.number + 1))
 
 
@@ -189,13 +199,12 @@ def _conformers(group, path: Path) -> list[FileResidue]:
         if atom.has_altloc():
             total[atom.altloc] = total.get(atom.altloc, 0.0) + atom.occ
     best = max(sorted(total), key=lambda letter: total[letter]) if total else ""
-    residue_name = group.name.upper()
     copies: list[dict[str, list[float]]] = [{}]
     occupancies = []
     for atom in group:
         if atom.is_hydrogen() or (total and atom.has_altloc() and atom.altloc != best):
             continue
-        name, position = atom.name.upper(), atom.pos.tolist()
+        name, position = atom.name, atom.pos.tolist()
         if not all(-LARGEST <= x <= LARGEST for x in position):  # catches NaN too
             raise StructureError(
                 f"{path}: atom {name} of {group.name} {group.seqid} has the coordinates "
@@ -210,17 +219,17 @@ def _conformers(group, path: Path) -> list[FileResidue]:
         FileResidue(
             group.seqid.num or 0,  # ligands in mmCIF without author numbers have none
             group.seqid.icode.strip(),
-            residue_name,
+            group.name,
             _standard_names(atoms),
-            group.het_flag == "H" and residue_name != "MSE",
+            group.het_flag == "H" and group.name != "MSE",
             best,
             math.fsum(occupancies) / len(occupancies),
             group.segment.strip(),
-            stated_variant(residue_name, [atom.name.upper() for atom in group]),
+            stated_variant(group.name, [atom.name for atom in group]),
         )
         for i, atoms in enumerate(copies)
         # A second set of atoms at the same position is an unlabelled alternative location.
-        if _is_protein(group, residue_name, atoms) and (i == 0 or _apart(first, atoms.get("CA")))
+        if _is_protein(group, atoms) and (i == 0 or _apart(first, atoms.get("CA")))
     ]
 
 
@@ -235,12 +244,12 @@ def _apart(a: list[float] | None, b: list[float] | None, distance: float = 1.0) 
     return a is not None and b is not None and math.dist(a, b) > distance
 
 
-def _is_protein(residue, name: str, atoms: dict[str, list[float]]) -> bool:
+def _is_protein(residue, atoms: dict[str, list[float]]) -> bool:
     backbone = {"N", "CA", "C"} & atoms.keys()
-    if residue_letter(name) != "X":
+    if residue_letter(residue.name) != "X":
         # `_polymer` recognises free amino acids (HETATM) by their lack of bonded neighbours.
         return bool(backbone or (atoms and residue.het_flag != "H"))
-    tabulated = require("gemmi").find_tabulated_residue(name)
+    tabulated = require("gemmi").find_tabulated_residue(residue.name)
     return len(backbone) == 3 or (tabulated.is_amino_acid() and bool(atoms))
 
 

@@ -2,9 +2,10 @@
 
 Four columns hold -999 to 9999. Programs go on in different ways:
 
-- hybrid-36 (cctbx, gemmi, ChimeraX): A000 is 10000, ZZZZ 1223055, a000 1223056;
+- hybrid-36 (cctbx, gemmi, ChimeraX): A000 is 10000, ZZZZ 1223055 (its codes from a000 on, for more
+  than a million residues, are not read);
 - hexadecimal from A000 (OpenMM), which differs from hybrid-36 from A010 on;
-- hexadecimal from 2710 (VMD);
+- hexadecimal from 2710, in small letters (VMD);
 - five digits, the last in the column of the insertion code (CHARMM);
 - numbers from 0 again (MDTraj, GROMACS), or ``****``.
 """
@@ -15,34 +16,32 @@ import re
 from collections.abc import Iterable
 from itertools import pairwise
 
+import numpy as np
+
 ATOM_RECORDS = ("ATOM  ", "HETATM")
 LOWEST, HIGHEST = -999, 9999  # numbers of four columns
 
-_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _FIRST = 10 * 36**3  # A000 in base 36
-_COUNT = 26 * 36**3  # numbers from A000 to ZZZZ
+LARGEST_HYBRID36 = HIGHEST + 26 * 36**3  # ZZZZ
 _STEP = 100  # largest step of numbers that go on in another code
-_STEP_TO_CHAIN = 9  # the same where a new chain begins
+_STEP_TO_CHAIN = 9  # the same behind a TER
 
 
 def hybrid36(number: int) -> str:
-    """Residue number in four columns; ValueError if hybrid-36 cannot hold it."""
+    """Residue number in four columns; ValueError beyond -999 and ZZZZ, as far as gemmi reads."""
     if LOWEST <= number <= HIGHEST:
         return f"{number:4d}"
-    lower, rest = divmod(number - HIGHEST - 1, _COUNT)
-    if lower not in (0, 1):
-        raise ValueError(f"residue number {number} has no hybrid-36 code; the largest is 2436111")
-    rest += _FIRST
-    text = "".join(_DIGITS[rest // 36**power % 36] for power in (3, 2, 1, 0))
-    return text.lower() if lower else text
+    if not HIGHEST < number <= LARGEST_HYBRID36:
+        raise ValueError(f"residue number {number} is not in {LOWEST} to {LARGEST_HYBRID36}")
+    return np.base_repr(number - HIGHEST - 1 + _FIRST, 36)
 
 
 def from_hybrid36(text: str) -> int | None:
     """Number of four columns: decimal or hybrid-36; None for anything else."""
     if re.fullmatch(r" *-?\d+", text):
         return int(text)
-    if re.fullmatch(r"[A-Z][0-9A-Z]{3}|[a-z][0-9a-z]{3}", text):
-        return int(text, 36) - _FIRST + HIGHEST + 1 + _COUNT * text[0].islower()
+    if re.fullmatch(r"[A-Z][0-9A-Z]{3}", text):
+        return int(text, 36) - _FIRST + HIGHEST + 1
     return None
 
 
@@ -59,7 +58,9 @@ def residue_numbers(lines: Iterable[str]) -> list[tuple[int | None, str]]:
         if line.startswith(ATOM_RECORDS):
             out.append(counter.read(line, openmm))
         else:
-            counter.apart |= line.startswith(("TER", "END", "MODEL"))
+            if line.startswith(("END", "MODEL")):
+                counter = _Counter()
+            counter.apart |= line.startswith("TER")
             out.append((None, ""))
     return out
 
@@ -68,7 +69,7 @@ class _Counter:
     """Residue numbers of atom lines, each read with the residues before it in mind."""
 
     def __init__(self) -> None:
-        self.apart = True  # TER or the start of a model since the residue before
+        self.apart = True  # TER since the residue before
         self._residue = self._name = ""
         self._atoms: set[str] = set()
         self._found: tuple[int | None, str] = (None, "")
@@ -79,8 +80,9 @@ class _Counter:
         residue, name, atom = line[21:27], line[17:21], line[12:17]
         repeated = residue[1:5] == "****" and (name != self._name or atom in self._atoms)
         if self.apart or residue != self._residue or repeated:
-            apart = self.apart or residue[:1] != self._residue[:1]
-            self._found = self._decoded(residue[1:5], residue[5:6].strip(), apart, openmm)
+            if residue[:1] != self._residue[:1]:  # another chain has numbers of its own
+                self._before.clear()
+            self._found = self._decoded(residue[1:5], residue[5:6].strip(), openmm)
             self._atoms, self.apart = set(), False
             for kind in ("any", line[:6]):
                 self._before[kind] = self._found[0]
@@ -88,7 +90,7 @@ class _Counter:
         self._atoms.add(atom)
         return self._found
 
-    def _decoded(self, field: str, code: str, apart: bool, openmm: bool) -> tuple[int | None, str]:
+    def _decoded(self, field: str, code: str, openmm: bool) -> tuple[int | None, str]:
         digits = re.fullmatch(r"\d{4}", field) is not None
         if digits and code.isdigit():
             return int(field + code), ""
@@ -97,7 +99,7 @@ class _Counter:
             return max(HIGHEST, HIGHEST if last is None else last) + 1, code
         if openmm and re.fullmatch(r"[A-F][0-9A-F]{3}", field):
             return int(field, 16) - 0xA000 + HIGHEST + 1, code
-        if re.fullmatch(r"\d[0-9a-fA-F]{3}", field) and not digits:
+        if re.fullmatch(r"[0-9a-f]{4}|\d[0-9A-F]{3}", field) and not digits:
             return int(field, 16), code
         number = from_hybrid36(field)
         if number is None or field[:1].isalpha():
@@ -107,7 +109,7 @@ class _Counter:
                 continue
             from_zero = number - (number - last) // (HIGHEST + 1) * (HIGHEST + 1)
             for other in (int(field, 16) if digits else number, from_zero):
-                if number < last <= other <= last + (_STEP_TO_CHAIN if apart else _STEP):
+                if number < last <= other <= last + (_STEP_TO_CHAIN if self.apart else _STEP):
                     return other, code
         return number, code
 

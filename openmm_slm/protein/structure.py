@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 UNBONDED_GAP = 33  # step of the residue index across a break of unknown length
 PEPTIDE_BOND = 0.2  # nm; a C-N distance of this or more is a chain break
 
-_CHAIN_NAMES = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+CHAIN_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 
 def chain_names(names: list[str]) -> tuple[str, ...]:
     """Unique chain names: blank and repeated ones are replaced by unused letters."""
     out: list[str] = []
     taken = set(names)
-    free = (n for n in (*_CHAIN_NAMES, *(a + b for a in _CHAIN_NAMES for b in _CHAIN_NAMES)))
+    free = (n for n in (*CHAIN_LETTERS, *(a + b for a in CHAIN_LETTERS for b in CHAIN_LETTERS)))
     for name in names:
         if not name.strip() or name in out:
             name = next(n for n in free if n not in taken)

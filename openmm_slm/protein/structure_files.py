@@ -9,10 +9,12 @@
 - Author chain names, residue numbers and insertion codes are kept. Missing atoms are NaN.
 - Chains without names end at TER and are named A, B, ... Chains with a name end at TER only if the
   residue numbers restart there, because some programs write a TER at every gap. A new segment, or
-  numbers that restart, begin a new chain where there is no bond.
-- A modified residue behind the end of its chain is moved to the residues it is bonded to. Caps
-  (ACE, NME, NH2) are no residues; they are read separately.
-- Frames separated by END are models. Residue names of four letters (HISE, NALA) are understood.
+  numbers that restart, begin a new chain. A chain never ends at a peptide bond.
+- A modified residue behind the end of its chain is moved to the residues it is bonded to, or to the
+  gap that its number fits. Single residues that are bonded to no chain are left out, with a
+  warning. Caps (ACE, NME, NH2) are no residues; they are read separately.
+- Frames separated by END are models. Residue names of four letters (HISE, NALA), names in small
+  letters and residue numbers over 9,999 (`pdb_numbers`) are understood.
 - A file truncated within an atom is an error. Truncation between two atoms shows only if END,
   ENDMDL or the last ``#`` is missing; then a warning is logged.
 """
@@ -115,7 +117,7 @@ def interpret(
         )
     if left_out := found[0][1]:
         names = ", ".join(left_out[:_NAMED]) + (", ..." if len(left_out) > _NAMED else "")
-        logger.warning("%s: left out, since no chain is bonded to them: %s", path, names)
+        logger.warning("%s: bonded to no chain and left out: %s", path, names)
     keys = [[(name, r.key) for name, chain in model for r in chain] for model in models]
     same = [model for model, key in zip(models, keys, strict=True) if key == keys[0]]
     raw = [model for (_, _, model), key in zip(found, keys, strict=True) if key == keys[0]]
@@ -196,6 +198,7 @@ def parse(path: str | os.PathLike) -> ParsedFile:
             if not with_atoms:
                 return ParsedFile(path, [])
             structure = gemmi.make_structure_from_block(with_atoms[0])
+            _put_in_capitals(structure)
         else:
             doubt = check_pdb(text, path)
             structure = gemmi.read_pdb_string(normalised_pdb(text), split_chain_on_ter=True)
@@ -207,6 +210,17 @@ def parse(path: str | os.PathLike) -> ParsedFile:
             f"{path}: cannot be read as {'mmCIF' if mmcif else 'PDB'} ({reason}); is it complete?"
         ) from None
     return ParsedFile(path, structure, structure.resolution or None, doubt)
+
+
+def _put_in_capitals(structure: gemmi.Structure) -> None:
+    """Write the names of residues, and of atoms where the residue's is not, in capitals."""
+    for model in structure:
+        for chain in model:
+            for residue in chain:
+                if residue.name != residue.name.upper():
+                    residue.name = residue.name.upper()
+                    for atom in residue:
+                        atom.name = atom.name.upper()
 
 
 def _select(model: list[Chain], chains: str | Iterable[str], path: Path) -> list[Chain]:

@@ -26,7 +26,7 @@ from ..protein.unmodelled import refuse_cyclic, residue_label, warn_of_caps, war
 if TYPE_CHECKING:
     import mdtraj
 
-_RANGE = re.compile(r"(\w+):(-?\d+)(?:-(-?\d+))?$")
+_RANGE = re.compile(r"([^\s:,]+):(-?\d+)(?:-(-?\d+))?$")
 
 
 # nm; C-N in noisy frames reaches 0.25, and is 0.35 or more where one residue is missing.

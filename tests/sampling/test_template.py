@@ -8,6 +8,7 @@ import mdtraj as md
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from odd_files import build, plain
 from openmm import unit
 
 import openmm_slm
@@ -274,3 +275,10 @@ def test_chains_far_apart_are_no_error(generator, template):
     made = generator.sample(structure.chain_sequences, 2, template=structure, **QUIET)
     ca = heavy(made.trajectory)[:, :, 1]
     assert np.median(rmsd(ca, apart[0, :, 1])) < 0.3
+
+
+def test_residues_of_a_chain_with_a_long_name_are_selected(tmp_path):
+    odd = build(plain(kind="cif", names="long", sequences=("PHCMSDEK", "GAKAGDAVHC")))
+    (tmp_path / "odd.cif").write_text(odd.text)
+    known = Template.of(tmp_path / "odd.cif", "PHCMSDEK:GAKAGDAVHC")
+    assert np.flatnonzero(known.select("Heavy-2:2-3, Heavy:8")).tolist() == [7, 9, 10]

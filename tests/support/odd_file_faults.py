@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import mdtraj as md
 import numpy as np
 from odd_files import OddFile, Residue
 
+from openmm_slm.protein.atoms import CAPS
 from openmm_slm.protein.geometry import chirality
 from openmm_slm.protein.sequence import THREE_LETTER
 from openmm_slm.protein.structure import PEPTIDE_BOND, ProteinStructure
@@ -14,8 +17,21 @@ NEAR = 2e-3  # nm; text has three digits of an Å
 
 
 def named(residue: Residue, text: str) -> bool:
-    """Whether a message names the residue: by its number, and by its name or chain."""
-    return f"{residue.number}{residue.code}" in text
+    """Whether `text`, which is without the path of the file, has the number of the residue."""
+    number = re.escape(f"{residue.number}{residue.code}")
+    return re.search(rf"(?<![\w.-]){number}(?![\w.]*\w)", text) is not None
+
+
+def refused_for_a_reason(odd: OddFile, text: str) -> bool:
+    """Whether an error names a residue that cannot be completed."""
+    first, last = odd.residues[0], odd.residues[-1]
+    cyclic = [first, last] if odd.recipe.cyclic else []
+    incomplete = [
+        residue
+        for residue in odd.residues
+        if residue.letter == "X" or any(residue.position(a) is None for a in ("N", "CA", "C"))
+    ]
+    return any(named(residue, text) for residue in cyclic + incomplete)
 
 
 def faults_of_reading(odd: OddFile, found: ProteinStructure, text: str) -> list[str]:
@@ -44,7 +60,7 @@ def faults_of_reading(odd: OddFile, found: ProteinStructure, text: str) -> list[
     out += _faults_of_chains(odd, found)
     if found.n_frames != odd.frames:
         out.append(f"{found.n_frames} frames of {odd.frames}")
-    return out + _faults_of_caps(odd, text)
+    return out + _faults_of_caps(odd, [str(cap) for cap in found.caps], text)
 
 
 def _names(residues: list[Residue]) -> str:
@@ -60,7 +76,7 @@ def _is_there(residue: Residue, found: ProteinStructure) -> bool:
 
 
 def _faults_of_numbers(odd: OddFile, found: ProteinStructure) -> list[str]:
-    if odd.suffix == ".pdb" and odd.recipe.wrapped == "stars":
+    if _stars(odd):
         return []
     ours = [f"{r.number}{r.code}" for r in odd.residues]
     theirs = [f"{n}{c}" for n, c in zip(found.residue_number, found.insertion_code, strict=True)]
@@ -94,7 +110,8 @@ def _told_apart(odd: OddFile, a: Residue, b: Residue) -> bool:
 
 def faults_of_completion(odd: OddFile, made: md.Trajectory, text: str) -> list[str]:
     """Differences between the file and the completed frames that no message names."""
-    residues = list(made.topology.residues)
+    caps = [r for r in made.topology.residues if r.name in CAPS]
+    residues = [r for r in made.topology.residues if r.name not in CAPS]
     if len(residues) != len(odd.residues):
         return [f"{len(residues)} residues for {len(odd.residues)}"]
     out = []
@@ -102,6 +119,9 @@ def faults_of_completion(odd: OddFile, made: md.Trajectory, text: str) -> list[s
         name = THREE_LETTER.get(residue.letter, "UNK")
         if there.name != name and not named(residue, text):
             out.append(f"{_names([residue])} is {there.name}")
+        number = f"{there.resSeq}{getattr(there, 'insertion_code', '')}"
+        if number != f"{residue.number}{residue.code}" and not _stars(odd):
+            out.append(f"{_names([residue])} has the number {number}")
         atoms = {atom.name: made.xyz[0, atom.index].astype(float) for atom in there.atoms}
         ca = residue.position("CA")
         if ca is None or not np.linalg.norm(ca - atoms["CA"]) < NEAR:
@@ -118,13 +138,20 @@ def faults_of_completion(odd: OddFile, made: md.Trajectory, text: str) -> list[s
             out.append(f"{a}-{b} is a bond of {length:.2f} nm")
     if made.n_frames != odd.frames:
         out.append(f"{made.n_frames} frames of {odd.frames}")
-    return out + _faults_of_caps(odd, text)
+    return out + _faults_of_caps(odd, [f"{cap.name} {cap.resSeq}" for cap in caps], text)
 
 
-def _faults_of_caps(odd: OddFile, text: str) -> list[str]:
-    stars = odd.suffix == ".pdb" and odd.recipe.wrapped == "stars"
+def _faults_of_caps(odd: OddFile, kept: list[str], text: str) -> list[str]:
+    """Caps that are neither kept, with their names and numbers, nor named."""
+    words = [cap.split()[0] for cap in kept] if _stars(odd) else kept
     return [
         f"{cap.name} {cap.number} is lost without a word"
         for cap in odd.caps
-        if (cap.name if stars else f"{cap.name} {cap.number}") not in text
+        if (word := cap.name if _stars(odd) else f"{cap.name} {cap.number}") not in words
+        and word not in text
     ]
+
+
+def _stars(odd: OddFile) -> bool:
+    """Whether the file has stars instead of residue numbers."""
+    return odd.suffix == ".pdb" and odd.recipe.wrapped == "stars"

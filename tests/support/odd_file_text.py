@@ -112,10 +112,7 @@ def _pdb_line(recipe, residue, atom, serial: int, shift) -> str:
         number = hybrid36(serial, 5)
     occupancy = "      " if recipe.occupancy == "blank" else f"{atom.occupancy:6.2f}"
     chain = _chain_name(recipe, residue.chain) or " "
-    if len(letters) == 4:
-        resname = letters
-    else:
-        resname = f"{letters:>3} "
+    resname = letters if len(letters) == 4 else f"{letters:>3} "
     line = (
         f"{'HETATM' if residue.hetero else 'ATOM  '}{number} {padded:<4}{atom.alternative:1}"
         f"{resname}{chain}{_number_field(recipe, residue.number, residue.code)}   "

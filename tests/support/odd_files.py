@@ -42,12 +42,12 @@ CHOICES: dict[str, tuple] = {
     "codes": ("", "", "", "after", "before", "named alike"),
     "numbers": ("", "", "", "jump", "restart"),
     "gap": ("", "", "", "numbered", "not numbered"),
-    "missing": ("", "", "", "side chain", "O", "N", "CA", "C", "backbone"),
+    "missing": ("",) * 8 + ("side chain", "O", "N", "CA", "C", "backbone"),
     "alternatives": ("", "", "", "AB", "BA", "tie", "blocks", "12", "two residues"),
-    "modified": ("", "", "", "MSE", "MSE as ATOM", "MSE after", "SEP", "SEP after"),
+    "modified": ("", "", "MSE", "MSE", "MSE as ATOM", "MSE after", "MSE after", "SEP", "SEP after"),
     "four": ("", "", "", "four", "terminal"),
     "caps": ("", "", "", "ACE NME", "NH2", "ACE"),
-    "hand": ("", "", "", "", "by name", "by geometry"),
+    "hand": ("",) * 6 + ("by name", "by geometry"),
     "names": ("letters", "letters", "same", "blank", "segids", "lower", "digits", "long"),
     "ter": (True, False),
     "others": ("", "", "", "water", "water between", "ligand", "amino acid", "nucleotide"),
@@ -57,7 +57,7 @@ CHOICES: dict[str, tuple] = {
     "case": ("", "", "", "lower"),
     "columns": ("", "", "", "no element", "short", "left"),
     "occupancy": ("", "", "", "zero", "blank"),
-    "cyclic": (False,) * 9 + (True,),
+    "cyclic": (False,) * 19 + (True,),
     "ids": ("both", "both", "label", "shuffled"),
     "serials": ("", "", "hybrid", "stars"),
 }  # fmt: skip
@@ -100,6 +100,12 @@ class Recipe:
             text for f, text in zip(fields(self), odd, strict=True)
             if f.name in ("kind", "sequences") or getattr(self, f.name) != first[f.name]
         )  # fmt: skip
+
+
+def plain(**changes: object) -> Recipe:
+    """A plain PDB file of one chain, but for the changes."""
+    first = {name: options[0] for name, options in CHOICES.items()}
+    return Recipe(**{**first, **changes})
 
 
 def drawn(choose: Callable[[Sequence], object]) -> Recipe:
@@ -191,12 +197,14 @@ def _suited(recipe: Recipe) -> Recipe:
             changes["start"] = -3
         if recipe.wrapped != "hybrid" and recipe.start > 9999:
             changes["start"] = 9995  # programs without a code for these numbers come from below
-        if recipe.names in ("same", "blank") and recipe.second == "runs on":
+        if recipe.names in ("same", "blank"):
             changes["ter"] = True  # nothing else tells the chains apart
     elif recipe.names in ("same", "blank", "segids"):
         changes["names"] = "long"
     if recipe.kind == "cif" and recipe.ids == "label":  # label_seq_id counts from 1
         changes |= {"codes": "", "numbers": "", "start": max(1, recipe.start)}
+    if recipe.numbers == "restart" and recipe.gap:  # that is the start of a chain
+        changes["gap"] = ""
     if recipe.wrapped == "stars" and recipe.alternatives == "two residues":
         changes["alternatives"] = "blocks"  # nothing tells that the two have the same place
     if recipe.cyclic:
@@ -218,6 +226,7 @@ def _suited(recipe: Recipe) -> Recipe:
         # What comes back below 9,999 cannot be told from numbers that go on.
         changes["numbers"] = recipe.numbers.replace("restart", "")
         changes["modified"] = recipe.modified.replace(" after", "")
+        changes["second"] = "restarts"
     if recipe.frames:  # frames of MD have no alternatives
         changes["alternatives"] = ""
     return replace(recipe, **changes)
@@ -274,7 +283,7 @@ def _number(recipe: Recipe, chain: list[Residue], start: int) -> None:
     elif recipe.numbers == "restart":
         for row, residue in enumerate(chain[5:], 1):
             residue.number = start + 100 - 150 * (start > 500) + row
-        for row, residue in enumerate(chain[:5]):
+        for residue in chain[:5]:
             residue.number += 400 * (start <= 500)
 
 
@@ -326,7 +335,8 @@ def _alternatives(kind: str, residue: Residue) -> None:
     """Two alternative locations, of which one is likelier, or has the first letter in a tie."""
     written = {
         "AB": ("A", 0.3, "B", 0.7), "BA": ("B", 0.4, "A", 0.6), "tie": ("B", 0.5, "A", 0.5),
-        "12": ("1", 0.5, "2", 0.5), "blocks": ("A", 0.3, "B", 0.7), "two residues": ("A", 0.3, "B", 0.7),
+        "12": ("1", 0.5, "2", 0.5), "blocks": ("A", 0.3, "B", 0.7),
+        "two residues": ("A", 0.3, "B", 0.7),
     }[kind]  # fmt: skip
     copies = []
     for letter, share in (written[:2], written[2:]):

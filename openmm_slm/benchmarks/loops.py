@@ -15,7 +15,7 @@ from ..language.interface import check_integer
 from ..models.registry import model_identity
 from ..projection.close_peptides import close_peptide_bonds
 from ..protein.protein import Protein
-from ..protein.structure import ProteinStructure, from_backbone
+from ..protein.structure import ProteinStructure, find_chain_breaks, from_backbone
 from ..protein.trajectory import from_trajectory
 from ..sampling.ensemble import EnsembleGenerator
 from .benchmark_workers import Workers
@@ -155,8 +155,10 @@ def cdr_h3_loops(data: str | os.PathLike, split: str) -> Iterator[tuple[str, Loo
         complete = np.isfinite(backbone[whole]).all() and "X" not in heavy + light
         if heavy in seen or len(loop) < 3 or not complete:
             continue
-        seen.add(heavy)
         native = from_backbone(backbone[whole][None], f"{heavy}:{light}", ("H", "L"))
+        if find_chain_breaks(native.backbone[0], native.chain_index).sum() > 2:
+            continue  # residues are missing
+        seen.add(heavy)
         yield f"{row['pdb']} {heavy[loop[0] : loop[-1] + 1]}", Loop(native, loop)
 
 

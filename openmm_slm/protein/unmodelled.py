@@ -1,4 +1,4 @@
-"""Features of known structures that the models lack: cyclic chains, D residues, caps."""
+"""Features of known structures that the models lack: cyclic chains, D residues, caps, gaps."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from .structure import PEPTIDE_BOND, ProteinStructure
 logger = logging.getLogger(__name__)
 
 _CB = 4
+_NAMED = 10  # residues that a message names
 
 
 def residue_label(structure: ProteinStructure, row: int) -> str:
@@ -73,4 +74,16 @@ def warn_of_caps(caps: list[Cap]) -> None:
         logger.warning(
             "%s left out; the chain ends are charged instead",
             " and ".join(map(str, caps)) + (" is" if len(caps) == 1 else " are"),
+        )
+
+
+def warn_of_rebuilt(structure: ProteinStructure, rebuilt: np.ndarray) -> None:
+    """Log which residues `rebuilt` [L] lose atoms when they are built anew from their CA."""
+    others = np.arange(structure.atom14.shape[2]) != 1
+    rows = np.flatnonzero(rebuilt & structure.atom_mask[:, :, others].any((0, 2)))
+    if len(rows):
+        names = ", ".join(residue_label(structure, row) for row in rows[:_NAMED])
+        logger.warning(
+            "%s: N or C is missing, and all atoms are built anew from CA",
+            names + (", ..." if len(rows) > _NAMED else ""),
         )

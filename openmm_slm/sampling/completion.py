@@ -22,7 +22,7 @@ from ..networks.forks import one_thread_if_forked
 from ..protein.atoms import residue_letter
 from ..protein.ca_trace import lone_ca
 from ..protein.structure import ProteinStructure
-from ..protein.unmodelled import refuse_cyclic, warn_of_caps, warn_of_d_residues
+from ..protein.unmodelled import refuse_cyclic, warn_of_caps, warn_of_d_residues, warn_of_rebuilt
 
 if TYPE_CHECKING:
     import mdtraj
@@ -118,6 +118,7 @@ def complete(
     mapper = load_backmapper(model, device) if lone.any() else None
     if mapper:
         logger.info("building the backbone of %d residues from CA alone", int(lone.sum()))
+        warn_of_rebuilt(first, lone)
 
     def ready(block: ProteinStructure) -> ProteinStructure:
         return with_oxygens(mapper.complete(block) if mapper else block)

@@ -21,7 +21,13 @@ from ..protein.ca_trace import lone_ca
 from ..protein.geometry import backbone_torsions
 from ..protein.structure import ProteinStructure, split_at_breaks
 from ..protein.trajectory import backbone_trajectory
-from ..protein.unmodelled import refuse_cyclic, residue_label, warn_of_caps, warn_of_d_residues
+from ..protein.unmodelled import (
+    refuse_cyclic,
+    residue_label,
+    warn_of_caps,
+    warn_of_d_residues,
+    warn_of_rebuilt,
+)
 
 if TYPE_CHECKING:
     import mdtraj
@@ -89,7 +95,8 @@ class Template:
         """
         _check_format(template)
         found, trace = StructureReader(template).load(), None
-        if lone_ca(found).any():
+        if (lone := lone_ca(found)).any():
+            warn_of_rebuilt(found, lone)
             trace, found = found.atom14[:, :, 1], load_backmapper().complete(found)
         refuse_cyclic(found)
         as_d = warn_of_d_residues(found, "are not modelled; sampled residues are L")

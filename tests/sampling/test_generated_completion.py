@@ -7,10 +7,12 @@ import logging
 import pytest
 from click.testing import CliRunner
 from odd_file_faults import faults_of_completion, refused_for_a_reason
-from odd_files import build, seeded
+from odd_files import build, plain, seeded
 
+import openmm_slm
 from openmm_slm.cli.main import main
 from openmm_slm.files.frame_reader import FrameReader
+from openmm_slm.sampling.template import Template
 
 
 def faults(seed: int, folder, caplog) -> list[str]:
@@ -32,6 +34,21 @@ def faults(seed: int, folder, caplog) -> list[str]:
 @pytest.mark.parametrize("seed", range(6))
 def test_complete_keeps_or_names_what_odd_files_have(tmp_path, caplog, seed):
     assert faults(seed, tmp_path, caplog) == []
+
+
+@pytest.mark.parametrize("missing", ["N", "C"])
+def test_a_residue_that_is_built_anew_is_named(tmp_path, caplog, missing):
+    odd = build(plain(missing=missing))
+    (tmp_path / "odd.pdb").write_text(odd.text)
+    warned = "GLY 6 of chain A: N or C is missing, and all atoms are built anew from CA"
+    Template.of(tmp_path / "odd.pdb", "ACDEFGHIKL")
+    assert warned in caplog.text
+    caplog.clear()
+    made = openmm_slm.complete(tmp_path / "odd.pdb", progress=False)
+    assert warned in caplog.text and made.n_residues == 10
+    caplog.clear()
+    openmm_slm.complete(made.atom_slice(made.topology.select("name CA")), progress=False)
+    assert "anew" not in caplog.text  # nothing else was there
 
 
 @pytest.mark.slow

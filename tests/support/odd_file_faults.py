@@ -124,7 +124,8 @@ def faults_of_completion(odd: OddFile, made: md.Trajectory, text: str) -> list[s
             out.append(f"{_names([residue])} has the number {number}")
         atoms = {atom.name: made.xyz[0, atom.index].astype(float) for atom in there.atoms}
         ca = residue.position("CA")
-        if ca is None or not np.linalg.norm(ca - atoms["CA"]) < NEAR:
+        kept = ca is not None and np.linalg.norm(ca - atoms["CA"]) < NEAR
+        if not kept and not named(residue, text):
             out.append(f"{_names([residue])}: CA moved")
         if "CB" in atoms:
             corner = [residue.position(name) for name in ("N", "CA", "C", "CB")]

@@ -36,9 +36,8 @@ def entry(backbone: np.ndarray, sequence: str, chain_index: np.ndarray | None = 
 def sampled(backbone: np.ndarray, sequence: str) -> SimpleNamespace:
     """What a generator would return for these frames, half of them valid."""
     valid = np.arange(len(backbone)) % 2 == 0
-    return SimpleNamespace(
-        trajectory=backbone_trajectory(backbone, sequence), report={"valid": valid}
-    )
+    report = {"valid": valid, "projection_moved_nm": np.abs(np.arange(len(backbone)) - 2.0)}
+    return SimpleNamespace(trajectory=backbone_trajectory(backbone, sequence), report=report)
 
 
 # -- settings --------------------------------------------------------------------------------
@@ -125,6 +124,7 @@ def test_figures_of_a_loop_that_is_displaced(monkeypatch):
     found = loops.score_loop(None, loops.Loop(native, rows), 4, 0)
     assert found["best_nm"] == pytest.approx(0.1, abs=1e-5)
     assert found["median_nm"] == pytest.approx(0.25, abs=1e-5)
+    assert found["least_moved_nm"] == pytest.approx(0.3, abs=1e-5)
     assert found["valid"] == 0.5 and found["fixed"] == 1.0
     assert found["bond_nm"] > 0.1  # the loop was torn off
     frames[0, 3, 1, 2] += 0.001

@@ -439,10 +439,12 @@ def test_templates_and_loops(at_hand, esmdiff, model):
     options = {"template": template, "seed": 2, "sidechains": None, "progress": False}
     tokens = gen.tokenizer.encode(template)[0]
     loop = gen.sample(sequence, n=2, resample=[5, 6, 7], **options)
-    kept = np.r_[0:5, 8:15]
-    assert np.array_equal(loop.tokens[:, kept], np.tile(tokens[kept], (2, 1)))
+    kept, own = np.r_[0:5, 8:15], template.xyz.reshape(1, 15, 4, 3)
+    # Tokens do not know the loop; those of two residues on each side are sampled too.
+    alone = gen.tokenizer.encode_backbone(own, np.isin(np.arange(15), kept)[None], np.arange(15))
+    away = np.r_[0:3, 10:15]
+    assert np.array_equal(loop.tokens[:, away], np.tile(alone[0, away], (2, 1)))
     xyz = loop.trajectory.xyz.reshape(2, 15, 4, 3)
-    own = template.xyz.reshape(1, 15, 4, 3)
     assert np.array_equal(xyz[:, kept, :3], np.broadcast_to(own, xyz.shape)[:, kept, :3])
     assert np.isfinite(xyz).all() and np.abs(xyz[:, 5:8] - own[:, 5:8]).max() > 0.01
     held = gen.sample(sequence, n=2, noise=0.2, deform=0, **options)

@@ -51,7 +51,8 @@ def _pairs(text: str) -> str | list[list[int]]:
 @click.option("-o", "--output", type=new, required=True, help="Folder to write.")
 @click.option("-n", default=500, show_default=True, help="Number of conformations.")
 @click.option("--model", default="default", show_default=True, help="Model name or directory.")
-@click.option("--template", type=existing, help="Known structure to start from (PDB or mmCIF).")
+@click.option("--template", type=existing, help="Known structure to start from.")
+@click.option("--top", type=existing, help="Topology of a template in XTC, DCD, rst7, ...")
 @click.option(
     "--relatives", type=existing, help="Shard directory; related chains in it become templates."
 )
@@ -90,6 +91,11 @@ def sample(sequence, output, n, repeat, report, shard, device, resume, threads, 
     from ..sampling.rerun import repeat_run
 
     prepare_cpu(threads, patient=True)
+    given = ["n", *settings]
+    if top := settings.pop("top"):
+        if settings["template"] is None:
+            raise ValueError(f"--top {top} is the topology of a template; give --template too")
+        settings["template"] = (settings["template"], top)
     if report:
         require("matplotlib", "plots")  # fail now rather than after hours of sampling
     options = {"device": device, "resume": resume}
@@ -107,7 +113,7 @@ def sample(sequence, output, n, repeat, report, shard, device, resume, threads, 
     failed = {}
     if repeat is not None:
         source = click.get_current_context().get_parameter_source
-        given = [name for name in ("n", *settings) if source(name).name != "DEFAULT"]
+        given = [name for name in given if source(name).name != "DEFAULT"]
         if given:
             raise ValueError(f"--repeat takes {given[0]} from the run.json; leave the option out")
         where = [repeat_run(repeat, output, **options)]

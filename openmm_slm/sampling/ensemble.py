@@ -304,7 +304,7 @@ def generate_ensemble(
         Number of conformations.
     model : str or path
         Shipped name, registered name, or model directory.
-    template : Trajectory or path, optional
+    template : Trajectory, path or (path, path), optional
         Known structure of the sequence, one frame or many (used in turn). Residues that it lacks
         are sampled. Samples lie where the template does.
     relatives : path, optional

@@ -79,7 +79,7 @@ def repeat_run(
     return where
 
 
-def _same_template(before: dict, sequence: str, run: str | os.PathLike) -> str:
+def _same_template(before: dict, sequence: str, run: str | os.PathLike) -> str | tuple:
     """Path of the template in a run.json; raise if the template has changed."""
     path = before.get("path")
     if not path:
@@ -89,6 +89,7 @@ def _same_template(before: dict, sequence: str, run: str | os.PathLike) -> str:
     if before.get("relatives"):
         template, _ = Template.of_relatives(path, sequence)
     else:
+        path = (path, before["top"]) if "top" in before else path
         template = Template.of(path, sequence)
     now = template.identity(path)
     if now["sha256"] != before.get("sha256"):

@@ -82,10 +82,12 @@ class Template:
     @classmethod
     def of(
         cls,
-        template: mdtraj.Trajectory | ProteinStructure | str | os.PathLike,
+        template: mdtraj.Trajectory | ProteinStructure | str | os.PathLike | tuple,
         sequence: str,
     ) -> Template:
         """Align a template to a sequence (chains separated by ``:``, in the template's order).
+
+        A tuple is a trajectory file and its topology.
 
         Raises
         ------
@@ -93,8 +95,10 @@ class Template:
             The residues (the first mismatch is named) or the number of chains differ, the template
             has residues that the sequence lacks, or a frame has no complete residue.
         """
-        _check_format(template)
-        found, trace = StructureReader(template).load(), None
+        source, top = template if isinstance(template, tuple) else (template, None)
+        if top is None:
+            _check_format(source)
+        found, trace = StructureReader(source, top).load(), None
         if (lone := lone_ca(found)).any():
             warn_of_rebuilt(found, lone)
             trace, found = found.atom14[:, :, 1], load_backmapper().complete(found)
@@ -165,12 +169,15 @@ class Template:
         return cls(sequence, atom14, known, ("A",), number, number == 1), relatives
 
     def identity(self, source: object) -> dict[str, str | None]:
-        """Entry in ``run.json``: the path of the file, if there is one, and a checksum."""
+        """Entry in ``run.json``: the paths of the files, if there are any, and a checksum."""
         # Built backbones may differ in the last digits on another machine.
         given = self.atom14 if self.trace is None else self.trace
         digest = hashlib.sha256(self.sequence.encode() + given.tobytes()).hexdigest()
-        path = source if isinstance(source, (str, os.PathLike)) else None
-        return {"path": path and os.path.abspath(path), "sha256": digest[:16]}
+        files = source if isinstance(source, tuple) else (source,)
+        on_disk = all(isinstance(file, (str, os.PathLike)) for file in files)
+        paths = [os.path.abspath(file) for file in files] if on_disk else [None]
+        top = {"top": paths[1]} if len(paths) > 1 else {}
+        return {"path": paths[0], **top, "sha256": digest[:16]}
 
     @property
     def backbone(self) -> np.ndarray:
@@ -256,8 +263,8 @@ def _check_format(template: object) -> None:
     path = isinstance(template, (str, os.PathLike)) and os.path.isfile(template)
     if path and is_trajectory(template) and extension(template) not in WITH_TOPOLOGY:
         raise StructureError(
-            f"{template} contains no topology; give the template as PDB, mmCIF or GRO, or in "
-            "Python as mdtraj.load(file, top=...)"
+            f"{template} contains no topology; give the template as PDB, mmCIF or GRO, or name "
+            "a topology: --top, in Python template=(file, topology)"
         )
 
 

@@ -97,6 +97,7 @@ def test_templates(given):
     if top is None:
         assert Template.of(path, BOTH).known.shape == (n, len(ONE + TWO))
         return
+    assert Template.of((path, top), BOTH).known.shape == (n, len(ONE + TWO))
     with pytest.raises(StructureError, match=r"no topology; give the template as PDB, mmCIF"):
         Template.of(path, BOTH)
 

@@ -242,6 +242,27 @@ def test_command_resamples_a_loop_and_repeats_it(template, tmp_path):
     assert changed.exit_code == 2 and "checksum" in changed.output
 
 
+def test_command_takes_a_trajectory_with_its_topology_and_repeats_it(template, tmp_path):
+    template.save_dcd(str(tmp_path / "md.dcd"))
+    template.save_pdb(str(tmp_path / "md.pdb"))
+    options = ["-n", "2", "--seed", "3", "--sidechains", "none", "--threads", "1"]
+    given = ["--template", str(tmp_path / "md.dcd"), "--top", str(tmp_path / "md.pdb")]
+
+    def sample(*arguments: str):
+        return CliRunner().invoke(main, ["sample", *arguments])
+
+    done = sample(SEQUENCE, *given, *options, "-o", str(tmp_path / "out"))
+    assert done.exit_code == 0, done.output
+    written = tmp_path / "out" / "run.json"
+    assert json.loads(written.read_text())["template"]["top"] == str(tmp_path / "md.pdb")
+    done = sample("--repeat", str(written), "-o", str(tmp_path / "again"))
+    assert done.exit_code == 0, done.output
+    first, again = (tmp_path / name / "samples.xtc" for name in ("out", "again"))
+    assert first.read_bytes() == again.read_bytes()
+    done = sample(SEQUENCE, *given[2:], *options, "-o", str(tmp_path / "no"))
+    assert done.exit_code == 2 and "give --template too" in done.output
+
+
 def test_a_peptide_stays_on_its_protein(generator, template):
     """Two chains end to end: ends, all atoms, and the place that the template has them in."""
     protein = from_trajectory(template).backbone[0]

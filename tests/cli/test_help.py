@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from reference_sets import write_references
-from toys import LETTERS, TINY, TINY_LM, TINY_PACKER
+from toys import LETTERS, TINY, TINY_BACKMAPPING, TINY_LM, TINY_PACKER
 
 import openmm_slm
 from openmm_slm.cli.main import main
@@ -65,7 +65,10 @@ def sandbox(tmp_path_factory):
     md[0].save_pdb(str(where / "md.pdb"))
     (where / "proteins.fasta").write_text(">a\nGYDPETGTWG\n>b\nACDEFGHIKL\n>c\nKLMNPQ\n")
     (where / "CARD.md").write_text("# A model of a test\n")
-    for name, config in (("tokenizer", TINY), ("lm", TINY_LM), ("packer", TINY_PACKER)):
+    configs = {
+        "tokenizer": TINY, "lm": TINY_LM, "packer": TINY_PACKER, "backmapping": TINY_BACKMAPPING,
+    }  # fmt: skip
+    for name, config in configs.items():
         config = {**config, "training": {**config["training"], "steps": 3}}
         (where / f"{name}.json").write_text(json.dumps(config))
     rng = np.random.default_rng(0)

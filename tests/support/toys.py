@@ -42,6 +42,16 @@ TINY_PACKER = {
 }  # fmt: skip
 
 
+TINY_BACKMAPPING = {
+    "model": {"width": 48, "layers": 1, "near": 4, "near_width": 8},
+    "training": {
+        "steps": 60, "learning_rate": 0.01, "warmup": 5, "ema": 0.8, "bf16": False,
+        "validate_every": 20,
+    },
+    "data": {"residues": 200, "noised": 0.0},
+}  # fmt: skip
+
+
 def joint(vocabulary: int, length: int, seed: int = 0) -> np.ndarray:
     """A correlated distribution over vocabulary^length, one axis a position."""
     p = np.random.default_rng(seed).gamma(0.5, size=(vocabulary,) * length) + 0.01

@@ -5,20 +5,12 @@ from __future__ import annotations
 import csv
 
 import numpy as np
+from toys import TINY_BACKMAPPING as CONFIG
 from toys import write_side_chains
 
 from openmm_slm.allatom.backmapping import Backmapper
 from openmm_slm.data.shards import ShardDataset
 from openmm_slm.training.train_backmapping import train_backmapping
-
-CONFIG = {
-    "model": {"width": 48, "layers": 1, "near": 4, "near_width": 8},
-    "training": {
-        "steps": 60, "learning_rate": 0.01, "warmup": 5, "ema": 0.8, "bf16": False,
-        "validate_every": 20,
-    },
-    "data": {"residues": 200, "noised": 0.0},
-}  # fmt: skip
 
 
 def test_it_learns_where_peptides_are_and_resumes_exactly(tmp_path):

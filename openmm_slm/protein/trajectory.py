@@ -36,7 +36,7 @@ class HasTrajectory(Protocol):
 def from_trajectory(trajectory: mdtraj.Trajectory) -> ProteinStructure:
     """Protein of a Trajectory; waters, ions, ligands, nucleic acids and hydrogens are dropped.
 
-    Several proteins in one chain are told apart (`openmm_slm.protein.chains.divided`).
+    A chain with several proteins is split (`openmm_slm.protein.chains.divided`).
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Several proteins in one chain of a topology are told apart; one protein is never cut."""
+"""A chain of a topology with several proteins is split; a chain with one protein is not."""
 
 from __future__ import annotations
 

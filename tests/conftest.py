@@ -2,6 +2,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Equal examples in every run; new ones with --hypothesis-profile=explore.
+settings.register_profile("equal", derandomize=True)
+settings.register_profile("explore", derandomize=False)
+settings.load_profile("equal")
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))  # builders.py, toys.py, ...
 

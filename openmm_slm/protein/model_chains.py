@@ -104,9 +104,9 @@ def _put_in_place(pieces: list[Chain]) -> None:
     """Move modified residues that stand behind the end of their chain to their places.
 
     A run of modified residues goes to the residues it is bonded to, or into the gap of a chain that
-    its numbers and positions fit.
+    its numbers and positions fit. Of two such runs the later one moves to the earlier one.
     """
-    for name, residues in pieces:
+    for name, residues in reversed(pieces):
         for run in _loose_runs(residues):
             others = [piece for other, piece in pieces if other == name]
             at = residues.index(run[0])

@@ -62,6 +62,14 @@ def test_a_modified_residue_without_bonds_goes_where_its_number_fits(tmp_path, m
     assert structure.residue_number.tolist() == list(range(1, 9))
 
 
+def test_of_two_runs_of_modified_residues_the_later_one_moves(tmp_path):
+    structure = read(
+        tmp_path, sequences=("ADMMSKSS", "ACDEFGHIKL"), second="restarts", gap="numbered",
+        modified="SEP after", hand="by name", names="same", wrapped="hybrid",
+    )  # fmt: skip
+    assert structure.residue_number.tolist() == [1, 2, 3, 6, 7, 8, 1, 2, 3, 4, 7, 8, 9, 10]
+
+
 @pytest.mark.parametrize("others", ["water", "amino acid", "nucleotide"])
 def test_mmcif_with_label_ids_only_has_chains_of_several_letters(tmp_path, others):
     structure = read(

@@ -14,6 +14,7 @@ from ..data.preparation_settings import PreparationSettings
 from .benchmark import benchmark
 from .check import check
 from .common import directory, example, existing, new, report_errors, settings_options
+from .library import library
 from .sample import complete_command, relax_command, sample
 from .seed import seed
 from .train import embed, tokenize, train
@@ -42,6 +43,7 @@ for command in (
     embed,
     benchmark,
     check,
+    library,
 ):
     main.add_command(command)
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from ..errors import StructureError
 from ..protein.sequence_search import Hit, SequenceLibrary
-from ..protein.superposition import superpose
 from .shards import ShardDataset
+from .threading import thread
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +22,6 @@ E_VALUE = 1e-3
 # training chains with relatives of up to 70 % identity: lower values reduce the mean TM-score,
 # higher values the TM-score of the best relative.
 WORTH, COVERED = 0.6, 0.8
-_FLANK = 1, 2  # residues to resample on each side of an insertion, and of a deletion
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,17 +124,8 @@ class Relatives:
             nm, superposed on the first relative. NaN where a residue is not aligned, and beside
             insertions and deletions, where the backbone must be rebuilt to close the gap.
         """
-        atom14 = np.full((len(relatives), len(sequence), 14, 3), np.nan, np.float32)
-        for frame, relative in zip(atom14, relatives, strict=True):
-            ours, theirs = _without_flanks(relative.hit.places)
-            frame[ours, :4] = self.dataset[relative.row].backbone[relative.first + theirs]
-        ca = atom14[:, :, 1]
-        _, rotation, shift = superpose(ca, ca[:1])
-        moved = atom14 @ np.swapaxes(rotation, -1, -2)[:, None] + shift[:, None, None]
-        common = np.isfinite(ca) & np.isfinite(ca[:1])
-        fits = common.all(-1).sum(1) >= 3
-        atom14[fits] = moved[fits]
-        return atom14
+        entries = [self.dataset[relative.row].backbone[relative.first :] for relative in relatives]
+        return thread(len(sequence), entries, [relative.hit.places for relative in relatives])
 
 
 def find_relatives(
@@ -179,13 +169,3 @@ def find_relatives(
 @lru_cache(maxsize=1)
 def _open(data: str) -> Relatives:
     return Relatives(ShardDataset(data))
-
-
-def _without_flanks(places: np.ndarray) -> np.ndarray:
-    """Aligned pairs [2, P] without those beside insertions and deletions."""
-    ours, theirs = places
-    kept = np.ones(len(ours), bool)
-    for k in np.flatnonzero((np.diff(ours) != 1) | (np.diff(theirs) != 1)):
-        beside = _FLANK[int(theirs[k + 1] - theirs[k] != 1)]
-        kept[max(0, k + 1 - beside) : k + 1 + beside] = False
-    return places[:, kept]

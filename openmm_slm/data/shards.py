@@ -241,7 +241,12 @@ class ShardDataset:
             groups.setdefault(row["cluster"], []).append(number)
         return [np.array(group) for group in groups.values()]
 
-    def __getitem__(self, number: int) -> Entry:
+    def residue_numbers(self, number: int) -> np.ndarray:
+        """Residue numbers int32 [L] of an entry in its file."""
+        return self._read(number)[1]["residue_number"].astype(np.int32)
+
+    def _read(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Coordinates and residues of an entry."""
         row = self.rows[number]
         shard = row["shard"]
         if shard not in self._open:
@@ -256,14 +261,18 @@ class ShardDataset:
                 f"{self.directory}: {row['id']} is rows {span.start} to {span.stop} of {shard}, "
                 f"but the shard has {min(len(atoms), len(residues))}; prepare the data again"
             )
-        part = residues[span]
+        return atoms[span], residues[span]
+
+    def __getitem__(self, number: int) -> Entry:
+        row = self.rows[number]
+        atoms, part = self._read(number)
         chain, broken = part["chain_index"].astype(np.int32), np.array(part["chain_break"])
         return Entry(
             row["id"],
             row["split"],
             row["cluster"],
             row["sequence"].replace(":", ""),
-            np.array(atoms[span]),
+            np.array(atoms),
             chain,
             residue_index(chain, part["residue_number"].astype(np.int32), broken),
             broken,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import ModelError
+from ..files.checksum import file_checksum
 from ..files.json_file import write_json
 from ..files.json_settings import build
 
@@ -22,14 +23,6 @@ N = TypeVar("N", bound="torch.nn.Module")
 SHARD_BYTES = 15 * 2**20
 LARGE_SHARD_BYTES = 2**29  # for models that are not kept in a git repository
 FORMAT = 1
-
-
-def _checksum(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def save_network(
@@ -85,7 +78,7 @@ def save_network(
         temporary = path.with_suffix(".tmp")
         save_file(shard, temporary)
         temporary.replace(path)
-        checksums[path.name] = _checksum(path)
+        checksums[path.name] = file_checksum(path)
     write_json(
         directory / "config.json",
         {"format": FORMAT, "kind": kind, **extra, "config": config, "sha256": checksums},
@@ -149,7 +142,7 @@ def _read_shards(
         path = Path(directory) / name
         if not path.is_file():
             raise ModelError(f"{path}: missing; the model directory is incomplete")
-        if _checksum(path) != checksum:
+        if file_checksum(path) != checksum:
             raise ModelError(f"{path}: checksum differs from config.json; fetch the model again")
         with safe_open(path, "pt") as shard:
             read = {key: shard.get_tensor(key) for key in shard.keys() if key.startswith(prefixes)}  # noqa: SIM118

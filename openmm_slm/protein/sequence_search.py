@@ -29,6 +29,12 @@ _WORDS = len(AMINO_ACIDS) ** _WORD
 _NONE = _WORDS  # code of words with unknown letters or across the end of a sequence
 _BAND = 16  # diagonals per band
 _LAMBDA, _K = 0.267, 0.041
+_UNGAPPED = 0.318  # lambda of BLOSUM62 without gaps
+# Frequencies of the amino acids in proteins (Robinson & Robinson, PNAS 1991).
+_BACKGROUND = np.array(
+    [0.078, 0.019, 0.054, 0.063, 0.039, 0.074, 0.022, 0.051, 0.057, 0.090,
+     0.022, 0.045, 0.052, 0.043, 0.051, 0.071, 0.058, 0.064, 0.013, 0.032]
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,6 +153,16 @@ def _scoring():
         [gemmi.align_string_sequences([a], [b], [], scoring).score for b in names] for a in names
     ]
     return scoring, np.array(table)
+
+
+def substitution_frequencies() -> np.ndarray:
+    """Frequencies [20, 20] of the amino acids that BLOSUM62 expects in place of each.
+
+    With score s(a, b) and background f, the frequency of b in place of a is f(b) exp(lambda s).
+    """
+    table = _scoring()[1][: len(AMINO_ACIDS), : len(AMINO_ACIDS)]
+    expected = _BACKGROUND * np.exp(_UNGAPPED * table)
+    return expected / expected.sum(1, keepdims=True)
 
 
 def _align(a: str, b: str) -> np.ndarray:

@@ -1,0 +1,273 @@
+"""Chains of known structure that can be searched by sequence or by profile."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Collection, Sequence
+from functools import cached_property, lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from ..data.threading import thread
+from ..errors import StructureError
+from ..files.json_settings import build
+from ..protein.sequence import AMINO_ACIDS, encode_sequence
+from .backbone_blocks import Block
+from .codebook import kinds_of
+from .hits import LibraryHit
+from .local_alignment import best_alignments, best_scores
+from .scoring import EXTEND, OPEN, letter_table, profile_table
+from .significance import Significance
+from .storage import BLOCK, LibraryFiles
+from .ungapped_filter import segment_scores
+
+logger = logging.getLogger(__name__)
+
+SHORTEST, LONGEST = 20, 2000  # residues of a query
+_ALIGNED = 1500  # chains that pass the gap-free filter
+_COMPARED = 200  # chains whose score is compared with that of the reversed query
+_TRACED = 25  # alignments made at a time
+_LARGEST_E = 10.0
+_ALPHABET = np.array([*AMINO_ACIDS, "X"])
+
+
+class LibraryChain(NamedTuple):
+    """A chain of a library: its names, split, cluster at 30 % identity, and length."""
+
+    id: str
+    pdb: str
+    chain: str
+    split: str
+    cluster: str
+    length: int
+
+
+class Library:
+    """A library of chains with profiles and backbones.
+
+    Files are read and verified when they are first needed.
+
+    Parameters
+    ----------
+    directory : path
+        See `openmm_slm.library.storage`.
+
+    Raises
+    ------
+    StructureError
+        The directory is no library. Later, on first use: a file is missing or damaged.
+    """
+
+    def __init__(self, directory: str | os.PathLike) -> None:
+        self.files = LibraryFiles(directory)
+        self.about = self.files.about
+        self.significance = build(
+            Significance, self.about["significance"], f"{directory}: significance"
+        )
+
+    def __len__(self) -> int:
+        return int(self.about["chains"])
+
+    @cached_property
+    def chains(self) -> list[LibraryChain]:
+        """All chains, in the order of their numbers."""
+        rows = self.files.rows()
+        return [LibraryChain(**{**row, "length": int(row["length"])}) for row in rows]
+
+    @cached_property
+    def codebook(self) -> np.ndarray:
+        """Profile columns, float32 [21, 256, 20]."""
+        return np.array(self.files.array("codebook"))
+
+    @cached_property
+    def _kinds(self) -> np.ndarray:
+        return kinds_of(self.files.array("letters"), self.files.array("codes"))
+
+    @cached_property
+    def _begin(self) -> np.ndarray:
+        return np.cumsum([0, *(chain.length for chain in self.chains)])
+
+    @cached_property
+    def _table(self) -> np.ndarray:
+        return letter_table(self.codebook)
+
+    def sequence(self, number: int) -> str:
+        """Letters of a chain; X is an unknown residue."""
+        return "".join(_ALPHABET[self._letters(number)])
+
+    def _letters(self, number: int) -> np.ndarray:
+        part = slice(self._begin[number], self._begin[number + 1])
+        return np.array(self.files.array("letters")[part])
+
+    def profile(self, number: int) -> np.ndarray:
+        """Profile of a chain as it is stored: frequencies float32 [L, 20]."""
+        kinds = self._kinds[self._begin[number] : self._begin[number + 1]]
+        return self.codebook.reshape(-1, self.codebook.shape[-1])[kinds]
+
+    def backbone(self, number: int) -> np.ndarray:
+        """N, CA, C and O of a chain: float32 [L, 4, 3] in nm; NaN in incomplete residues."""
+        return _block(self, number // BLOCK).backbone(number % BLOCK)
+
+    def residue_numbers(self, number: int) -> np.ndarray:
+        """Residue numbers of a chain in its PDB entry, int32 [L]."""
+        return _block(self, number // BLOCK).numbers(number % BLOCK)
+
+    def search(
+        self,
+        sequence: str,
+        profile: np.ndarray | None = None,
+        *,
+        splits: Collection[str] | None = None,
+        exclude: Collection[str] = (),
+        most_identical: float = 1.0,
+        limit: int = 10,
+    ) -> list[LibraryHit]:
+        """Find chains that are related to a query, best first.
+
+        Parameters
+        ----------
+        sequence : str
+            One chain of 20 to 2,000 residues; X is an unknown residue. A shorter one has no hits.
+        profile : ndarray [L, 20], optional
+            Frequencies of the amino acids at each residue of the query, as `read_alignment` returns
+            them. They find more distant relatives than the sequence alone.
+        splits : collection of str, optional
+            Search only chains of these splits.
+        exclude : collection of str
+            Ids of chains, or PDB entries, that are left out.
+        most_identical : float
+            Leave out chains with a larger share of identical residues.
+        limit : int
+            Largest number of hits.
+
+        Returns
+        -------
+        list of LibraryHit
+            E-values of at most 10.
+
+        Raises
+        ------
+        StructureError
+            The sequence has several chains, an unknown character or more than 2,000 residues, or
+            the profile is of another length.
+        """
+        letters = _check_query(sequence, profile)
+        allowed = self._allowed(splits, exclude)
+        if len(letters) < SHORTEST or not len(allowed):
+            logger.info("the library is not searched with %d residues", len(letters))
+            return []
+        if profile is None:
+            rows, table = letters.astype(int), self._table
+        else:
+            rows, table = np.arange(len(letters)), profile_table(profile, self.codebook)
+        # The best chains of each step go on to the next.
+        left = allowed[_largest(segment_scores(rows, table, self._of(allowed)), _ALIGNED)]
+        scores = best_scores(rows, table, self._of(left), OPEN, EXTEND)
+        best = _largest(scores, _COMPARED)
+        left, scores = left[best], scores[best]
+        scores = scores - best_scores(rows[::-1], table, self._of(left), OPEN, EXTEND)
+        order = _largest(scores, len(scores))
+        hits: list[LibraryHit] = []
+        for first in range(0, len(order), _TRACED):
+            part = order[first : first + _TRACED]
+            bits = self.significance.bits(scores[part])
+            part = part[len(allowed) * 2.0**-bits <= _LARGEST_E]
+            traced = best_alignments(rows, table, self._of(left[part]), OPEN, EXTEND)
+            for number, score, (_, places) in zip(left[part], scores[part], traced, strict=True):
+                hit = self._hit(letters, int(number), places, int(score), len(allowed))
+                if hit.identity <= most_identical:
+                    hits.append(hit)
+            if len(hits) >= limit or not len(part):
+                break
+        return hits[:limit]
+
+    def threaded(self, sequence: str, hits: Sequence[LibraryHit]) -> np.ndarray:
+        """Thread a query onto the backbones of its hits: float32 [T, L, 14, 3] in nm.
+
+        See `openmm_slm.data.threading.thread`.
+        """
+        backbones = [self.backbone(hit.number) for hit in hits]
+        return thread(len(sequence), backbones, [hit.places for hit in hits])
+
+    def _allowed(self, splits: Collection[str] | None, exclude: Collection[str]) -> np.ndarray:
+        """Numbers of the chains to search."""
+        if isinstance(splits, str):
+            splits = (splits,)
+        known = {chain.split for chain in self.chains}
+        for split in splits or ():
+            if split not in known:
+                raise StructureError(
+                    f"{self.files.directory}: no chains of split {split!r}; it has "
+                    f"{', '.join(sorted(known))}"
+                )
+        unwanted = {name.upper() for name in exclude}
+        kept = [
+            (splits is None or chain.split in splits)
+            and not (unwanted and {chain.id.upper(), chain.pdb.upper()} & unwanted)
+            for chain in self.chains
+        ]
+        return np.flatnonzero(kept)
+
+    def _of(self, numbers: np.ndarray) -> list[np.ndarray]:
+        begin, end = self._begin[numbers].tolist(), self._begin[numbers + 1].tolist()
+        return [self._kinds[i:j] for i, j in zip(begin, end, strict=True)]
+
+    def _hit(
+        self, letters: np.ndarray, number: int, places: np.ndarray, score: int, searched: int
+    ) -> LibraryHit:
+        chain = self.chains[number]
+        same = letters[places[0]] == self._letters(number)[places[1]]
+        identity, coverage = float(same.mean()), places.shape[1] / len(letters)
+        bits = float(self.significance.bits(score))
+        return LibraryHit(
+            number,
+            chain.id,
+            chain.pdb,
+            chain.chain,
+            places,
+            identity,
+            coverage,
+            bits,
+            float(searched * 2.0**-bits),
+            self.significance.probability(bits, identity, coverage, len(letters)),
+        )
+
+
+@lru_cache(maxsize=32)
+def _block(library: Library, number: int) -> Block:
+    lengths = [chain.length for chain in library.chains[number * BLOCK : (number + 1) * BLOCK]]
+    return Block(library.files.block(number), lengths, library.about["error"])
+
+
+def _largest(values: np.ndarray, count: int) -> np.ndarray:
+    """Indices of the largest values, in falling order."""
+    return np.argsort(-values.astype(np.int64), kind="stable")[:count]
+
+
+def _check_query(sequence: str, profile: np.ndarray | None) -> np.ndarray:
+    """Letters of a query as integers."""
+    sequence = "".join(sequence.split()).upper()
+    if ":" in sequence:
+        raise StructureError(
+            f"the library is searched with one chain, but the sequence has "
+            f"{sequence.count(':') + 1}; search with each of them"
+        )
+    for place, letter in enumerate(sequence, 1):
+        if not "A" <= letter <= "Z":
+            raise StructureError(
+                f"{letter!r} at position {place} of the sequence is no amino acid; use letters, "
+                "X for an unknown residue"
+            )
+    if len(sequence) > LONGEST:
+        raise StructureError(
+            f"the sequence has {len(sequence)} residues, the library can be searched with up to "
+            f"{LONGEST}; search with parts of it"
+        )
+    if profile is not None and np.shape(profile) != (len(sequence), 20):
+        raise StructureError(
+            f"the profile has the shape {np.shape(profile)}, but the sequence needs "
+            f"{(len(sequence), 20)}"
+        )
+    return encode_sequence(sequence)

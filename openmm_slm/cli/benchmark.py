@@ -369,3 +369,30 @@ def seeding():
     from ..benchmarks.seeding import benchmark_seeding
 
     return benchmark_seeding
+
+
+@verb(
+    "search", data, continued,
+    click.option(
+        "--library", default="default", show_default=True, help="Library name or directory."
+    ),
+    click.option(
+        "--profiles", type=click.Path(exists=True, dir_okay=False),
+        help="Profiles of the chains (.npz with id, lens and q).",
+    ),
+    click.option(
+        "--split", "splits", multiple=True, default=["test", "test_related"], show_default=True,
+        help="Split of the queries; may be repeated.",
+    ),
+    number("--chains", default=150, help="Maximum number of queries per split."),
+    number("--shuffled", default=1000, least=0, help="Number of shuffled sequences."), seed,
+    lines=(
+        "openmm-slm library build shards -o mylibrary",
+        "openmm-slm benchmark search --data shards --library mylibrary --split test --shuffled 5",
+    ),
+)  # fmt: skip
+def search():
+    """Folds found among the training chains of a structure library."""
+    from ..benchmarks.search import benchmark_search
+
+    return benchmark_search

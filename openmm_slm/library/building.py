@@ -85,7 +85,7 @@ def build_library(
         No chain is left, the column is absent, or the profiles cannot be read or do not fit.
     """
     dataset = ShardDataset(shards)
-    known = {} if profiles is None else _read_profiles(profiles)
+    known = {} if profiles is None else read_profiles(profiles)
     chains = list(_chains(dataset))
     if one_per is not None:
         chains = _representatives(dataset, chains, one_per, set(known))
@@ -169,8 +169,8 @@ def _row(dataset: ShardDataset, chain: _Chain) -> dict[str, object]:
     }
 
 
-def _read_profiles(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Profile columns uint8 [L, 20] by id."""
+def read_profiles(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Profile columns uint8 [L, 20] by id (see `build_library`)."""
     try:
         with np.load(path, allow_pickle=False) as file:
             names, lengths, columns = (file[key] for key in ("id", "lens", "q"))

@@ -15,7 +15,7 @@ from ..errors import StructureError
 from ..files.json_settings import build
 from ..protein.sequence import AMINO_ACIDS, encode_sequence
 from .backbone_blocks import Block
-from .codebook import kinds_of
+from .codebook import background_of, kinds_of
 from .hits import LibraryHit
 from .local_alignment import best_alignments, best_scores
 from .scoring import EXTEND, OPEN, letter_table, profile_table
@@ -82,7 +82,13 @@ class Library:
         return np.array(self.files.array("codebook"))
 
     @cached_property
-    def _kinds(self) -> np.ndarray:
+    def background(self) -> np.ndarray:
+        """Mean frequencies of the amino acids, [20]."""
+        return background_of(self.codebook)
+
+    @cached_property
+    def kinds(self) -> np.ndarray:
+        """Row of each residue of the library in `columns`, one chain after the other."""
         return kinds_of(self.files.array("letters"), self.files.array("codes"))
 
     @cached_property
@@ -90,8 +96,14 @@ class Library:
         return np.cumsum([0, *(chain.length for chain in self.chains)])
 
     @cached_property
-    def _table(self) -> np.ndarray:
-        return letter_table(self.codebook)
+    def columns(self) -> np.ndarray:
+        """Profile columns of the codebooks, float32 [K, 20]."""
+        return self.codebook.reshape(-1, self.codebook.shape[-1])
+
+    @cached_property
+    def table(self) -> np.ndarray:
+        """Scores int16 [21, K] of each amino acid with each kind of residue."""
+        return letter_table(self.columns, self.background)
 
     def sequence(self, number: int) -> str:
         """Letters of a chain; X is an unknown residue."""
@@ -103,8 +115,8 @@ class Library:
 
     def profile(self, number: int) -> np.ndarray:
         """Profile of a chain as it is stored: frequencies float32 [L, 20]."""
-        kinds = self._kinds[self._begin[number] : self._begin[number + 1]]
-        return self.codebook.reshape(-1, self.codebook.shape[-1])[kinds]
+        kinds = self.kinds[self._begin[number] : self._begin[number + 1]]
+        return self.columns[kinds]
 
     def backbone(self, number: int) -> np.ndarray:
         """N, CA, C and O of a chain: float32 [L, 4, 3] in nm; NaN in incomplete residues."""
@@ -159,9 +171,12 @@ class Library:
             logger.info("the library is not searched with %d residues", len(letters))
             return []
         if profile is None:
-            rows, table = letters.astype(int), self._table
+            rows, table = letters.astype(int), self.table
         else:
-            rows, table = np.arange(len(letters)), profile_table(profile, self.codebook)
+            rows, table = (
+                np.arange(len(letters)),
+                profile_table(profile, self.columns, self.background),
+            )
         # The best chains of each step go on to the next.
         left = allowed[_largest(segment_scores(rows, table, self._of(allowed)), _ALIGNED)]
         scores = best_scores(rows, table, self._of(left), OPEN, EXTEND)
@@ -212,7 +227,7 @@ class Library:
 
     def _of(self, numbers: np.ndarray) -> list[np.ndarray]:
         begin, end = self._begin[numbers].tolist(), self._begin[numbers + 1].tolist()
-        return [self._kinds[i:j] for i, j in zip(begin, end, strict=True)]
+        return [self.kinds[i:j] for i, j in zip(begin, end, strict=True)]
 
     def _hit(
         self, letters: np.ndarray, number: int, places: np.ndarray, score: int, searched: int

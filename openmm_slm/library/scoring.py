@@ -9,35 +9,45 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..protein.sequence import UNKNOWN
-from .codebook import background_of
-
 UNIT = 8  # per nat
 OPEN, EXTEND = 30, 3  # costs of the first and of each further residue of a gap
 _PSEUDOCOUNT = 0.1  # share of the background in each column
 _UNKNOWN = -4  # score of an unknown residue
 
 
-def letter_table(codebook: np.ndarray) -> np.ndarray:
-    """Scores int16 [21, K] of each amino acid with each kind of library residue."""
-    odds = _odds(codebook)
-    table = np.vstack([UNIT * np.log(odds).T, np.full((1, len(odds)), _UNKNOWN)])
-    return _finish(table, codebook)
+def letter_table(columns: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """Scores of amino acids with profile columns.
 
+    Parameters
+    ----------
+    columns : ndarray [K, 20]
+        Frequencies of each kind of library residue.
+    background : ndarray [20]
 
-def profile_table(profile: np.ndarray, codebook: np.ndarray) -> np.ndarray:
-    """Scores int16 [Q, K] of each column of a profile [Q, 20] with each kind of residue."""
-    odds = np.asarray(profile, np.float32) @ _odds(codebook).T
-    return _finish(UNIT * np.log(np.maximum(odds, 1e-3)), codebook)
-
-
-def _odds(codebook: np.ndarray) -> np.ndarray:
-    background = background_of(codebook)
-    columns = (1 - _PSEUDOCOUNT) * codebook.reshape(-1, codebook.shape[-1])
-    return (columns + _PSEUDOCOUNT * background) / background
-
-
-def _finish(table: np.ndarray, codebook: np.ndarray) -> np.ndarray:
-    table = np.rint(table).astype(np.int16)
-    table[:, UNKNOWN * codebook.shape[1] :] = _UNKNOWN
+    Returns
+    -------
+    ndarray, int16 [21, K]
+        The last row is for unknown residues.
+    """
+    table = np.full((len(background) + 1, len(columns)), _UNKNOWN, np.int16)
+    for part in _parts(len(columns)):
+        table[:-1, part] = _rounded(np.log(_odds(columns[part], background))).T
     return table
+
+
+def profile_table(profile: np.ndarray, columns: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """Scores int16 [Q, K] of the columns of a query's profile [Q, 20] with those of a library."""
+    odds = np.asarray(profile, np.float32) @ _odds(columns, background).T
+    return _rounded(np.log(np.maximum(odds, 1e-3)))
+
+
+def _odds(columns: np.ndarray, background: np.ndarray) -> np.ndarray:
+    return ((1 - _PSEUDOCOUNT) * columns + _PSEUDOCOUNT * background) / background
+
+
+def _rounded(nats: np.ndarray) -> np.ndarray:
+    return np.rint(UNIT * nats).astype(np.int16)
+
+
+def _parts(count: int):
+    return (slice(first, first + 2**18) for first in range(0, count, 2**18))

@@ -63,6 +63,7 @@ def generate_ensemble(
     guidance: float = ...,
     log_prob: str = ...,
     noise: float | None = ...,
+    best: int | None = ...,
     rounds: int = ...,
     deform: float | None = ...,
     seed: int | None = ...,

@@ -3,57 +3,40 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+import time
 
 import numpy as np
 
-from ..data.shards import Entry, ShardDataset
+from ..data.shards import ShardDataset
 from ..errors import StructureError
 from ..language.interface import check_integer
 from ..models.registry import model_identity
 from ..projection.close_peptides import close_peptide_bonds
 from ..protein.protein import Protein
-from ..protein.structure import ProteinStructure, find_chain_breaks, from_backbone
+from ..protein.structure import ProteinStructure
 from ..protein.trajectory import from_trajectory
 from ..sampling.ensemble import EnsembleGenerator
 from .benchmark_workers import Workers
+from .loop_targets import Loop, cdr_h3_loops, coil_loops, interface_loops
 from .results import ResultTable, hold_folder
 from .samplers_and_baselines import sample_quietly
-from .samples import choose_chains, secondary_structure
 from .text_table import Column, text_table
 
-LONGEST = 250  # residues of a chain
-SHORTEST_LOOP, LONGEST_LOOP = 8, 12  # residues of a coil loop
-FROM_ENDS = 5  # residues of the chain on either side of a coil loop, at least
+LENGTHS = range(4, 17, 2)  # residues of the loops of `by_length`
 PEPTIDE = 0.133  # nm, C-N
 _FIGURES = {  # label: figure and the factor to what is shown
     "best sample, A": ("best_nm", 10),
     "median sample, A": ("median_nm", 10),
-    "sample that the projection moved least, A": ("least_moved_nm", 10),
+    "sample with the highest score, A": ("top_nm", 10),
+    "best of the 5 highest scores, A": ("top5_nm", 10),
     "random closure: best, A": ("random_best_nm", 10),
     "random closure: median, A": ("random_median_nm", 10),
     "valid backbones, %": ("valid", 100),
+    "seconds a loop": ("seconds", 1),
     "largest C-N deviation, A": ("bond_nm", 10),
     "fixed atoms unchanged (1: all)": ("fixed", 1),
 }
 _QUARTILES = {"median": 50, "25 %": 25, "75 %": 75}
-
-
-@dataclass(frozen=True, eq=False)
-class Loop:
-    """A stretch of a protein.
-
-    Attributes
-    ----------
-    native : ProteinStructure
-    rows : ndarray, int [K]
-        Residues of the loop, consecutive.
-    """
-
-    native: ProteinStructure
-    rows: np.ndarray
 
 
 def benchmark_loops(
@@ -65,6 +48,7 @@ def benchmark_loops(
     split: str = "test",
     antibodies: str = "test_antibody",
     chains: int = 30,
+    by_length: int = 0,
     n: int = 50,
     seed: int = 0,
     processes: int = 1,
@@ -84,6 +68,9 @@ def benchmark_loops(
         Split of antibodies, of which CDR-H3 is resampled; left out where there is no such split.
     chains : int
         Chains with a coil loop; see `openmm_slm.benchmarks.samples.choose_chains`.
+    by_length : int
+        Chains with a coil loop of each length from 4 to 16, and spans of 10 residues of one chain
+        that touch another, sampled with and without the other chain. 0: neither.
     n, seed : int
         Samples of a loop.
     processes : int
@@ -102,6 +89,12 @@ def benchmark_loops(
     kinds = {"coil": dict(coil_loops(data, split, chains)), "CDR-H3": {}}
     if any(row["split"] == antibodies for row in ShardDataset(data).rows):
         kinds["CDR-H3"] = dict(cdr_h3_loops(data, antibodies))
+    for size in LENGTHS if by_length else ():
+        kinds[f"coil of {size}"] = dict(coil_loops(data, split, by_length, size))
+    if by_length:
+        both = list(interface_loops(data, split))
+        kinds["span at an interface"] = {name: loop for name, loop, _ in both}
+        kinds["the same without the other chain"] = {name: loop for name, _, loop in both}
     targets = {
         f"{kind} {name}": loop for kind, loops in kinds.items() for name, loop in loops.items()
     }
@@ -119,74 +112,14 @@ def benchmark_loops(
     return "\n\n".join(tables)
 
 
-def coil_loops(data: str | os.PathLike, split: str, chains: int) -> Iterator[tuple[str, Loop]]:
-    """Name and coil loop of so many chains."""
-    dataset = ShardDataset(data, split, ("backbone", "heavy", "shard"))
-    for entry in choose_chains(dataset, chains, LONGEST, lambda x: len(coil_stretch(x)) > 0):
-        native = from_backbone(entry.backbone[None], entry.sequence)
-        yield entry.id, Loop(native, coil_stretch(entry))
-
-
-def coil_stretch(entry: Entry) -> np.ndarray:
-    """Rows of a stretch drawn among those that are coil but for at most two residues, or none."""
-    rng = np.random.default_rng(len(entry.sequence))
-    (states,) = secondary_structure(entry.backbone[None], entry.sequence)
-    size = int(rng.integers(SHORTEST_LOOP, LONGEST_LOOP + 1))
-    starts = [
-        first
-        for first in range(FROM_ENDS, len(states) - size - FROM_ENDS)
-        if (states[first : first + size] == "C").sum() >= size - 2
-    ]
-    return np.arange(size) + rng.choice(starts) if starts else np.empty(0, int)
-
-
-def cdr_h3_loops(data: str | os.PathLike, split: str) -> Iterator[tuple[str, Loop]]:
-    """Name and CDR-H3 of the Fv of each distinct heavy chain without a chain in training."""
-    dataset = ShardDataset(data, split, ("complex", "shard"))
-    seen = set()
-    for number, row in enumerate(dataset.rows):
-        parts = variable_domains(row["sequence"].split(":"))
-        if len(parts) < 2 or row.get("has_train_chain", "0") != "0":
-            continue
-        letters, backbone = row["sequence"].replace(":", ""), dataset[number].backbone
-        heavy, light = ("".join(letters[i] for i in parts[name]) for name in "HL")
-        loop = cdr_h3(heavy)
-        whole = np.concatenate([parts["H"], parts["L"]])
-        complete = np.isfinite(backbone[whole]).all() and "X" not in heavy + light
-        if heavy in seen or len(loop) < 3 or not complete:
-            continue
-        native = from_backbone(backbone[whole][None], f"{heavy}:{light}", ("H", "L"))
-        if find_chain_breaks(native.backbone[0], native.chain_index).sum() > 2:
-            continue  # residues are missing
-        seen.add(heavy)
-        yield f"{row['pdb']} {heavy[loop[0] : loop[-1] + 1]}", Loop(native, loop)
-
-
-def variable_domains(sequences: list[str]) -> dict[str, np.ndarray]:
-    """Rows of the variable domains ``H`` and ``L`` of the first heavy and light chain found."""
-    parts: dict[str, np.ndarray] = {}
-    first = 0
-    for sequence in sequences:
-        for name, motif in (("H", "W[GA].G"), ("L", "FG.GT")):
-            match = re.search(motif, sequence)
-            if match and name not in parts and len(sequence) > 90:
-                parts[name] = np.arange(first, first + min(match.end() + 8, len(sequence)))
-        first += len(sequence)
-    return parts
-
-
-def cdr_h3(heavy: str) -> np.ndarray:
-    """Rows of CDR-H3: after C-x-x, before W-G-x-G."""
-    stop = re.search("W[GA].G", heavy).start()
-    return np.arange(heavy.rfind("C", 0, stop) + 3, stop)
-
-
 def score_loop(generator: EnsembleGenerator, loop: Loop, n: int, seed: int) -> dict[str, float]:
     """Figures of one loop; see `benchmark_loops`."""
     native, rows = loop.native, loop.rows
+    start = time.perf_counter()
     made = sample_quietly(
         generator, native.chain_sequences, n, seed, template=native, resample=rows, sidechains=None
     )
+    seconds = time.perf_counter() - start
     true, x = native.backbone[0], from_trajectory(made.trajectory).backbone
     fixed = np.isin(np.arange(len(true)), rows, invert=True)
     bonds = np.linalg.norm(x[:, 1:, 0] - x[:, :-1, 2], axis=-1)[:, rows[0] - 1 : rows[-1] + 1]
@@ -194,13 +127,16 @@ def score_loop(generator: EnsembleGenerator, loop: Loop, n: int, seed: int) -> d
     sampled, random = (
         np.sqrt(((y[:, rows, :3] - true[rows, :3]) ** 2).sum(-1).mean((1, 2))) for y in (x, closed)
     )
+    ranked = sampled[np.argsort(-made.report["segment_score"], kind="stable")]
     return {
         "best_nm": float(sampled.min()),
         "median_nm": float(np.median(sampled)),
-        "least_moved_nm": float(sampled[np.argmin(made.report["projection_moved_nm"])]),
+        "top_nm": float(ranked[0]),
+        "top5_nm": float(ranked[:5].min()),
         "random_best_nm": float(random.min()),
         "random_median_nm": float(np.median(random)),
         "valid": float(made.report["valid"].mean()),
+        "seconds": seconds,
         "bond_nm": float(np.abs(bonds - PEPTIDE).max()),
         "fixed": float((x[:, fixed, :3] == true[fixed, :3]).all()),
     }

@@ -93,12 +93,9 @@ rounds = numbers("--rounds", kind=int, default=(1,), help="Mask-and-resample cyc
 
 
 @verb(
-    "reconstruction",
-    data,
-    model,
-    split,
+    "reconstruction", data, model, split,
     lines=("openmm-slm benchmark reconstruction --data shards",),
-)
+)  # fmt: skip
 def reconstruction():
     """Reconstruction of a split: RMSD, lDDT, codes used, broken bonds, clashes."""
     from ..benchmarks.reconstruction import benchmark_reconstruction
@@ -273,6 +270,7 @@ def templates():
         help="Split of the antibodies whose CDR-H3 is sampled.",
     ),
     number("--chains", default=30, help="Number of chains with a coil loop."),
+    number("--by-length", default=0, least=0, help="Loops of each length from 4 to 16."),
     number("-n", default=50, help="Samples per loop."), seed, processes,
     lines=("openmm-slm benchmark loops --data shards --chains 1 -n 2",),
 )  # fmt: skip

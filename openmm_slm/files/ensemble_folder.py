@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     import mdtraj
 
 _FILES = ("samples.xtc", "report.csv")
-# Entries of run.json that may differ when a run is resumed; `n` may only grow.
+# Entries of run.json that may differ when a run is resumed; `n` may only grow. The best of n
+# frames are others if n grows.
 _FREE = ("n", "batch_size", "environment")
 
 
@@ -94,7 +95,7 @@ class EnsembleWriter:
 
     def __exit__(self, kind: type | None, *_: object) -> None:
         with self._lock:
-            if kind is None and self.done == self.run["n"]:
+            if kind is None and self.done == number_of_frames(self.run):
                 for name in _FILES:
                     if self._part(name).exists():
                         self._part(name).replace(self.directory / name)
@@ -128,7 +129,8 @@ class EnsembleWriter:
 
     def _continue(self, before: dict) -> None:
         """Read the progress of an earlier run and truncate its files to what is complete."""
-        for name in sorted((before.keys() | self.run.keys()) - set(_FREE)):
+        free = set(_FREE) - ({"n"} if self.run.get("best") else set())
+        for name in sorted((before.keys() | self.run.keys()) - free):
             if before.get(name) != self.run.get(name):
                 raise SLMError(
                     f"{self.directory} holds a run with {name} {before.get(name)!r}, not "
@@ -148,11 +150,13 @@ class EnsembleWriter:
                 valid = [row["valid"] == "1" for row in csv.DictReader(handle)]
             self.done, self.invalid = len(valid), valid.count(False)
             self._bytes = {n: _size(self.directory / n) for n in _FILES}
-            if self.done < self.run["n"]:  # write it before the files get their .part names back
+            if self.done < number_of_frames(
+                self.run
+            ):  # write it before the files get their .part names back
                 self._write_progress()
         for name, size in self._bytes.items():
             part, finished = self._part(name), self.directory / name
-            if finished.exists() and self.done < self.run["n"]:
+            if finished.exists() and self.done < number_of_frames(self.run):
                 finished.replace(part)
             found = _size(part if part.exists() else finished)
             if found < size:
@@ -178,6 +182,11 @@ class EnsembleWriter:
                 handle.write(xyz, time=number.astype(np.float32), step=number)
             data = path.read_bytes()
         return data
+
+
+def number_of_frames(run: dict) -> int:
+    """Number of frames that a run writes, from its ``run.json``."""
+    return run.get("best") or run["n"]
 
 
 def environment(device: str, *, torch: bool = True, openmm: bool = False) -> dict[str, object]:

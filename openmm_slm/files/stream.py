@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import SLMError, require
-from .ensemble_folder import EnsembleWriter
+from .ensemble_folder import EnsembleWriter, number_of_frames
 from .report_table import Report
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def to_folder(
     ----------
     directory : path
     run : dict
-        Written to ``run.json``; ``run["n"]`` is the number of frames.
+        Written to ``run.json``; `number_of_frames` says how many frames it has.
     blocks : function
         Yields the blocks from a given frame number on.
     resume : bool
@@ -61,7 +61,7 @@ def to_folder(
         for trajectory, report in blocks(writer.done):
             writer.add(trajectory, report, report["valid"] if drop_invalid else slice(None))
     where = f"see {Path(directory) / 'report.csv'}"
-    warn_invalid(writer.invalid, run["n"], where, drop_invalid)
+    warn_invalid(writer.invalid, number_of_frames(run), where, drop_invalid)
     return Path(directory)
 
 

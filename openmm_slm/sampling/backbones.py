@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,7 @@ from ..protein.structure import ProteinStructure, from_backbone
 from ..protein.trajectory import backbone_trajectory
 from ..tokenizer.interface import StructureTokenizer
 from ..validity.report import backbone_report
+from .segment_scores import segment_scores
 from .settings import SamplingSettings
 from .template import Template
 
@@ -134,16 +136,30 @@ class BackboneSampler:
         return self._first
 
     def draw(self, frames: np.ndarray) -> SampledBackbones:
-        """Sample the frames with these ascending numbers.
+        """Sample the frames with these numbers.
 
         Each frame depends on the seed and its number alone.
         """
         stored = 0 if self._first is None else len(self._first.tokens)
-        old, new = frames[frames < stored], frames[frames >= stored]
+        order = np.argsort(frames, kind="stable")
+        ascending = frames[order]
+        old, new = ascending[ascending < stored], ascending[ascending >= stored]
         if not len(old):
-            return self._draw(new)
-        first = self._first.rows(old)
-        return first.followed_by(self._draw(new)) if len(new) else first
+            drawn = self._draw(new)
+        else:
+            drawn = self._first.rows(old)
+            drawn = drawn.followed_by(self._draw(new)) if len(new) else drawn
+        return drawn.rows(np.argsort(order, kind="stable"))
+
+    def best(self, n: int, number: int, size: int) -> np.ndarray:
+        """Numbers of the frames with the highest ``segment_score`` among the first `n`, best first.
+
+        The frames are sampled in blocks of `size` and not stored.
+        """
+        edges = [*range(0, n, size), n]
+        blocks = (self.draw(np.arange(*ends)) for ends in pairwise(edges))
+        score = np.concatenate([block.report["segment_score"] for block in blocks])
+        return np.argsort(-score, kind="stable")[:number]
 
     def _draw(self, frames: np.ndarray) -> SampledBackbones:
         if self.template is None:
@@ -280,6 +296,12 @@ class BackboneSampler:
         oxygen = made.atom14[:, :, 3].copy()  # O changes in a residue before a sampled one
         made.atom14[kept] = template.atom14[which][kept]
         made.atom14[:, :, 3] = oxygen
+        made.report["segment_score"] = segment_scores(
+            made.atom14[:, :, :4],
+            self.protein.sequence,
+            sampled.any(0),
+            made.report["projection_moved_nm"],
+        )
         return made
 
     def _context_of(self, start: np.ndarray, level: np.ndarray) -> dict[str, StructureContext]:

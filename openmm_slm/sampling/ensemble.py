@@ -200,23 +200,25 @@ class EnsembleGenerator:
         """The pipeline in blocks of frames: tokens, backbones, all atoms, relaxation, report."""
         settings, model = request.settings, self.language_model
         n, size = settings.n, settings.batch_size
-        if first >= n:
+        total = settings.best or n
+        if first >= total:
             return
         sampler = BackboneSampler(self.tokenizer, model, *request)
         completer = self._completer(settings, request.template, sampler)
+        numbers = sampler.best(n, total, size) if settings.best else np.arange(n)
         # The first block ends at a multiple of the block size. Wherever a run was stopped, its
         # later blocks hold the same frames and are equal to the last bit.
-        edges = [first, *range(first - first % size + size, n, size), n]
+        edges = [first, *range(first - first % size + size, total, size), total]
 
         def unrelaxed(ends: tuple[int, int]) -> tuple:
-            drawn = sampler.draw(frames := np.arange(*ends))
+            drawn = sampler.draw(frames := numbers[slice(*ends)])
             if completer:
                 return frames, drawn, *completer.complete(drawn.atom14, sampler.movable)
             return frames, drawn, *sampler.judged(drawn)
 
         # PDBFixer changes OpenMM's default platform, which all threads share.
         threads = 1 if settings.sidechains == "pdbfixer" else len(edges) - 1
-        bar = tqdm(total=n, initial=first, unit="frame", disable=not progress)
+        bar = tqdm(total=total, initial=first, unit="frame", disable=not progress)
         ahead = in_order(unrelaxed, pairwise(edges), threads_for(threads, model.device))
         with _relaxer(settings, completer) as relaxer, bar, closing(ahead) as blocks:
             for frames, drawn, trajectory, judged in blocks:

@@ -103,6 +103,13 @@ class SamplingSettings:
         brief="Share of the template's residues sampled again [default with a template: 0.02].",
     )
     resample: list | None = None
+    best: int | None = option(
+        None,
+        "int, optional",
+        """With `resample`: return only so many of the n frames, those with the highest
+        ``segment_score``, best first.""",
+        brief="With --resample: keep so many of the n frames, those of the highest segment_score.",
+    )
     rounds: int = option(
         1,
         "int",
@@ -228,6 +235,15 @@ class SamplingSettings:
         number = isinstance(self.noise, Real) and not isinstance(self.noise, bool)
         if self.noise is not None and not (number and 0 < self.noise <= 1):
             raise SLMError(f"noise is {self.noise!r}; give a share of the residues: 0 < noise <= 1")
+        if self.best is not None:
+            if self.resample is None:
+                raise SLMError(
+                    f"best is {self.best!r}, but only resampled segments have a score; "
+                    "give resample, or leave best out"
+                )
+            check_integer("best", self.best, 1, "the number of frames to keep, or None")
+            if self.best > self.n:
+                raise SLMError(f"best is {self.best}, but n is {self.n}; give best <= n")
         check_integer("rounds", self.rounds, 1, "the number of mask-and-resample cycles")
         if self.rounds > 1 and self.noise is None:
             raise SLMError(f"rounds is {self.rounds}, but noise is None; give template and noise")

@@ -14,6 +14,7 @@ from openmm import unit
 import openmm_slm
 from openmm_slm.cli.main import main
 from openmm_slm.errors import StructureError
+from openmm_slm.files.report_table import read_report
 from openmm_slm.language.masking import masked_residues
 from openmm_slm.protein.loading import load_structure
 from openmm_slm.protein.structure import from_backbone
@@ -81,6 +82,23 @@ def test_frames_of_a_model_that_sees_structure_depend_on_seed_and_number_alone(t
         options = {"template": template, "sidechains": None, **options, **QUIET}
         many, few = (generator.sample(SEQUENCE, n, **options) for n in (5, 2))
         np.testing.assert_array_equal(many.tokens[:2], few.tokens)
+
+
+def test_the_best_segments_come_first_and_are_frames_of_the_whole_run(tmp_path, template):
+    options = {"template": template, "resample": range(12, 20), "sidechains": None, **QUIET}
+    generator = openmm_slm.EnsembleGenerator.from_pretrained("default", device="cpu")
+    whole = generator.sample(SEQUENCE, 20, batch_size=7, **options)
+    best = generator.sample(SEQUENCE, 20, best=3, **options)
+    score = whole.report["segment_score"]
+    assert best.report["frame"].tolist() == np.argsort(-score, kind="stable")[:3].tolist()
+    np.testing.assert_allclose(best.report["segment_score"], np.sort(score)[:-4:-1], atol=1e-5)
+    np.testing.assert_array_equal(best.tokens, whole.tokens[best.report["frame"]])
+    few = generator.sample(SEQUENCE, 2, **options).report["segment_score"]
+    np.testing.assert_allclose(few, score[:2], atol=1e-5)
+    generator.write(SEQUENCE, tmp_path / "best", 20, best=3, **options)
+    assert read_report(tmp_path / "best")["frame"].tolist() == best.report["frame"].tolist()
+    with pytest.raises(ValueError, match="run with n 20, not 30"):
+        generator.write(SEQUENCE, tmp_path / "best", 30, best=3, resume=True, **options)
 
 
 def test_noise_moves_all_and_stays_near(generator, template):
@@ -210,6 +228,9 @@ def test_what_does_not_fit_is_named(template):
         ({"template": template, "noise": 1.2}, "noise is 1.2"),
         ({"template": template, "noise": 0.2, "resample": [3]}, "exclude each other"),
         ({"template": template, "resample": [3], "rounds": 3}, "rounds is 3"),
+        ({"template": template, "best": 1}, "best is 1"),
+        ({"template": template, "resample": [3], "best": 9}, "best is 9"),
+        ({"template": template, "resample": [3], "best": 0}, "best is 0"),
         ({"template": template, "resample": [3], "deform": 0.1}, "deform is 0.1"),
         ({"template": template, "deform": -1}, "deform is -1"),
         ({"template": template, "deform": 300 * unit.kelvin}, "deform is 300 K; give a length"),

@@ -90,30 +90,32 @@ def benchmark_search(
     """
     directory = find_library(library)
     opened = Library(directory)
-    known = {} if profiles is None else read_profiles(profiles)
-    queries = {split: _queries(data, split, chains, known) for split in splits}
+    queries = {split: _queries(data, split, chains) for split in splits}
     run = {"library": opened.about["sha256"], "seed": seed, "chains": chains}
-    searches: dict[str, Callable[[str, str], Found]] = {
+    searches: dict[str, Callable[[str, str], Found | None]] = {
         "sequence": lambda name, sequence: _hits(opened, sequence),
+        "BLOSUM62": _Blosum(opened),
     }
-    if known:
+    if profiles is not None:
+        known = read_profiles(profiles)
         full = _with_full_profiles(directory, known)
         searches["query profile"] = lambda name, sequence: _profile_hits(
             opened, sequence, known.get(name)
         )
         searches["no codes"] = lambda name, sequence: _hits(full, sequence)
-    searches["BLOSUM62"] = _Blosum(opened)
-    parts, given = [], []
+    tables = {}
     with hold_folder(output):
-        for split, targets in queries.items():
-            counts = {}
-            for name, search in searches.items():
-                table = ResultTable(output, run, f"{split} {name}")
+        for name, search in searches.items():
+            for split, targets in queries.items():
+                table = tables[split, name] = ResultTable(output, run, f"{split} {name}")
                 _measure(table, search, targets, opened, f"{split}, {name}", progress)
-                rows = [table.rows[key] for key in targets if table.rows[key]["searched"]]
-                counts[name] = _count(rows)
-                if name == "sequence":
-                    given += rows
+        parts, given = [], []
+        for split, targets in queries.items():
+            rows = {
+                name: [tables[split, name].rows[target] for target in targets] for name in searches
+            }
+            given += rows["sequence"]
+            counts = {name: _count(found) for name, found in rows.items()}
             parts.append(text_table(f"{split}: right folds", counts, _COUNTS))
         parts.append(text_table("probability of hits, all splits", _bins(given), _BIN_COLUMNS))
         if shuffled:
@@ -124,19 +126,14 @@ def benchmark_search(
     return "\n\n".join(parts)
 
 
-def _queries(
-    data: str | os.PathLike, split: str, chains: int, known: Mapping[str, np.ndarray]
-) -> dict[str, tuple[str, np.ndarray]]:
-    """Sequence and CA positions by id: one chain per cluster, with a profile if possible."""
+def _queries(data: str | os.PathLike, split: str, chains: int) -> dict[str, tuple[str, np.ndarray]]:
+    """Sequence and CA positions by id: the first single chain of each cluster."""
     dataset = ShardDataset(data, split)
-    best: dict[str, int] = {}
+    first: dict[str, int] = {}
     for number, row in enumerate(dataset.rows):
-        if ":" in row["sequence"] or not SHORTEST <= len(row["sequence"]) <= LONGEST:
-            continue
-        before = best.setdefault(row["cluster"], number)
-        if row["id"] in known and dataset.rows[before]["id"] not in known:
-            best[row["cluster"]] = number
-    numbers = sorted(best.values())[:chains]
+        if ":" not in row["sequence"] and SHORTEST <= len(row["sequence"]) <= LONGEST:
+            first.setdefault(row["cluster"], number)
+    numbers = list(first.values())[:chains]
     if not numbers:
         raise StructureError(f"{data}: no single chains of split {split!r}")
     return {
@@ -225,6 +222,7 @@ def _values(rows: list[dict[str, float]], name: str) -> np.ndarray:
 
 
 def _count(rows: list[dict[str, float]]) -> dict[str, float]:
+    rows = [row for row in rows if row["searched"]]
     p, right = _values(rows, "p"), _values(rows, "tm") >= RIGHT
     counts = {
         "queries": len(rows),

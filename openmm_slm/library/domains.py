@@ -37,15 +37,14 @@ def cover_query(
     limit : int
         Largest number of hits of a domain.
     least_probability : float
-        Hits with a smaller probability of the right fold are left out. For this purpose the query
-        of a hit is the stretch between its first and last aligned residue.
+        Hits with a smaller ``stretch_probability`` are left out.
 
     Returns
     -------
     list of list of LibraryHit
-        One list per domain, in the order of the query, best hit first. The best hits share at most
-        10 query residues. The other hits of a domain cover 80 % of the best one and at most 10
-        residues of other domains. Probabilities are those for the stretch of each hit.
+        One list per domain, in the order of the query, the closest hit first. The first hits share
+        at most 10 query residues. The other hits of a domain cover 80 % of the first one and at
+        most 10 residues of other domains.
     """
     options = {"splits": splits, "exclude": exclude, "most_identical": most_identical}
     chosen: list[LibraryHit] = []
@@ -55,8 +54,11 @@ def cover_query(
         first, end = stretches.pop()
         part = None if profile is None else profile[first:end]
         hits = library.search(sequence[first:end], part, limit=_CANDIDATES, **options)
-        hits = [_as_domain(library, hit.moved(first, len(sequence))) for hit in hits]
-        hits = [hit for hit in hits if hit.probability >= least_probability]
+        hits = [
+            hit.moved(first, len(sequence))
+            for hit in hits
+            if hit.stretch_probability >= least_probability
+        ]
         best = best_cover(hits)
         found += hits
         chosen += best
@@ -69,7 +71,9 @@ def cover_query(
 
 
 def best_cover(hits: list[LibraryHit]) -> list[LibraryHit]:
-    """The hits with the largest sum of bits, of which no two share more than 10 query residues.
+    """The closest hits of which no two share more than 10 query residues.
+
+    The sum of their `LibraryHit.closeness` is the largest.
 
     Weighted interval scheduling (dynamic programming over the ends of the hits).
     """
@@ -79,7 +83,7 @@ def best_cover(hits: list[LibraryHit]) -> list[LibraryHit]:
     for number, hit in enumerate(hits):
         allowed = int(np.searchsorted(ends[:number], hit.span[0] + _OVERLAP, "right"))
         total, before = best[allowed]
-        taken = (total + hit.bits, [*before, hit])
+        taken = (total + hit.closeness, [*before, hit])
         best.append(max(best[-1], taken, key=lambda each: each[0]))
     return best[-1][1]
 
@@ -94,15 +98,6 @@ def uncovered(spans: list[tuple[int, int]], first: int, end: int) -> list[tuple[
     return gaps + ([(place, end)] if place < end else [])
 
 
-def _as_domain(library: Library, hit: LibraryHit) -> LibraryHit:
-    """The hit with its probability for the stretch that it spans."""
-    first, end = hit.span
-    coverage = hit.places.shape[1] / (end - first)
-    return hit.with_probability(
-        library.significance.probability(hit.bits, hit.identity, coverage, end - first)
-    )
-
-
 def _group(
     best: LibraryHit, chosen: list[LibraryHit], found: list[LibraryHit], limit: int
 ) -> list[LibraryHit]:
@@ -115,7 +110,7 @@ def _group(
         first, end = best.span
         if _shared(hit, best) >= 0.8 * (end - first):
             others.append(hit)
-    others.sort(key=lambda hit: -hit.bits)
+    others.sort(key=lambda hit: -hit.closeness)
     return [best, *others][:limit]
 
 

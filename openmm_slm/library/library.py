@@ -29,7 +29,8 @@ SHORTEST, LONGEST = 20, 2000  # residues of a query
 _ALIGNED = 1500  # chains that pass the gap-free filter
 _COMPARED = 200  # chains whose score is compared with that of the reversed query
 _TRACED = 25  # alignments made at a time
-_LARGEST_E = 10.0
+_MOST_TRACED = 100
+_LARGEST_E, _SURE_E = 10.0, 1e-3
 _ALPHABET = np.array([*AMINO_ACIDS, "X"])
 
 
@@ -157,7 +158,8 @@ class Library:
         Returns
         -------
         list of LibraryHit
-            E-values of at most 10.
+            E-values of at most 10. Hits whose fold is likely to be right (a probability of at least
+            0.5) come first, the closest of them at the beginning; then the others by E-value.
 
         Raises
         ------
@@ -187,16 +189,19 @@ class Library:
         hits: list[LibraryHit] = []
         for first in range(0, len(order), _TRACED):
             part = order[first : first + _TRACED]
-            bits = self.significance.bits(scores[part])
-            part = part[len(allowed) * 2.0**-bits <= _LARGEST_E]
+            chance = len(allowed) * 2.0 ** -self.significance.bits(scores[part])
+            # A closer relative may have a lower score than others of its family: look at all.
+            if len(hits) >= limit and (chance[0] > _SURE_E or first >= _MOST_TRACED):
+                break
+            part = part[chance <= _LARGEST_E]
             traced = best_alignments(rows, table, self._of(left[part]), OPEN, EXTEND)
             for number, score, (_, places) in zip(left[part], scores[part], traced, strict=True):
                 hit = self._hit(letters, int(number), places, int(score), len(allowed))
                 if hit.identity <= most_identical:
                     hits.append(hit)
-            if len(hits) >= limit or not len(part):
+            if len(part) < _TRACED:
                 break
-        return hits[:limit]
+        return sorted(hits, key=_closest_first)[:limit]
 
     def threaded(self, sequence: str, hits: Sequence[LibraryHit]) -> np.ndarray:
         """Thread a query onto the backbones of its hits: float32 [T, L, 14, 3] in nm.
@@ -234,7 +239,8 @@ class Library:
     ) -> LibraryHit:
         chain = self.chains[number]
         same = letters[places[0]] == self._letters(number)[places[1]]
-        identity, coverage = float(same.mean()), places.shape[1] / len(letters)
+        aligned, span = places.shape[1], int(places[0, -1] - places[0, 0]) + 1
+        coverage = aligned / len(letters)
         bits = float(self.significance.bits(score))
         return LibraryHit(
             number,
@@ -242,11 +248,12 @@ class Library:
             chain.pdb,
             chain.chain,
             places,
-            identity,
+            float(same.mean()),
             coverage,
             bits,
             float(searched * 2.0**-bits),
-            self.significance.probability(bits, identity, coverage, len(letters)),
+            self.significance.probability(bits, searched, coverage, len(letters)),
+            self.significance.stretch_probability(bits, searched, aligned / span, span),
         )
 
 
@@ -254,6 +261,12 @@ class Library:
 def _block(library: Library, number: int) -> Block:
     lengths = [chain.length for chain in library.chains[number * BLOCK : (number + 1) * BLOCK]]
     return Block(library.files.block(number), lengths, library.about["error"])
+
+
+def _closest_first(hit: LibraryHit) -> tuple[bool, float]:
+    """Sorting key: likely folds first, the closest at the beginning; then the others by score."""
+    likely = hit.probability >= 0.5
+    return not likely, -(hit.closeness if likely else hit.bits)
 
 
 def _largest(values: np.ndarray, count: int) -> np.ndarray:

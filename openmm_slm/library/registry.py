@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..errors import StructureError
 from .library import Library
-from .storage import CARD, LibraryFiles, is_library, read_about
+from .storage import ABOUT, CARD, LibraryFiles, is_library, read_about
 
 ENTRY_POINTS = "openmm_slm.libraries"
 
@@ -62,13 +62,15 @@ def load_library(library: str | os.PathLike = "default") -> Library:
     Returns
     -------
     Library
-        The same object when the library is loaded again.
+        The same object when the library is loaded again unchanged.
     """
-    return _load(find_library(library).resolve())
+    directory = find_library(library).resolve()
+    return _load(directory, (directory / ABOUT).stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=2)
-def _load(directory: Path) -> Library:
+def _load(directory: Path, written: int) -> Library:
+    """The library that was written at this time."""
     return Library(directory)
 
 

@@ -7,8 +7,8 @@ chains out of N that reach the difference d by chance is then
     E = N exp(a - lambda d)
 
 with a and lambda fitted to searches with reversed queries. The probability is a logistic function
-of the features of `features`, fitted to chains whose fold is known. The numbers belong to a library
-and stand in its ``library.json``.
+of the features of `features`, fitted to chains of known fold that have no close relative in the
+library. The constants belong to a library and stand in its ``library.json``.
 """
 
 from __future__ import annotations
@@ -17,10 +17,14 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from ..errors import StructureError
+
+_FEATURES = 4
+
 
 @dataclass(frozen=True)
 class Significance:
-    """Constants of a library.
+    """Constants of a library; the defaults are those of the default library.
 
     Attributes
     ----------
@@ -29,30 +33,57 @@ class Significance:
     offset : float
         a.
     weights : tuple of float
-        Of the logistic function: constant, then one for each feature.
+        Of the logistic function for the fold of the whole query: constant, then one per feature.
+    stretch_weights : tuple of float
+        The same for the fold of the stretch from the first to the last aligned residue.
     """
 
-    decay: float = 0.09
-    offset: float = 0.0
-    weights: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
+    decay: float = 0.1027
+    offset: float = -0.968
+    weights: tuple[float, ...] = (-18.81, 1.361, 1.340, 12.38, 3.784)
+    stretch_weights: tuple[float, ...] = (-11.60, 0.785, 2.042, 2.765, 2.233)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weights", tuple(self.weights))
+        for name in ("weights", "stretch_weights"):
+            if len(getattr(self, name)) != _FEATURES + 1:
+                raise StructureError(
+                    f"{name} of a library are {getattr(self, name)!r}, expected a constant and "
+                    f"{_FEATURES} numbers; install or build the library again"
+                )
 
-    def bits(self, difference: int) -> float:
-        """Bits of a score difference: E = N 2^-bits."""
-        return (self.decay * difference - self.offset) / np.log(2)
+    def bits(self, difference: np.ndarray | int) -> np.ndarray:
+        """Bits of score differences: E = N 2^-bits."""
+        return (self.decay * np.asarray(difference) - self.offset) / np.log(2)
 
-    def probability(self, bits: float, identity: float, coverage: float, length: int) -> float:
-        """Probability that the fold of a hit is right."""
-        z = self.weights[0] + features(bits, identity, coverage, length) @ self.weights[1:]
-        return float(1 / (1 + np.exp(-np.clip(z, -30, 30))))
+    def probability(self, bits: float, chains: int, coverage: float, length: int) -> float:
+        """Probability that the fold of the whole query of `length` residues is right.
+
+        Parameters
+        ----------
+        bits : float
+        chains : int
+            Number of chains searched.
+        coverage : float
+            Share of the query that is aligned.
+        length : int
+        """
+        return _logistic(self.weights, features(bits, chains, coverage, length))
+
+    def stretch_probability(self, bits: float, chains: int, coverage: float, length: int) -> float:
+        """The same for the stretch of `length` residues that a hit spans."""
+        return _logistic(self.stretch_weights, features(bits, chains, coverage, length))
 
     def about(self) -> dict:
         """Entries for ``library.json``."""
         return asdict(self)
 
 
-def features(bits, identity, coverage, length) -> np.ndarray:
-    """Features [..., 3] of the probability: bits, coverage and identity, all bounded."""
-    return np.stack([np.log1p(np.clip(bits, 0, 200)), coverage, identity], -1)
+def features(bits: float, chains: int, coverage: float, length: int) -> np.ndarray:
+    """-log10 E between -1 and 3, log(1 + bits), coverage, and bits per residue (at most 1)."""
+    exponent = (bits - np.log2(chains)) * np.log10(2)
+    bits = np.clip(bits, 0, 200)
+    return np.array([np.clip(exponent, -1, 3), np.log1p(bits), coverage, min(1, bits / length)])
+
+
+def _logistic(weights: tuple[float, ...], values: np.ndarray) -> float:
+    return float(1 / (1 + np.exp(-np.clip(weights[0] + values @ weights[1:], -30, 30))))

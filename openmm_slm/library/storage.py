@@ -37,7 +37,8 @@ KIND = "library"
 COLUMNS = ("id", "pdb", "chain", "split", "cluster", "length")
 BLOCK = 64  # chains in a block
 FILE_BYTES = 15 * 2**20
-_ABOUT, _INDEX, CARD = "library.json", "index.csv.xz", "README.md"
+ABOUT, CARD = "library.json", "README.md"
+_INDEX = "index.csv.xz"
 _REMEDY = "install or copy the library again"
 
 
@@ -73,7 +74,7 @@ def write_library(
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    for old in (*directory.glob("backbones_*.bin"), directory / _ABOUT):
+    for old in (*directory.glob("backbones_*.bin"), directory / ABOUT):
         old.unlink(missing_ok=True)
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
@@ -94,7 +95,7 @@ def write_library(
     (directory / CARD).write_text(card, encoding="utf-8")
     names = [_INDEX, *(f"{name}.npy" for name in arrays), *map(_backbones, range(len(files)))]
     checksums = {name: file_checksum(directory / name) for name in names}
-    write_json(directory / _ABOUT, {"format": FORMAT, "kind": KIND, **about, "sha256": checksums})
+    write_json(directory / ABOUT, {"format": FORMAT, "kind": KIND, **about, "sha256": checksums})
     return directory
 
 
@@ -104,13 +105,13 @@ def _backbones(number: int) -> str:
 
 def is_library(directory: str | os.PathLike) -> bool:
     """Whether a directory holds a library."""
-    return (Path(directory) / _ABOUT).is_file()
+    return (Path(directory) / ABOUT).is_file()
 
 
 def change_about(directory: str | os.PathLike, **changed: object) -> None:
     """Replace entries of ``library.json``."""
     about = read_about(directory)
-    write_json(Path(directory) / _ABOUT, {**about, **changed})
+    write_json(Path(directory) / ABOUT, {**about, **changed})
 
 
 def read_about(directory: str | os.PathLike) -> dict:
@@ -121,10 +122,10 @@ def read_about(directory: str | os.PathLike) -> dict:
     StructureError
         There is no such file, it is damaged, or it has another format.
     """
-    path = Path(directory) / _ABOUT
+    path = Path(directory) / ABOUT
     if not path.is_file():
         raise StructureError(
-            f"{directory}: not a structure library (no {_ABOUT}); make one with "
+            f"{directory}: not a structure library (no {ABOUT}); make one with "
             "`openmm-slm library build`"
         )
     try:
@@ -166,12 +167,12 @@ class LibraryFiles:
         if name in self._verified:
             return path
         if name not in self.about["sha256"]:
-            raise StructureError(f"{path}: no checksum in {_ABOUT}; {_REMEDY}")
+            raise StructureError(f"{path}: no checksum in {ABOUT}; {_REMEDY}")
         if not path.is_file():
             raise StructureError(f"{path}: missing; {_REMEDY}")
         if file_checksum(path) != self.about["sha256"][name]:
             raise StructureError(
-                f"{path}: damaged (its checksum is not that in {_ABOUT}); " + _REMEDY
+                f"{path}: damaged (its checksum is not that in {ABOUT}); " + _REMEDY
             )
         self._verified.add(name)
         return path

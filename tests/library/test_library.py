@@ -74,7 +74,7 @@ def test_search_finds_a_mutated_chain_with_an_insertion(library, sequences):
 
 def test_what_is_unrelated_has_no_hit(library, sequences):
     for query in (sequences["chain12"][::-1], "".join(RNG.permutation(list(sequences["chain7"])))):
-        assert all(hit.e_value > 0.01 for hit in library.search(query))
+        assert all(hit.e_value > 0.01 and hit.probability < 0.5 for hit in library.search(query))
     for repeat in ("A" * 60, "GS" * 40, "PQQ" * 30):
         assert all(hit.e_value > 0.01 for hit in library.search(repeat))
 
@@ -113,20 +113,19 @@ def test_two_domains_are_covered_by_two_hits(library, sequences):
     linker = random_sequence(RNG, 40)
     first, second = (mutated(RNG, sequences[name], 0.2) for name in ("chain40", "chain41"))
     query = first + linker + second
-    groups = cover_query(library, query, least_probability=0.0)
-    best = [group[0] for group in groups if group[0].e_value < 1e-3]
+    best = [group[0] for group in cover_query(library, query)]
     assert [hit.id for hit in best] == ["chain40", "chain41"]
     assert best[0].span[1] <= len(first) + 10 and best[1].span[0] >= len(first + linker) - 10
-    without = cover_query(library, query, least_probability=0.0, exclude=["chain40", "chain41"])
-    assert all(hit.e_value > 1e-3 for group in without for hit in group)
+    assert all(hit.stretch_probability > 0.9 > 0.5 > hit.probability for hit in best)
+    assert cover_query(library, query, exclude=["chain40", "chain41"]) == []
 
 
 def hit(first: int, end: int, bits: float) -> LibraryHit:
     places = np.arange(first, end) + np.zeros((2, 1), int)
-    return LibraryHit(0, "x", "", "", places, 1.0, 1.0, bits, 0.0, 1.0)
+    return LibraryHit(0, "x", "", "", places, 1.0, 1.0, bits, 0.0, 1.0, 1.0)
 
 
-def test_the_cover_has_most_bits_and_no_overlap():
+def test_the_cover_has_the_closest_hits_and_no_overlap():
     hits = [hit(0, 100, 50), hit(0, 48, 30), hit(45, 100, 30), hit(90, 200, 20)]
     assert best_cover(hits) == [hits[1], hits[2], hits[3]]
     assert best_cover(hits[:1] + hits[3:]) == [hits[0], hits[3]]

@@ -131,6 +131,7 @@ def furnish(folder: Path) -> None:
     backbones.save_xtc(str(folder / "backbones.xtc"))
     backbones[0].save_pdb(str(folder / "backbone.pdb"))
     (folder / "proteins.fasta").write_text(">a\nGYDPETGTWG\n>b\nACDEFGHIKL\n>c\nKLMNPQ\n")
+    (folder / "query.a3m").write_text(f">query\n{SEQUENCE}\n>other\n{SEQUENCE[:-1]}-\n")
     (folder / "CARD.md").write_text("# A model of a test\n")
     (folder / "pdbs").mkdir()
     rng = np.random.default_rng(0)

@@ -59,7 +59,7 @@ def test_resampling_leaves_every_other_atom_where_it_is(generator, template):
     assert np.abs(joined - 0.133).max() < 0.01
 
 
-@pytest.mark.parametrize("model", ["default", "structure"])
+@pytest.mark.parametrize("model", ["default", "diffusion"])
 def test_samples_do_not_know_where_the_loop_was(model, generator, template):
     """Templates that differ in the resampled residues alone give the same loops."""
     if model != "default":
@@ -77,7 +77,7 @@ def test_samples_do_not_know_where_the_loop_was(model, generator, template):
 
 
 def test_frames_of_a_model_that_sees_structure_depend_on_seed_and_number_alone(template):
-    generator = openmm_slm.EnsembleGenerator.from_pretrained("structure", device="cpu")
+    generator = openmm_slm.EnsembleGenerator.from_pretrained("default", device="cpu")
     for options in ({"resample": range(12, 18)}, {"noise": 0.3, "rounds": 2}):
         options = {"template": template, "sidechains": None, **options, **QUIET}
         many, few = (generator.sample(SEQUENCE, n, **options) for n in (5, 2))

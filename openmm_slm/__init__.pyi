@@ -50,6 +50,7 @@ def generate_ensemble(
     model: str | os.PathLike = ...,
     template: object = ...,
     relatives: str | os.PathLike | None = ...,
+    msa: str | os.PathLike | None = ...,
     resample: object = ...,
     condition: object = ...,
     device: str = ...,

@@ -26,6 +26,7 @@ def _sampled(
     generator: EnsembleGenerator, sequence: str, n: int, seed: int, **settings: object
 ) -> mdtraj.Trajectory:
     settings |= {"sidechains": None, "progress": False}  # only backbones are compared
+    settings.setdefault("relatives", None)  # no protein may find itself
     return generator.sample(sequence, n, seed=seed, **settings).trajectory
 
 
@@ -46,6 +47,7 @@ def sample_quietly(
 ) -> Ensemble:
     """Samples with their report, and no warning about invalid frames."""
     with without_warnings():
+        settings.setdefault("relatives", None)  # no protein may find itself
         return generator.sample(sequence, n, seed=seed, progress=False, **settings)
 
 

@@ -54,7 +54,14 @@ def _pairs(text: str) -> str | list[list[int]]:
 @click.option("--template", type=existing, help="Known structure to start from.")
 @click.option("--top", type=existing, help="Topology of a template in XTC, DCD, rst7, ...")
 @click.option(
-    "--relatives", type=existing, help="Shard directory; related chains in it become templates."
+    "--relatives",
+    default="auto",
+    show_default=True,
+    help="Known structures of related proteins, used as templates: auto (the shipped library), "
+    "none, a library, or a shard directory.",
+)
+@click.option(
+    "--msa", type=existing, help="Alignment of SEQUENCE, to find distant relatives: A3M, FASTA."
 )
 @click.option(
     "--resample",
@@ -92,6 +99,7 @@ def sample(sequence, output, n, repeat, report, shard, device, resume, threads, 
 
     prepare_cpu(threads, patient=True)
     given = ["n", *settings]
+    settings["relatives"] = None if settings["relatives"] == "none" else settings["relatives"]
     if top := settings.pop("top"):
         if settings["template"] is None:
             raise ValueError(f"--top {top} is the topology of a template; give --template too")

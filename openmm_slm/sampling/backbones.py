@@ -169,7 +169,10 @@ class BackboneSampler:
             return self._resampled(frames)
         else:
             drawn, backbone, lddt = self._noised(frames)
-        return self._finished(drawn.tokens, drawn.log_prob, backbone, lddt)
+        made = self._finished(drawn.tokens, drawn.log_prob, backbone, lddt)
+        if self.template is not None and self.template.names:
+            made.report["relative"] = np.array(self.template.names)[frames % len(self.tokens)]
+        return made
 
     def structure(self, atom14: np.ndarray) -> ProteinStructure:
         """Frames with the chain ids and residue numbers of the final trajectory."""

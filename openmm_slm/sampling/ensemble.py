@@ -34,6 +34,7 @@ from ..relaxation.relaxation_settings import RelaxationSettings
 from ..relaxation.relaxer import Relaxer, available_cpus
 from ..tokenizer.interface import StructureTokenizer
 from .backbones import BackboneSampler, SampledBackbones
+from .known_structures import AUTO
 from .prefetch import in_order, threads_for
 from .request import SamplingRequest, make_request
 from .result import Ensemble
@@ -104,7 +105,8 @@ class EnsembleGenerator:
         n: int = 500,
         *,
         template: object = None,
-        relatives: str | os.PathLike | None = None,
+        relatives: str | os.PathLike | None = AUTO,
+        msa: str | os.PathLike | None = None,
         resample: object = None,
         condition: object = None,
         settings: dict[str, Any],
@@ -115,8 +117,8 @@ class EnsembleGenerator:
         The arguments are those of `generate_ensemble`.
         """
         request = make_request(
-            sequence, n, template=template, relatives=relatives, resample=resample,
-            condition=condition, settings=settings,
+            sequence, n, template=template, relatives=relatives, msa=msa,
+            resample=resample, condition=condition, settings=settings,
         )  # fmt: skip
         return self._to_memory(request, progress)
 
@@ -139,6 +141,7 @@ class EnsembleGenerator:
             np.concatenate([part.log_prob for part in drawn])[kept],
             {key: values[kept] for key, values in report.items()},
             chosen.seed,
+            (chosen.template or {}).get("relatives", []),
         )
 
     @takes(SamplingSettings)
@@ -149,7 +152,8 @@ class EnsembleGenerator:
         n: int = 500,
         *,
         template: object = None,
-        relatives: str | os.PathLike | None = None,
+        relatives: str | os.PathLike | None = AUTO,
+        msa: str | os.PathLike | None = None,
         resample: object = None,
         condition: object = None,
         settings: dict[str, Any],
@@ -164,8 +168,8 @@ class EnsembleGenerator:
         those of `generate_ensemble`.
         """
         request = make_request(
-            sequence, n, template=template, relatives=relatives, resample=resample,
-            condition=condition, settings=settings,
+            sequence, n, template=template, relatives=relatives, msa=msa,
+            resample=resample, condition=condition, settings=settings,
         )  # fmt: skip
         return self._to_folder(request, output, resume, progress)
 
@@ -287,7 +291,8 @@ def generate_ensemble(
     *,
     model: str | os.PathLike = "default",
     template: object = None,
-    relatives: str | os.PathLike | None = None,
+    relatives: str | os.PathLike | None = AUTO,
+    msa: str | os.PathLike | None = None,
     resample: object = None,
     condition: object = None,
     settings: dict[str, Any],
@@ -309,9 +314,14 @@ def generate_ensemble(
     template : Trajectory, path or (path, path), optional
         Known structure of the sequence, one frame or many (used in turn). Residues that it lacks
         are sampled. Samples lie where the template does.
-    relatives : path, optional
-        Shard directory (``openmm-slm prepare``). Its chains that are related to the sequence are
-        the templates, in turn.
+    relatives : str, path or None
+        Known structures of related proteins, which are the templates, in turn. ``"auto"``: those
+        of the shipped library whose fold is probably that of the sequence; if there is none, or a
+        template is given, nothing. A library (name or directory; see ``openmm-slm library``), or a
+        shard directory (``openmm-slm prepare``): the same, but it is an error if nothing is found.
+        None: from the sequence alone.
+    msa : path, optional
+        Alignment of the sequence (A3M, FASTA, Stockholm), which finds more distant relatives.
     resample : str or iterable of int, optional
         Sample only these residues of the template and leave all other atoms where they are:
         ``"H:95-102"``, an MDTraj selection, or rows of the sequence.
@@ -347,8 +357,8 @@ def generate_ensemble(
     """
     # Before any model is loaded: bad input should fail at once.
     request = make_request(
-        sequence, n, template=template, relatives=relatives, resample=resample,
-        condition=condition, settings=settings,
+        sequence, n, template=template, relatives=relatives, msa=msa,
+        resample=resample, condition=condition, settings=settings,
     )  # fmt: skip
     check_resume(resume, output)
     generator = EnsembleGenerator.from_pretrained(model, device)

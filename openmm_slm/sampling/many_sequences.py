@@ -21,6 +21,7 @@ from ..files.options import takes
 from ..plots.report_page import page_is_old, write_report_page
 from ..protein.sequence import parse_sequence, read_records
 from .ensemble import EnsembleGenerator
+from .known_structures import AUTO
 from .request import make_request
 from .settings import SamplingSettings
 
@@ -58,7 +59,8 @@ def sample_fasta(
     resume: bool = False,
     report: bool = False,
     template: object = None,
-    relatives: str | os.PathLike | None = None,
+    relatives: str | os.PathLike | None = AUTO,
+    msa: str | os.PathLike | None = None,
     resample: object = None,
     condition: object = None,
     settings: dict[str, Any],
@@ -90,7 +92,7 @@ def sample_fasta(
     report : bool
         Write an HTML page (`write_report_page`) into each folder when its ensemble is finished,
         unless it has a page that is newer than its frames.
-    template, relatives, resample, condition
+    template, relatives, msa, resample, condition
         As in `generate_ensemble`.
     {options}
 
@@ -108,7 +110,8 @@ def sample_fasta(
         The disk is full or unavailable, which concerns all sequences.
     """
     known = {
-        "template": template, "relatives": relatives, "resample": resample, "condition": condition,
+        "template": template, "relatives": relatives, "msa": msa, "resample": resample,
+        "condition": condition,
     }  # fmt: skip
     texts = read_records(fasta)
     folders = {name: Path(output) / folder for name, folder in _folders(texts, fasta).items()}

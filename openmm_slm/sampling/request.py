@@ -12,6 +12,7 @@ from ..data.embed_sequences import condition_of
 from ..errors import StructureError
 from ..language.condition import SequenceCondition
 from ..protein.sequence import parse_sequence
+from .known_structures import AUTO, find_known_structures
 from .settings import SamplingSettings
 from .template import Template
 
@@ -36,7 +37,8 @@ def make_request(
     n: int,
     *,
     template: object = None,
-    relatives: str | os.PathLike | None = None,
+    relatives: str | os.PathLike | None = AUTO,
+    msa: str | os.PathLike | None = None,
     resample: object = None,
     condition: object = None,
     settings: dict[str, Any],
@@ -45,7 +47,7 @@ def make_request(
 
     Parameters
     ----------
-    sequence, n, template, relatives, resample, condition
+    sequence, n, template, relatives, msa, resample, condition
         See `openmm_slm.generate_ensemble`.
     settings : dict
         The options of `SamplingSettings`, by name.
@@ -57,15 +59,20 @@ def make_request(
     """
     chains = ":".join(parse_sequence(sequence))
     mapped = embedded = identity = None
-    if relatives is not None:
+    if relatives is None and msa is not None:
+        raise StructureError("msa is used to find relatives, but relatives is None; leave out one")
+    if relatives not in (None, AUTO) or msa is not None:
         for name, value in {"template": template, "resample": resample}.items():
             if value is not None:
                 raise StructureError(
-                    f"{name} and relatives exclude each other: relatives are used as templates, "
-                    "and all their residues may move; leave out one"
+                    f"{name} and {'relatives' if msa is None else 'msa'} exclude each other: "
+                    "relatives are used as templates, and all their residues may move; leave out "
+                    "one"
                 )
-        mapped, found = Template.of_relatives(relatives, chains)
-        identity = {**mapped.identity(relatives), "relatives": found}
+    if relatives is not None and template is None:
+        known = find_known_structures(chains, relatives, msa)
+        if known is not None:
+            mapped, identity = known.template, known.identity
     if template is not None:
         mapped = Template.of(template, chains)
         identity = mapped.identity(template)

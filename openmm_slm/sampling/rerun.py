@@ -13,6 +13,7 @@ from ..files.ensemble_folder import read_run
 from ..language.condition import SequenceCondition
 from ..models.registry import model_identity
 from .ensemble import EnsembleGenerator
+from .known_structures import find_known_structures
 from .settings import SamplingSettings
 from .template import Template
 
@@ -65,7 +66,11 @@ def repeat_run(
             "wrote the file"
         )
     settings = {name: values[name] for name in names}
-    if template := settings.pop("template"):
+    settings["relatives"] = None
+    template = settings.pop("template")
+    if template and "library" in template:
+        settings |= _same_structures(template, settings["sequence"], run)
+    elif template:
         name = "relatives" if template.get("relatives") else "template"
         settings[name] = _same_template(template, settings["sequence"], run)
     if settings["condition"]:
@@ -98,6 +103,18 @@ def _same_template(before: dict, sequence: str, run: str | os.PathLike) -> str |
             f"is {now['sha256']} now; restore the file"
         )
     return path
+
+
+def _same_structures(before: dict, sequence: str, run: str | os.PathLike) -> dict[str, object]:
+    """Library and alignment in a run.json; raise if other structures are found now."""
+    given = {"relatives": before["library"], "msa": before["msa"]}
+    known = find_known_structures(sequence, **given)
+    if known is None or known.identity["sha256"] != before["sha256"]:
+        raise SLMError(
+            f"{run}: the library {before['library']} has changed; install the version of "
+            "openmm_slm that wrote the file, or restore the library"
+        )
+    return given
 
 
 def _same_condition(before: dict, sequence: str, run: str | os.PathLike) -> SequenceCondition:

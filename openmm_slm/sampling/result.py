@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +29,9 @@ class Ensemble:
         One value per frame; ``pandas.DataFrame(ens.report)`` is a table.
     seed : int
         Random seed; the same seed repeats the ensemble.
+    relatives : list of dict
+        Known structures that were the templates: id, PDB entry and chain, residues of the sequence,
+        identity, coverage, probability of this fold; empty if there were none.
     """
 
     trajectory: mdtraj.Trajectory
@@ -36,6 +39,7 @@ class Ensemble:
     log_prob: np.ndarray
     report: Report
     seed: int
+    relatives: list[dict[str, object]] = field(default_factory=list)
 
     @property
     def token_entropy(self) -> np.ndarray:

@@ -66,6 +66,8 @@ class Template:
         D amino acids of the template. Sampled residues are L.
     trace : ndarray, float32 [T, M, 3], optional
         CA as given, of a template with residues that had a CA alone.
+    names : tuple of str
+        Structure of each frame, for frames of relatives; or empty.
     """
 
     sequence: str
@@ -78,6 +80,7 @@ class Template:
     variants: tuple[str, ...] = ()
     d_residues: np.ndarray | None = None
     trace: np.ndarray | None = None
+    names: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -166,7 +169,8 @@ class Template:
         known = np.isfinite(atom14[:, :, :3]).all((-1, -2))
         atom14[~known] = np.nan
         number = np.arange(1, len(sequence) + 1, dtype=np.int32)
-        return cls(sequence, atom14, known, ("A",), number, number == 1), relatives
+        names = tuple(str(relative["id"]) for relative in relatives)
+        return cls(sequence, atom14, known, ("A",), number, number == 1, names=names), relatives
 
     def identity(self, source: object) -> dict[str, str | None]:
         """Entry in ``run.json``: the paths of the files, if there are any, and a checksum."""

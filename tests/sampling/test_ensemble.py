@@ -16,7 +16,7 @@ import openmm_slm
 from openmm_slm.cli.main import main
 
 BPTI = "RPDFCLEPPYTGPCKARIIRYFYNAKAGLCQTFVYGGCRAKRNNFKSAEDCMRTCGGA"
-QUIET = {"progress": False, "device": "cpu"}
+QUIET = {"progress": False, "device": "cpu", "relatives": None}
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from openmm_slm.sampling.request import make_request
 from openmm_slm.sampling.template import Template
 
 SEQUENCE = "MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGI"
-QUIET = {"progress": False, "seed": 3}
+QUIET = {"progress": False, "seed": 3, "relatives": None}
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,215 @@
+"""Templates from known structures of related proteins: a library, or a folder of shards."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..data.relatives import COVERED, LIMIT, WORTH
+from ..errors import StructureError
+from ..library.alignment_files import read_alignment
+from ..library.domains import cover_query
+from ..library.hits import LibraryHit
+from ..library.library import SHORTEST, Library
+from ..library.registry import find_library, load_library
+from ..library.storage import is_library
+from ..protein.structure import chain_names
+from .domain_placement import joined
+from .template import Template
+
+logger = logging.getLogger(__name__)
+
+AUTO = "auto"
+SHIPPED = "default"
+LEAST = 0.5  # probability of the right fold
+
+
+@dataclass(frozen=True, eq=False)
+class KnownStructures:
+    """Structures of related proteins as templates of a sequence.
+
+    Attributes
+    ----------
+    template : Template
+    records : list of dict
+        One per structure and domain, for ``run.json``: chain and domain of the query, id, identity,
+        coverage, probability.
+    identity : dict
+        Entry of ``run.json``.
+    """
+
+    template: Template
+    records: list[dict[str, object]]
+    identity: dict[str, object]
+
+
+def find_known_structures(
+    sequence: str, relatives: str | os.PathLike, msa: str | os.PathLike | None = None
+) -> KnownStructures | None:
+    """Find templates for a sequence.
+
+    Parameters
+    ----------
+    sequence : str
+        ``:`` between chains.
+    relatives : str or path
+        ``"auto"``: the shipped library; a library (name or directory); or a shard directory.
+    msa : path, optional
+        Alignment of the sequence (`openmm_slm.library.alignment_files.read_alignment`).
+
+    Returns
+    -------
+    KnownStructures or None
+        None if ``"auto"`` finds nothing; one warning says so.
+
+    Raises
+    ------
+    StructureError
+        No such library or folder, nothing found in it, or an alignment that does not fit.
+    """
+    automatic = relatives == AUTO
+    if not automatic and _is_shards(relatives):
+        if msa is not None:
+            raise StructureError(
+                f"msa is used with a library, but {relatives} is a folder of shards; make a "
+                "library of it (openmm-slm library build), or leave msa out"
+            )
+        template, found = Template.of_relatives(relatives, sequence)
+        return KnownStructures(
+            template, found, {**template.identity(relatives), "relatives": found}
+        )
+    name = SHIPPED if automatic else relatives
+    profile = None
+    if msa is not None:
+        if ":" in sequence:
+            raise StructureError(
+                f"msa is an alignment of one chain, but the sequence has {sequence.count(':') + 1};"
+                " sample the chains one by one, or leave msa out"
+            )
+        profile = read_alignment(msa, sequence)
+    known = thread_on_library(sequence, load_library(name), profile)
+    if known is None:
+        if not automatic:
+            raise StructureError(
+                f"the library {name} has no structure with the fold of the sequence; sample "
+                "without relatives, or give a template"
+            )
+        if max(map(len, sequence.split(":"))) >= SHORTEST:
+            logger.warning(
+                "no structure with the fold of the sequence is known to the library: sampled from "
+                "the sequence alone, which rarely finds a fold; give a template if you have one"
+            )
+        return None
+    for record in known.records:
+        logger.info(
+            "residues %s of chain %d like %s: %.0f %% identical, probability of the fold %.2f",
+            "-".join(map(str, record["residues"])), record["of_chain"], record["name"],
+            100 * record["identity"], record["stretch_probability"],
+        )  # fmt: skip
+    source = str(name) if automatic or not _is_path(name) else os.path.abspath(name)
+    files = hashlib.sha256(json.dumps(known.records, sort_keys=True).encode()).hexdigest()
+    where = find_library(name) / "library.json"
+    digest = hashlib.sha256(where.read_bytes() + files.encode()).hexdigest()[:16]
+    identity = {
+        "path": None, "library": source, "msa": None if msa is None else os.path.abspath(msa),
+        "sha256": digest, "relatives": known.records,
+    }  # fmt: skip
+    return KnownStructures(known.template, known.records, identity)
+
+
+def thread_on_library(
+    sequence: str,
+    library: Library,
+    profile: np.ndarray | None = None,
+    *,
+    splits: Collection[str] | None = None,
+    exclude: Collection[str] = (),
+    most_identical: float = 1.0,
+) -> KnownStructures | None:
+    """Thread a sequence on what a library has of it; None if it has nothing.
+
+    Parameters
+    ----------
+    sequence : str
+        ``:`` between chains. Each is searched by itself.
+    library : Library
+    profile : ndarray [L, 20], optional
+        Of a single chain.
+    splits, exclude, most_identical
+        See `Library.search`.
+    """
+    options = {"splits": splits, "exclude": exclude, "most_identical": most_identical}
+    chains = sequence.split(":")
+    chain = np.repeat(np.arange(len(chains)), [len(x) for x in chains])
+    parts, records, names = [], [], []
+    for number, letters in enumerate(chains):
+        mine = np.flatnonzero(chain == number)
+        for domain, hits in enumerate(cover_query(library, letters, profile, **options), 1):
+            hits = _worth_using(hits)
+            frames = np.full((len(hits), len(chain), 14, 3), np.nan, np.float32)
+            frames[:, mine] = library.threaded(letters, hits)
+            frames = frames[np.isfinite(frames[:, :, 1, 0]).sum(1) > 3]
+            if not len(frames):
+                continue
+            parts.append(frames)
+            names.append([_name(hit) for hit in hits])
+            records += [
+                {"of_chain": number + 1, "domain": domain, "name": _name(hit), **hit.summary()}
+                for hit in hits
+            ]
+    if not parts:
+        return None
+    # Several arrangements of parts whose arrangement is unknown.
+    count = max(map(len, parts)) if len(parts) == 1 else max(LIMIT, *map(len, parts))
+    atom14 = np.stack(
+        [joined([part[t % len(part)] for part in parts], chain, t) for t in range(count)]
+    )
+    known = np.isfinite(atom14[:, :, :3]).all((-1, -2))
+    atom14[~known] = np.nan
+    template = Template(
+        sequence,
+        atom14,
+        known,
+        chain_names([""] * len(chains)),
+        np.concatenate([np.arange(1, len(x) + 1, dtype=np.int32) for x in chains]),
+        np.diff(chain, prepend=-1) != 0,
+        names=tuple("+".join(each[t % len(each)] for each in names) for t in range(count)),
+    )
+    if len(parts) > 1:
+        logger.warning(
+            "%d parts of the sequence have known folds; how they lie to each other is unknown and "
+            "varies at random",
+            len(parts),
+        )
+    return KnownStructures(template, records, {})
+
+
+def _worth_using(hits: list[LibraryHit]) -> list[LibraryHit]:
+    """The closest hit, and others that are nearly as good."""
+    best = hits[0]
+    return [
+        hit
+        for hit in hits[:LIMIT]
+        if hit is best
+        or (hit.closeness >= WORTH * best.closeness and hit.coverage >= COVERED * best.coverage)
+    ]
+
+
+def _name(hit: LibraryHit) -> str:
+    """PDB entry and chain, or the id of a chain whose entry is not known."""
+    return f"{hit.pdb}_{hit.chain}" if hit.pdb else hit.id
+
+
+def _is_path(name: str | os.PathLike) -> bool:
+    return Path(name).exists()
+
+
+def _is_shards(source: str | os.PathLike) -> bool:
+    return Path(source).is_dir() and not is_library(source)

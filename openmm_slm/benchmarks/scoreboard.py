@@ -27,6 +27,7 @@ SECTIONS: dict[str, Callable[[Plan, Workers], Section]] = {
     "language_model": scoreboard_parts.language_model,
     "from_sequence": scoreboard_ensembles.from_sequence,
     "from_relatives": scoreboard_relatives.from_relatives,
+    "from_library": scoreboard_relatives.from_library,
     "valid_frames": scoreboard_ensembles.valid_frames,
     "apo_holo": scoreboard_ensembles.apo_holo,
     "md": scoreboard_ensembles.against_md,

@@ -96,6 +96,7 @@ def _anti_diagonals(
     h, before, ahead = (np.zeros((query + 1, lanes), kind) for _ in range(3))
     e, f, above = (np.full((query + 1, lanes), -(np.iinfo(kind).max // 2), kind) for _ in range(3))
     opened, found = np.empty_like(h), np.empty((query, lanes), kind)
+    zero = np.zeros_like(found)  # NumPy is slow with a single 0
     for d in range(query + columns - 2):
         column = d - place
         column = np.where((column >= 0) & (column < last), column, last)
@@ -110,7 +111,7 @@ def _anti_diagonals(
         np.add(before[:-1], found, out=now)
         np.maximum(now, e[1:], out=now)
         np.maximum(now, f[1:], out=now)
-        np.maximum(now, 0, out=now)
+        np.maximum(now, zero, out=now)
         yield d, now, e[1:], f[1:]
         before, h, ahead = h, ahead, before
 

@@ -67,6 +67,7 @@ def generate_ensemble(
     best: int | None = ...,
     rounds: int = ...,
     deform: float | None = ...,
+    min_plddt: float | None = ...,
     seed: int | None = ...,
     batch_size: int | None = ...,
     project: bool = ...,

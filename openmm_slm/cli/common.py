@@ -14,8 +14,20 @@ from pathlib import Path
 import click
 
 from ..files.options import options_of
+from ..protein.named_structures import is_name
+
+
+class StructurePath(click.Path):
+    """An existing file or folder, or the name of a structure, as in ``pdb:5PTI``."""
+
+    def convert(
+        self, value: object, parameter: click.Parameter | None, context: click.Context | None
+    ) -> object:
+        return value if is_name(value) else super().convert(value, parameter, context)
+
 
 existing = click.Path(exists=True, path_type=Path)
+structure = StructurePath(exists=True, path_type=Path)
 directory = click.Path(exists=True, file_okay=False, path_type=Path)
 new = click.Path(path_type=Path)
 

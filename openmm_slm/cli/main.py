@@ -13,7 +13,15 @@ from ..comparison.comparison_settings import ComparisonSettings
 from ..data.preparation_settings import PreparationSettings
 from .benchmark import benchmark
 from .check import check
-from .common import directory, example, existing, new, report_errors, settings_options
+from .common import (
+    directory,
+    example,
+    existing,
+    new,
+    report_errors,
+    settings_options,
+    structure,
+)
 from .library import library
 from .sample import complete_command, relax_command, sample
 from .seed import seed
@@ -62,8 +70,8 @@ for command in (
 def prepare(inputs, output, **options):
     """Convert structures or trajectories to training shards.
 
-    INPUT is PDB or mmCIF files (.gz too), folders of such files, or trajectories. To continue an
-    interrupted run, repeat the command.
+    INPUT is PDB or mmCIF files (.gz too), folders of such files, names (pdb:5PTI), or trajectories.
+    To continue an interrupted run, repeat the command.
     """
     from ..data.merge import format_counts, summarise
     from ..data.prepare import prepare as write_shards
@@ -79,8 +87,8 @@ def prepare(inputs, output, **options):
         "openmm-slm compare sampled md.xtc --reference-top md.pdb -o comparison",
     ),
 )
-@click.argument("samples", type=existing)
-@click.argument("reference", type=existing)
+@click.argument("samples", type=structure)
+@click.argument("reference", type=structure)
 @click.option("-o", "--output", type=new, required=True, help="Folder to write.")
 @click.option("--top", type=existing, help="Topology file of SAMPLES.")
 @click.option("--reference-top", type=existing, help="Topology file of REFERENCE.")
@@ -98,7 +106,7 @@ def compare_command(samples, reference, output, **options):
     """Compare the ensemble SAMPLES with REFERENCE.
 
     Writes a table, a figure and an HTML page. SAMPLES and REFERENCE are trajectories (PDB, mmCIF,
-    XTC, DCD, ...) or folders written by `openmm-slm sample`.
+    XTC, DCD, ...), names of structures (pdb:1D3Z) or folders written by `openmm-slm sample`.
     """
     from ..comparison.loading import compare_files
 

@@ -19,6 +19,7 @@ from .common import (
     prepare_cpu,
     report_errors,
     settings_options,
+    structure,
     threads_option,
 )
 
@@ -51,7 +52,11 @@ def _pairs(text: str) -> str | list[list[int]]:
 @click.option("-o", "--output", type=new, required=True, help="Folder to write.")
 @click.option("-n", default=500, show_default=True, help="Number of conformations.")
 @click.option("--model", default="default", show_default=True, help="Model name or directory.")
-@click.option("--template", type=existing, help="Known structure to start from.")
+@click.option(
+    "--template",
+    type=structure,
+    help="Known structure to start from: a file, or a name such as pdb:5PTI:A or afdb:P00974.",
+)
 @click.option("--top", type=existing, help="Topology of a template in XTC, DCD, rst7, ...")
 @click.option(
     "--relatives",
@@ -165,8 +170,8 @@ def sample(sequence, output, n, repeat, report, shard, device, resume, threads, 
 def complete_command(trajectory, threads, disulfides, **options):
     """Add missing side chains, hydrogens and OXT to the frames of TRAJECTORY.
 
-    TRAJECTORY is a PDB or mmCIF file, or XTC, DCD, ... with --top. Every residue must have N, CA
-    and C. Side-chain atoms and caps (ACE, NME, NH2) that are present are kept.
+    TRAJECTORY is a PDB or mmCIF file, a name (pdb:5PTI), or XTC, DCD, ... with --top. Every residue
+    must have N, CA and C. Side-chain atoms and caps (ACE, NME, NH2) that are present are kept.
     """
     from ..sampling.completion import complete
 
@@ -203,9 +208,9 @@ def complete_command(trajectory, threads, disulfides, **options):
 def relax_command(trajectory, **options):
     """Minimise the frames of TRAJECTORY with OpenMM.
 
-    TRAJECTORY is a folder written by `openmm-slm sample`, a PDB or mmCIF file, or XTC, DCD, ...
-    with --top. It must have all atoms including hydrogens; `openmm-slm complete` adds missing
-    ones.
+    TRAJECTORY is a folder written by `openmm-slm sample`, a PDB or mmCIF file, a name (pdb:5PTI),
+    or XTC, DCD, ... with --top. It must have all atoms including hydrogens; `openmm-slm complete`
+    adds missing ones.
     """
     from ..relaxation.relaxing import relax
 

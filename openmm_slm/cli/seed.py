@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..seeding.seeding_settings import SeedSettings
-from .common import example, existing, new, report_errors, settings_options
+from .common import example, existing, new, report_errors, settings_options, structure
 
 
 @click.command(
@@ -15,7 +15,7 @@ from .common import example, existing, new, report_errors, settings_options
         "python seeds/seed_000/run.py 1000",
     )
 )
-@click.argument("ensemble", type=existing)
+@click.argument("ensemble", type=structure)
 @click.option("-o", "--output", type=new, required=True, help="Folder to write.")
 @click.option("-n", default=10, show_default=True, help="Number of seeds.")
 @click.option("--top", type=existing, help="Topology file, for a trajectory in XTC, DCD, ...")
@@ -49,8 +49,8 @@ from .common import example, existing, new, report_errors, settings_options
 def seed(ensemble, md, pressure, **options):
     """Write MD simulations that start from frames of ENSEMBLE, each in its own folder.
 
-    ENSEMBLE is a folder written by `openmm-slm sample`, or a trajectory (PDB, mmCIF, XTC, DCD,
-    ...). The run.py in each folder starts the simulation.
+    ENSEMBLE is a folder written by `openmm-slm sample`, a trajectory (PDB, mmCIF, XTC, DCD, ...),
+    or a name (pdb:1D3Z). The run.py in each folder starts the simulation.
     """
     from ..seeding.writing import write_seeds
 

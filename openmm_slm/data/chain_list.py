@@ -200,6 +200,7 @@ def select(structure: ProteinStructure, row: ListedChain) -> ProteinStructure:
         residue_number=structure.residue_number[rows],
         insertion_code=structure.insertion_code[rows],
         chain_break=structure.chain_break[rows],
+        b_factor=None if structure.b_factor is None else structure.b_factor[:, rows],
     )
 
 

@@ -20,11 +20,11 @@ import numpy as np
 from ..errors import ModelError, require
 from ..language.condition import SequenceCondition
 from ..models.esm3_import import FOLDER, read_tensors
-from ..models.esm3_weights import cache_folder
 from ..models.fitting import check_weights
 from ..models.registry import find_part
 from ..networks.esm3_tokens import MASK, esm3_layout
 from ..networks.storage import load_module, read_config
+from ..protein.cache_folder import cache_folder
 
 if TYPE_CHECKING:
     import torch

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import StructureError
 from ..files.formats import STRUCTURE_FILES, WITH_TOPOLOGY, extension, is_trajectory
+from ..protein.named_structures import local_file
 
 if TYPE_CHECKING:
     from .listed_chain import ListedChain
@@ -44,6 +45,8 @@ def find_sources(
 ) -> list[Source]:
     """Files of `inputs`, in the given order; files of a folder are sorted by path.
 
+    Names (``pdb:5PTI``) are the files that `local_file` fetches.
+
     Raises
     ------
     StructureError
@@ -51,7 +54,7 @@ def find_sources(
         needs `top`, or two files would give entries with the same name.
     """
     paths: dict[str, Path] = {}
-    for given in map(Path, inputs):
+    for given in map(Path, map(local_file, inputs)):
         if not given.exists():
             raise StructureError(f"{given}: no such file or folder")
         inside = _structures_in(given) if given.is_dir() and given.suffix != ".dtr" else [given]

@@ -52,10 +52,11 @@ def prepare(
     Parameters
     ----------
     inputs : path or iterable of paths
-        PDB and mmCIF files (also ``.gz``), folders that contain them, and trajectories that MDTraj
-        reads. Each chain of the first model of a structure file is one entry, ``<stem>_<chain>``.
-        Each frame of a trajectory is one entry with all its chains, ``<stem>_<frame>``. If two
-        stems are equal, the folder is added: ``run2-traj_0``.
+        PDB and mmCIF files (also ``.gz``), folders that contain them, names of structures
+        (``pdb:5PTI``), and trajectories that MDTraj reads. Each chain of the first model of a
+        structure file is one entry, ``<stem>_<chain>``. Each frame of a trajectory is one entry
+        with all its chains, ``<stem>_<frame>``. If two stems are equal, the folder is added:
+        ``run2-traj_0``.
     output : path
         Folder to write: shards, ``index.csv``, ``report.csv`` (one row per entry or file: kept, or
         skipped and why) and ``prepare.json`` (settings).

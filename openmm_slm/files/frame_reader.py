@@ -20,6 +20,7 @@ from ..errors import StructureError, require
 from ..protein.chains import copied, divided, is_protein_residue
 from ..protein.loading import load_structure
 from ..protein.mdtraj_topology import mended, with_short_names
+from ..protein.named_structures import local_file
 from ..protein.periodic import Images, with_whole_molecules
 from ..protein.structure import ProteinStructure
 from ..protein.trajectory import structure_of
@@ -49,7 +50,8 @@ class FrameReader:
     Parameters
     ----------
     source : mdtraj.Trajectory, anything with a ``trajectory``, or path
-        A path is a structure file, a trajectory file, or a folder with ``samples.xtc``.
+        A path is a structure file, a trajectory file, a folder with ``samples.xtc``, or a name
+        (``pdb:5PTI``, see `openmm_slm.protein.named_structures`).
     top : path or mdtraj.Topology, optional
         Topology for a trajectory file without one.
     protein_only : bool
@@ -78,7 +80,7 @@ class FrameReader:
         is_path = isinstance(source, (str, os.PathLike))
         self._name = str(source) if is_path else "the trajectory"
         if isinstance(source, (str, os.PathLike)):
-            self._open(Path(source), top)
+            self._open(Path(local_file(source)), top)
         else:
             trajectory = getattr(source, "trajectory", source)
             if not (hasattr(trajectory, "topology") and hasattr(trajectory, "xyz")):
@@ -217,7 +219,7 @@ class StructureReader:
         self, source: object, top: str | os.PathLike | mdtraj.Topology | None = None
     ) -> None:
         self._name = source if isinstance(source, (str, os.PathLike)) else "the trajectory"
-        is_path = isinstance(source, (str, os.PathLike))
+        is_path, source = isinstance(source, (str, os.PathLike)), local_file(source)
         if isinstance(source, ProteinStructure) or (
             is_path and extension(source) in STRUCTURE_FILES and not Path(source).is_dir()
         ):

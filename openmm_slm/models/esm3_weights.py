@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 
 from ..errors import ModelError, require
+from ..protein.cache_folder import cache_folder
 from .esm3_import import FILES, FOLDER, import_esm3, release_files
 
 logger = logging.getLogger(__name__)
@@ -22,11 +23,6 @@ HUB = {
     "https://www.evolutionaryscale.ai/policies/cambrian-non-commercial-license-agreement",
     "biohub/esm3-sm-open-v1": "the licence that its card names",
 }
-
-
-def cache_folder() -> Path:
-    """Folder of converted weights: ``$OPENMM_SLM_CACHE``, else ``~/.cache/openmm_slm``."""
-    return Path(os.environ.get("OPENMM_SLM_CACHE") or Path.home() / ".cache" / "openmm_slm")
 
 
 def find_esm3() -> Path:

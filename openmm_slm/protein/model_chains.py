@@ -18,7 +18,10 @@ LONGEST_STEP = 4.0  # Å from one CA to the next; it is 3.8 in a trans peptide
 
 @dataclass(eq=False)
 class FileResidue:
-    """A residue of one model: `atoms` maps names to positions (Å); `alternative` is its altloc."""
+    """A residue of one model: `atoms` maps names to positions (Å); `alternative` is its altloc.
+
+    `b_factor` is that of CA, NaN without CA.
+    """
 
     number: int
     code: str
@@ -29,6 +32,7 @@ class FileResidue:
     occupancy: float
     segment: str
     variant: str
+    b_factor: float
 
     @property
     def key(self) -> tuple[int, str, str]:
@@ -200,6 +204,7 @@ def _conformers(group, path: Path) -> list[FileResidue]:
             total[atom.altloc] = total.get(atom.altloc, 0.0) + atom.occ
     best = max(sorted(total), key=lambda letter: total[letter]) if total else ""
     copies: list[dict[str, list[float]]] = [{}]
+    b_factors = [math.nan]
     occupancies = []
     for atom in group:
         if atom.is_hydrogen() or (total and atom.has_altloc() and atom.altloc != best):
@@ -212,7 +217,9 @@ def _conformers(group, path: Path) -> list[FileResidue]:
             )
         if name in copies[-1]:  # a second residue with the same number
             copies.append({})
+            b_factors.append(math.nan)
         copies[-1][name] = position
+        b_factors[-1] = atom.b_iso if name == "CA" else b_factors[-1]
         occupancies.append(atom.occ)
     first = copies[0].get("CA")
     return [
@@ -226,6 +233,7 @@ def _conformers(group, path: Path) -> list[FileResidue]:
             math.fsum(occupancies) / len(occupancies),
             group.segment.strip(),
             stated_variant(group.name, [atom.name for atom in group]),
+            b_factors[i],
         )
         for i, atoms in enumerate(copies)
         # A second set of atoms at the same position is an unlabelled alternative location.

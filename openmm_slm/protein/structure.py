@@ -57,6 +57,11 @@ class ProteinStructure:
         Protonation that the input states, one for each residue (`stated_variant`); or empty.
     caps : tuple of Cap
         Caps of chain ends in the input.
+    b_factor : ndarray, float32 [F, L], optional
+        B factors of CA in the input, as `openmm_slm.protein.plddt` reads them: Å², or pLDDT (0 to
+        100) in predicted models. NaN where CA is absent.
+    origin : str
+        "predicted", "experiment", or "" if the input does not say (`openmm_slm.protein.plddt`).
     """
 
     sequence: str
@@ -69,6 +74,8 @@ class ProteinStructure:
     names: tuple[str, ...] = ()
     variants: tuple[str, ...] = ()
     caps: tuple[Cap, ...] = ()
+    b_factor: np.ndarray | None = None
+    origin: str = ""
 
     @property
     def n_frames(self) -> int:
@@ -110,7 +117,8 @@ class ProteinStructure:
     def frames(self, which: slice) -> ProteinStructure:
         """Some of the frames."""
         caps = tuple(replace(cap, xyz=cap.xyz[which]) for cap in self.caps)
-        return replace(self, atom14=self.atom14[which], caps=caps)
+        b_factor = None if self.b_factor is None else self.b_factor[which]
+        return replace(self, atom14=self.atom14[which], caps=caps, b_factor=b_factor)
 
     def to_trajectory(self, atoms: str = "heavy") -> mdtraj.Trajectory:
         """Trajectory of the atoms present in all frames (`atoms`: "heavy" or "backbone")."""

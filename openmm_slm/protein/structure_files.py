@@ -40,6 +40,7 @@ from .box import box_of_cell
 from .caps import attached, caps_of_models, moved_with
 from .model_chains import Chain, model_chains
 from .periodic import structure_made_whole
+from .plddt import Origin, origin_of_mmcif, origin_of_pdb
 from .structure import PEPTIDE_BOND, ProteinStructure, find_chain_breaks
 from .structure_text import check_mmcif, check_pdb, normalised_pdb
 
@@ -70,12 +71,14 @@ class ParsedFile:
         Å; None for NMR structures, predicted models and files without it.
     doubt : str
         Sign of truncation in a file that could be parsed; empty if none was found.
+    origin : Origin
     """
 
     path: Path
     models: gemmi.Structure | list
     resolution: float | None = None
     doubt: str = ""
+    origin: Origin = Origin()
 
 
 def read(path: str | os.PathLike, chains: str | Iterable[str] | None = None) -> ProteinStructure:
@@ -143,6 +146,9 @@ def interpret(
         tuple(residue.name for residue in rows),
         tuple(residue.variant for residue in rows),
         attached(caps_of_models(raw), atom14, chain_break, PEPTIDE_BOND),
+        np.array([[r.b_factor for _, chain in model for r in chain] for model in same], np.float32)
+        * np.float32(file.origin.scale),
+        file.origin.kind,
     )
     whole = structure_made_whole(structure, box_of_cell(file.models), path)
     return replace(whole, caps=moved_with(whole.caps, atom14, whole.atom14))
@@ -198,10 +204,12 @@ def parse(path: str | os.PathLike) -> ParsedFile:
             if not with_atoms:
                 return ParsedFile(path, [])
             structure = gemmi.make_structure_from_block(with_atoms[0])
+            origin = origin_of_mmcif(with_atoms[0])
             _put_in_capitals(structure)
         else:
             doubt = check_pdb(text, path)
             structure = gemmi.read_pdb_string(normalised_pdb(text), split_chain_on_ter=True)
+            origin = origin_of_pdb(text)
     except StructureError:
         raise
     except (RuntimeError, ValueError, IndexError) as error:
@@ -209,7 +217,7 @@ def parse(path: str | os.PathLike) -> ParsedFile:
         raise StructureError(
             f"{path}: cannot be read as {'mmCIF' if mmcif else 'PDB'} ({reason}); is it complete?"
         ) from None
-    return ParsedFile(path, structure, structure.resolution or None, doubt)
+    return ParsedFile(path, structure, structure.resolution or None, doubt, origin)
 
 
 def _put_in_capitals(structure: gemmi.Structure) -> None:

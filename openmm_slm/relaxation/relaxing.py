@@ -71,8 +71,9 @@ def relax(
     ----------
     trajectory : mdtraj.Trajectory or path
         Frames with all atoms, hydrogens included (`openmm_slm.complete` adds missing atoms). A path
-        is a PDB or mmCIF file, a trajectory file with `top`, which is read in blocks, or a folder
-        written by `openmm_slm`. Periodic boxes are kept, but not used.
+        is a PDB or mmCIF file, the name of a structure (``pdb:5PTI``), a trajectory file with
+        `top`, which is read in blocks, or a folder written by `openmm_slm`. Periodic boxes are
+        kept, but not used.
     top : path or mdtraj.Topology, optional
         Topology of a trajectory file without one.
     processes : int, optional

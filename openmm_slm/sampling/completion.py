@@ -52,11 +52,12 @@ def complete(
     Parameters
     ----------
     trajectory : mdtraj.Trajectory, ProteinStructure, or path
-        A path is a PDB or mmCIF file, or a trajectory file with `top`, which is read block by
-        block. Every residue must have N, CA and C, or a CA alone, as in frames of coarse-grained
-        models: then its backbone is built, for which CA move a little. Side-chain atoms that are
-        present are kept, missing heavy atoms are built, and hydrogens are replaced. Caps of chain
-        ends (ACE, NME, NH2) are kept. Waters, ions and ligands are left out.
+        A path is a PDB or mmCIF file, the name of a structure (``pdb:5PTI``), or a trajectory file
+        with `top`, which is read block by block. Every residue must have N, CA and C, or a CA
+        alone, as in frames of coarse-grained models: then its backbone is built, for which CA move
+        a little. Side-chain atoms that are present are kept, missing heavy atoms are built, and
+        hydrogens are replaced. Caps of chain ends (ACE, NME, NH2) are kept. Waters, ions and
+        ligands are left out.
     sidechains : "packer" or "pdbfixer"
         The package's packer, or PDBFixer with its errors corrected (seconds to a minute per frame).
     hydrogens : bool

@@ -311,7 +311,7 @@ def generate_ensemble(
         Number of conformations.
     model : str or path
         Shipped name, registered name, or model directory.
-    template : Trajectory, path or (path, path), optional
+    template : Trajectory, path, name (as "pdb:5PTI:A" or "afdb:P00974") or (path, path), optional
         Known structure of the sequence, one frame or many (used in turn). Residues that it lacks
         are sampled. Samples lie where the template does.
     relatives : str, path or None
@@ -324,7 +324,7 @@ def generate_ensemble(
         Alignment of the sequence (A3M, FASTA, Stockholm), which finds more distant relatives.
     resample : str or iterable of int, optional
         Sample only these residues of the template and leave all other atoms where they are:
-        ``"H:95-102"``, an MDTraj selection, or rows of the sequence.
+        ``"H:95-102"``, an MDTraj selection (``bfactor`` too), or rows of the sequence.
     condition : array [L, D], path or str, optional
         Input per residue of a model trained with a condition: an array, a ``.npy`` file, or the
         name of an ESM model, whose embeddings are computed once

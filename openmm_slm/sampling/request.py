@@ -74,7 +74,7 @@ def make_request(
         if known is not None:
             mapped, identity = known.template, known.identity
     if template is not None:
-        mapped = Template.of(template, chains)
+        mapped = Template.of(template, chains, settings.get("min_plddt"))
         identity = mapped.identity(template)
         resample = None if resample is None else np.flatnonzero(mapped.select(resample)).tolist()
     checked = SamplingSettings(chains, n, template=identity, resample=resample, **settings)

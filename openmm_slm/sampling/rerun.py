@@ -72,7 +72,7 @@ def repeat_run(
         settings |= _same_structures(template, settings["sequence"], run)
     elif template:
         name = "relatives" if template.get("relatives") else "template"
-        settings[name] = _same_template(template, settings["sequence"], run)
+        settings[name] = _same_template(template, settings, run)
     if settings["condition"]:
         settings["condition"] = _same_condition(settings["condition"], settings["sequence"], run)
     generator = EnsembleGenerator.from_pretrained(before["name"], device)
@@ -84,9 +84,9 @@ def repeat_run(
     return where
 
 
-def _same_template(before: dict, sequence: str, run: str | os.PathLike) -> str | tuple:
-    """Path of the template in a run.json; raise if the template has changed."""
-    path = before.get("path")
+def _same_template(before: dict, settings: dict, run: str | os.PathLike) -> str | tuple:
+    """Path or name of the template in a run.json; raise if the template has changed."""
+    path, sequence = before.get("path"), settings["sequence"]
     if not path:
         raise SLMError(
             f"{run}: the run used a template in memory; sample again and pass that template"
@@ -95,7 +95,7 @@ def _same_template(before: dict, sequence: str, run: str | os.PathLike) -> str |
         template, _ = Template.of_relatives(path, sequence)
     else:
         path = (path, before["top"]) if "top" in before else path
-        template = Template.of(path, sequence)
+        template = Template.of(path, sequence, settings["min_plddt"])
     now = template.identity(path)
     if now["sha256"] != before.get("sha256"):
         raise SLMError(

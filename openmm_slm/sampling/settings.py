@@ -124,6 +124,15 @@ class SamplingSettings:
         move more. Default with `noise`: 0.1. 0: none.""",
         brief="Displacement of the template along soft modes, nm [default with noise: 0.1].",
     )
+    min_plddt: float | None = option(
+        None,
+        "float, optional",
+        """Residues of a template with pLDDT under this are sampled, not copied; 0: none. Default:
+        50 for predicted models that state pLDDT (`openmm_slm.protein.plddt`). For other files, a
+        number says that the B column is pLDDT.""",
+        brief="Sample residues of the template with pLDDT under this [default: 50 for models that "
+        "state pLDDT].",
+    )
     seed: int | None = option(
         None,
         "int, optional",
@@ -221,7 +230,14 @@ class SamplingSettings:
 
     def _check_template(self) -> None:
         from ..language.interface import check_integer
+        from ..protein.plddt import checked_plddt
 
+        set_checked(self, "min_plddt", checked_plddt(self.min_plddt))
+        if self.min_plddt is not None and "relatives" in (self.template or {"relatives": None}):
+            raise SLMError(
+                f"min_plddt is {self.min_plddt:g}, but no template is given; give template, or "
+                "leave min_plddt out"
+            )
         given = [name for name in ("noise", "resample") if getattr(self, name) is not None]
         if given and self.template is None:
             raise SLMError(f"{given[0]} changes residues of a template; give template too")

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +19,8 @@ from ..models.registry import load_backmapper
 from ..protein.alignment import align
 from ..protein.ca_trace import lone_ca
 from ..protein.geometry import backbone_torsions
+from ..protein.named_structures import place
+from ..protein.plddt import sure_part
 from ..protein.structure import ProteinStructure, split_at_breaks
 from ..protein.trajectory import backbone_trajectory
 from ..protein.unmodelled import (
@@ -32,6 +34,7 @@ from ..protein.unmodelled import (
 if TYPE_CHECKING:
     import mdtraj
 
+_B_FACTOR = re.compile(r"\bbfactor\s*(<=|>=|<|>)\s*([-+]?\d*\.?\d+)")
 _RANGE = re.compile(r"([^\s:,]+):(-?\d+)(?:-(-?\d+))?$")
 
 
@@ -50,7 +53,7 @@ class Template:
     atom14 : ndarray, float32 [T, L, 14, 3]
         nm; NaN for atoms that the template lacks.
     known : ndarray, bool [T, L]
-        True where the template has N, CA and C.
+        True where the template has N, CA and C, and is sure enough of them (`min_plddt`).
     chain_ids : tuple of str
     residue_number : ndarray, int32 [L]
         Residue numbers of the template; residues that it lacks are numbered on from their
@@ -62,6 +65,11 @@ class Template:
         Of the template; empty where it lacks the residue.
     variants : tuple of str
         Protonation that the template states (`stated_variant`), for each residue; or empty.
+    b_factor : ndarray, float32 [T, L], optional
+        B factors (or pLDDT) of CA; NaN where the template lacks the residue.
+    left_out : dict
+        For ``run.json``: ``min_plddt``, and ``unsure``, the residues with less in any frame, which
+        are sampled. Empty for a template without pLDDT.
     d_residues : ndarray, bool [L], optional
         D amino acids of the template. Sampled residues are L.
     trace : ndarray, float32 [T, M, 3], optional
@@ -78,6 +86,8 @@ class Template:
     chain_break: np.ndarray
     insertion_code: np.ndarray | None = None
     variants: tuple[str, ...] = ()
+    b_factor: np.ndarray | None = None
+    left_out: dict[str, object] = field(default_factory=dict)
     d_residues: np.ndarray | None = None
     trace: np.ndarray | None = None
     names: tuple[str, ...] = ()
@@ -87,21 +97,26 @@ class Template:
         cls,
         template: mdtraj.Trajectory | ProteinStructure | str | os.PathLike | tuple,
         sequence: str,
+        min_plddt: float | None = None,
     ) -> Template:
         """Align a template to a sequence (chains separated by ``:``, in the template's order).
 
-        A tuple is a trajectory file and its topology.
+        A tuple is a trajectory file and its topology. Of predicted models, residues with pLDDT
+        under `min_plddt` are left out (`openmm_slm.protein.plddt`).
 
         Raises
         ------
         StructureError
             The residues (the first mismatch is named) or the number of chains differ, the template
-            has residues that the sequence lacks, or a frame has no complete residue.
+            has residues that the sequence lacks, or a frame has no complete residue. `min_plddt`
+            does not fit the template.
         """
         source, top = template if isinstance(template, tuple) else (template, None)
         if top is None:
             _check_format(source)
         found, trace = StructureReader(source, top).load(), None
+        name = source if isinstance(source, (str, os.PathLike)) else "the template"
+        found, left_out = sure_part(found, min_plddt, name)
         if (lone := lone_ca(found)).any():
             warn_of_rebuilt(found, lone)
             trace, found = found.atom14[:, :, 1], load_backmapper().complete(found)
@@ -148,6 +163,8 @@ class Template:
             np.concatenate([np.arange(n) == 0 for n in lengths]),
             codes,
             tuple(found.variants[j] if j >= 0 and found.variants else "" for j in rows),
+            _of_rows(found.b_factor, rows),
+            left_out,
             np.isin(rows, as_d),
             trace,
         )
@@ -172,16 +189,16 @@ class Template:
         names = tuple(str(relative["id"]) for relative in relatives)
         return cls(sequence, atom14, known, ("A",), number, number == 1, names=names), relatives
 
-    def identity(self, source: object) -> dict[str, str | None]:
-        """Entry in ``run.json``: the paths of the files, if there are any, and a checksum."""
+    def identity(self, source: object) -> dict[str, object]:
+        """Entry in ``run.json``: paths of the files or the name, a checksum, and `left_out`."""
         # Built backbones may differ in the last digits on another machine.
         given = self.atom14 if self.trace is None else self.trace
         digest = hashlib.sha256(self.sequence.encode() + given.tobytes()).hexdigest()
         files = source if isinstance(source, tuple) else (source,)
         on_disk = all(isinstance(file, (str, os.PathLike)) for file in files)
-        paths = [os.path.abspath(file) for file in files] if on_disk else [None]
+        paths = [place(file) for file in files] if on_disk else [None]
         top = {"top": paths[1]} if len(paths) > 1 else {}
-        return {"path": paths[0], **top, "sha256": digest[:16]}
+        return {"path": paths[0], **top, "sha256": digest[:16], **self.left_out}
 
     @property
     def backbone(self) -> np.ndarray:
@@ -201,7 +218,8 @@ class Template:
         ----------
         residues : str or iterable of int
             ``"H:95-102"`` (chain and residue numbers of the template; separate several with
-            commas), a selection in MDTraj's language, or rows of the sequence from 0.
+            commas), a selection in MDTraj's language, which may also have ``bfactor < 50`` (of CA,
+            mean over frames), or rows of the sequence from 0.
 
         Raises
         ------
@@ -253,13 +271,32 @@ class Template:
             backbone, self.sequence, self.chain_ids, self.residue_number
         ).topology
         try:
-            atoms = topology.select(selection)
+            atoms = topology.select(_B_FACTOR.sub(self._by_b_factor, selection))
         except Exception as error:  # MDTraj passes on any exception of its parser
             raise StructureError(
                 f"resample {selection!r} is neither like 'H:95-102' nor an MDTraj selection "
                 f"({str(error).splitlines()[0]})"
             ) from None
         return sorted({topology.atom(int(atom)).residue.index for atom in atoms})
+
+    def _by_b_factor(self, condition: re.Match) -> str:
+        """A condition on B factors as MDTraj's selection of the residues that meet it."""
+        if self.b_factor is None:
+            raise StructureError(
+                f"resample has {condition[0]!r}, but the template has no B factors; give a PDB or "
+                "mmCIF file"
+            )
+        compare = {"<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal}
+        mean = self.b_factor.mean(0)  # NaN, which meets no condition, where a residue is missing
+        rows = np.flatnonzero(compare[condition[1]](mean, float(condition[2]))).tolist()
+        return f"({' or '.join(f'resid {row}' for row in rows) or 'none'})"
+
+
+def _of_rows(values: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
+    """Columns `rows` [L] of an array [T, M]; NaN for the row -1."""
+    if values is None:
+        return None
+    return np.where(rows >= 0, values[:, rows], np.nan).astype(np.float32)
 
 
 def _check_format(template: object) -> None:

@@ -55,7 +55,8 @@ class CandidateFrames:
         Parameters
         ----------
         source : Ensemble, mdtraj.Trajectory, or path
-            A path is a trajectory file or an output folder of `openmm-slm sample`.
+            A path is a trajectory file, the name of a structure (``pdb:1D3Z``) or an output folder
+            of `openmm-slm sample`.
         report : dict, array of bool [F], or "md", optional
             Report with a column ``valid``. Default: the report of the Ensemble, or
             `openmm_slm.geometry_report`. "md" applies the criteria for frames of a simulation,

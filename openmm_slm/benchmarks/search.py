@@ -53,6 +53,7 @@ def benchmark_search(
     *,
     profiles: str | os.PathLike | None = None,
     splits: tuple[str, ...] = ("test", "test_related"),
+    against: tuple[str, ...] = (),
     chains: int = 150,
     shuffled: int = 1000,
     seed: int = 0,
@@ -72,10 +73,12 @@ def benchmark_search(
         Not used; the search runs on one CPU core.
     profiles : path, optional
         Profiles of the chains (as for `openmm_slm.library.building.build_library`). With them, the
-        tables also have a search with the profiles of the queries, and one against the profiles of
-        the library before they became codes.
+        tables also have a search with the profiles of the queries.
     splits : tuple of str
         Splits of the queries.
+    against : tuple of str
+        Further searches: ``"blosum62"``, or ``"no-codes"``, against the profiles of the library
+        before they became codes (needs `profiles`).
     chains : int
         Largest number of queries of a split.
     shuffled : int
@@ -90,19 +93,23 @@ def benchmark_search(
     """
     directory = find_library(library)
     opened = Library(directory)
+    if "no-codes" in against and profiles is None:
+        raise StructureError("a search without codes needs the profiles of the chains; give them")
     queries = {split: _queries(data, split, chains) for split in splits}
     run = {"library": opened.about["sha256"], "seed": seed, "chains": chains}
     searches: dict[str, Callable[[str, str], Found | None]] = {
         "sequence": lambda name, sequence: _hits(opened, sequence),
-        "BLOSUM62": _Blosum(opened),
     }
-    if profiles is not None:
-        known = read_profiles(profiles)
-        full = _with_full_profiles(directory, known)
+    known = {} if profiles is None else read_profiles(profiles)
+    if known:
         searches["query profile"] = lambda name, sequence: _profile_hits(
             opened, sequence, known.get(name)
         )
+    if "no-codes" in against:
+        full = _with_full_profiles(directory, known)
         searches["no codes"] = lambda name, sequence: _hits(full, sequence)
+    if "blosum62" in against:
+        searches["BLOSUM62"] = _Blosum(opened)
     tables = {}
     with hold_folder(output):
         for name, search in searches.items():

@@ -382,6 +382,10 @@ def seeding():
         "--split", "splits", multiple=True, default=["test", "test_related"], show_default=True,
         help="Split of the queries; may be repeated.",
     ),
+    click.option(
+        "--against", multiple=True, type=click.Choice(["blosum62", "no-codes"]),
+        help="Also search in this way; may be repeated (no-codes needs --profiles).",
+    ),
     number("--chains", default=150, help="Maximum number of queries per split."),
     number("--shuffled", default=1000, least=0, help="Number of shuffled sequences."), seed,
     lines=(

@@ -66,7 +66,7 @@ def test_the_benchmark_finds_the_fold_of_mutants_among_training_chains(folder, t
     command = [
         "benchmark", "search", "--data", folder / "shards", "--library", folder / "library",
         "--profiles", folder / "profiles.npz", "--split", "test", "--shuffled", "3",
-        "-o", tmp_path / "out",
+        "--against", "blosum62", "--against", "no-codes", "-o", tmp_path / "out",
     ]  # fmt: skip
     out = run(*command)
     for arm in ("sequence", "query profile", "no codes", "BLOSUM62"):

@@ -137,7 +137,7 @@ def test_starts_are_near_and_far_in_proportion_to_deform(generator, template):
         off[deform] = np.sqrt(((np.stack(starts[0]) - laid.backbone) ** 2)[:, :, 1].sum(-1).mean(1))
     np.testing.assert_allclose(off[0.1], 2 * off[0.05], rtol=1e-3)
     assert off[0.1].max() > 2 * off[0.1].min()
-    assert 0.05 < np.median(off[0.1]) < 0.2  # nm
+    assert 0.05 < np.median(off[0.1]) < 0.3  # nm; the sampled chain is loose
 
 
 def test_residues_that_the_template_lacks_are_sampled(generator, template):
@@ -239,7 +239,9 @@ def test_what_does_not_fit_is_named(template):
     for options, text in cases:
         with pytest.raises(ValueError, match=text):
             given = {name: options.pop(name, None) for name in ("template", "resample")}
-            make_request(options.pop("sequence", SEQUENCE), 2, **given, settings=options)
+            make_request(
+                options.pop("sequence", SEQUENCE), 2, relatives=None, **given, settings=options
+            )
     empty = md.Trajectory(np.full_like(template.xyz, np.nan), template.topology)
     with pytest.raises(StructureError, match="frame 0 has coordinates that are not finite"):
         Template.of(empty, SEQUENCE)

@@ -33,6 +33,7 @@ SMALLER = (
     (r"\bn=10\b", "n=1"),
     (r"\bn=\d{2,3}\b", "n=3"),
     (r"range\(500\)", "range(4)"),
+    (r"\bbest=5\b", "best=2"),
     (r"--time-limit \d+", "--time-limit 1"),  # the configs are shorter than that
     (r"--solvent implicit", "--solvent implicit --equilibration 0.1"),
     (r'solvent="implicit"', 'solvent="implicit", equilibration=0.1'),

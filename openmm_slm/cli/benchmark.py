@@ -136,6 +136,18 @@ def language_models():
 
 
 @verb(
+    "contexts", data, model, split,
+    number("--clusters", default=150, help="Clusters, one chain each."),
+    lines=("openmm-slm benchmark contexts --data shards --clusters 2",),
+)  # fmt: skip
+def contexts():
+    """Nats per token given known structure: gaps, displaced frames, CA traces."""
+    from ..benchmarks.contexts import benchmark_contexts
+
+    return benchmark_contexts
+
+
+@verb(
     "samples", data, model, split,
     number("--chains", default=20, help="Number of chains to sample."),
     number("-n", default=10, help="Samples per chain."),

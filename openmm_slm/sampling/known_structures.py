@@ -28,7 +28,9 @@ logger = logging.getLogger(__name__)
 
 AUTO = "auto"
 SHIPPED = "default"
-LEAST = 0.5  # probability of the right fold
+# Residues of a domain, or half of a short chain; shorter stretches of known structure are often
+# peptides bound to another protein, which have no fold of their own.
+SHORTEST_DOMAIN = 40
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +154,9 @@ def thread_on_library(
     for number, letters in enumerate(chains):
         mine = np.flatnonzero(chain == number)
         for domain, hits in enumerate(cover_query(library, letters, profile, **options), 1):
+            first, end = hits[0].span
+            if end - first < min(SHORTEST_DOMAIN, len(letters) // 2):
+                continue
             hits = _worth_using(hits)
             frames = np.full((len(hits), len(chain), 14, 3), np.nan, np.float32)
             frames[:, mine] = library.threaded(letters, hits)

@@ -134,3 +134,12 @@ def test_an_alignment_finds_what_the_sequence_finds(tmp_path):
     found = find_known_structures(BPTI, "auto", alignment)
     assert found.identity["msa"] == str(alignment)
     assert found.records[0]["probability"] > 0.9
+
+
+def test_a_peptide_of_a_complex_gives_no_fold_to_a_disordered_chain():
+    """Residues 17-56 of p53 1-91 are helical where they are bound (2B3G); the chain has no fold."""
+    p53 = (
+        "MEEPQSDPSVEPPLSQETFSDLWKLLPENNVLSPLPSQAMDDLMLSPDDIEQWFTEDPGPDEAPRM"
+        "PEAAPPVAPAPAAPTPAAPAPAPSW"
+    )
+    assert find_known_structures(p53, "auto") is None

@@ -9,7 +9,7 @@ import pytest
 from builders import helix, ideal_backbone
 from reference_sets import write_references
 
-from openmm_slm.benchmarks import complexes, loops, templates
+from openmm_slm.benchmarks import complexes, loop_targets, loops, templates
 from openmm_slm.benchmarks.samplers_and_baselines import template_settings
 from openmm_slm.data.shards import Entry, ShardWriter
 from openmm_slm.protein.structure import from_backbone
@@ -36,7 +36,7 @@ def entry(backbone: np.ndarray, sequence: str, chain_index: np.ndarray | None = 
 def sampled(backbone: np.ndarray, sequence: str) -> SimpleNamespace:
     """What a generator would return for these frames, half of them valid."""
     valid = np.arange(len(backbone)) % 2 == 0
-    report = {"valid": valid, "projection_moved_nm": np.abs(np.arange(len(backbone)) - 2.0)}
+    report = {"valid": valid, "segment_score": -np.abs(np.arange(len(backbone)) - 2.0)}
     return SimpleNamespace(trajectory=backbone_trajectory(backbone, sequence), report=report)
 
 
@@ -95,8 +95,8 @@ def test_templates_continue_and_tell_wider_samples(tmp_path, monkeypatch):
 
 
 def test_a_loop_is_coil_and_a_helix_has_none():
-    assert len(loops.coil_stretch(entry(helix(50).astype(np.float32), "A" * 50))) == 0
-    rows = loops.coil_stretch(entry(coil(50), "A" * 50))
+    assert len(loop_targets.coil_stretch(entry(helix(50).astype(np.float32), "A" * 50))) == 0
+    rows = loop_targets.coil_stretch(entry(coil(50), "A" * 50))
     assert 8 <= len(rows) <= 12 and rows[0] >= 5 and rows[-1] < 45
     assert (np.diff(rows) == 1).all()
 
@@ -108,9 +108,9 @@ def test_cdr_h3_of_a_known_antibody():
         "SLRAEDTAVYYCSRWGGDGFYAMDYWGQGTLVTVSS"
     )
     light = "D" * 80 + "QHYTTPPTFGQGTKVEIK"
-    rows = loops.cdr_h3(heavy)
+    rows = loop_targets.cdr_h3(heavy)
     assert heavy[rows[0] : rows[-1] + 1] == "WGGDGFYAMDY"
-    domains = loops.variable_domains([light, heavy])
+    domains = loop_targets.variable_domains([light, heavy])
     assert domains["H"][0] == len(light) and domains["L"][0] == 0
 
 
@@ -121,14 +121,14 @@ def test_figures_of_a_loop_that_is_displaced(monkeypatch):
     for frame, size in enumerate((0.1, 0.2, 0.3, 0.4)):
         frames[frame, rows, :, 0] += size
     monkeypatch.setattr(loops, "sample_quietly", lambda *args, **kwargs: sampled(frames, sequence))
-    found = loops.score_loop(None, loops.Loop(native, rows), 4, 0)
+    found = loops.score_loop(None, loop_targets.Loop(native, rows), 4, 0)
     assert found["best_nm"] == pytest.approx(0.1, abs=1e-5)
     assert found["median_nm"] == pytest.approx(0.25, abs=1e-5)
-    assert found["least_moved_nm"] == pytest.approx(0.3, abs=1e-5)
+    assert found["top_nm"] == pytest.approx(0.3, abs=1e-5)
     assert found["valid"] == 0.5 and found["fixed"] == 1.0
     assert found["bond_nm"] > 0.1  # the loop was torn off
     frames[0, 3, 1, 2] += 0.001
-    assert loops.score_loop(None, loops.Loop(native, rows), 4, 0)["fixed"] == 0.0
+    assert loops.score_loop(None, loop_targets.Loop(native, rows), 4, 0)["fixed"] == 0.0
 
 
 def test_random_closures_are_chains_and_keep_the_rest():

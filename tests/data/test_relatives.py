@@ -114,7 +114,7 @@ def test_the_scoreboard_passes_over_what_is_the_same_protein(shards, backbone, t
         ({"sequence": f"{SEQUENCE}:{SEQUENCE}"}, "for one chain only, but the sequence has 2"),
         ({"template": "x.pdb"}, "template and relatives exclude each other"),
         ({"resample": [1, 2]}, "resample and relatives exclude each other"),
-        ({"relatives": "/nowhere"}, "no index.csv"),
+        ({"relatives": "/nowhere"}, "neither a directory nor one of"),
     ],
 )
 def test_what_cannot_be_is_named(shards, options, told):

@@ -134,7 +134,7 @@ def test_the_overview_equals_what_the_whole_ensemble_says(folder, monkeypatch):
     few = overview(folder, np.arange(30))
     assert len(few.few) == 20 and few.few_frames[0] == 0 and few.few_frames[-1] == 29
     # Another mean structure to lay frames on, but all frames count.
-    np.testing.assert_allclose(few.rmsf, seen.rmsf, rtol=0.1)
+    np.testing.assert_allclose(few.rmsf, seen.rmsf, rtol=0.2)
     assert not np.allclose(few.rmsf, seen.rmsf, rtol=1e-6)
 
 

@@ -26,7 +26,7 @@ def generator():
 
 @pytest.fixture(scope="module")
 def ensemble(generator):
-    return generator.sample(BPTI, 8, seed=1, progress=False)
+    return generator.sample(BPTI, 8, seed=1, relatives=None, progress=False)
 
 
 def test_returns_a_trajectory_of_the_sequence():
@@ -43,17 +43,17 @@ def test_returns_a_trajectory_of_the_sequence():
 
 
 def test_a_frame_does_not_depend_on_how_many_are_sampled(generator, ensemble):
-    more = generator.sample(BPTI, 11, seed=1, batch_size=6, progress=False)
+    more = generator.sample(BPTI, 11, seed=1, batch_size=6, relatives=None, progress=False)
     np.testing.assert_array_equal(more.tokens[:8], ensemble.tokens)
     np.testing.assert_allclose(more.log_prob[:8], ensemble.log_prob, rtol=1e-6)
     np.testing.assert_allclose(more.trajectory.xyz[:8], ensemble.trajectory.xyz, atol=1e-3)
 
 
 def test_same_seed_same_frames_other_seed_other_frames(generator, ensemble):
-    again = generator.sample(BPTI, 8, seed=1, progress=False)
+    again = generator.sample(BPTI, 8, seed=1, relatives=None, progress=False)
     np.testing.assert_array_equal(again.tokens, ensemble.tokens)
     np.testing.assert_array_equal(again.trajectory.xyz, ensemble.trajectory.xyz)
-    other = generator.sample(BPTI, 8, seed=2, sidechains=None, progress=False)
+    other = generator.sample(BPTI, 8, seed=2, sidechains=None, relatives=None, progress=False)
     assert (other.tokens != ensemble.tokens).mean() > 0.2
     assert len(np.unique(ensemble.tokens, axis=0)) == 8
 
@@ -75,7 +75,9 @@ def test_known_tokens_are_kept(generator, ensemble):
 
 def test_frames_are_valid_after_the_projection(generator, ensemble):
     raw, projected = (
-        generator.sample(BPTI, 8, seed=1, project=yes, sidechains=None, progress=False)
+        generator.sample(
+            BPTI, 8, seed=1, project=yes, sidechains=None, relatives=None, progress=False
+        )
         for yes in (False, True)
     )
     np.testing.assert_array_equal(raw.tokens, ensemble.tokens)
@@ -92,7 +94,9 @@ def test_frames_are_valid_after_the_projection(generator, ensemble):
 
 def test_cold_sampling_is_less_diverse_and_likelier(generator):
     hot, cold = (
-        generator.sample(BPTI, 12, seed=3, temperature=t, sidechains=None, progress=False)
+        generator.sample(
+            BPTI, 12, seed=3, temperature=t, sidechains=None, relatives=None, progress=False
+        )
         for t in (1.0, 0.2)
     )
     variety = [np.mean([len(np.unique(c)) for c in e.tokens.T]) for e in (hot, cold)]
@@ -124,14 +128,18 @@ def test_report_agrees_with_mdtraj(ensemble):
 
 def test_one_warning_counts_invalid_frames(generator, caplog):
     with caplog.at_level(logging.WARNING):
-        ens = generator.sample(BPTI, 8, seed=1, project=False, sidechains=None, progress=False)
+        ens = generator.sample(
+            BPTI, 8, seed=1, project=False, sidechains=None, relatives=None, progress=False
+        )
     invalid = int((~ens.report["valid"]).sum())
     (warning,) = [r.message for r in caplog.records if "valid" in r.message]
     assert invalid > 1 and f"{invalid} of 8" in warning
 
 
 def test_writing_streams_the_same_frames(generator, ensemble, tmp_path):
-    where = generator.write(BPTI, tmp_path / "out", 8, seed=1, batch_size=3, progress=False)
+    where = generator.write(
+        BPTI, tmp_path / "out", 8, seed=1, batch_size=3, relatives=None, progress=False
+    )
     names = {path.name for path in where.iterdir()} - {".lock"}
     assert names == {"topology.pdb", "samples.xtc", "report.csv", "run.json"}
     traj = md.load(str(where / "samples.xtc"), top=str(where / "topology.pdb"))

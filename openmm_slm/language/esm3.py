@@ -35,6 +35,7 @@ class ESM3Model(MaskedModel):
 
     orders = {"iterative": iterative_sample, "entropy": entropy_sample, **ORDERS}
     temperature, top_p = 1.4, 0.9
+    folds = True
 
     def __init__(self, network: ESM3Network, device: str = "cpu") -> None:
         super().__init__(network, device)

@@ -47,6 +47,8 @@ class StructureLanguageModel(ABC):
     condition_size: int | None = None
     #: `SequenceCondition.embeddings` of the training data, if known.
     embeddings: str | None = None
+    #: True if the model finds folds by itself: known structures are then not looked up by default.
+    folds: bool = False
     #: True if `sample` accepts `structure` and `hints`.
     sees_structure: bool = False
     #: Device; written to ``run.json``.

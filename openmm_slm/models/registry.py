@@ -172,6 +172,14 @@ def load_language_model(
     return model
 
 
+def finds_folds(model: str | os.PathLike) -> bool:
+    """Whether the language model of a model finds folds by itself (ESM3), without loading it."""
+    from ..language.families import FAMILIES, family_of
+
+    name = family_of(read_config(find_part(model, "language_model")).get("kind"))
+    return name is not None and getattr(FAMILIES[name].model, "folds", False)
+
+
 def load_packer(model: str | os.PathLike = "default", device: str = "auto") -> SideChainPacker:
     """Load the side-chain packer of a model (see `load_tokenizer`)."""
     from ..allatom.packer import SideChainPacker

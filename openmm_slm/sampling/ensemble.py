@@ -23,6 +23,7 @@ from ..files.stream import Block, check_resume, to_folder, to_memory
 from ..language.interface import StructureLanguageModel
 from ..models.registry import (
     check_parts,
+    finds_folds,
     load_language_model,
     load_packer,
     load_tokenizer,
@@ -116,6 +117,8 @@ class EnsembleGenerator:
 
         The arguments are those of `generate_ensemble`.
         """
+        if relatives == AUTO and msa is None and self.language_model.folds:
+            relatives = None
         request = make_request(
             sequence, n, template=template, relatives=relatives, msa=msa,
             resample=resample, condition=condition, settings=settings,
@@ -167,6 +170,8 @@ class EnsembleGenerator:
         and equals an uninterrupted one; a finished run is extended to `n`. The other arguments are
         those of `generate_ensemble`.
         """
+        if relatives == AUTO and msa is None and self.language_model.folds:
+            relatives = None
         request = make_request(
             sequence, n, template=template, relatives=relatives, msa=msa,
             resample=resample, condition=condition, settings=settings,
@@ -319,7 +324,7 @@ def generate_ensemble(
         of the shipped library whose fold is probably that of the sequence; if there is none, or a
         template is given, nothing. A library (name or directory; see ``openmm-slm library``), or a
         shard directory (``openmm-slm prepare``): the same, but it is an error if nothing is found.
-        None: from the sequence alone.
+        None: from the sequence alone, as by default with ESM3, which finds folds by itself.
     msa : path, optional
         Alignment of the sequence (A3M, FASTA, Stockholm), which finds more distant relatives.
     resample : str or iterable of int, optional
@@ -356,6 +361,8 @@ def generate_ensemble(
     10
     """
     # Before any model is loaded: bad input should fail at once.
+    if relatives == AUTO and msa is None and finds_folds(model):
+        relatives = None
     request = make_request(
         sequence, n, template=template, relatives=relatives, msa=msa,
         resample=resample, condition=condition, settings=settings,

@@ -37,7 +37,7 @@ pytest.importorskip("esm", reason="needs the esm package (openmm_slm[esm3])")
 
 SEQUENCE_OF_10 = "GYDPETGTWG"
 CHAINS = ("ACDEFGHIKL", "MNPQRSTVWY")
-QUIET = {"progress": False, "device": "cpu", "relatives": None}
+QUIET = {"progress": False, "device": "cpu"}
 
 
 @pytest.fixture(scope="module")

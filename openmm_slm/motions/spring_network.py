@@ -1,0 +1,105 @@
+"""Network that gives the springs between residues of a structure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn as nn
+
+from .residue_graph import CUTOFF, NODE_FEATURES, SEPARATIONS, ResidueGraph
+
+_RADIAL = 16  # Gaussians between 0.3 nm and the cutoff
+_NEIGHBOUR = 0.38  # nm, CA to CA along a chain
+_CHAIN = 10.0  # stiffness between chain neighbours before training, relative to packed residues
+_SCALE = 2000.0  # 1 / nm^2: typical stiffness at contact, in units of kT at 300 K
+_RANGE = 5.0  # largest change of the logarithm of a stiffness by the network
+
+
+@dataclass(frozen=True)
+class SpringConfig:
+    """Sizes of a `SpringNetwork`."""
+
+    width: int = 64
+    layers: int = 2
+    edge_width: int = 64
+
+
+class SpringNetwork(nn.Module):
+    """Stiffness of the springs between the residues of a structure.
+
+    Before training it is that of `openmm_slm.protein.elastic_network.packed_stiffness`. Messages
+    between neighbours tell each residue about its surroundings; a spring then depends on both of
+    its residues and on how they lie to each other. Nothing depends on position or orientation.
+    """
+
+    kind = "motions"
+    config_class = SpringConfig
+
+    def __init__(self, config: SpringConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or SpringConfig()
+        width, edge = config.width, config.edge_width
+        self.register_buffer("centres", torch.linspace(0.35, CUTOFF, _RADIAL))
+        self.amino_acid = nn.Embedding(21, 16)
+        self.separation = nn.Embedding(SEPARATIONS + 1, 16)
+        self.node = nn.Linear(NODE_FEATURES + 16, width)
+        self.edge = nn.Linear(2 * _RADIAL + 3 + 3 + 9 + 2 + 16, edge)
+        self.messages = nn.ModuleList(
+            nn.Sequential(
+                nn.Linear(2 * width + edge, width), nn.GELU(), nn.Linear(width, width), nn.GELU()
+            )
+            for _ in range(config.layers)
+        )
+        self.updates = nn.ModuleList(
+            nn.Sequential(
+                nn.LayerNorm(2 * width), nn.Linear(2 * width, 2 * width), nn.GELU(),
+                nn.Linear(2 * width, width),
+            )
+            for _ in range(config.layers)
+        )  # fmt: skip
+        self.spring = nn.Sequential(nn.Linear(2 * width + edge, width), nn.GELU())
+        self.out = nn.Linear(width, 1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+        self.scale = nn.Parameter(torch.tensor(math.log(_SCALE)))
+
+    def forward(self, graph: ResidueGraph) -> torch.Tensor:
+        """Stiffness [N, N] in kT / nm^2 at 300 K, float64: symmetric, 0 beyond the cutoff."""
+        i, j = graph.source, graph.target
+        nodes = self.node(torch.cat([graph.nodes, self.amino_acid(graph.amino_acids)], -1))
+        edges = self._edges(graph)
+        taper = 0.5 * (1 + torch.cos(math.pi * graph.distance / CUTOFF))
+        for message, update in zip(self.messages, self.updates, strict=True):
+            sent = message(torch.cat([nodes[i], nodes[j], edges], -1)) * taper.unsqueeze(-1)
+            heard = torch.zeros_like(nodes).index_add(0, i, sent) / 8
+            nodes = nodes + update(torch.cat([nodes, heard], -1))
+        pair = self.out(self.spring(torch.cat([nodes[i], nodes[j], edges], -1))).squeeze(-1)
+        pair = (pair + pair[graph.reverse]) / 2
+        log = _RANGE * torch.tanh(pair / _RANGE) + self.scale
+        springs = packed_springs(graph.distance, graph.separation) * log.double().exp()
+        size = len(graph.ca)
+        flat = springs.new_zeros(size * size).index_put((i * size + j,), springs)
+        return flat.view(size, size)
+
+    def _edges(self, graph: ResidueGraph) -> torch.Tensor:
+        width = CUTOFF / _RADIAL
+        radial = [
+            torch.exp(-(((d.unsqueeze(-1) - self.centres) / width) ** 2))
+            for d in (graph.distance, graph.beta)
+        ]
+        features = [
+            *radial, graph.direction, graph.direction[graph.reverse], graph.turn, graph.bonds,
+            self.separation(graph.separation),
+        ]  # fmt: skip
+        return nn.functional.gelu(self.edge(torch.cat(features, -1)))
+
+
+def packed_springs(distance: torch.Tensor, separation: torch.Tensor) -> torch.Tensor:
+    """Stiffness [E] as in `packed_stiffness`, which goes to zero at the cutoff."""
+    distance = distance.double()
+    stiffness = (_NEIGHBOUR / distance.clamp(min=_NEIGHBOUR)) ** 6
+    along = _CHAIN / separation.clamp(min=1).double() ** 2
+    stiffness = torch.where(separation <= 3, stiffness.maximum(along), stiffness)
+    return stiffness * (1 - (distance / CUTOFF) ** 4)

@@ -1,0 +1,77 @@
+"""Losses of the spring network: B-factors, displacements between conformers, sizes in MD."""
+
+from __future__ import annotations
+
+import torch
+
+from ..motions.network_covariance import mean_square, rigid_motions
+
+_EXTREME = 0.02  # share of B-factors at each end that are clipped
+_FLOOR = 0.03  # variance of displacements, relative to the mean, that no motion explains
+_LOG_RANGE = 0.2  # error of the logarithm of a size above which the loss is linear
+
+
+def pearson(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Correlation of two vectors."""
+    a, b = a - a.mean(), b - b.mean()
+    return (a * b).sum() / (a.norm() * b.norm()).clamp(min=1e-9)
+
+
+def bfactor_loss(
+    covariance: torch.Tensor, ca: torch.Tensor, bfactors: torch.Tensor, rigid: float
+) -> torch.Tensor:
+    """One minus the correlation of predicted and measured B-factors [N] of CA, in two forms.
+
+    The first compares mean squares, after clipping extreme B, the second their logarithms. The
+    crystal's scale and offset do not count. A share `rigid` of the best fit by the squared
+    distance from the centre, as of a turning rigid body, is removed from the measured ones.
+    """
+    known = torch.isfinite(bfactors)
+    b = bfactors[known].double()
+    low, high = torch.quantile(b, _EXTREME), torch.quantile(b, 1 - _EXTREME)
+    b = b.clamp(low, high)
+    far = ((ca - ca.mean(0)) ** 2).sum(-1)[known]
+    far = far - far.mean()
+    slope = ((far * b).sum() / (far**2).sum().clamp(min=1e-9)).clamp(min=0)
+    free = (b - rigid * slope * far).clamp(min=float(low) * 0.5)
+    found = mean_square(covariance)[known]
+    linear = pearson(found.clamp(max=float(found.detach().quantile(1 - _EXTREME))), free)
+    return 1 - (linear + pearson(found.log(), free.clamp(min=1e-3).log())) / 2
+
+
+def displacement_loss(
+    covariance: torch.Tensor, ca: torch.Tensor, move: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Negative log-likelihoods, per degree of freedom, of displacements [N, 3] between conformers.
+
+    The first is that of a Gaussian with the covariance of the network plus independent noise; the
+    second multiplies the likelihoods of single residues. The likelihood is maximised over the
+    scale of each pair, whose displacement may exceed thermal motion:
+    n / 2 log(d S^-1 d) + 1/2 log det S. Zero is the value for equal independent motions.
+    """
+    known = torch.isfinite(move).all(-1)
+    rows = known.repeat_interleave(3)
+    d = move[known].double().flatten()
+    rigid = rigid_motions(ca[known])
+    inside = torch.eye(len(d), dtype=d.dtype, device=d.device) - rigid @ rigid.T
+    part = inside @ covariance[rows][:, rows] @ inside
+    size = len(d)
+    part = part / (part.diagonal().sum() / size)
+    lower = torch.linalg.cholesky(part + _FLOOR * torch.eye(size, dtype=d.dtype, device=d.device))
+    white = torch.linalg.solve_triangular(lower, d.unsqueeze(1), upper=False)
+    whole = (white**2).sum().log() - (d**2).sum().log() + 2 * lower.diagonal().log().sum() / size
+    each = part.diagonal().view(-1, 3).mean(1) + _FLOOR
+    square = (d.view(-1, 3) ** 2).mean(1)
+    alone = (square / each).mean().log() - square.mean().log() + each.log().mean()
+    return whole / 2, alone / 2
+
+
+def size_loss(covariance: torch.Tensor, size: torch.Tensor) -> torch.Tensor:
+    """Error of the logarithms of mean, median and SD [3] (nm) of the RMSF; linear if large."""
+    rmsf = mean_square(covariance).sqrt()
+    found = torch.stack([rmsf.mean(), rmsf.quantile(0.5), rmsf.std()]).log()
+    off = found - size.double().log()
+    weight = off.new_tensor([1.0, 1.0, 0.5])
+    zero = torch.zeros_like(off)
+    value = torch.nn.functional.smooth_l1_loss(off, zero, beta=_LOG_RANGE, reduction="none")
+    return (weight * value).sum() / weight.sum()

@@ -40,7 +40,7 @@ _training = stack(
 
 @click.group()
 def train() -> None:
-    """Train a tokenizer, a language model, a side-chain packer or a backmapping network."""
+    """Train a tokenizer, a language model, or a network for side chains, CA traces or motions."""
 
 
 @train.command(
@@ -148,6 +148,40 @@ def train_backmapping_command(config, data, output, time_limit, threads, **optio
     seconds = None if time_limit is None else 60 * time_limit
     _report(
         train_backmapping(read_config_file(config), data, output, time_limit=seconds, **options)
+    )
+
+
+@train.command(
+    "motions",
+    epilog=example(
+        "openmm-slm train motions motions.json --data shards --motions motions -o springs \\",
+        "    --time-limit 60",
+    ),
+)
+@_training
+@click.option(
+    "--motions",
+    type=directory,
+    required=True,
+    help="Folder with bfactors.npz, pairs.csv or sizes.csv of chains in the shards.",
+)
+@report_errors
+def train_motions_command(config, data, motions, output, time_limit, threads, **options):
+    """Train the network of springs that tells how a structure moves.
+
+    CONFIG is a JSON file of settings.
+    """
+    from ..models.registry import find_device
+    from ..training.train_motions import train_motions
+
+    prepare_cpu(threads)
+    options["device"] = find_device(options["device"])
+    logging.getLogger("openmm_slm.training").setLevel(logging.INFO)
+    seconds = None if time_limit is None else 60 * time_limit
+    _report(
+        train_motions(
+            read_config_file(config), data, motions, output, time_limit=seconds, **options
+        )
     )
 
 

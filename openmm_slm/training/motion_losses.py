@@ -53,9 +53,7 @@ def displacement_loss(
     rows = known.repeat_interleave(3)
     d = move[known].double().flatten()
     rigid = rigid_motions(ca[known])
-    inside = torch.eye(len(d), dtype=d.dtype, device=d.device) - rigid @ rigid.T
-    part = inside @ covariance[rows][:, rows] @ inside
-    size = len(d)
+    part, size = _without(rigid, covariance[rows][:, rows]), len(d)
     part = part / (part.diagonal().sum() / size)
     lower = torch.linalg.cholesky(part + _FLOOR * torch.eye(size, dtype=d.dtype, device=d.device))
     white = torch.linalg.solve_triangular(lower, d.unsqueeze(1), upper=False)
@@ -64,6 +62,13 @@ def displacement_loss(
     square = (d.view(-1, 3) ** 2).mean(1)
     alone = (square / each).mean().log() - square.mean().log() + each.log().mean()
     return whole / 2, alone / 2
+
+
+def _without(rigid: torch.Tensor, covariance: torch.Tensor) -> torch.Tensor:
+    """P C P with P = 1 - R R^T, for a symmetric C and a few columns R."""
+    along = covariance @ rigid  # [D, 6]
+    cross = along @ rigid.T
+    return covariance - cross - cross.T + rigid @ (rigid.T @ along) @ rigid.T
 
 
 def size_loss(covariance: torch.Tensor, size: torch.Tensor) -> torch.Tensor:

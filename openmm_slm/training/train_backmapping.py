@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +17,11 @@ from ..allatom.backmapping_network import (
 )
 from ..data.padding import pad_entries
 from ..data.shards import ShardDataset
-from ..errors import StructureError
 from ..files.json_settings import build, check_names, merge
-from ..networks.storage import load_module, save_module
+from ..networks.storage import load_module
 from .batches import ClusterSampler
-from .loop import LoopConfig, Trainer
+from .loop import LoopConfig
+from .network_training import if_there_is_data, one_of_each_cluster, train_network
 
 DATA = {"residues": 2048, "max_length": 512, "prefix": None, "noised": 0.5, "noise_nm": 0.035}
 
@@ -59,11 +58,7 @@ def validation(dataset: ShardDataset, residues: int = 20_000) -> Callable:
 
     It returns root mean square distances in nm, from exact CA.
     """
-    chosen, filled = [], 0
-    for group in dataset.clusters():
-        if filled < residues:
-            chosen.append(dataset[int(group[0])])
-            filled += len(chosen[-1].sequence)
+    chosen = one_of_each_cluster(dataset, residues)
     batches = [pad_entries(chosen[i : i + 8]) for i in range(0, len(chosen), 8)]
 
     def evaluate(model: BackmappingNetwork) -> dict[str, float]:
@@ -105,10 +100,7 @@ def train_backmapping(
         model = BackmappingNetwork(build(BackmappingConfig, config.get("model", {}), "model"))
     else:
         model = load_module(init_from, BackmappingNetwork)
-    try:
-        validate = validation(ShardDataset(data, "val", prefix))
-    except StructureError:
-        validate = None  # user data may have no validation split
+    validate = if_there_is_data(lambda: validation(ShardDataset(data, "val", prefix)))
 
     def batch(step: int) -> dict[str, np.ndarray]:
         rng, entries, filled = np.random.default_rng([loop.seed, step]), [], 0
@@ -117,18 +109,17 @@ def train_backmapping(
             filled += len(entries[-1].sequence)
         return pad_entries(entries)
 
-    trainer = Trainer(
+    return train_network(
         model,
         lambda m, arrays, step: backmapping_loss(m, arrays, chosen),
         batch,
         validate,
-        lambda trained, where: save_module(where, trained),
         directory,
         loop,
         device,
-        {"model": asdict(model.config), "data": chosen},
+        {"data": chosen},
+        time_limit=time_limit,
+        resume=resume,
+        decay=decay,
+        progress=progress,
     )
-    if resume:
-        trainer.load_checkpoint()
-    trainer.run(time_limit, decay, progress)
-    return Path(directory) / ("decayed" if decay else "model")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +16,11 @@ from ..data.padding import pad_entries
 from ..data.shards import ShardDataset
 from ..errors import StructureError
 from ..files.json_settings import build, check_names, merge
-from ..networks.storage import load_module, save_module
+from ..networks.storage import load_module
 from ..protein.sequence import encode_sequence
 from .batches import ClusterSampler
-from .loop import LoopConfig, Trainer
+from .loop import LoopConfig
+from .network_training import if_there_is_data, one_of_each_cluster, train_network
 
 DATA = {
     "residues": 2048, "max_length": 512, "prefix": None, "min_complete": 0.95,
@@ -145,12 +145,7 @@ def validation(dataset: ShardDataset, residues: int = 12_000, passes: int = 3) -
 
     It returns the share of chi angles within 40 degrees after the first and the last pass.
     """
-    chosen, filled = [], 0
-    for group in dataset.clusters():
-        entry = dataset[int(group[0])]
-        if filled < residues:
-            chosen.append(entry)
-            filled += len(entry.sequence)
+    chosen = one_of_each_cluster(dataset, residues)
     batches = [packer_arrays(chosen[i : i + 8]) for i in range(0, len(chosen), 8)]
 
     def evaluate(model: PackerNetwork) -> dict[str, float]:
@@ -240,22 +235,18 @@ def train_packer(
         model.builder.set_geometry(geometry)
     else:
         model = load_module(init_from, PackerNetwork)
-    try:
-        validate = validation(side_chain_entries(data, "val", **select))
-    except StructureError:
-        validate = None  # user data may have no validation split
-    trainer = Trainer(
+    validate = if_there_is_data(lambda: validation(side_chain_entries(data, "val", **select)))
+    return train_network(
         model,
         lambda m, batch, step: packer_loss(m, batch, step, options),
         lambda step: packer_batch(sampler, chosen["residues"], loop.seed, step),
         validate,
-        lambda trained, where: save_module(where, trained),
         directory,
         loop,
         device,
-        {"model": asdict(model.config), "data": chosen, "loss": options},
+        {"data": chosen, "loss": options},
+        time_limit=time_limit,
+        resume=resume,
+        decay=decay,
+        progress=progress,
     )
-    if resume:
-        trainer.load_checkpoint()
-    trainer.run(time_limit, decay, progress)
-    return Path(directory) / ("decayed" if decay else "model")

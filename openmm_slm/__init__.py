@@ -16,6 +16,8 @@ _HOME = {
     "generate_ensemble": "sampling.ensemble",
     "compare": "comparison.comparing",
     "complete": "sampling.completion",
+    "Flexibility": "motions.result",
+    "flexibility": "sampling.flexibility",
     "geometry_report": "validity.report",
     "relax": "relaxation.relaxing",
     "seed_simulations": "seeding.simulating",

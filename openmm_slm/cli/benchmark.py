@@ -124,6 +124,25 @@ def backmapping():
 
 
 @verb(
+    "flexibility", data, model, split,
+    click.option(
+        "--motions", type=directory, required=True,
+        help="Folder with bfactors.npz, pairs.csv or sizes.csv of chains in the shards.",
+    ),
+    click.option("--references", type=directory, help="Directory with reference sets, for MD."),
+    number("--longest", default=512, help="Maximum residues per chain."),
+    lines=(
+        "openmm-slm benchmark flexibility --data shards --motions motions --references references",
+    ),
+)  # fmt: skip
+def flexibility():
+    """Predicted motion against B-factors, pairs of conformers and MD; GNM and ANM beside it."""
+    from ..benchmarks.flexibility import benchmark_flexibility
+
+    return benchmark_flexibility
+
+
+@verb(
     "apo-holo", references,
     click.option("-o", "--output", type=new, required=True, help="Folder for finished targets."),
     model, number("-n", default=5, least=2, help="Samples per target."), seed,

@@ -22,6 +22,7 @@ from .common import (
     settings_options,
     structure,
 )
+from .flexibility import flexibility_command
 from .library import library
 from .sample import complete_command, relax_command, sample
 from .seed import seed
@@ -51,6 +52,7 @@ for command in (
     embed,
     benchmark,
     check,
+    flexibility_command,
     library,
 ):
     main.add_command(command)
@@ -172,6 +174,9 @@ def verify(model):
     "--backmapping",
     type=directory,
     help="Trained network that builds backbones from CA traces [default: the shipped one].",
+)
+@click.option(
+    "--motions", type=directory, help="Trained network of springs [default: the shipped one]."
 )
 @click.option(
     "--card",

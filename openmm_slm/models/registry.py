@@ -1,8 +1,8 @@
 """Find and load models by shipped name, path, or a name registered by another package.
 
 A model is a directory with ``config.json``, ``README.md`` (the model card) and a sub-directory for
-each part: ``tokenizer``, ``language_model`` and, if the model has its own, ``packer`` and
-``backmapping``.
+each part: ``tokenizer``, ``language_model`` and, if the model has its own, ``packer``,
+``backmapping`` and ``motions``.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..allatom.backmapping import Backmapper
     from ..allatom.packer import SideChainPacker
     from ..language.interface import StructureLanguageModel
+    from ..motions.springs import Springs
     from ..tokenizer.interface import StructureTokenizer
 
 ENTRY_POINTS = "openmm_slm.models"
@@ -88,12 +89,12 @@ def find_device(device: str = "auto") -> str:
 
 
 def find_part(model: str | os.PathLike, part: str) -> Path:
-    """Directory of a part: ``tokenizer``, ``language_model``, ``packer`` or ``backmapping``.
+    """Directory of a part, such as ``tokenizer`` or ``packer``.
 
     The directory of a single network, as exported by the trainers, is also accepted. A missing
     tokenizer is replaced by that of the family (of the default model, or of ESM3; `check_parts`
-    verifies that the language model was trained on its tokens). A missing packer or backmapping
-    network is replaced by that of the default model, because neither depends on the tokens.
+    verifies that the language model was trained on its tokens). Any other missing part is replaced
+    by that of the default model, because it does not depend on the tokens.
     """
     from ..language.families import FAMILIES, family_of
     from ..tokenizer.kinds import TOKENIZERS
@@ -104,7 +105,7 @@ def find_part(model: str | os.PathLike, part: str) -> Path:
     kind = read_config(directory).get("kind")
     if kind == "model" and part == "language_model":
         raise ModelError(f"{directory}: the model directory has no {part}; fetch the model again")
-    single = kind in (*TOKENIZERS, "packer") and part != "backmapping"
+    single = kind in (*TOKENIZERS, "packer") and part not in ("backmapping", "motions")
     if part == "language_model" or single or kind == part:
         return directory
     if part == "tokenizer":
@@ -194,6 +195,13 @@ def load_backmapper(model: str | os.PathLike = "default", device: str = "auto") 
     return Backmapper.load(find_part(model, "backmapping"), find_device(device))
 
 
+def load_springs(model: str | os.PathLike = "default", device: str = "auto") -> Springs:
+    """Load the network of a model that tells how a structure moves (see `load_tokenizer`)."""
+    from ..motions.springs import Springs
+
+    return Springs.load(find_part(model, "motions"), find_device(device))
+
+
 def check_parts(model: str | os.PathLike = "default") -> None:
     """Raise ModelError if the language model was trained on the tokens of another tokenizer.
 
@@ -223,6 +231,7 @@ def verify_model(model: str | os.PathLike = "default") -> list[str]:
         "language_model": load_language_model(model, "cpu").network,
         "packer": load_packer(model, "cpu").network,
         "backmapping": load_backmapper(model, "cpu").network,
+        "motions": load_springs(model, "cpu").network,
     }
     check_parts(model)
     lines = []

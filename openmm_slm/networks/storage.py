@@ -206,15 +206,16 @@ def assemble_model(
     card: str,
     packer: str | os.PathLike | None = None,
     backmapping: str | os.PathLike | None = None,
+    motions: str | os.PathLike | None = None,
     move: bool = False,
 ) -> Path:
     """Combine trained networks into one model directory.
 
     Parameters
     ----------
-    tokenizer, language_model, packer, backmapping : path
-        Directories exported by the trainers. Without `packer` or `backmapping`, the model uses
-        that of the default model.
+    tokenizer, language_model, packer, backmapping, motions : path
+        Directories exported by the trainers. Without `packer`, `backmapping` or `motions`, the
+        model uses that of the default model.
     output : path
         Model directory to write.
     card : str
@@ -241,7 +242,8 @@ def assemble_model(
         )
     output = Path(output)
     parts = {"tokenizer": tokenizer, "language_model": language_model}
-    for name, part in {"packer": packer, "backmapping": backmapping}.items():
+    optional = {"packer": packer, "backmapping": backmapping, "motions": motions}
+    for name, part in optional.items():
         if part is not None:
             load_network(part, name)  # raises if it is damaged or another network
             parts[name] = part

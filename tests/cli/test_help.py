@@ -15,6 +15,7 @@ import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from observed_motions import TINY_MOTIONS, write_motions
 from reference_sets import write_references
 from toys import LETTERS, TINY, TINY_BACKMAPPING, TINY_LM, TINY_PACKER
 
@@ -67,6 +68,7 @@ def sandbox(tmp_path_factory):
     (where / "CARD.md").write_text("# A model of a test\n")
     configs = {
         "tokenizer": TINY, "lm": TINY_LM, "packer": TINY_PACKER, "backmapping": TINY_BACKMAPPING,
+        "motions": TINY_MOTIONS,
     }  # fmt: skip
     for name, config in configs.items():
         config = {**config, "training": {**config["training"], "steps": 3}}
@@ -104,6 +106,8 @@ def test_every_example_works_as_it_is_printed(sandbox, monkeypatch):
     for name in (*FIRST, *sorted(VERBS.keys() - set(FIRST) - NOT_RUN.keys())):
         if name == "embed":
             profiles(sandbox)
+        if name == "train lm":  # the shards are there
+            write_motions(sandbox / "shards", sandbox / "motions")
         for line in example(name):
             begin = time.monotonic()
             for command in line.split(" && "):

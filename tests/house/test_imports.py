@@ -22,8 +22,8 @@ ROOT = Path(openmm_slm.__file__).parent
 #: In the order of imports: a file imports its own room or an earlier one.
 ROOMS = (
     "protein", "files", "validity", "projection", "analysis", "plots", "comparison", "relaxation",
-    "seeding", "networks", "tokenizer", "language", "allatom", "models", "data", "library",
-    "sampling", "training", "benchmarks", "cli",
+    "seeding", "networks", "tokenizer", "language", "allatom", "motions", "models", "data",
+    "library", "sampling", "training", "benchmarks", "cli",
 )  # fmt: skip
 WITHOUT_TORCH = ROOMS[: ROOMS.index("networks")]
 #: Files that stand beside the rooms, and where they are in the order.
@@ -187,6 +187,8 @@ def test_every_public_name_can_be_called(tmp_path):
         ),
         "complete": lambda f: f(traj, progress=False, **quiet),
         "geometry_report": lambda f: f(traj),
+        "flexibility": lambda f: f(traj),
+        "Flexibility": lambda f: f(None, *np.zeros((3, 1))),
         "relax": lambda f: f(full, iterations=5, progress=False).report,
         "select_seeds": lambda f: f(full, n=1, report=np.ones(1, bool)),
         "seed_simulations": lambda f: f(

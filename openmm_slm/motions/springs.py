@@ -1,0 +1,112 @@
+"""Springs between the residues of a structure, from arrays to arrays."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import torch
+
+from ..errors import StructureError
+from ..networks.storage import load_module
+from ..protein.sequence import encode_sequence
+from .network_covariance import network_covariance
+from .residue_graph import CUTOFF, residue_graph
+from .spring_network import SpringNetwork
+
+
+class Springs:
+    """Elastic networks of structures whose springs a trained network chooses.
+
+    Parameters
+    ----------
+    network : SpringNetwork
+    device : str
+        Torch device.
+    """
+
+    def __init__(self, network: SpringNetwork, device: str = "cpu") -> None:
+        self.network = network.to(device).eval()
+        self.device = torch.device(device)
+
+    @classmethod
+    def load(cls, directory: str | os.PathLike, device: str = "cpu") -> Springs:
+        """Load a model directory."""
+        return cls(load_module(directory, SpringNetwork), device)
+
+    @torch.inference_mode()
+    def stiffness(self, backbone: np.ndarray, sequence: str, index: np.ndarray) -> np.ndarray:
+        """Stiffness of all springs in kT / nm^2 at 300 K.
+
+        Parameters
+        ----------
+        backbone : ndarray [L, 4, 3]
+            N, CA, C, O; nm, finite.
+        sequence : str
+            L letters.
+        index : ndarray, int [L]
+            Residue index: steps of 1 between bonded residues.
+
+        Returns
+        -------
+        ndarray, float64 [L, L]
+            Symmetric; 0 between residues whose CA are 1.5 nm or further apart.
+        """
+        return self._stiffness(backbone, sequence, index)[1].cpu().numpy()
+
+    @torch.inference_mode()
+    def motions(
+        self, backbone: np.ndarray, sequence: str, index: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Stiffness [L, L] as above, and the covariance [L, 3, L, 3] (nm^2) of CA at 300 K.
+
+        The covariance has no rigid-body motions.
+        """
+        ca, springs = self._stiffness(backbone, sequence, index)
+        size = len(sequence)
+        covariance = network_covariance(ca, springs).view(size, 3, size, 3)
+        return springs.cpu().numpy(), covariance.cpu().numpy()
+
+    def _stiffness(self, backbone, sequence, index) -> tuple[torch.Tensor, torch.Tensor]:
+        graph = residue_graph(
+            torch.as_tensor(np.asarray(backbone), device=self.device),
+            torch.as_tensor(encode_sequence(sequence), dtype=torch.long, device=self.device),
+            torch.as_tensor(np.asarray(index), dtype=torch.long, device=self.device),
+        )
+        return graph.ca, self.network(graph)
+
+
+def unconnected(ca: np.ndarray) -> np.ndarray:
+    """Number [L] of the piece of each residue: pieces are further apart than springs reach.
+
+    CA [L, 3] in nm. The piece of the first residue is 0.
+    """
+    near = ((ca[:, None] - ca[None]) ** 2).sum(-1) < CUTOFF**2
+    piece = np.full(len(ca), -1)
+    while (piece < 0).any():
+        front = np.zeros(len(ca), bool)
+        front[np.argmax(piece < 0)] = True
+        reached = front
+        while front.any():
+            front = near[front].any(0) & ~reached
+            reached = reached | front
+        piece[reached] = piece.max() + 1
+    return piece
+
+
+def check_connected(ca: np.ndarray, names: list[str]) -> None:
+    """Raise StructureError if no spring joins two parts of a structure, whose residues it names."""
+    if len(ca) < 4:
+        raise StructureError(
+            f"{len(ca)} residues with CA; the motions of a structure need 4 or more"
+        )
+    piece = unconnected(ca)
+    if piece.any():
+        other = np.flatnonzero(piece)
+        gap = np.sqrt(((ca[piece == 0][:, None] - ca[other][None]) ** 2).sum(-1)).min()
+        raise StructureError(
+            f"{piece.max() + 1} parts touch nowhere: {names[other[0]]} and {len(other) - 1} other "
+            f"residues are {gap:.2f} nm or more from the part of {names[0]} (springs reach "
+            f"{CUTOFF:g} nm), so that their motion relative to each other is unknown; give the "
+            "parts one by one, or check for chains in different images of a periodic box"
+        )

@@ -1,0 +1,114 @@
+"""Springs from a network: invariant, positive, and a covariance that is the network's own."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from builders import helix
+from toys import write_shards
+
+from openmm_slm.data.shards import ShardDataset
+from openmm_slm.errors import StructureError
+from openmm_slm.models.registry import load_springs
+from openmm_slm.motions.network_covariance import FLOOR, mean_square, network_covariance
+from openmm_slm.motions.residue_graph import CUTOFF, residue_graph
+from openmm_slm.motions.spring_network import SpringNetwork
+from openmm_slm.motions.springs import Springs, check_connected
+from openmm_slm.protein.elastic_network import packed_stiffness, rigid_motions, spring_hessian
+from openmm_slm.protein.sequence import encode_sequence
+
+SEQUENCE = "ACDEFGHIKLMNPQRSTVWYGGSPEELLKK"
+
+
+@pytest.fixture(scope="module")
+def springs() -> Springs:
+    return load_springs("default", "cpu")
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory):
+    """Backbone, sequence and index of a toy chain with all atoms."""
+    dataset = ShardDataset(write_shards(tmp_path_factory.mktemp("chains") / "shards"))
+    entry = dataset[0]
+    return entry.backbone, entry.sequence, entry.residue_index
+
+
+def turned(x: np.ndarray, seed: int = 0) -> np.ndarray:
+    rotation = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))[0]
+    rotation *= np.sign(np.linalg.det(rotation))
+    return x @ rotation.T + [3.0, -2.0, 5.0]
+
+
+def test_springs_depend_on_neither_position_nor_orientation(springs, chain):
+    backbone, sequence, index = chain
+    here = springs.stiffness(backbone, sequence, index)
+    there = springs.stiffness(turned(backbone).astype(np.float32), sequence, index)
+    np.testing.assert_allclose(there, here, rtol=2e-3, atol=1e-3)
+
+
+def test_springs_are_positive_symmetric_and_end_at_the_cutoff(springs, chain):
+    stiffness = springs.stiffness(*chain)
+    ca = chain[0][:, 1].astype(float)
+    near = np.linalg.norm(ca[:, None] - ca[None], axis=-1) < CUTOFF
+    np.fill_diagonal(near, False)
+    np.testing.assert_allclose(stiffness, stiffness.T)
+    assert (stiffness[near] > 0).all() and (stiffness[~near] == 0).all()
+
+
+def test_amino_acids_and_mirror_images_matter(springs, chain):
+    backbone, sequence, index = chain
+    here = springs.stiffness(backbone, sequence, index)
+    glycines = springs.stiffness(backbone, "G" * len(sequence), index)
+    mirror = springs.stiffness(backbone * np.float32([1, 1, -1]), sequence, index)
+    assert not np.allclose(here, glycines, rtol=0.01)
+    assert not np.allclose(here, mirror, rtol=0.01)
+
+
+def test_before_training_springs_fall_with_distance_as_in_packed_networks():
+    backbone, network = helix(12), SpringNetwork()
+    index = np.arange(12)
+    amino_acids = encode_sequence(SEQUENCE[:12])
+    graph = residue_graph(
+        torch.as_tensor(backbone), torch.as_tensor(amino_acids).long(), torch.as_tensor(index)
+    )
+    found = network(graph).detach().numpy() / np.exp(network.scale.item())
+    ca = backbone[:, 1].astype(float)
+    distance = np.linalg.norm(ca[:, None] - ca[None], axis=-1)
+    expected = packed_stiffness(ca) * (1 - (distance / CUTOFF) ** 4) * (distance < CUTOFF)
+    np.fill_diagonal(expected, 0)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-8)
+
+
+def test_the_covariance_is_the_pseudo_inverse_of_the_hessian(chain):
+    ca = chain[0][:, 1].astype(np.float64)
+    stiffness = 2000 * packed_stiffness(ca)
+    np.fill_diagonal(stiffness, 0)
+    found = network_covariance(torch.as_tensor(ca), torch.as_tensor(stiffness)).numpy()
+    rigid = rigid_motions(ca)
+    inside = np.eye(len(found)) - rigid @ rigid.T
+    hessian = spring_hessian(ca, stiffness) + FLOOR * inside
+    np.testing.assert_allclose(found, np.linalg.pinv(hessian, rcond=1e-9), atol=1e-9)
+    np.testing.assert_allclose(found @ rigid, 0, atol=1e-8)
+
+
+def test_gradients_of_fluctuations_are_those_of_finite_differences():
+    rng = np.random.default_rng(0)
+    ca = torch.as_tensor(rng.normal(size=(6, 3)))
+    springs = torch.as_tensor(rng.uniform(1, 2, (6, 6))).requires_grad_()
+
+    def fluctuations(k: torch.Tensor) -> torch.Tensor:
+        return mean_square(network_covariance(ca, (k + k.T) / 2 * (1 - torch.eye(6))))
+
+    assert torch.autograd.gradcheck(fluctuations, springs, atol=1e-5)
+
+
+def test_parts_that_touch_nowhere_and_single_residues_are_told():
+    ca = helix(16)[:, 1].astype(float)
+    names = [f"ALA {n}" for n in range(1, 17)]
+    check_connected(ca, names)
+    ca[10:] += [0, 0, 9.0]
+    with pytest.raises(StructureError, match="2 parts touch nowhere: ALA 11 and 5 other residues"):
+        check_connected(ca, names)
+    with pytest.raises(StructureError, match="1 residues with CA; .* 4 or more"):
+        check_connected(ca[:1], names)

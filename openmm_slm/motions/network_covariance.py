@@ -6,7 +6,6 @@ import torch
 
 #: kT / nm^2: spring from every CA to its place, so that no motion is free.
 FLOOR = 0.05
-_RIGID = 1e6  # of the mean stiffness: how stiff rigid-body motions are made
 
 
 class _Inverse(torch.autograd.Function):
@@ -49,11 +48,12 @@ def rigid_motions(ca: torch.Tensor) -> torch.Tensor:
 def network_covariance(ca: torch.Tensor, stiffness: torch.Tensor) -> torch.Tensor:
     """Covariance [3 N, 3 N] (nm^2) of the motions of springs in kT / nm^2, without rigid motions.
 
-    The inverse of the Hessian in the space of internal motions.
+    The inverse of the Hessian in the space of internal motions. Rigid motions cost no energy: they
+    get a typical stiffness, and what it adds to the inverse is taken away.
     """
     hessian = spring_hessian(ca, stiffness)
     rigid = rigid_motions(ca)
-    stiff = _RIGID * hessian.detach().diagonal().mean()
+    stiff = hessian.detach().diagonal().mean()
     outside = rigid @ rigid.T
     inside = torch.eye(len(hessian), dtype=ca.dtype, device=ca.device) - outside
     covariance = _Inverse.apply(hessian + stiff * outside + FLOOR * inside)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ..data.motion_data import KINDS, MotionData, Observation
+from ..errors import StructureError
 from ..motions.residue_graph import ResidueGraph, residue_graph
 
 _TRIES = 50
@@ -31,6 +32,11 @@ class MotionSampler:
             for row in data.part(kind, "fit"):
                 groups.setdefault(data.cluster(row), []).append(row)
             self._groups.append(list(groups.values()))
+        if not any(self._groups):
+            raise StructureError(
+                f"{data.directory}: no motions to fit; the clusters of all chains with motions are "
+                "left out of training (a fifth of all clusters is)"
+            )
 
     def batch(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Arrays of `stack_observations`."""

@@ -7,6 +7,7 @@ import torch
 from ..motions.network_covariance import mean_square, rigid_motions
 
 _EXTREME = 0.02  # share of B-factors at each end that are clipped
+_SMALLEST = 1e-3  # B-factor, for logarithms
 _FLOOR = 0.03  # variance of displacements, relative to the mean, that no motion explains
 _LOG_RANGE = 0.2  # error of the logarithm of a size above which the loss is linear
 
@@ -23,20 +24,23 @@ def bfactor_loss(
     """One minus the correlation of predicted and measured B-factors [N] of CA, in two forms.
 
     The first compares mean squares, after clipping extreme B, the second their logarithms. The
-    crystal's scale and offset do not count. A share `rigid` of the best fit by the squared
-    distance from the centre, as of a turning rigid body, is removed from the measured ones.
+    crystal's scale and offset do not count. From both sides of the first, a share `rigid` of their
+    best fit by the squared distance from the centre is removed: in a crystal, molecules also turn
+    as rigid bodies.
     """
     known = torch.isfinite(bfactors)
     b = bfactors[known].double()
-    low, high = torch.quantile(b, _EXTREME), torch.quantile(b, 1 - _EXTREME)
-    b = b.clamp(low, high)
-    far = ((ca - ca.mean(0)) ** 2).sum(-1)[known]
-    far = far - far.mean()
-    slope = ((far * b).sum() / (far**2).sum().clamp(min=1e-9)).clamp(min=0)
-    free = (b - rigid * slope * far).clamp(min=float(low) * 0.5)
+    b = b.clamp(b.quantile(_EXTREME), b.quantile(1 - _EXTREME)).clamp(min=_SMALLEST)
     found = mean_square(covariance)[known]
-    linear = pearson(found.clamp(max=float(found.detach().quantile(1 - _EXTREME))), free)
-    return 1 - (linear + pearson(found.log(), free.clamp(min=1e-3).log())) / 2
+    far = ((ca - ca.mean(0)) ** 2).sum(-1)[known]
+
+    def free(values: torch.Tensor) -> torch.Tensor:
+        slope = ((far - far.mean()) * values).sum() / ((far - far.mean()) ** 2).sum()
+        return values - rigid * slope.clamp(min=0) * far
+
+    clipped = found.clamp(max=float(found.detach().quantile(1 - _EXTREME)))
+    linear = pearson(free(clipped), free(b))
+    return 1 - (linear + pearson(found.log(), b.log())) / 2
 
 
 def displacement_loss(

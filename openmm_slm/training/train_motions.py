@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..analysis.fluctuations import correlation
 from ..data.motion_data import KINDS, MotionData
 from ..data.shards import ShardDataset
 from ..errors import StructureError
@@ -100,7 +101,7 @@ def validation(fitted: MotionData | None, chosen: MotionData | None) -> Callable
             "bfactors": _median(values["bfactors"]),
             "pair": _mean(values["pair"]),
             "single": _mean(values["single"]),
-            "size_r": float(np.corrcoef(predicted, measured)[0, 1]) if len(off) > 2 else np.nan,
+            "size_r": correlation(np.array(predicted), np.array(measured)) if len(off) else np.nan,
             "size_off": _median(np.abs(off)),
         }
 

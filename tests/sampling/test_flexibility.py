@@ -79,7 +79,9 @@ def test_chains_that_touch_nowhere_and_short_ones_are_refused():
     apart = np.concatenate([one, one + np.float32([0, 5, 0])])
     with pytest.raises(StructureError, match="ALA 1 of chain B and 19 other .* periodic box"):
         openmm_slm.flexibility(backbone_trajectory(apart[None], f"{SEQUENCE}:{SEQUENCE}"))
-    with pytest.raises(StructureError, match="1 residues with CA"):
+    with pytest.raises(StructureError, match="3 residues with CA; .* 4 or more"):
+        openmm_slm.flexibility(backbone_trajectory(helix(3)[None], "ACD"))
+    with pytest.raises(StructureError, match="at least 2 residues"):
         openmm_slm.flexibility(backbone_trajectory(helix(1)[None], "A"))
 
 

@@ -14,7 +14,7 @@ from openmm_slm.protein.elastic_network import PackedNetwork
 TINY_MOTIONS = {
     "model": {"width": 16, "layers": 1, "edge_width": 16},
     "training": {
-        "steps": 24, "learning_rate": 0.01, "warmup": 2, "ema": 0.5, "bf16": False,
+        "steps": 24, "learning_rate": 0.04, "warmup": 2, "ema": 0.5, "bf16": False,
         "validate_every": 12,
     },
     "data": {"bfactors": 2, "pair": 1, "size": 1},
@@ -62,7 +62,12 @@ def add_conformers(shards: Path) -> None:
         ca = entry.backbone[:, 1].astype(float)
         move = PackedNetwork(ca, entry.residue_index).displacement(rng, 0.1)
         writer.add(
-            f"{row['id']}-moved", row["sequence"], entry.backbone + move[:, None], entry.chain_break,
-            np.arange(1, len(ca) + 1), split="train", cluster=row["cluster"],
-        )  # fmt: skip
+            f"{row['id']}-moved",
+            row["sequence"],
+            entry.backbone + move[:, None],
+            entry.chain_break,
+            np.arange(1, len(ca) + 1),
+            split="train",
+            cluster=row["cluster"],
+        )
     writer.close()

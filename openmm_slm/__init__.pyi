@@ -14,6 +14,7 @@ from .language.interface import StructureLanguageModel as StructureLanguageModel
 from .models.registry import load_language_model as load_language_model
 from .models.registry import load_packer as load_packer
 from .models.registry import load_tokenizer as load_tokenizer
+from .motions.result import Flexibility as Flexibility
 from .protein.loading import load_structure as load_structure
 from .protein.loading import read_structure as read_structure
 from .protein.sequence import parse_sequence as parse_sequence
@@ -23,6 +24,7 @@ from .protein.trajectory import HasTrajectory
 from .relaxation.relaxing import Relaxed
 from .sampling.completion import complete as complete
 from .sampling.ensemble import EnsembleGenerator as EnsembleGenerator
+from .sampling.flexibility import flexibility as flexibility
 from .sampling.result import Ensemble as Ensemble
 from .seeding.selecting import select_seeds as select_seeds
 from .tokenizer.interface import StructureTokenizer as StructureTokenizer

@@ -62,4 +62,4 @@ def network_covariance(ca: torch.Tensor, stiffness: torch.Tensor) -> torch.Tenso
 
 def mean_square(covariance: torch.Tensor) -> torch.Tensor:
     """Mean square displacement [N] of each CA (nm^2)."""
-    return covariance.diagonal().view(-1, 3).sum(1)
+    return covariance.diagonal().reshape(-1, 3).sum(1)

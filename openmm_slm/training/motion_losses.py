@@ -62,7 +62,7 @@ def displacement_loss(
     lower = torch.linalg.cholesky(part + _FLOOR * torch.eye(size, dtype=d.dtype, device=d.device))
     white = torch.linalg.solve_triangular(lower, d.unsqueeze(1), upper=False)
     whole = (white**2).sum().log() - (d**2).sum().log() + 2 * lower.diagonal().log().sum() / size
-    each = part.diagonal().view(-1, 3).mean(1) + _FLOOR
+    each = part.diagonal().reshape(-1, 3).mean(1) + _FLOOR
     square = (d.view(-1, 3) ** 2).mean(1)
     alone = (square / each).mean().log() - square.mean().log() + each.log().mean()
     return whole / 2, alone / 2

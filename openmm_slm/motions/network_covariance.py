@@ -24,11 +24,18 @@ class _Inverse(torch.autograd.Function):
 
 
 def spring_hessian(ca: torch.Tensor, stiffness: torch.Tensor) -> torch.Tensor:
-    """Hessian [3 N, 3 N] of springs `stiffness` [N, N] that are relaxed in CA [N, 3]."""
+    """Hessian [3 N, 3 N] of springs that are relaxed in CA [N, 3].
+
+    Their `stiffness` [2, N, N] along and across the line between two residues gives the energy
+    1/2 sum over pairs of (along - across) (d . u)^2 + across |u|^2, for the unit vector d from one
+    to the other and the difference u of their displacements.
+    """
     size = len(ca)
-    along = ca[None] - ca[:, None]
-    along = along / along.norm(dim=-1, keepdim=True).clamp(min=1e-6)
-    block = -stiffness[..., None, None] * (along[..., :, None] * along[..., None, :])
+    along, across = stiffness
+    line = ca[None] - ca[:, None]
+    line = line / line.norm(dim=-1, keepdim=True).clamp(min=1e-6)
+    block = (across - along)[..., None, None] * (line[..., :, None] * line[..., None, :])
+    block = block - across[..., None, None] * torch.eye(3, dtype=ca.dtype, device=ca.device)
     hessian = block.transpose(1, 2).reshape(3 * size, 3 * size)
     diagonal = torch.zeros_like(hessian).view(size, 3, size, 3)
     each = torch.arange(size, device=ca.device)
@@ -48,15 +55,19 @@ def rigid_motions(ca: torch.Tensor) -> torch.Tensor:
 def network_covariance(ca: torch.Tensor, stiffness: torch.Tensor) -> torch.Tensor:
     """Covariance [3 N, 3 N] (nm^2) of the motions of springs in kT / nm^2, without rigid motions.
 
-    The inverse of the Hessian in the space of internal motions. Rigid motions cost no energy: they
-    get a typical stiffness, and what it adds to the inverse is taken away.
+    The inverse of the Hessian in the space of internal motions, as of a molecule that neither
+    drifts nor turns. Rigid motions get a typical stiffness, and what it adds to the inverse is
+    taken away.
     """
     hessian = spring_hessian(ca, stiffness)
     rigid = rigid_motions(ca)
     stiff = hessian.detach().diagonal().mean()
+    along = hessian @ rigid
+    cross = along @ rigid.T
+    inside = hessian - cross - cross.T + rigid @ (rigid.T @ along) @ rigid.T
+    eye = torch.eye(len(hessian), dtype=ca.dtype, device=ca.device)
     outside = rigid @ rigid.T
-    inside = torch.eye(len(hessian), dtype=ca.dtype, device=ca.device) - outside
-    covariance = _Inverse.apply(hessian + stiff * outside + FLOOR * inside)
+    covariance = _Inverse.apply(inside + (stiff - FLOOR) * outside + FLOOR * eye)
     return covariance - outside / stiff
 
 

@@ -26,8 +26,9 @@ class Flexibility:
         Root mean square fluctuation of each CA, nm; NaN for a residue without CA.
     covariance : ndarray, float64 [L, 3, L, 3]
         <dx_i dx_j> of CA, nm^2, without rigid-body motion; NaN for a residue without CA.
-    stiffness : ndarray, float64 [L, L]
-        Springs between CA, in kT / nm^2 at 300 K; 0 where there is none.
+    stiffness : ndarray, float64 [2, L, L]
+        Stiffness of the springs between CA, along and across the line between them, in kT / nm^2
+        at 300 K; 0 where there is no spring.
     """
 
     structure: ProteinStructure

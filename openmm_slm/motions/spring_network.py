@@ -13,7 +13,8 @@ from .residue_graph import CUTOFF, NODE_FEATURES, SEPARATIONS, ResidueGraph
 _RADIAL = 16  # Gaussians between 0.3 nm and the cutoff
 _NEIGHBOUR = 0.38  # nm, CA to CA along a chain
 _CHAIN = 10.0  # stiffness between chain neighbours before training, relative to packed residues
-_SCALE = 2000.0  # 1 / nm^2: typical stiffness at contact, in units of kT at 300 K
+_SCALE = 45.0  # 1 / nm^2: stiffness at contact before training, in units of kT at 300 K
+_ACROSS = 0.3  # stiffness across a spring, relative to that along it, before training
 _RANGE = 5.0  # largest change of the logarithm of a stiffness by the network
 
 
@@ -29,7 +30,8 @@ class SpringConfig:
 class SpringNetwork(nn.Module):
     """Stiffness of the springs between the residues of a structure.
 
-    Before training it is that of `openmm_slm.protein.elastic_network.packed_stiffness`. Messages
+    Springs resist being stretched, and less so being turned. Before training their stiffness is
+    that of `openmm_slm.protein.elastic_network.packed_stiffness` times a factor. Messages
     between neighbours tell each residue about its surroundings; a spring then depends on both of
     its residues and on how they lie to each other. Nothing depends on position or orientation.
     """
@@ -60,13 +62,18 @@ class SpringNetwork(nn.Module):
             for _ in range(config.layers)
         )  # fmt: skip
         self.spring = nn.Sequential(nn.Linear(2 * width + edge, width), nn.GELU())
-        self.out = nn.Linear(width, 1)
+        self.out = nn.Linear(width, 2)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
+        nn.init.constant_(self.out.bias[1:], math.log(_ACROSS / (1 - _ACROSS)))
         self.scale = nn.Parameter(torch.tensor(math.log(_SCALE)))
 
     def forward(self, graph: ResidueGraph) -> torch.Tensor:
-        """Stiffness [N, N] in kT / nm^2 at 300 K, float64: symmetric, 0 beyond the cutoff."""
+        """Stiffness [2, N, N] in kT / nm^2 at 300 K, float64: symmetric, 0 beyond the cutoff.
+
+        The first is that along the line between two residues, the second that across it, which is
+        smaller.
+        """
         i, j = graph.source, graph.target
         nodes = self.node(torch.cat([graph.nodes, self.amino_acid(graph.amino_acids)], -1))
         edges = self._edges(graph)
@@ -75,13 +82,14 @@ class SpringNetwork(nn.Module):
             sent = message(torch.cat([nodes[i], nodes[j], edges], -1)) * taper.unsqueeze(-1)
             heard = torch.zeros_like(nodes).index_add(0, i, sent) / 8
             nodes = nodes + update(torch.cat([nodes, heard], -1))
-        pair = self.out(self.spring(torch.cat([nodes[i], nodes[j], edges], -1))).squeeze(-1)
-        pair = (pair + pair[graph.reverse]) / 2
-        log = _RANGE * torch.tanh(pair / _RANGE) + self.scale
-        springs = packed_springs(graph.distance, graph.separation) * log.double().exp()
+        pair = self.out(self.spring(torch.cat([nodes[i], nodes[j], edges], -1)))
+        change, ratio = ((pair + pair[graph.reverse]) / 2).double().unbind(-1)
+        log = _RANGE * torch.tanh(change / _RANGE) + self.scale.double()
+        along = packed_springs(graph.distance, graph.separation) * log.exp()
+        both = torch.stack([along, along * ratio.sigmoid()])
         size = len(graph.ca)
-        flat = springs.new_zeros(size * size).index_put((i * size + j,), springs)
-        return flat.view(size, size)
+        flat = both.new_zeros(2, size * size).index_copy(1, i * size + j, both)
+        return flat.view(2, size, size)
 
     def _edges(self, graph: ResidueGraph) -> torch.Tensor:
         width = CUTOFF / _RADIAL

@@ -49,8 +49,9 @@ class Springs:
 
         Returns
         -------
-        ndarray, float64 [L, L]
-            Symmetric; 0 between residues whose CA are 1.5 nm or further apart.
+        ndarray, float64 [2, L, L]
+            Along the line between two CA, and across it. Symmetric; 0 between residues whose CA are
+            1.5 nm or further apart.
         """
         return self._stiffness(backbone, sequence, index)[1].cpu().numpy()
 
@@ -58,7 +59,7 @@ class Springs:
     def motions(
         self, backbone: np.ndarray, sequence: str, index: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Stiffness [L, L] as above, and the covariance [L, 3, L, 3] (nm^2) of CA at 300 K.
+        """Stiffness [2, L, L] as above, and the covariance [L, 3, L, 3] (nm^2) of CA at 300 K.
 
         The covariance has no rigid-body motions.
         """

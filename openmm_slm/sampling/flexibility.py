@@ -102,6 +102,6 @@ def motions_of(
     rmsf[known] = np.sqrt(np.einsum("iaia->i", covariance))
     wide = np.full((size, 3, size, 3), np.nan)
     wide[np.ix_(known, range(3), known, range(3))] = covariance
-    joined = np.zeros((size, size))
-    joined[np.ix_(known, known)] = stiffness
+    joined = np.zeros((2, size, size))
+    joined[np.ix_((True, True), known, known)] = stiffness
     return Flexibility(structure, rmsf, wide, joined)

@@ -23,10 +23,10 @@ def bfactor_loss(
 ) -> torch.Tensor:
     """One minus the correlation of predicted and measured B-factors [N] of CA, in two forms.
 
-    The first compares mean squares, after clipping extreme B, the second their logarithms. The
-    crystal's scale and offset do not count. From both sides of the first, a share `rigid` of their
-    best fit by the squared distance from the centre is removed: in a crystal, molecules also turn
-    as rigid bodies.
+    The first compares mean squares with B, whose extremes are clipped; the second compares
+    logarithms. The crystal's scale and offset do not count. From both sides of the first, a share
+    `rigid` of their best fit by the squared distance from the centre is removed: in a crystal,
+    molecules also turn as rigid bodies.
     """
     known = torch.isfinite(bfactors)
     b = bfactors[known].double()
@@ -38,8 +38,7 @@ def bfactor_loss(
         slope = ((far - far.mean()) * values).sum() / ((far - far.mean()) ** 2).sum()
         return values - rigid * slope.clamp(min=0) * far
 
-    clipped = found.clamp(max=float(found.detach().quantile(1 - _EXTREME)))
-    linear = pearson(free(clipped), free(b))
+    linear = pearson(free(found), free(b))
     return 1 - (linear + pearson(found.log(), b.log())) / 2
 
 

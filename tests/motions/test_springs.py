@@ -12,6 +12,7 @@ from openmm_slm.data.shards import ShardDataset
 from openmm_slm.errors import StructureError
 from openmm_slm.models.registry import load_springs
 from openmm_slm.motions.network_covariance import FLOOR, mean_square, network_covariance
+from openmm_slm.motions.network_covariance import spring_hessian as network_hessian
 from openmm_slm.motions.residue_graph import CUTOFF, residue_graph
 from openmm_slm.motions.spring_network import SpringNetwork
 from openmm_slm.motions.springs import Springs, check_connected
@@ -52,8 +53,11 @@ def test_springs_are_positive_symmetric_and_end_at_the_cutoff(springs, chain):
     ca = chain[0][:, 1].astype(float)
     near = np.linalg.norm(ca[:, None] - ca[None], axis=-1) < CUTOFF
     np.fill_diagonal(near, False)
-    np.testing.assert_allclose(stiffness, stiffness.T)
-    assert (stiffness[near] > 0).all() and (stiffness[~near] == 0).all()
+    for each in stiffness:
+        np.testing.assert_allclose(each, each.T)
+        assert (each[near] > 0).all() and (each[~near] == 0).all()
+    along, across = stiffness
+    assert (across <= along).all()
 
 
 def test_amino_acids_and_mirror_images_matter(springs, chain):
@@ -72,24 +76,36 @@ def test_before_training_springs_fall_with_distance_as_in_packed_networks():
     graph = residue_graph(
         torch.as_tensor(backbone), torch.as_tensor(amino_acids).long(), torch.as_tensor(index)
     )
-    found = network(graph).detach().numpy() / np.exp(network.scale.item())
+    along, across = network(graph).detach().numpy() / np.exp(network.scale.item())
     ca = backbone[:, 1].astype(float)
     distance = np.linalg.norm(ca[:, None] - ca[None], axis=-1)
     expected = packed_stiffness(ca) * (1 - (distance / CUTOFF) ** 4) * (distance < CUTOFF)
     np.fill_diagonal(expected, 0)
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-8)
+    np.testing.assert_allclose(along, expected, rtol=1e-4, atol=1e-8)
+    np.testing.assert_allclose(across, 0.3 * expected, rtol=1e-4, atol=1e-8)
 
 
 def test_the_covariance_is_the_pseudo_inverse_of_the_hessian(chain):
     ca = chain[0][:, 1].astype(np.float64)
     stiffness = 2000 * packed_stiffness(ca)
     np.fill_diagonal(stiffness, 0)
+    stiffness = np.stack([stiffness, 0 * stiffness])  # as of an anisotropic network
     found = network_covariance(torch.as_tensor(ca), torch.as_tensor(stiffness)).numpy()
     rigid = rigid_motions(ca)
     inside = np.eye(len(found)) - rigid @ rigid.T
-    hessian = spring_hessian(ca, stiffness) + FLOOR * inside
+    hessian = spring_hessian(ca, stiffness[0]) + FLOOR * inside
     np.testing.assert_allclose(found, np.linalg.pinv(hessian, rcond=1e-9), atol=1e-9)
     np.testing.assert_allclose(found @ rigid, 0, atol=1e-8)
+
+
+def test_springs_that_resist_turning_hold_like_those_of_a_gaussian_network():
+    """Equal stiffness along and across: every direction moves as in the Gaussian network."""
+    ca = helix(14)[:, 1].astype(np.float64)
+    near = (np.linalg.norm(ca[:, None] - ca[None], axis=-1) < 0.8).astype(float)
+    np.fill_diagonal(near, 0)
+    found = network_hessian(torch.as_tensor(ca), torch.as_tensor(np.stack([near, near]))).numpy()
+    contacts = np.diag(near.sum(1)) - near
+    np.testing.assert_allclose(found, np.kron(contacts, np.eye(3)), atol=1e-12)
 
 
 def test_gradients_of_fluctuations_are_those_of_finite_differences():
@@ -98,7 +114,8 @@ def test_gradients_of_fluctuations_are_those_of_finite_differences():
     springs = torch.as_tensor(rng.uniform(1, 2, (6, 6))).requires_grad_()
 
     def fluctuations(k: torch.Tensor) -> torch.Tensor:
-        return mean_square(network_covariance(ca, (k + k.T) / 2 * (1 - torch.eye(6))))
+        k = (k + k.T) / 2 * (1 - torch.eye(6))
+        return mean_square(network_covariance(ca, torch.stack([k, k**2 / 9])))
 
     assert torch.autograd.gradcheck(fluctuations, springs, atol=1e-5)
 

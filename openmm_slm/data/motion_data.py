@@ -85,6 +85,7 @@ class MotionData:
 
     def __post_init__(self) -> None:
         where = Path(self.directory)
+        self._displacements: dict[tuple, np.ndarray | None] = {}
         self._number = {row["id"]: k for k, row in enumerate(self.dataset.rows)}
         self.rows = [
             self._bfactors(where / BFACTORS), self._pairs(where / PAIRS),
@@ -109,7 +110,9 @@ class MotionData:
         entry = self.dataset[row[0]]
         whole = np.isfinite(entry.backbone).all((1, 2))
         if kind == 1:
-            found = self._displacement(entry, self.dataset[row[1]])
+            if row not in self._displacements:  # sequences are aligned once
+                self._displacements[row] = self._displacement(entry, self.dataset[row[1]])
+            found = self._displacements[row]
             if found is None:
                 return None
             target = found[whole]

@@ -15,6 +15,7 @@ _NEIGHBOUR = 0.38  # nm, CA to CA along a chain
 _CHAIN = 10.0  # stiffness between chain neighbours before training, relative to packed residues
 _SCALE = 45.0  # 1 / nm^2: stiffness at contact before training, in units of kT at 300 K
 _ACROSS = 0.3  # stiffness across a spring, relative to that along it, before training
+_HEARD = 1.0  # nm: messages come from residues closer than this
 _RANGE = 5.0  # largest change of the logarithm of a stiffness by the network
 
 
@@ -48,12 +49,7 @@ class SpringNetwork(nn.Module):
         self.separation = nn.Embedding(SEPARATIONS + 1, 16)
         self.node = nn.Linear(NODE_FEATURES + 16, width)
         self.edge = nn.Linear(2 * _RADIAL + 3 + 3 + 9 + 2 + 16, edge)
-        self.messages = nn.ModuleList(
-            nn.Sequential(
-                nn.Linear(2 * width + edge, width), nn.GELU(), nn.Linear(width, width), nn.GELU()
-            )
-            for _ in range(config.layers)
-        )
+        self.messages = nn.ModuleList(_Pairs(width, edge) for _ in range(config.layers))
         self.updates = nn.ModuleList(
             nn.Sequential(
                 nn.LayerNorm(2 * width), nn.Linear(2 * width, 2 * width), nn.GELU(),
@@ -61,7 +57,7 @@ class SpringNetwork(nn.Module):
             )
             for _ in range(config.layers)
         )  # fmt: skip
-        self.spring = nn.Sequential(nn.Linear(2 * width + edge, width), nn.GELU())
+        self.spring = _Pairs(width, edge)
         self.out = nn.Linear(width, 2)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
@@ -77,12 +73,14 @@ class SpringNetwork(nn.Module):
         i, j = graph.source, graph.target
         nodes = self.node(torch.cat([graph.nodes, self.amino_acid(graph.amino_acids)], -1))
         edges = self._edges(graph)
-        taper = 0.5 * (1 + torch.cos(math.pi * graph.distance / CUTOFF))
+        near = (graph.distance < _HEARD).nonzero().squeeze(1)
+        heard_from, there, beside = i[near], j[near], edges[near]
+        taper = 0.5 * (1 + torch.cos(math.pi * graph.distance[near] / _HEARD))
         for message, update in zip(self.messages, self.updates, strict=True):
-            sent = message(torch.cat([nodes[i], nodes[j], edges], -1)) * taper.unsqueeze(-1)
-            heard = torch.zeros_like(nodes).index_add(0, i, sent) / 8
+            sent = message(nodes, beside, heard_from, there) * taper.unsqueeze(-1)
+            heard = torch.zeros_like(nodes).index_add(0, heard_from, sent) / 4
             nodes = nodes + update(torch.cat([nodes, heard], -1))
-        pair = self.out(self.spring(torch.cat([nodes[i], nodes[j], edges], -1)))
+        pair = self.out(self.spring(nodes, edges, i, j))
         change, ratio = ((pair + pair[graph.reverse]) / 2).double().unbind(-1)
         log = _RANGE * torch.tanh(change / _RANGE) + self.scale.double()
         along = packed_springs(graph.distance, graph.separation) * log.exp()
@@ -102,6 +100,24 @@ class SpringNetwork(nn.Module):
             self.separation(graph.separation),
         ]  # fmt: skip
         return nn.functional.gelu(self.edge(torch.cat(features, -1)))
+
+
+class _Pairs(nn.Module):
+    """A layer on (node i, node j, edge ij). Nodes are projected before they are gathered."""
+
+    def __init__(self, width: int, edge: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(width, width)
+        self.second = nn.Linear(width, width, bias=False)
+        self.edge = nn.Linear(edge, width, bias=False)
+
+    def forward(
+        self, nodes: torch.Tensor, edges: torch.Tensor, i: torch.Tensor, j: torch.Tensor
+    ) -> torch.Tensor:
+        one, two = self.first(nodes), self.second(nodes)
+        return nn.functional.gelu(
+            one.index_select(0, i) + two.index_select(0, j) + self.edge(edges)
+        )
 
 
 def packed_springs(distance: torch.Tensor, separation: torch.Tensor) -> torch.Tensor:

@@ -13,10 +13,11 @@ from .common import (
     report_errors,
     threads_option,
 )
+from .common import structure as structure_file
 
 
 @click.command("flexibility", epilog=example("openmm-slm flexibility md.pdb -o motions-of-md"))
-@click.argument("structure", type=existing)
+@click.argument("structure", type=structure_file)
 @click.option("-o", "--output", type=new, required=True, help="Folder to write.")
 @click.option("--top", type=existing, help="Topology of a trajectory in XTC, DCD, ...")
 @click.option("--frame", default=0, show_default=True, help="Number of the frame, from 0.")

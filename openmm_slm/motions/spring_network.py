@@ -26,6 +26,7 @@ class SpringConfig:
     width: int = 64
     layers: int = 2
     edge_width: int = 64
+    dropout: float = 0.0
 
 
 class SpringNetwork(nn.Module):
@@ -53,11 +54,12 @@ class SpringNetwork(nn.Module):
         self.updates = nn.ModuleList(
             nn.Sequential(
                 nn.LayerNorm(2 * width), nn.Linear(2 * width, 2 * width), nn.GELU(),
-                nn.Linear(2 * width, width),
+                nn.Linear(2 * width, width), nn.Dropout(config.dropout),
             )
             for _ in range(config.layers)
         )  # fmt: skip
         self.spring = _Pairs(width, edge)
+        self.dropout = nn.Dropout(config.dropout)
         self.out = nn.Linear(width, 2)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
@@ -80,7 +82,7 @@ class SpringNetwork(nn.Module):
             sent = message(nodes, beside, heard_from, there) * taper.unsqueeze(-1)
             heard = torch.zeros_like(nodes).index_add(0, heard_from, sent) / 4
             nodes = nodes + update(torch.cat([nodes, heard], -1))
-        pair = self.out(self.spring(nodes, edges, i, j))
+        pair = self.out(self.dropout(self.spring(nodes, edges, i, j)))
         change, ratio = ((pair + pair[graph.reverse]) / 2).double().unbind(-1)
         log = _RANGE * torch.tanh(change / _RANGE) + self.scale.double()
         along = packed_springs(graph.distance, graph.separation) * log.exp()

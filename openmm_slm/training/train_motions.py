@@ -24,15 +24,20 @@ from .motion_losses import bfactor_loss, displacement_loss, pearson, size_loss
 from .network_training import if_there_is_data, train_network
 
 DATA = {"bfactors": 4, "pair": 2, "size": 2, "max_length": 200, "prefix": None}
-LOSS = {"bfactors": 1.0, "pair": 0.3, "size": 1.0, "rigid": 0.5}
+LOSS = {"bfactors": 1.0, "pair": 0.3, "size": 1.0, "rigid": 0.5, "noise_nm": 0.0}
 _LONGEST = 300  # residues of a chain in the validation
 _MEASURED = {"bfactors": 100, "pair": 40, "size": 60}  # observations in the validation, of each
 
 
 def motion_loss(model: SpringNetwork, batch: dict, options: dict):
-    """Weighted mean of the losses of each kind of observation, and values to log."""
+    """Weighted sum of the mean losses of each kind of observation, and values to log.
+
+    Atoms are displaced at random by ``noise_nm`` (root mean square), as structures are not exact.
+    """
     terms: dict[str, list[torch.Tensor]] = {name: [] for name in KINDS}
     with full_precision(batch["backbone"]):
+        noise = torch.randn_like(batch["backbone"]) * options["noise_nm"] / 3**0.5
+        batch = {**batch, "backbone": batch["backbone"] + noise}
         for kind, graph, target in each_observation(batch):
             covariance = network_covariance(graph.ca, model(graph))
             if kind == 0:

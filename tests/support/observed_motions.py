@@ -22,7 +22,7 @@ TINY_MOTIONS = {
 
 
 def write_motions(shards: Path, directory: Path) -> Path:
-    """B-factors that grow where the amino acid is G, a mean RMSF of 0.2 nm; returns `directory`."""
+    """B-factors that grow where the amino acid is G, a mean RMSF of 0.8 nm; returns `directory`."""
     directory.mkdir()
     dataset = ShardDataset(shards)
     rows = [row for row in dataset.rows if ":" not in row["sequence"]]
@@ -38,7 +38,7 @@ def write_motions(shards: Path, directory: Path) -> Path:
         B=np.concatenate(values),
     )
     with (directory / SIZES).open("w", newline="") as handle:
-        lines = [[row["id"], 0.2, 0.18, 0.05] for row in rows]
+        lines = [[row["id"], 0.8, 0.7, 0.5] for row in rows]
         csv.writer(handle).writerows([["id", "mean", "median", "sd"], *lines])
     same: dict[str, list[str]] = {}
     for row in rows:

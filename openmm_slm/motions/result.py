@@ -90,7 +90,7 @@ class Flexibility:
                 writer.writerow([chain, number, letter, f"{values[0]:.5f}", f"{values[1]:.2f}"])
         temporary.replace(where / "flexibility.csv")
         trajectory = made.to_trajectory()
-        each = np.nan_to_num(np.minimum(self.bfactors, 999.0))
+        each = np.nan_to_num(np.minimum(self.bfactors, 99.99))  # MDTraj writes no larger ones
         kept = made.atom_mask.all(0)
         temporary = where / "flexibility.tmp.pdb"
         trajectory.save_pdb(str(temporary), bfactors=np.repeat(each, kept.sum(1)))

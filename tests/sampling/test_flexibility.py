@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -109,3 +110,13 @@ def test_the_command_writes_profile_structure_and_picture(traj, tmp_path):
     with np.load(out / "covariance.npz") as saved:
         np.testing.assert_allclose(saved["covariance"], found.covariance, atol=1e-6)
     assert (out / "flexibility.png").stat().st_size > 10_000
+
+
+def test_large_b_factors_are_capped_in_the_pdb_file_alone(traj, tmp_path):
+    found = openmm_slm.flexibility(traj)
+    loose = replace(found, rmsf=10 * found.rmsf)
+    loose.save(tmp_path)
+    lines = (tmp_path / "flexibility.pdb").read_text().splitlines()
+    b = [float(line[60:66]) for line in lines if line[12:16] == " CA "]
+    assert loose.bfactors.max() > 100
+    np.testing.assert_allclose(b, np.minimum(loose.bfactors, 99.99), atol=0.01)

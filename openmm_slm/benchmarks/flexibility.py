@@ -30,6 +30,7 @@ _COLUMNS = {
     "median r": Column("r", 3),
     "from": Column("low", 3),
     "to": Column("high", 3),
+    "saturated": Column("saturated", 3),
     "rank r": Column("rank", 3),
     "s a chain": Column("seconds", 3),
 }
@@ -96,10 +97,11 @@ def benchmark_flexibility(
     -------
     str
         *B-factors*: median over chains of the correlation with the predicted mean square
-        fluctuation, its 95 % interval, and the rank correlation. *Left-out clusters* of the
-        ``train`` split, which no fit has seen: median rank correlation of the predicted RMSF with
-        the displacement between conformers (one pair a cluster); correlation of the logarithms of
-        the mean RMSF with that in MD, the median of the ratio, and the median error. *MD*: the
+        fluctuation m and its 95 % interval; with m / (m + 3 mean of m), because atoms that move far
+        are given too small B or left out of a model; and the rank correlation. *Left-out clusters*
+        of the ``train`` split, which no fit has seen: median rank correlation of the predicted RMSF
+        with the displacement between conformers (one pair a cluster); correlation of the logarithms
+        of the mean RMSF with that in MD, the median of the ratio, and the median error. *MD*: the
         profile from the first frame against that of all frames.
     """
     found = methods(load_springs(model, device))
@@ -138,7 +140,7 @@ def _bfactors(found: dict[str, Method], data: MotionData, split: str, progress: 
     observed = [o for row in data.rows[0] if (o := data.observation(0, row))]
     rows = {}
     for name, method in found.items():
-        r, rank, seconds = [], [], 0.0
+        r, saturated, rank, seconds = [], [], [], 0.0
         for one in tqdm(observed, unit="chain", desc=name, disable=not progress):
             begin = time.process_time()
             square = _predicted(method, one)
@@ -146,11 +148,12 @@ def _bfactors(found: dict[str, Method], data: MotionData, split: str, progress: 
             known = np.isfinite(one.target[:, 0])
             b = one.target[known, 0].astype(np.float64)
             r.append(correlation(square[known], b))
+            saturated.append(correlation(square[known] / (square[known] + 3 * square.mean()), b))
             rank.append(rank_correlation(square[known], b))
         value, low, high = median_interval(r)
         rows[name] = {
-            "r": value, "low": low, "high": high, "rank": np.nanmedian(rank),
-            "seconds": seconds / max(1, len(observed)),
+            "r": value, "low": low, "high": high, "saturated": np.nanmedian(saturated),
+            "rank": np.nanmedian(rank), "seconds": seconds / max(1, len(observed)),
         }  # fmt: skip
     title = f"B-factors of {len(observed)} {split} chains"
     return text_table(title, rows, _COLUMNS)

@@ -7,7 +7,6 @@ import torch
 from ..motions.network_covariance import mean_square, rigid_motions
 
 _EXTREME = 0.02  # share of B-factors at each end that are clipped
-_SATURATED = 3.0  # of the mean: mean square that shows half in a B-factor
 _SMALLEST = 1e-3  # B-factor, for logarithms
 _FLOOR = 0.03  # variance of displacements, relative to the mean, that no motion explains
 _LOG_RANGE = 0.2  # error of the logarithm of a size above which the loss is linear
@@ -24,11 +23,10 @@ def bfactor_loss(
 ) -> torch.Tensor:
     """One minus the correlation of predicted and measured B-factors [N] of CA, in two forms.
 
-    The first compares mean squares with B, whose extremes are clipped; mean squares count less the
-    larger they are, because atoms that move far are given too small B or left out of a model. The
-    second compares logarithms. The crystal's scale and offset do not count. From both sides of the
-    first, a share `rigid` of their best fit by the squared distance from the centre is removed: in
-    a crystal, molecules also turn as rigid bodies.
+    The first compares mean squares with B, whose extremes are clipped; the second compares
+    logarithms. The crystal's scale and offset do not count. From both sides of the first, a share
+    `rigid` of their best fit by the squared distance from the centre is removed: in a crystal,
+    molecules also turn as rigid bodies.
     """
     known = torch.isfinite(bfactors)
     b = bfactors[known].double()
@@ -40,8 +38,7 @@ def bfactor_loss(
         slope = ((far - far.mean()) * values).sum() / ((far - far.mean()) ** 2).sum()
         return values - rigid * slope.clamp(min=0) * far
 
-    shown = found / (found + _SATURATED * found.mean())
-    linear = pearson(free(shown), free(b))
+    linear = pearson(free(found), free(b))
     return 1 - (linear + pearson(found.log(), b.log())) / 2
 
 
@@ -82,5 +79,7 @@ def size_loss(covariance: torch.Tensor, size: torch.Tensor) -> torch.Tensor:
     rmsf = mean_square(covariance).sqrt()
     found = torch.stack([rmsf.mean(), rmsf.quantile(0.5), rmsf.std()]).log()
     off = found - size.double().log()
+    weight = off.new_tensor([1.0, 1.0, 0.5])
     zero = torch.zeros_like(off)
-    return torch.nn.functional.smooth_l1_loss(off, zero, beta=_LOG_RANGE)
+    value = torch.nn.functional.smooth_l1_loss(off, zero, beta=_LOG_RANGE, reduction="none")
+    return (weight * value).sum() / weight.sum()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections import Counter
 from functools import lru_cache
-from importlib.metadata import entry_points
 from pathlib import Path
 
 from ..errors import StructureError
+from ..files.named_directories import find_named, registered_directories
 from .library import Library
 from .storage import ABOUT, CARD, LibraryFiles, is_library, read_about
 
@@ -23,7 +23,7 @@ def shipped_libraries() -> dict[str, Path]:
 
 def registered_libraries() -> dict[str, object]:
     """Libraries of other packages: name -> entry point whose value is (or returns) a directory."""
-    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+    return registered_directories(ENTRY_POINTS)
 
 
 def find_library(library: str | os.PathLike) -> Path:
@@ -34,13 +34,9 @@ def find_library(library: str | os.PathLike) -> Path:
     StructureError
         There is no such library. The message lists the known names.
     """
-    shipped = shipped_libraries()
-    if str(library) in shipped:
-        return shipped[str(library)]
-    registered = registered_libraries()
-    if str(library) in registered:
-        value = registered[str(library)].load()
-        return Path(value() if callable(value) else value)
+    shipped, registered = shipped_libraries(), registered_libraries()
+    if named := find_named(str(library), shipped, registered):
+        return named
     path = Path(library)
     if path.is_dir():
         read_about(path)

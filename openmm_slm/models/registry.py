@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ModelError
+from ..files.named_directories import find_named, registered_directories
 from ..networks.storage import load_module, read_config, tokenizer_fingerprint
 from .esm3_import import release_files
 from .esm3_weights import converted, find_esm3
@@ -39,7 +39,7 @@ def shipped_models() -> dict[str, Path]:
 
 def registered_models() -> dict[str, object]:
     """Models of other packages: name -> entry point whose value is (or returns) a directory."""
-    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+    return registered_directories(ENTRY_POINTS)
 
 
 def find_model(model: str | os.PathLike) -> Path:
@@ -50,13 +50,9 @@ def find_model(model: str | os.PathLike) -> Path:
     ModelError
         There is no such model. The message lists the known names.
     """
-    shipped = shipped_models()
-    if str(model) in shipped:
-        return shipped[str(model)]
-    registered = registered_models()
-    if str(model) in registered:
-        value = registered[str(model)].load()
-        return Path(value() if callable(value) else value)
+    shipped, registered = shipped_models(), registered_models()
+    if named := find_named(str(model), shipped, registered):
+        return named
     if str(model) in BROUGHT:
         return BROUGHT[str(model)]()
     path = Path(model)

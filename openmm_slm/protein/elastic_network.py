@@ -2,8 +2,8 @@
 
 The anisotropic network model (ANM; Atilgan et al., Biophys. J. 2001) joins CA atoms closer than a
 cutoff by springs of unit stiffness, relaxed in the given structure. `gaussian_network` (GNM) has
-fluctuations without direction. `PackedNetwork` joins all CA
-atoms by springs whose stiffness falls with distance; it displaces templates.
+fluctuations without direction. `PackedNetwork` joins all CA atoms by springs whose stiffness falls
+with distance; it displaces templates.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Place the domains of a chain, and chains, whose arrangement is unknown (NumPy, nm).
 
-Each part has its own fold. The parts follow each other along the chain without overlap. Their
-orientations are random and differ from frame to frame.
+Each part has its own fold. The parts follow each other along the chain. Their orientations are
+random and differ from frame to frame; of 100 arrangements, the first without overlap is taken, or
+else the one with most room.
 """
 
 from __future__ import annotations

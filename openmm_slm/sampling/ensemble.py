@@ -117,11 +117,10 @@ class EnsembleGenerator:
 
         The arguments are those of `generate_ensemble`.
         """
-        if relatives == AUTO and msa is None and self.language_model.folds:
-            relatives = None
         request = make_request(
             sequence, n, template=template, relatives=relatives, msa=msa,
-            resample=resample, condition=condition, settings=settings,
+            resample=resample, condition=condition, folds=self.language_model.folds,
+            settings=settings,
         )  # fmt: skip
         return self._to_memory(request, progress)
 
@@ -170,11 +169,10 @@ class EnsembleGenerator:
         and equals an uninterrupted one; a finished run is extended to `n`. The other arguments are
         those of `generate_ensemble`.
         """
-        if relatives == AUTO and msa is None and self.language_model.folds:
-            relatives = None
         request = make_request(
             sequence, n, template=template, relatives=relatives, msa=msa,
-            resample=resample, condition=condition, settings=settings,
+            resample=resample, condition=condition, folds=self.language_model.folds,
+            settings=settings,
         )  # fmt: skip
         return self._to_folder(request, output, resume, progress)
 
@@ -361,11 +359,9 @@ def generate_ensemble(
     10
     """
     # Before any model is loaded: bad input should fail at once.
-    if relatives == AUTO and msa is None and finds_folds(model):
-        relatives = None
     request = make_request(
         sequence, n, template=template, relatives=relatives, msa=msa,
-        resample=resample, condition=condition, settings=settings,
+        resample=resample, condition=condition, folds=finds_folds(model), settings=settings,
     )  # fmt: skip
     check_resume(resume, output)
     generator = EnsembleGenerator.from_pretrained(model, device)

@@ -18,8 +18,13 @@ from ..library.alignment_files import read_alignment
 from ..library.domains import cover_query
 from ..library.hits import LibraryHit
 from ..library.library import SHORTEST, Library
-from ..library.registry import find_library, load_library
-from ..library.storage import is_library
+from ..library.registry import (
+    find_library,
+    load_library,
+    registered_libraries,
+    shipped_libraries,
+)
+from ..library.storage import ABOUT, is_library
 from ..protein.structure import chain_names
 from .domain_placement import joined
 from .template import Template
@@ -30,7 +35,8 @@ AUTO = "auto"
 SHIPPED = "default"
 # Smallest closeness of a hit, as a share of that of the closest one. Chosen by the mean TM-score of
 # the templates of 29 validation chains (0.570; with 0.6: 0.553) and of 41 training chains that see
-# relatives of up to 70 % identity (0.711; 0.665). That of the best template is the same.
+# relatives of up to 70 % identity (0.711; 0.665). That of the best template is the same. Measured
+# once, with a script that was not kept.
 WORTH = 0.9
 # Residues of a domain, or half of a short chain; shorter stretches of known structure are often
 # peptides bound to another protein, which have no fold of their own.
@@ -47,18 +53,15 @@ class KnownStructures:
     records : list of dict
         One per structure and domain, for ``run.json``: chain and domain of the query, id, identity,
         coverage, probability.
-    identity : dict
-        Entry of ``run.json``.
     """
 
     template: Template
     records: list[dict[str, object]]
-    identity: dict[str, object]
 
 
 def find_known_structures(
     sequence: str, relatives: str | os.PathLike, msa: str | os.PathLike | None = None
-) -> KnownStructures | None:
+) -> tuple[Template, dict[str, object]] | None:
     """Find templates for a sequence.
 
     Parameters
@@ -72,25 +75,32 @@ def find_known_structures(
 
     Returns
     -------
-    KnownStructures or None
-        None if ``"auto"`` finds nothing; one warning says so.
+    template : Template
+    identity : dict
+        Entry of ``run.json``; ``relatives`` lists the structures. Instead of both, None if
+        ``"auto"`` finds nothing; one warning says so.
 
     Raises
     ------
     StructureError
-        No such library or folder, nothing found in it, or an alignment that does not fit.
+        `relatives` is neither a name nor a path, there is no such library or folder, nothing is
+        found in it, or the alignment does not fit.
     """
+    if not isinstance(relatives, (str, os.PathLike)):
+        raise StructureError(
+            f"relatives is {relatives!r}; give 'auto', a library (name or folder), a folder of "
+            "shards, or None"
+        )
     automatic = relatives == AUTO
-    if not automatic and _is_shards(relatives):
+    named = automatic or str(relatives) in {*shipped_libraries(), *registered_libraries()}
+    if not named and _is_shards(relatives):
         if msa is not None:
             raise StructureError(
                 f"msa is used with a library, but {relatives} is a folder of shards; make a "
                 "library of it (openmm-slm library build), or leave msa out"
             )
         template, found = Template.of_relatives(relatives, sequence)
-        return KnownStructures(
-            template, found, {**template.identity(relatives), "relatives": found}
-        )
+        return template, {**template.identity(relatives), "relatives": found}
     name = SHIPPED if automatic else relatives
     profile = None
     if msa is not None:
@@ -119,15 +129,15 @@ def find_known_structures(
             "-".join(map(str, record["residues"])), record["of_chain"], record["name"],
             100 * record["identity"], record["stretch_probability"],
         )  # fmt: skip
-    source = str(name) if automatic or not _is_path(name) else os.path.abspath(name)
-    files = hashlib.sha256(json.dumps(known.records, sort_keys=True).encode()).hexdigest()
-    where = find_library(name) / "library.json"
-    digest = hashlib.sha256(where.read_bytes() + files.encode()).hexdigest()[:16]
-    identity = {
-        "path": None, "library": source, "msa": None if msa is None else os.path.abspath(msa),
-        "sha256": digest, "relatives": known.records,
-    }  # fmt: skip
-    return KnownStructures(known.template, known.records, identity)
+    about = (find_library(name) / ABOUT).read_bytes()  # has the checksums of all files
+    records = json.dumps(known.records, sort_keys=True).encode()
+    return known.template, {
+        "path": None,
+        "library": str(name) if named else os.path.abspath(name),
+        "msa": None if msa is None else os.path.abspath(msa),
+        "sha256": hashlib.sha256(about + records).hexdigest()[:16],
+        "relatives": known.records,
+    }
 
 
 def thread_on_library(
@@ -164,10 +174,11 @@ def thread_on_library(
             hits = _worth_using(hits)
             frames = np.full((len(hits), len(chain), 14, 3), np.nan, np.float32)
             frames[:, mine] = library.threaded(letters, hits)
-            frames = frames[np.isfinite(frames[:, :, 1, 0]).sum(1) > 3]
-            if not len(frames):
+            usable = np.isfinite(frames[:, :, 1, 0]).sum(1) > 3
+            if not usable.any():
                 continue
-            parts.append(frames)
+            parts.append(frames[usable])
+            hits = [hit for hit, kept in zip(hits, usable, strict=True) if kept]
             names.append([_name(hit) for hit in hits])
             records += [
                 {"of_chain": number + 1, "domain": domain, "name": _name(hit), **hit.summary()}
@@ -193,11 +204,11 @@ def thread_on_library(
     )
     if len(parts) > 1:
         logger.warning(
-            "%d parts of the sequence have known folds; how they lie to each other is unknown and "
+            "%d parts of the sequence have known folds; their arrangement is unknown and "
             "varies at random",
             len(parts),
         )
-    return KnownStructures(template, records, {})
+    return KnownStructures(template, records)
 
 
 def _worth_using(hits: list[LibraryHit]) -> list[LibraryHit]:
@@ -214,10 +225,6 @@ def _worth_using(hits: list[LibraryHit]) -> list[LibraryHit]:
 def _name(hit: LibraryHit) -> str:
     """PDB entry and chain, or the id of a chain whose entry is not known."""
     return f"{hit.pdb}_{hit.chain}" if hit.pdb else hit.id
-
-
-def _is_path(name: str | os.PathLike) -> bool:
-    return Path(name).exists()
 
 
 def _is_shards(source: str | os.PathLike) -> bool:

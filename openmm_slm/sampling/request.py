@@ -41,6 +41,7 @@ def make_request(
     msa: str | os.PathLike | None = None,
     resample: object = None,
     condition: object = None,
+    folds: bool = False,
     settings: dict[str, Any],
 ) -> SamplingRequest:
     """Check the arguments of `generate_ensemble` and map template and condition to the sequence.
@@ -49,6 +50,8 @@ def make_request(
     ----------
     sequence, n, template, relatives, msa, resample, condition
         See `openmm_slm.generate_ensemble`.
+    folds : bool
+        The language model finds folds by itself: ``relatives="auto"`` looks nothing up.
     settings : dict
         The options of `SamplingSettings`, by name.
 
@@ -69,10 +72,11 @@ def make_request(
                     "relatives are used as templates, and all their residues may move; leave out "
                     "one"
                 )
-    if relatives is not None and template is None:
-        known = find_known_structures(chains, relatives, msa)
-        if known is not None:
-            mapped, identity = known.template, known.identity
+    # Options that name parts of a template need the user's own; without it they are refused below.
+    own = resample is not None or settings.get("min_plddt") is not None
+    unasked = relatives == AUTO and msa is None and folds
+    if relatives is not None and template is None and not (own or unasked):
+        mapped, identity = find_known_structures(chains, relatives, msa) or (None, None)
     if template is not None:
         mapped = Template.of(template, chains, settings.get("min_plddt"))
         identity = mapped.identity(template)

@@ -109,7 +109,7 @@ def _same_structures(before: dict, sequence: str, run: str | os.PathLike) -> dic
     """Library and alignment in a run.json; raise if other structures are found now."""
     given = {"relatives": before["library"], "msa": before["msa"]}
     known = find_known_structures(sequence, **given)
-    if known is None or known.identity["sha256"] != before["sha256"]:
+    if known is None or known[1]["sha256"] != before["sha256"]:
         raise SLMError(
             f"{run}: the library {before['library']} has changed; install the version of "
             "openmm_slm that wrote the file, or restore the library"

@@ -81,7 +81,7 @@ def test_without_a_known_fold_one_warning_and_the_samples_of_before(generator, c
 @pytest.mark.parametrize("between", ["GGSGGSGGSGGS", ":"])
 def test_domains_and_chains_keep_their_folds_and_do_not_overlap(generator, between, caplog):
     made = generator.sample(BPTI + between + UBIQUITIN, 4, **QUIET)
-    assert "how they lie to each other is unknown" in caplog.text
+    assert "their arrangement is unknown" in caplog.text
     x = ca(made.trajectory)
     second = x[:, -len(UBIQUITIN) :]
     alone = ca(generator.sample(UBIQUITIN, 4, **QUIET).trajectory)
@@ -116,6 +116,9 @@ def test_what_does_not_fit_is_named(tmp_path, generator):
     template = generator.sample("GYDPETGTWG", 1, **QUIET).trajectory
     cases = [
         ({"relatives": "nowhere"}, "'nowhere' is neither a directory nor one of"),
+        ({"relatives": 5}, "relatives is 5"),
+        ({"resample": "A:10-15"}, "give template"),
+        ({"min_plddt": 70}, "give template"),
         ({"relatives": None, "msa": alignment}, "relatives is None"),
         ({"msa": alignment}, "alignment"),
         ({"template": template, "relatives": "default"}, "exclude each other"),
@@ -131,9 +134,16 @@ def test_what_does_not_fit_is_named(tmp_path, generator):
 def test_an_alignment_finds_what_the_sequence_finds(tmp_path):
     alignment = tmp_path / "query.a3m"
     alignment.write_text(f">query\n{BPTI}\n>other\n{BPTI[:20]}A{BPTI[21:]}\n")
-    found = find_known_structures(BPTI, "auto", alignment)
-    assert found.identity["msa"] == str(alignment)
-    assert found.records[0]["probability"] > 0.9
+    _, identity = find_known_structures(BPTI, "auto", alignment)
+    assert identity["msa"] == str(alignment)
+    assert identity["relatives"][0]["probability"] > 0.9
+
+
+def test_a_folder_of_the_same_name_does_not_hide_the_library(tmp_path, monkeypatch):
+    (tmp_path / "default").mkdir()
+    monkeypatch.chdir(tmp_path)
+    _, identity = find_known_structures(BPTI, "default")
+    assert identity["library"] == "default"
 
 
 def test_a_peptide_of_a_complex_gives_no_fold_to_a_disordered_chain():

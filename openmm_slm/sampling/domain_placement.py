@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..errors import require
+
 STEP = 0.38  # nm, CA to CA along a chain
 SPACE = 1.0  # nm between chains
 NEAREST = 0.6  # nm between CA of two parts
@@ -56,11 +58,12 @@ def _placed(
     rng: np.random.Generator, there: np.ndarray, part: np.ndarray, steps: int, linked: bool
 ) -> np.ndarray:
     """A part [M, 14, 3] beside others [N, 14, 3], as far as `steps` residues of a linker reach."""
+    rotations = require("scipy.spatial.transform").Rotation
     others, ca = there[:, 1], part[:, 1]
     centre = others.mean(0)
     best, room = part, -1.0
     for _ in range(TRIES):
-        turned = (part - ca.mean(0)) @ _random_rotation(rng).T
+        turned = (part - ca.mean(0)) @ rotations.random(None, rng).as_matrix().T
         away = rng.normal(size=3)
         away /= np.linalg.norm(away)
         if linked:
@@ -79,15 +82,3 @@ def _placed(
         if room >= NEAREST:
             break
     return best.astype(np.float32)
-
-
-def _random_rotation(rng: np.random.Generator) -> np.ndarray:
-    """Uniform rotation matrix, of a random unit quaternion."""
-    a, b, c, d = (q := rng.normal(size=4)) / np.linalg.norm(q)
-    return np.array(
-        [
-            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
-            [2 * (b * c + a * d), a * a - b * b + c * c - d * d, 2 * (c * d - a * b)],
-            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a - b * b - c * c + d * d],
-        ]
-    )

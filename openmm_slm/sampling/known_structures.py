@@ -25,7 +25,6 @@ from ..library.registry import (
     shipped_libraries,
 )
 from ..library.storage import ABOUT, is_library
-from ..protein.structure import chain_names
 from .domain_placement import joined
 from .template import Template
 
@@ -186,29 +185,19 @@ def thread_on_library(
             ]
     if not parts:
         return None
-    # Several arrangements of parts whose arrangement is unknown.
+    # Parts whose arrangement is unknown get several.
     count = max(map(len, parts)) if len(parts) == 1 else max(LIMIT, *map(len, parts))
     atom14 = np.stack(
         [joined([part[t % len(part)] for part in parts], chain, t) for t in range(count)]
     )
-    known = np.isfinite(atom14[:, :, :3]).all((-1, -2))
-    atom14[~known] = np.nan
-    template = Template(
-        sequence,
-        atom14,
-        known,
-        chain_names([""] * len(chains)),
-        np.concatenate([np.arange(1, len(x) + 1, dtype=np.int32) for x in chains]),
-        np.diff(chain, prepend=-1) != 0,
-        names=tuple("+".join(each[t % len(each)] for each in names) for t in range(count)),
-    )
+    of_frame = tuple("+".join(each[t % len(each)] for each in names) for t in range(count))
     if len(parts) > 1:
         logger.warning(
-            "%d parts of the sequence have known folds; their arrangement is unknown and "
-            "varies at random",
+            "%d parts of the sequence have known folds; their arrangement is unknown and varies "
+            "at random",
             len(parts),
         )
-    return KnownStructures(template, records)
+    return KnownStructures(Template.of_frames(sequence, atom14, of_frame), records)
 
 
 def _worth_using(hits: list[LibraryHit]) -> list[LibraryHit]:

@@ -21,7 +21,7 @@ from ..protein.ca_trace import lone_ca
 from ..protein.geometry import backbone_torsions
 from ..protein.named_structures import place
 from ..protein.plddt import sure_part
-from ..protein.structure import ProteinStructure, split_at_breaks
+from ..protein.structure import ProteinStructure, chain_names, split_at_breaks
 from ..protein.trajectory import backbone_trajectory
 from ..protein.unmodelled import (
     refuse_cyclic,
@@ -183,11 +183,27 @@ class Template:
             See `find_relatives`.
         """
         atom14, relatives = find_relatives(sequence, data)
-        known = np.isfinite(atom14[:, :, :3]).all((-1, -2))
-        atom14[~known] = np.nan
-        number = np.arange(1, len(sequence) + 1, dtype=np.int32)
         names = tuple(str(relative["id"]) for relative in relatives)
-        return cls(sequence, atom14, known, ("A",), number, number == 1, names=names), relatives
+        return cls.of_frames(sequence, atom14, names), relatives
+
+    @classmethod
+    def of_frames(cls, sequence: str, atom14: np.ndarray, names: tuple[str, ...]) -> Template:
+        """Template of frames [T, L, 14, 3] of a sequence (``:`` between chains), numbered from 1.
+
+        `names` says which structure each frame is of.
+        """
+        known = np.isfinite(atom14[:, :, :3]).all((-1, -2))
+        chains = sequence.split(":")
+        number = np.concatenate([np.arange(1, len(x) + 1, dtype=np.int32) for x in chains])
+        return cls(
+            sequence,
+            np.where(known[..., None, None], atom14, np.float32(np.nan)),
+            known,
+            chain_names([""] * len(chains)),
+            number,
+            number == 1,
+            names=names,
+        )
 
     def identity(self, source: object) -> dict[str, object]:
         """Entry in ``run.json``: paths of the files or the name, a checksum, and `left_out`."""

@@ -1,7 +1,7 @@
 # What type checkers and editors see; written by tools/make_stub.py.
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import mdtraj
@@ -33,17 +33,20 @@ from .validity.report import geometry_report as geometry_report
 __version__: str
 
 def compare(
-    samples: mdtraj.Trajectory,
-    reference: mdtraj.Trajectory,
+    samples: mdtraj.Trajectory | HasTrajectory,
+    reference: mdtraj.Trajectory | HasTrajectory | None = ...,
     *,
-    weights: np.ndarray | None = ...,
-    reference_weights: np.ndarray | None = ...,
+    weights: np.ndarray | str | os.PathLike | None = ...,
+    reference_weights: np.ndarray | str | os.PathLike | None = ...,
     lengths: Sequence[int] | None = ...,
     clusters: mdtraj.Trajectory | None = ...,
+    experiment: str | os.PathLike | Iterable[Mapping[str, object]] | None = ...,
     tica_lag: int | None = ...,
     tica_components: int = ...,
     n_bootstrap: int = ...,
     seed: int = ...,
+    reweight: bool = ...,
+    theta: float | None = ...,
 ) -> Comparison: ...
 def generate_ensemble(
     sequence: str,
@@ -113,8 +116,9 @@ def seed_simulations(
     report: Report | np.ndarray | str | None = ...,
     *,
     frames: Iterable[int] | None = ...,
-    method: str = ...,
+    method: str | None = ...,
     features: str = ...,
+    weights: np.ndarray | str | os.PathLike | None = ...,
     top: str | os.PathLike | None = ...,
     forcefield: str = ...,
     water: str | None = ...,
@@ -143,8 +147,9 @@ def write_seeds(
     solvent: str = ...,
     report: Report | np.ndarray | str | None = ...,
     frames: Iterable[int] | None = ...,
-    method: str = ...,
+    method: str | None = ...,
     features: str = ...,
+    weights: np.ndarray | str | os.PathLike | None = ...,
     top: str | os.PathLike | None = ...,
     progress: bool = ...,
     forcefield: str = ...,

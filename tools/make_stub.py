@@ -18,7 +18,7 @@ STUB = Path(__file__).parent.parent / "openmm_slm" / "__init__.pyi"
 HEAD = """# What type checkers and editors see; written by tools/make_stub.py.
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import mdtraj

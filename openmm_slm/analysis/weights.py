@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import os
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import StructureError
+
+WEIGHTS_HEADER = ("frame", "weight")
+#: One number per frame, or a file with them (`read_weights`); None: equal weights.
+FrameWeights = np.ndarray | str | os.PathLike | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,9 +43,9 @@ class Weights:
     @classmethod
     def make(
         cls,
-        samples: np.ndarray | None,
+        samples: FrameWeights,
         n_samples: int,
-        reference: np.ndarray | None,
+        reference: FrameWeights,
         n_reference: int,
         n_bootstrap: int,
         rng: np.random.Generator,
@@ -51,12 +57,12 @@ class Weights:
         return cls(w, v, draws.T.astype(np.float64))
 
 
-def checked_weights(
-    weights: np.ndarray | None, frames: int, argument: str, whose: str
-) -> np.ndarray:
+def checked_weights(weights: FrameWeights, frames: int, argument: str, whose: str) -> np.ndarray:
     """Weights [frames] scaled to the sum `frames`; default equal."""
     if weights is None:
         return np.ones(frames)
+    if isinstance(weights, (str, os.PathLike)):
+        weights = read_weights(weights)
     weights = np.asarray(weights, np.float64)
     if weights.shape != (frames,):
         raise StructureError(
@@ -68,6 +74,35 @@ def checked_weights(
         fault = f"{weights[wrong[0]]} at frame {wrong[0]}" if len(wrong) else "only zeros"
         raise StructureError(f"{argument} has {fault}; weights must be 0 or more, and not all 0")
     return weights * (frames / weights.sum())
+
+
+def read_weights(path: str | os.PathLike) -> np.ndarray:
+    """Weights [F] in a file: one number per line, or a CSV file with the columns frame and weight.
+
+    Raises
+    ------
+    StructureError
+        The file is missing or has another form, or its frames are not 0, 1, 2, ...
+    """
+    try:
+        with open(path, newline="", encoding="utf-8") as handle:
+            rows = [row for row in csv.reader(handle) if row]
+        if rows and rows[0] == list(WEIGHTS_HEADER):
+            if [int(row[0]) for row in rows[1:]] != list(range(len(rows) - 1)):
+                raise ValueError("its frames are not 0, 1, 2, ...")
+            return np.array([float(row[1]) for row in rows[1:]])
+        return np.array([float(number) for (number,) in rows])
+    except (OSError, ValueError, IndexError, csv.Error) as error:
+        raise StructureError(
+            f"{path}: expected one weight per line, or the columns {','.join(WEIGHTS_HEADER)} "
+            f"({error})"
+        ) from None
+
+
+def weights_text(weights: np.ndarray) -> str:
+    """Text of a file that `read_weights` reads."""
+    lines = [f"{frame},{weight!r}" for frame, weight in enumerate(weights.tolist())]
+    return "\n".join([",".join(WEIGHTS_HEADER), *lines]) + "\n"
 
 
 def effective_number(weights: np.ndarray) -> int:

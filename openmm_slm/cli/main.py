@@ -87,14 +87,18 @@ def prepare(inputs, output, **options):
     epilog=example(
         "openmm-slm sample GYDPETGTWG -n 30 -o sampled",
         "openmm-slm compare sampled md.xtc --reference-top md.pdb -o comparison",
+        "openmm-slm compare sampled --experiment measured.csv --reweight -o reweighted",
     ),
 )
 @click.argument("samples", type=structure)
-@click.argument("reference", type=structure)
+@click.argument("reference", type=structure, required=False)
 @click.option("-o", "--output", type=new, required=True, help="Folder to write.")
 @click.option("--top", type=existing, help="Topology file of SAMPLES.")
 @click.option("--reference-top", type=existing, help="Topology file of REFERENCE.")
-@click.option("--weights", type=existing, help="File with one weight per sample.")
+@click.option("--experiment", type=existing, help="CSV or JSON file with measured averages.")
+@click.option(
+    "--weights", type=existing, help="File with one weight per sample; weights.csv of a comparison."
+)
 @click.option("--reference-weights", type=existing, help="File with one weight per frame.")
 @settings_options(
     ComparisonSettings, leave_out=("tica_components", "n_bootstrap"), tica_lag={"flag": "--lag"}
@@ -105,10 +109,11 @@ def prepare(inputs, output, **options):
 )
 @report_errors
 def compare_command(samples, reference, output, **options):
-    """Compare the ensemble SAMPLES with REFERENCE.
+    """Compare the ensemble SAMPLES with REFERENCE, with an experiment, or with both.
 
-    Writes a table, a figure and an HTML page. SAMPLES and REFERENCE are trajectories (PDB, mmCIF,
-    XTC, DCD, ...), names of structures (pdb:1D3Z) or folders written by `openmm-slm sample`.
+    Writes tables, a figure and an HTML page; with --reweight, also weights.csv. SAMPLES and
+    REFERENCE are trajectories (PDB, mmCIF, XTC, DCD, ...), names of structures (pdb:1D3Z) or
+    folders written by `openmm-slm sample`.
     """
     from ..comparison.loading import compare_files
 

@@ -26,9 +26,13 @@ from .common import example, existing, new, report_errors, settings_options, str
 )
 @click.option(
     "--method",
-    default="kcenters",
-    show_default=True,
-    help="Selection of seeds: kcenters, kmeans, least-populated.",
+    help="Selection of seeds: kcenters, kmeans, least-populated, drawn "
+    "[default: kcenters; with --weights: drawn].",
+)
+@click.option(
+    "--weights",
+    type=existing,
+    help="File with one weight per frame, such as weights.csv of openmm-slm compare.",
 )
 @click.option(
     "--features",

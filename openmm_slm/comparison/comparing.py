@@ -1,9 +1,9 @@
-"""`compare`: a table of metrics for an ensemble and a reference."""
+"""`compare`: an ensemble beside a reference ensemble, an experiment, or both."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -12,19 +12,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..analysis.matching import Matched, match
-from ..analysis.weights import Weights
+from ..analysis.weights import Weights, checked_weights
 from ..errors import StructureError, require
 from ..files.json_file import write_atomically
 from ..files.options import takes
 from ..protein.periodic import made_whole
 from .catalogue import METRICS
 from .comparison_settings import ComparisonSettings
+from .experiment import ExperimentResult, compare_with_experiment
 from .measuring import Measured, measure
 
 if TYPE_CHECKING:
     import mdtraj
     import pandas
     from matplotlib.figure import Figure
+
+    from ..protein.trajectory import HasTrajectory
+
+_COLUMNS = (
+    "metric", "value", "reference", "floor", "floor_low", "floor_high", "unit", "better"
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,33 +44,46 @@ class Comparison:
         Index ``metric``. ``value`` is for the samples, ``reference`` for the reference itself if
         the metric is defined for it. ``floor``, ``floor_low`` and ``floor_high`` are median and
         95 % interval for the same number of frames drawn from the reference. ``unit`` follows, then
-        ``better``: lower, higher, or reference (the best value is that of the reference).
+        ``better``: lower, higher, or reference (the best value is that of the reference). Empty
+        without a reference.
     profiles : dict of str to ndarray
         Values per residue, pair or frame; see docs/comparison.md. Lengths in nm, torsions in
         radians.
     settings : dict
         Numbers of frames and residues, and the arguments.
+    experiment : ExperimentResult or None
+        Comparison with the experiment, and the weights after reweighting.
     """
 
     table: pandas.DataFrame
     profiles: dict[str, np.ndarray]
     settings: dict
+    experiment: ExperimentResult | None = None
 
     def plot(self) -> Figure:
-        """One page of plots: free energy, contacts, radius of gyration, RMSF, Ramachandran."""
+        """One page of plots: free energy, contacts, radius of gyration, RMSF, Ramachandran.
+
+        Without a reference, the page shows the experiment only.
+        """
+        from .experiment_figure import draw_experiment
         from .figure import draw
 
+        if self.experiment is not None and self.table.empty:
+            return draw_experiment(self.experiment)
         return draw(self.profiles, self.settings)
 
     def to_html(self, path: str | os.PathLike) -> Path:
         """Write table, figure and settings as a self-contained HTML page."""
         from .report import html
 
-        page = html(self.table, self.settings, self.plot())
+        page = html(self.table, self.settings, self.plot(), self.experiment)
         return write_atomically(Path(path), page.encode())
 
     def save(self, directory: str | os.PathLike) -> Path:
         """Write ``table.csv``, ``comparison.png`` and ``report.html`` into `directory`.
+
+        With an experiment, ``experiment.csv`` is written, and after reweighting ``weights.csv``.
+        Without a reference, there is no ``table.csv``.
 
         Raises
         ------
@@ -72,21 +92,22 @@ class Comparison:
         """
         from .report import save
 
-        return save(directory, self.table, self.settings, self.plot())
+        return save(directory, self.table, self.settings, self.plot(), self.experiment)
 
 
 @takes(ComparisonSettings)
 def compare(
-    samples: mdtraj.Trajectory,
-    reference: mdtraj.Trajectory,
+    samples: mdtraj.Trajectory | HasTrajectory,
+    reference: mdtraj.Trajectory | HasTrajectory | None = None,
     *,
-    weights: np.ndarray | None = None,
-    reference_weights: np.ndarray | None = None,
+    weights: np.ndarray | str | os.PathLike | None = None,
+    reference_weights: np.ndarray | str | os.PathLike | None = None,
     lengths: Sequence[int] | None = None,
     clusters: mdtraj.Trajectory | None = None,
+    experiment: str | os.PathLike | Iterable[Mapping[str, object]] | None = None,
     settings: dict[str, Any],
 ) -> Comparison:
-    """Compare an ensemble with a simulation or another ensemble of the same protein.
+    """Compare an ensemble with another one of the same protein, with an experiment, or with both.
 
     Residues are matched by sequence and atoms by name. Topologies may differ, and residues and
     atoms may be missing. Metrics of CA are always computed, metrics of N, CA, C and O for the
@@ -94,17 +115,21 @@ def compare(
 
     Parameters
     ----------
-    samples, reference : mdtraj.Trajectory
-        At least 2 frames each.
-    weights, reference_weights : array [N], [M], optional
-        Frame weights; default equal. TM-score, RMSD-ens and residue flexibility use at most 100
-        frames; these are chosen regardless of the weights, which enter the means.
+    samples, reference : mdtraj.Trajectory or Ensemble
+        At least 2 frames each. The reference may be left out if there is an experiment.
+    weights, reference_weights : array [N], [M], or path, optional
+        Frame weights; default equal. A path is a file with one weight per line, or the
+        ``weights.csv`` of an earlier comparison. TM-score, RMSD-ens and residue flexibility use at
+        most 100 frames; these are chosen regardless of the weights, which enter the means.
     lengths : sequence of int, optional
         Numbers of frames of the trajectories that were joined into `reference`, in order. TICA uses
         pairs of frames within one trajectory only. Default: one trajectory.
     clusters : mdtraj.Trajectory, optional
         Target conformations for TM-ens and RMSD-ens. Default: at most 100 evenly spaced reference
         frames.
+    experiment : path or list of dict, optional
+        Measured averages: a CSV or JSON file with observable (rg, end_to_end, 3J_HN_HA), value,
+        error, unit and residue. See docs/experiment.md.
     {options}
 
     Returns
@@ -115,27 +140,46 @@ def compare(
     ------
     StructureError
         The sequences differ, an ensemble has a single frame or coordinates that are not finite,
-        features of the reference do not vary, the lag is too long for the trajectories, or
-        weights or lengths have the wrong size.
+        features of the reference do not vary, the lag is too long for the trajectories,
+        weights or lengths have the wrong size, or the experiment has an unknown observable or unit,
+        a residue that does not exist, or a number that cannot be right.
+    SLMError
+        Reweighting leaves an effective share of frames under 10 %.
     MissingDependencyError
         pandas or deeptime is missing: the extra ``compare``.
     """
     pandas = require("pandas", "compare")
     chosen = ComparisonSettings(**settings)
-    samples = made_whole(samples, "samples")
-    reference = made_whole(reference, "reference")
-    matched = match(samples, reference)
-    targets = _targets(matched, samples, clusters)
+    _check_arguments(reference, experiment, chosen, reference_weights, lengths, clusters)
+    ours = made_whole(_trajectory(samples), "samples")
+    against, facts = None, {}
+    if experiment is not None:
+        against = compare_with_experiment(
+            ours,
+            checked_weights(weights, ours.n_frames, "weights", "samples"),
+            experiment,
+            reweighted=chosen.reweight,
+            theta=chosen.theta,
+        )
+        if against.reweighting is not None:
+            weights = against.reweighting.weights
+        facts = against.facts()
+    if reference is None:
+        facts = {"samples": ours.n_frames, **facts}
+        return Comparison(_table(pandas, None), {}, facts, against)
+    theirs = made_whole(_trajectory(reference), "reference")
+    matched = match(ours, theirs)
+    targets = _targets(matched, ours, clusters)
     rng = np.random.default_rng(chosen.seed)
     frame_weights = Weights.make(
-        weights, samples.n_frames, reference_weights, reference.n_frames, chosen.n_bootstrap, rng
+        weights, ours.n_frames, reference_weights, theirs.n_frames, chosen.n_bootstrap, rng
     )
     measured = measure(
         matched, frame_weights, targets, lengths, chosen.tica_lag, chosen.tica_components, rng
     )
     facts = {
-        "samples": samples.n_frames,
-        "reference frames": reference.n_frames,
+        "samples": ours.n_frames,
+        "reference frames": theirs.n_frames,
         "reference trajectories": 1 if lengths is None else len(lengths),
         "residues": len(matched.sequence),
         "sequence": matched.sequence,
@@ -145,8 +189,33 @@ def compare(
         "frames in a draw": frame_weights.n_drawn,
         "seed": chosen.seed,
         **measured.notes,
+        **facts,
     }
-    return Comparison(_table(pandas, measured), measured.profiles, facts)
+    return Comparison(_table(pandas, measured), measured.profiles, facts, against)
+
+
+def _trajectory(source: Any) -> mdtraj.Trajectory:
+    """The frames of a Trajectory or Ensemble."""
+    found = getattr(source, "trajectory", source)
+    if not (hasattr(found, "topology") and hasattr(found, "xyz")) or not found.n_frames:
+        raise StructureError(
+            f"{source!r} has no frames to compare; give an Ensemble or an mdtraj.Trajectory"
+        )
+    return found
+
+
+def _check_arguments(
+    reference: object, experiment: object, settings: ComparisonSettings, *of_reference: object
+) -> None:
+    """Refuse arguments that would have no effect."""
+    if reference is None and experiment is None:
+        raise StructureError("there is nothing to compare with; give a reference or an experiment")
+    if reference is None and any(given is not None for given in of_reference):
+        raise StructureError(
+            "reference_weights, lengths and clusters belong to a reference; give it too"
+        )
+    if experiment is None and settings.reweight:
+        raise StructureError("reweight needs an experiment (--experiment FILE)")
 
 
 def _targets(
@@ -166,10 +235,10 @@ def _targets(
     return found.reference[: clusters.n_frames]
 
 
-def _table(pandas: ModuleType, measured: Measured) -> pandas.DataFrame:
+def _table(pandas: ModuleType, measured: Measured | None) -> pandas.DataFrame:
     rows = []
     for metric in METRICS:
-        if metric.name not in measured.values:
+        if measured is None or metric.name not in measured.values:
             continue
         value, floor, reference = measured.values[metric.name]
         floor = np.asarray(floor, float)
@@ -189,4 +258,4 @@ def _table(pandas: ModuleType, measured: Measured) -> pandas.DataFrame:
                 "better": metric.better,
             }
         )
-    return pandas.DataFrame(rows).set_index("metric")
+    return pandas.DataFrame(rows, columns=_COLUMNS).set_index("metric")

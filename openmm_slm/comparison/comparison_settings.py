@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from ..errors import StructureError
 from ..files.options import documented, option
 
@@ -40,7 +42,26 @@ class ComparisonSettings:
         brief="Random seed of the noise floor.",
     )
 
+    reweight: bool = option(
+        False,
+        "bool",
+        """Reweight the samples to the experiment by maximum entropy, starting from `weights`. The
+        metrics then have the new weights.""",
+        brief="Reweight the samples to the experiment by maximum entropy.",
+    )
+    theta: float | None = option(
+        None,
+        "float, optional",
+        """Confidence in the samples when reweighting: large values keep their weights. Default: the
+        largest with which the chi-square of the experiment is 1 or less.""",
+        brief="Confidence in the samples when reweighting [default: found by a scan].",
+    )
+
     def __post_init__(self) -> None:
+        if self.theta is not None and not (np.isfinite(self.theta) and self.theta > 0):
+            raise StructureError(f"theta is {self.theta}; give a number above 0")
+        if self.theta is not None and not self.reweight:
+            raise StructureError("theta is for reweighting; set reweight (--reweight) too")
         if self.n_bootstrap < 0 or self.tica_components < 1:
             raise StructureError(
                 f"n_bootstrap is {self.n_bootstrap} and tica_components is "

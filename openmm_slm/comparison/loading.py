@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,14 @@ from ..files.frame_reader import FrameReader
 from ..files.options import takes
 from .comparing import compare
 from .comparison_settings import ComparisonSettings
+from .experiment import as_text as experiment_as_text
 from .report import FILES, as_text, check_free
 
 
 @takes(ComparisonSettings)
 def compare_files(
     samples: Path,
-    reference: Path,
+    reference: Path | None,
     output: Path,
     *,
     top: Path | None = None,
@@ -27,9 +27,10 @@ def compare_files(
     weights: Path | None = None,
     reference_weights: Path | None = None,
     lengths: str | None = None,
+    experiment: Path | None = None,
     settings: dict[str, Any],
 ) -> str:
-    """Compare the ensembles in two files, save the result in `output`, return the table as text.
+    """Compare the ensembles in files, save the result in `output`, return the tables as text.
 
     A `tica_lag` of 0 is None.
     """
@@ -37,28 +38,25 @@ def compare_files(
     check_free(output)
     found = compare(
         FrameReader(samples, top).load(),
-        FrameReader(reference, reference_top).load(),
-        weights=None if weights is None else load_numbers(weights),
-        reference_weights=None if reference_weights is None else load_numbers(reference_weights),
+        None if reference is None else FrameReader(reference, reference_top).load(),
+        weights=weights,
+        reference_weights=reference_weights,
         lengths=None if lengths is None else parse_lengths(lengths),
+        experiment=experiment,
         **settings,
     )
     found.save(output)
-    return f"{as_text(found.table)}\n{output}: {', '.join(FILES)}"
-
-
-def load_numbers(path: str | os.PathLike) -> np.ndarray:
-    """Numbers [F] in a text file, one per line."""
-    try:
-        return np.loadtxt(path, ndmin=1)
-    except (OSError, ValueError) as error:
-        raise StructureError(f"{path}: expected one number per line ({error})") from None
+    texts = [] if found.table.empty else [as_text(found.table)]
+    if found.experiment is not None:
+        texts.append(experiment_as_text(found.experiment))
+    written = [name for name in FILES if (output / name).exists()]
+    return "\n\n".join([*texts, f"{output}: {', '.join(written)}"])
 
 
 def parse_lengths(text: str) -> list[int]:
     """Lengths of trajectories, as in "400,400,376", or from a file with one per line."""
-    values = load_numbers(text) if Path(text).is_file() else text.split(",")
     try:
+        values = np.loadtxt(text, ndmin=1) if Path(text).is_file() else text.split(",")
         lengths = [int(value) for value in values]
     except ValueError:
         lengths = []

@@ -7,16 +7,20 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..analysis.weights import weights_text
 from ..errors import StructureError
 from ..files.html_page import cells, html_page, image, png, settings_table, table
 from ..files.json_file import write_atomically
 from .catalogue import BY_NAME
+from .experiment_figure import draw_experiment
 
 if TYPE_CHECKING:
     import pandas
     from matplotlib.figure import Figure
 
-FILES = ("table.csv", "comparison.png", "report.html")
+    from .experiment import ExperimentResult
+
+FILES = ("table.csv", "comparison.png", "report.html", "experiment.csv", "weights.csv")
 _NOTE = (
     "The noise floor is the value for the same number of frames drawn from the reference itself: "
     "median and 95 % interval. A value within the interval is indistinguishable from the reference "
@@ -58,8 +62,22 @@ def as_text(table: pandas.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def html(values: pandas.DataFrame, settings: dict, figure: Figure) -> str:
+def html(
+    values: pandas.DataFrame, settings: dict, figure: Figure, experiment: ExperimentResult | None
+) -> str:
     """HTML page of a `Comparison`."""
+    parts = [image(figure)]
+    if not values.empty:
+        parts.append(f"<p>{_NOTE}</p>{_metrics(values)}")
+    if experiment is not None:
+        parts.append(f"<h2>Experiment</h2>{_experiment(experiment)}")
+        if not values.empty:
+            parts.append(image(draw_experiment(experiment)))
+    parts.append(f"<h2>Settings</h2>{settings_table(settings)}")
+    return html_page("Comparison of ensembles", "".join(parts))
+
+
+def _metrics(values: pandas.DataFrame) -> str:
     rows = [
         cells(
             name,
@@ -74,23 +92,40 @@ def html(values: pandas.DataFrame, settings: dict, figure: Figure) -> str:
         for name, row in values.to_dict("index").items()
     ]
     titles = ("metric", "samples", "reference", "noise floor", "unit", "better", "definition")
-    body = (
-        f"{image(figure)}<p>{_NOTE}</p>{table(rows, titles)}"
-        f"<h2>Settings</h2>{settings_table(settings)}"
-    )
-    return html_page("Comparison of ensembles", body)
+    return table(rows, titles)
+
+
+def _experiment(result: ExperimentResult) -> str:
+    rows = [
+        cells(label, *(x if isinstance(x, str) else number(x) for x in row.values()),
+              kinds=("", *("" if isinstance(x, str) else "n" for x in row.values())))
+        for label, row in result.table.to_dict("index").items()
+    ]  # fmt: skip
+    titles = [name.replace("_", " ") for name in result.table.columns]
+    return table(rows, ("observable", *titles))
 
 
 def save(
-    directory: str | os.PathLike, values: pandas.DataFrame, settings: dict, figure: Figure
+    directory: str | os.PathLike,
+    values: pandas.DataFrame,
+    settings: dict,
+    figure: Figure,
+    experiment: ExperimentResult | None,
 ) -> Path:
-    """Write the files named in `FILES`."""
+    """Write the files of `FILES` that there is something for."""
     directory = Path(directory)
     check_free(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    write_atomically(directory / "table.csv", values.to_csv().encode())
+    if not values.empty:
+        write_atomically(directory / "table.csv", values.to_csv().encode())
+    if experiment is not None:
+        write_atomically(directory / "experiment.csv", experiment.table.to_csv().encode())
+        if experiment.reweighting is not None:
+            text = weights_text(experiment.reweighting.weights)
+            write_atomically(directory / "weights.csv", text.encode())
     write_atomically(directory / "comparison.png", png(figure))
-    write_atomically(directory / "report.html", html(values, settings, figure).encode())
+    page = html(values, settings, figure, experiment)
+    write_atomically(directory / "report.html", page.encode())
     return directory
 
 

@@ -151,8 +151,8 @@ class SeedSettings:
     seed: int = option(
         0,
         "int",
-        """Random seed of velocities, ions and random forces; a simulation depends on (seed, frame)
-        alone.""",
+        """Random seed of velocities, ions and random forces, and of the selection of frames; a
+        simulation depends on (seed, frame) alone.""",
         brief="Random seed of velocities and ions.",
     )
     platform: str | None = option(

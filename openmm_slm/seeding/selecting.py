@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..analysis.weights import FrameWeights, checked_weights
 from ..errors import SLMError, require
 from .features import FEATURES, Space, feature_space
 from .frames import CandidateFrames
@@ -20,17 +21,19 @@ if TYPE_CHECKING:
     from ..files.report_table import Report
     from ..protein.trajectory import HasTrajectory
 
-METHODS = ("kcenters", "kmeans", "least-populated")
+DRAWN = "drawn"
+METHODS = ("kcenters", "kmeans", "least-populated", DRAWN)
 CLUSTERS = 5  # clusters per seed, for least-populated
 
 
 def select_seeds(
     ens_or_traj: HasTrajectory | mdtraj.Trajectory | str | os.PathLike,
     n: int = 10,
-    method: str = "kcenters",
+    method: str | None = None,
     features: str = "ca-rmsd",
     report: Report | np.ndarray | str | None = None,
     *,
+    weights: np.ndarray | str | os.PathLike | None = None,
     clusters: int | None = None,
     lag: int = 20,
     lengths: Sequence[int] | None = None,
@@ -45,18 +48,23 @@ def select_seeds(
         A path is a trajectory file or a folder written by `openmm-slm sample`.
     n : int
         Number of seeds.
-    method : "kcenters", "kmeans" or "least-populated"
-        kcenters covers the ensemble evenly, outliers included: it starts from the most central
-        frame and repeatedly adds the frame farthest from all selected ones (Gonzalez, Theor.
-        Comput. Sci. 38, 293, 1985). kmeans follows the density of frames: it takes the frame
-        nearest to each of n means, largest cluster first. least-populated favours rare
-        conformations: it takes the medoids of the n smallest of `clusters` k-centers clusters.
+    method : "kcenters", "kmeans", "least-populated" or "drawn", optional
+        Default: kcenters, or drawn if there are weights. kcenters covers the ensemble evenly,
+        outliers included: it starts from the most central frame and repeatedly adds the frame
+        farthest from all selected ones (Gonzalez, Theor. Comput. Sci. 38, 293, 1985). kmeans
+        follows the density of frames: it takes the frame nearest to each of n means, largest
+        cluster first. least-populated favours rare conformations: it takes the medoids of the n
+        smallest of `clusters` k-centers clusters. drawn takes random frames with probabilities of
+        `weights`, each at most once.
     features : "ca-rmsd", "dihedrals", "pca" or "tica"
         See `openmm_slm.seeding.features`. tica needs frames in time order and the extra
         ``compare``.
     report : dict, array of bool, or "md", optional
         Report with a column ``valid``. Default: the report of the Ensemble, or computed. "md"
         applies the criteria for frames of a simulation (see `openmm_slm.seeding.judging`).
+    weights : array [F], or path, optional
+        Weights of all frames for method drawn; default equal. A path is a file with one weight per
+        line, or the ``weights.csv`` of `openmm_slm.compare`.
     clusters : int, optional
         Number of clusters for least-populated. Default: 5 n, at most the number of valid frames.
     lag : int
@@ -64,7 +72,7 @@ def select_seeds(
     lengths : sequence of int, optional
         For TICA: numbers of frames of the trajectories that were joined.
     seed : int
-        Random seed of k-means.
+        Random seed of k-means and of drawn frames.
     top : path, optional
         Topology of a trajectory file without one.
 
@@ -76,7 +84,8 @@ def select_seeds(
     Raises
     ------
     ValueError
-        `method` or `features` is unknown, or there are fewer valid frames than `n`.
+        `method` or `features` is unknown, there are fewer valid frames than `n`, or `weights` are
+        given with another method than drawn, for another number of frames, or negative.
 
     Examples
     --------
@@ -90,6 +99,7 @@ def select_seeds(
         n,
         method,
         features,
+        weights,
         clusters,
         lag,
         lengths,
@@ -100,14 +110,16 @@ def select_seeds(
 def choose(
     frames: CandidateFrames,
     n: int,
-    method: str = "kcenters",
+    method: str | None = None,
     features: str = "ca-rmsd",
+    weights: FrameWeights = None,
     clusters: int | None = None,
     lag: int = 20,
     lengths: Sequence[int] | None = None,
     seed: int = 0,
 ) -> np.ndarray:
     """`select_seeds` for frames whose validity is known."""
+    method = method_of(method, weights)
     for name, value, allowed in (("method", method, METHODS), ("features", features, FEATURES)):
         if value not in allowed:
             raise SLMError(f"{name} is {value!r}; give one of {', '.join(allowed)}")
@@ -122,12 +134,39 @@ def choose(
         )
     if clusters is not None and not n <= clusters <= len(kept):
         raise SLMError(f"clusters is {clusters}; give {n} (seeds) to {len(kept)} (valid frames)")
+    if method == DRAWN:
+        return _drawn(
+            kept, checked_weights(weights, len(frames.valid), "weights", "ensemble"), n, seed
+        )
     space = feature_space(frames.trajectory, features, lag, lengths, kept)
     if method == "kcenters":
         return kept[k_centers(space, n)[0]]
     if method == "kmeans":
         return kept[_k_means(space, n, seed)]
     return kept[_least_populated(space, n, clusters or min(CLUSTERS * n, len(kept)))]
+
+
+def method_of(method: str | None, weights: FrameWeights) -> str:
+    """The method, or its default; weights are for `DRAWN` only."""
+    if method is None:
+        return METHODS[0] if weights is None else DRAWN
+    if weights is not None and method != DRAWN:
+        raise SLMError(
+            f"method is {method!r}, which takes no weights; give {DRAWN!r}, or leave them out"
+        )
+    return method
+
+
+def _drawn(kept: np.ndarray, weights: np.ndarray, n: int, seed: int) -> np.ndarray:
+    """n different frames of `kept`, drawn one after another with probabilities of `weights`."""
+    probability = weights[kept]
+    possible = np.count_nonzero(probability)
+    if n > possible:
+        raise SLMError(
+            f"{n} seeds of {possible} valid frames with a weight above 0; ask for fewer seeds"
+        )
+    rng = np.random.default_rng(seed)
+    return rng.choice(kept, n, replace=False, p=probability / probability.sum())
 
 
 def k_centers(space: Space, n: int) -> tuple[np.ndarray, np.ndarray]:

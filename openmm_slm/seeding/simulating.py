@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..analysis.weights import FrameWeights
 from ..errors import SLMError
 from ..files.options import takes
 from ..files.report_table import Report
@@ -35,8 +36,9 @@ def seed_simulations(
     report: Report | np.ndarray | str | None = None,
     *,
     frames: Iterable[int] | None = None,
-    method: str = "kcenters",
+    method: str | None = None,
     features: str = "ca-rmsd",
+    weights: np.ndarray | str | os.PathLike | None = None,
     top: str | os.PathLike | None = None,
     settings: dict[str, Any],
 ) -> Iterator[app.Simulation]:
@@ -57,7 +59,7 @@ def seed_simulations(
         Report that marks valid frames; see `select_seeds`.
     frames : iterable of int, optional
         Frames to use instead of selecting `n`; they must be valid.
-    method, features, top : str
+    method, features, weights, top
         How frames are selected; see `select_seeds`.
     {options}
 
@@ -82,7 +84,7 @@ def seed_simulations(
     ...     simulation.step(100)
     """
     _, chosen, builder = prepare(
-        ens_or_traj, n, report, frames, method, features, top,
+        ens_or_traj, n, report, frames, method, features, weights, top,
         SeedSettings(solvent=solvent, **settings),
     )  # fmt: skip
     return (seed.simulation for _, seed, _ in built(builder, chosen) if seed is not None)
@@ -93,8 +95,9 @@ def prepare(
     n: int,
     report: Report | np.ndarray | str | None,
     frames: Iterable[int] | None,
-    method: str,
+    method: str | None,
     features: str,
+    weights: FrameWeights,
     top: str | os.PathLike | None,
     settings: SeedSettings,
 ) -> tuple[CandidateFrames, np.ndarray, SeedBuilder]:
@@ -103,7 +106,9 @@ def prepare(
     protein = protein_only(ensemble.trajectory)
     ensemble = CandidateFrames(protein, ensemble.valid, ensemble.d_residues)
     if frames is None:
-        chosen = choose(ensemble, n, method, features)
+        chosen = choose(ensemble, n, method, features, weights, seed=settings.seed)
+    elif weights is not None:
+        raise SLMError("frames and weights are given; frames names the seeds, so give one of them")
     else:
         chosen = _given(ensemble, list(frames))
     return ensemble, chosen, SeedBuilder(protein, chosen, settings, ensemble.d_residues)

@@ -24,6 +24,7 @@ from .exporting import check_formats, to_parmed, write_amber, write_gromacs
 from .reading_back import ExportError, compare_energies, energies, read_back
 from .script import run_script
 from .seeding_settings import SeedSettings
+from .selecting import method_of
 from .simulating import built, prepare
 
 if TYPE_CHECKING:
@@ -49,8 +50,9 @@ def write_seeds(
     solvent: str = "explicit",
     report: Report | np.ndarray | str | None = None,
     frames: Iterable[int] | None = None,
-    method: str = "kcenters",
+    method: str | None = None,
     features: str = "ca-rmsd",
+    weights: np.ndarray | str | os.PathLike | None = None,
     top: str | os.PathLike | None = None,
     settings: dict[str, Any],
     progress: bool = True,
@@ -73,7 +75,7 @@ def write_seeds(
         Number of seeds.
     formats : iterable of "openmm", "amber", "gromacs"
         Formats to write; the OpenMM files are always written.
-    solvent, report, frames, method, features, top
+    solvent, report, frames, method, features, weights, top
         See `seed_simulations`.
     progress : bool
         Show a progress bar.
@@ -96,14 +98,19 @@ def write_seeds(
     output = Path(output)
     _check_free(output)
     ensemble, chosen, builder = prepare(
-        ens_or_traj, n, report, frames, method, features, top, chosen_settings
+        ens_or_traj, n, report, frames, method, features, weights, top, chosen_settings
     )
     output.mkdir(parents=True, exist_ok=True)
     is_path = isinstance(ens_or_traj, (str, os.PathLike))
+    has_file = isinstance(weights, (str, os.PathLike))
+    selection = {
+        "method": method_of(method, weights), "features": features,
+        "weights": str(weights) if has_file else None if weights is None else "an array",
+    }  # fmt: skip
     run = {
         "task": "seed", "input": str(ens_or_traj) if is_path else repr(ensemble.trajectory),
-        "frames": chosen.tolist(), "method": None if frames is not None else method,
-        "features": None if frames is not None else features, "formats": list(formats),
+        "frames": chosen.tolist(), "formats": list(formats),
+        **(selection if frames is None else dict.fromkeys(selection)),
         **asdict(chosen_settings),
         "environment": environment(
             chosen_settings.platform or "OpenMM's choice", torch=False, openmm=True

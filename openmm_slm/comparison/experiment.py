@@ -62,6 +62,7 @@ class ExperimentResult:
             found |= {
                 "chi-square after reweighting": round(self.reweighting.chi_square, 4),
                 "effective share of frames": round(self.reweighting.effective_share, 4),
+                "largest weight of a frame": round(float(self.reweighting.weights.max()), 4),
                 "theta": float(f"{self.reweighting.theta:.6g}"),
             }
         return found
@@ -141,6 +142,7 @@ def as_text(result: ExperimentResult) -> str:
     if new:
         lines.append(
             f"reweighted: chi-square {new.chi_square:.3f}, effective share of frames "
-            f"{new.effective_share:.1%}, theta {new.theta:.3g}"
+            f"{new.effective_share:.1%}, largest weight of a frame {new.weights.max():.1%}, "
+            f"theta {new.theta:.3g}"
         )
     return "\n".join(lines)

@@ -25,7 +25,9 @@ def draw_experiment(result: ExperimentResult) -> Figure:
     _deviations(figure.add_subplot(grid[:, :2]), result)
     worst = np.argsort(-np.abs(result.table["chi"].to_numpy()), kind="stable")[:_SPREAD]
     for k, column in enumerate(sorted(worst.tolist())):
-        _distribution(figure.add_subplot(grid[k // 2, 2 + k % 2]), result, column)
+        row = slice(None) if len(worst) == 1 else k if len(worst) == 2 else k // 2
+        columns = 2 + k % 2 if len(worst) > 2 else slice(2, None)
+        _distribution(figure.add_subplot(grid[row, columns]), result, column)
     return figure
 
 
@@ -50,7 +52,7 @@ def _deviations(ax: Axes, result: ExperimentResult) -> None:
 def _distribution(ax: Axes, result: ExperimentResult, column: int) -> None:
     row, new = result.table.iloc[column], result.reweighting
     values = result.values[:, column] * result.per_unit[column]
-    edges = np.histogram_bin_edges(values, 40)
+    edges = np.histogram_bin_edges(values, 30)
     sides = [(result.prior_weights, REFERENCE if new else SAMPLES)]
     sides += [(new.weights, SAMPLES)] if new else []
     for weights, colour in sides:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-
-import numpy as np
 
 from ..errors import StructureError
 from ..files.options import documented, option
@@ -58,7 +57,7 @@ class ComparisonSettings:
     )
 
     def __post_init__(self) -> None:
-        if self.theta is not None and not (np.isfinite(self.theta) and self.theta > 0):
+        if self.theta is not None and not (math.isfinite(self.theta) and self.theta > 0):
             raise StructureError(f"theta is {self.theta}; give a number above 0")
         if self.theta is not None and not self.reweight:
             raise StructureError("theta is for reweighting; set reweight (--reweight) too")

@@ -64,6 +64,9 @@ def sandbox(tmp_path_factory):
     md = generator.sample(**peptide, n=60, seed=4).trajectory
     md.save_xtc(str(where / "md.xtc"))
     md[0].save_pdb(str(where / "md.pdb"))
+    (where / "measured.csv").write_text(
+        "observable,value,error,unit,residue\nrg,0.7,0.1,nm,\n3J_HN_HA,7.0,2.0,Hz,A:7\n"
+    )
     (where / "proteins.fasta").write_text(">a\nGYDPETGTWG\n>b\nACDEFGHIKL\n>c\nKLMNPQ\n")
     (where / "CARD.md").write_text("# A model of a test\n")
     configs = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from .experiment_file import COUPLING, COUPLING_HA2, COUPLING_HA3, END_TO_END, R
 if TYPE_CHECKING:
     import mdtraj
     from mdtraj.core.topology import Residue
+
+logger = logging.getLogger(__name__)
 
 BLOCK = 1000  # frames whose coordinates are in double precision at once
 #: Hz. Voegeli, Ying, Grishaev & Bax, J. Am. Chem. Soc. 129, 9377 (2007), table 1: fitted to a
@@ -130,6 +133,8 @@ def _rg(protein: _Protein, m: Measurement) -> np.ndarray:
     ball = math.sqrt(3 / 5) * (3 * _VOLUME * len(residues) / (4 * math.pi)) ** (1 / 3)
     _check_length(m, 0.8 * ball, 1.1 * largest + 0.3, f"{len(residues)} residues")
     atoms = [a for r in residues for a in r.atoms if a.element is not None and a.element.mass > 0]
+    if not any(atom.name == "CB" for atom in atoms):
+        logger.warning("the frames have no side chains, so that rg is that of the other atoms")
     index = np.array([a.index for a in atoms])
     mass = np.array([a.element.mass for a in atoms])
     mass /= mass.sum()

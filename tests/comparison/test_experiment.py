@@ -201,9 +201,10 @@ def test_two_chains_need_a_name():
             openmm_slm.compare(two, experiment=[record])
 
 
-def test_frames_of_ca_have_no_couplings_but_lengths(mixed):
+def test_frames_of_ca_have_no_couplings_but_lengths(mixed, caplog):
     trace = mixed.atom_slice(mixed.topology.select("name CA"))
     assert predicted(trace, *lengths(rg=1.3, end_to_end=4.0)).shape == (60, 2)
+    assert "no side chains" in caplog.text
     with pytest.raises(StructureError, match="needs the atom N"):
         predicted(trace, coupling("A:5"))
 

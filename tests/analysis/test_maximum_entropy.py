@@ -124,6 +124,22 @@ def test_root_mean_squares_are_reweighted_as_such():
     assert found.weights @ values[:, 0] < 2.4 - 0.03
 
 
+def test_errors_of_any_size_and_observables_that_are_alike_are_solved():
+    """Averages agree with the multipliers, theta lambda_i sigma_i^2 = <F_i> - d_i, for each."""
+    rng = np.random.default_rng(6)
+    one = rng.normal(size=(300, 1))
+    values = np.c_[one, one + 1e-3 * rng.normal(size=(300, 1)), rng.normal(size=(300, 2)),
+                   np.full((300, 1), 3.0)]  # fmt: skip
+    target, sigma = np.r_[0.2, 0.2, 0.1, -0.1, 3.5], np.r_[1e-2, 1e-2, 1e-3, 0.3, 0.1]
+    found = reweight(values, target, sigma, theta=50.0)
+    difference = averages(values, found.weights) - target
+    multipliers = difference / (50.0 * sigma**2)
+    log = -values @ multipliers
+    expected = np.exp(log - log.max())
+    assert np.allclose(found.weights, expected / expected.sum(), rtol=1e-3)
+    assert abs(difference[2]) < 1e-4 and difference[4] == pytest.approx(-0.5)
+
+
 def test_an_ensemble_without_the_experiment_is_refused():
     values = np.random.default_rng(5).normal(size=(500, 1))
     with pytest.raises(SLMError, match="does not contain the experiment"):

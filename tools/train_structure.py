@@ -18,6 +18,7 @@ import torch
 import torch.nn as nn
 
 from openmm_slm.cli.common import prepare_cpu
+from openmm_slm.data.coil_chains import MADE_OF_COIL
 from openmm_slm.data.shards import ShardDataset
 from openmm_slm.data.tokens import TokenStore
 from openmm_slm.files.json_settings import build, merge
@@ -35,7 +36,12 @@ from openmm_slm.training.loop import LoopConfig, Trainer
 from openmm_slm.training.structure_batches import KINDS, structure_batch
 from openmm_slm.training.structure_contexts import ContextShares
 from openmm_slm.training.structure_losses import hidden_nats, pooled
-from openmm_slm.training.structure_validation import MEASURED, fixed_batches, nats_of_batches
+from openmm_slm.training.structure_validation import (
+    DISORDERED,
+    MEASURED,
+    fixed_batches,
+    nats_of_batches,
+)
 from openmm_slm.training.warm_start import starting_network
 
 DATA = {
@@ -100,25 +106,32 @@ def main() -> None:
     loop = build(LoopConfig, config.get("training", {}), "training")
     data = merge(DATA, config.get("data", {}), "data")
     shares = build(ContextShares, config.get("contexts", {}), "contexts")
-    prefix = ("backbone", "heavy", "shard", "complex")
+    prefix = ("backbone", "heavy", "shard", MADE_OF_COIL, "complex")
     sampler = ClusterSampler(
-        ShardDataset(options.data, "train", prefix if data["complexes"] else prefix[:3]),
+        ShardDataset(options.data, "train", prefix if data["complexes"] else prefix[:4]),
         max_length=data["max_length"],
         complexes=data["complexes"],
     )
     encoder = load_module(find_part("default", "tokenizer"), DVAE).eval()
-    val = ShardDataset(options.data, "val", prefix[:3])
+    val = {
+        name: ShardDataset(options.data, "val", MADE_OF_COIL if name == DISORDERED else prefix[:3])
+        for name in data["measured"]
+    }
     if options.tokens:
         store = TokenStore(options.tokens, options.data)
     else:
-        store = MadeTokens(encoder, sampler.dataset, val)
+        store = MadeTokens(encoder, sampler.dataset, *val.values())
     torch.manual_seed(loop.seed)
     model = starting_network(config["family"], config.get("model", {}), 512, options.init_from)
     if options.init_from is None:
         project_embeddings(model, loop.seed)
     fixed = {
         name: fixed_batches(
-            val, store, name, data["clusters"], repeats=data["repeats"] if name == "span" else 1
+            val[name],
+            store,
+            name,
+            data["clusters"],
+            repeats=data["repeats"] if name == "span" else 1,
         )
         for name in data["measured"]
     }

@@ -122,12 +122,13 @@ class AtomCompleter:
         atom14: np.ndarray,
         movable: np.ndarray | None = None,
         caps: Iterable[Cap] = (),
+        rigid: np.ndarray | None = None,
     ) -> tuple[mdtraj.Trajectory, Report]:
         """All atoms of frames [F, L, 4 or 14, 3], and the validity report of each frame.
 
         With `movable` [L], clashing residues move apart if the packer finds no rotamer that fits
         (see `fit_side_chains`). The report then has the column ``room_moved_nm``. `caps` are those
-        of these frames, if the structure has caps.
+        of these frames, if the structure has caps; `rigid` [L] is as in `all_atom_report`.
         """
         md = require("mdtraj")
         displacement = {}
@@ -141,7 +142,7 @@ class AtomCompleter:
         oxygen = np.full((*packed.shape[:2], 3), np.nan, np.float32)
         for index, row in [(atom.index, row) for atom, row in atoms if atom.name == "OXT"]:
             oxygen[:, row] = xyz[:, index]
-        report = all_atom_report(packed, self.protein, terminal_oxygen=oxygen)
+        report = all_atom_report(packed, self.protein, terminal_oxygen=oxygen, rigid=rigid)
         return md.Trajectory(xyz, self.topology.topology), {**report, **displacement}
 
 

@@ -21,7 +21,7 @@ from .benchmark_options import (
     targets,
     verb,
 )
-from .common import directory, new
+from .common import directory, existing, new
 
 __all__ = ["benchmark"]
 
@@ -79,6 +79,22 @@ def contexts():
     from ..benchmarks.contexts import benchmark_contexts
 
     return benchmark_contexts
+
+
+@verb(
+    "disordered",
+    click.option(
+        "--proteins", type=existing, required=True,
+        help="CSV file with the columns name, sequence and exp_rg_nm (measured, nm).",
+    ),
+    model, seed, number("-n", default=100, help="Frames per protein."),
+    lines=("openmm-slm benchmark disordered --proteins proteins.csv -n 20",),
+)  # fmt: skip
+def disordered():
+    """Sizes of disordered proteins against measured radii of gyration; helix content."""
+    from ..benchmarks.disordered import benchmark_disordered
+
+    return benchmark_disordered
 
 
 @verb(

@@ -73,6 +73,13 @@ def _pairs(text: str) -> str | list[list[int]]:
     help="Sample only these residues of the template: H:95-102, or an MDTraj selection.",
 )
 @click.option(
+    "--disordered",
+    default="auto",
+    show_default=True,
+    help="Residues without a fold: auto (low pLDDT, or predicted where no structure is known), "
+    "all, none, or residues as for --resample.",
+)
+@click.option(
     "--condition",
     help="Input of a model trained with a condition: a .npy file [L, D] or the name of an ESM "
     "model.",

@@ -105,6 +105,7 @@ class AutoregressiveModel(StructureLanguageModel):
         self.vocabulary = network.config.vocabulary
         self.condition_size = network.config.condition
         self.sees_structure = bool(getattr(network.config, "structure", 0))
+        self.sees_disorder = bool(getattr(network.config, "disorder", False))
 
     @torch.inference_mode()
     def sample(

@@ -51,6 +51,8 @@ class StructureLanguageModel(ABC):
     folds: bool = False
     #: True if `sample` accepts `structure` and `hints`.
     sees_structure: bool = False
+    #: True if the structure may say which residues are disordered.
+    sees_disorder: bool = False
     #: Device; written to ``run.json``.
     device: object = "cpu"
 

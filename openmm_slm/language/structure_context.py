@@ -1,7 +1,8 @@
-"""Known structure as input of a language model: one frame and one level per residue.
+"""Known structure as input of a language model: a frame, a level and a label per residue.
 
 A residue has a frame (N, CA, C), a CA only, or no coordinates. Its level is the expected
-displacement of its CA in nm: 0 is exact, infinite is absent. A residue without coordinates gets a
+displacement of its CA in nm: 0 is exact, infinite is absent. Its label says whether it is
+disordered. A residue without coordinates gets a
 virtual frame, so that it has spatial neighbours: on an arc between the known residues before and
 after it, or beyond the last known residue of its chain. All frames are equivariant, and none
 depends on the coordinates of absent residues.
@@ -43,6 +44,8 @@ class StructureContext:
         `NOWHERE`, `VIRTUAL`, `CA_ONLY` or `FRAME`.
     anchors : int64 [B, L, 4]
         For virtual frames: rows of the two known residues before and after the gap; -1 if none.
+    disordered : bool [B, L]
+        True for residues that are disordered; False for the others, and where unknown.
     """
 
     rotation: torch.Tensor
@@ -50,9 +53,16 @@ class StructureContext:
     level: torch.Tensor
     kind: torch.Tensor
     anchors: torch.Tensor
+    disordered: torch.Tensor
 
     @classmethod
-    def of(cls, backbone: np.ndarray, level: np.ndarray, index: np.ndarray) -> StructureContext:
+    def of(
+        cls,
+        backbone: np.ndarray,
+        level: np.ndarray,
+        index: np.ndarray,
+        disordered: np.ndarray | None = None,
+    ) -> StructureContext:
         """Context of one entry, as NumPy arrays.
 
         Parameters
@@ -63,7 +73,11 @@ class StructureContext:
             nm. The coordinates of residues with an infinite level are ignored.
         index : ndarray, int [L]
             Residue index.
+        disordered : ndarray, bool [L], optional
+            Default: no residue.
         """
+        if disordered is None:
+            disordered = np.zeros(len(level), bool)
         backbone, level = np.asarray(backbone, np.float64), np.array(level, np.float32)
         finite = np.isfinite(backbone[:, :3]).all(-1) & np.isfinite(level)[:, None]
         chain = np.append(0, np.cumsum(np.diff(index) >= UNRELATED))
@@ -91,7 +105,7 @@ class StructureContext:
         origin -= origin[known].mean(0) if known.any() else 0.0
         return cls(
             rotation.astype(np.float32), origin.astype(np.float32), level,
-            kind.astype(np.int64), anchors.astype(np.int64),
+            kind.astype(np.int64), anchors.astype(np.int64), np.array(disordered, bool),
         )  # fmt: skip
 
     @classmethod

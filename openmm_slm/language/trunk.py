@@ -32,6 +32,7 @@ class TrunkConfig:
     edge: int = 128  # width of its edges
     neighbours: int = 28  # edges per residue
     frames: bool = True  # False: CA distances only
+    disorder: bool = False  # the structure input has labels of disordered residues
 
 
 class SequenceTrunk(nn.Module):
@@ -55,6 +56,9 @@ class SequenceTrunk(nn.Module):
         if c.structure:
             sizes = (c.structure, c.edge, c.neighbours, c.frames)
             self.structure = StructureInput(c.trunk_width, *sizes)
+        self.disordered = None
+        if c.disorder:  # zero: a pretrained network starts with unchanged predictions
+            self.disordered = nn.Parameter(torch.zeros(c.trunk_width))
         self.to_state = nn.Linear(c.trunk_width, c.width)
         self.to_pair = nn.Linear(c.trunk_width, 2 * c.layers * c.heads * c.pair, bias=False)
         nn.init.normal_(self.to_pair.weight, std=0.02)
@@ -87,6 +91,8 @@ class SequenceTrunk(nn.Module):
         if context is not None and self.structure is not None:
             edges = self.structure.edges(context, index)
             x = self.structure.anchors(x, context, index)
+        if context is not None and self.disordered is not None:
+            x = x + context.disordered.unsqueeze(-1) * self.disordered
         for number, block in enumerate(self.trunk):
             # Round r of n comes before the first block b with b / blocks >= r / n.
             for r in range(c.structure if edges is not None else 0):

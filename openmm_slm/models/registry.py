@@ -177,6 +177,12 @@ def finds_folds(model: str | os.PathLike) -> bool:
     return name is not None and getattr(FAMILIES[name].model, "folds", False)
 
 
+def knows_disorder(model: str | os.PathLike) -> bool:
+    """Whether a language model has labels of disordered residues, without loading it."""
+    sizes = read_config(find_part(model, "language_model")).get("config", {})
+    return bool(sizes.get("disorder"))
+
+
 def load_packer(model: str | os.PathLike = "default", device: str = "auto") -> SideChainPacker:
     """Load the side-chain packer of a model (see `load_tokenizer`)."""
     from ..allatom.packer import SideChainPacker

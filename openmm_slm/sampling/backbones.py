@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import logging
+from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..disorder.wished_size import radius_of_gyration
 from ..files.report_table import Report
 from ..language.condition import SequenceCondition
 from ..language.interface import StructureLanguageModel
 from ..language.masking import masked_residues, with_rim
 from ..language.structure_context import StructureContext
 from ..projection.close_peptides import close_peptide_bonds
+from ..protein.bonding import SLOTS
 from ..protein.elastic_network import PackedNetwork, displace
 from ..protein.protein import Protein
 from ..protein.sequence import sequence_layout
 from ..protein.structure import ProteinStructure, from_backbone
 from ..protein.trajectory import backbone_trajectory
 from ..tokenizer.interface import StructureTokenizer
+from ..validity.close_contacts import close_contacts
+from ..validity.criteria import CLASH
 from ..validity.report import backbone_report
+from .disordered_backbones import DisorderedBackbones
+from .sampled_backbones import SampledBackbones
 from .segment_scores import segment_scores
 from .settings import SamplingSettings
 from .template import Template
@@ -29,50 +36,14 @@ from .template import Template
 if TYPE_CHECKING:
     import mdtraj
 
+logger = logging.getLogger(__name__)
+
 # Expected distance (nm) of CA from its starting frame, for kept and for sampled tokens. Halving or
 # doubling these changes little; without starting frames, sampled residues fly apart.
 KEPT, SAMPLED = 0.05, 0.1
 #: Levels (nm) of resampled segments in the rounds after the first (models with structure input).
 REFINED = (0.3, 0.2)
 _GOLDEN = (np.sqrt(5) - 1) / 2  # its multiples modulo 1 are evenly spread
-
-
-@dataclass(frozen=True, eq=False)
-class SampledBackbones:
-    """Sampled frames before side chains are built.
-
-    Attributes
-    ----------
-    tokens : ndarray, int64 [F, L]
-    log_prob : ndarray, float64 [F]
-        Log-probability of the sampled tokens, nats.
-    atom14 : ndarray, float32 [F, L, 14, 3]
-        nm; N, CA, C and O, and all heavy atoms of residues that are kept from the template.
-    report : dict of ndarray [F]
-        Columns of the report that are known so far.
-    """
-
-    tokens: np.ndarray
-    log_prob: np.ndarray
-    atom14: np.ndarray
-    report: Report
-
-    def rows(self, which: np.ndarray) -> SampledBackbones:
-        """Select frames by a mask or by indices."""
-        report = {name: values[which] for name, values in self.report.items()}
-        return SampledBackbones(
-            self.tokens[which], self.log_prob[which], self.atom14[which], report
-        )
-
-    def followed_by(self, other: SampledBackbones) -> SampledBackbones:
-        """These frames followed by those of `other`."""
-        report = {name: np.append(each, other.report[name]) for name, each in self.report.items()}
-        return SampledBackbones(
-            np.concatenate([self.tokens, other.tokens]),
-            np.concatenate([self.log_prob, other.log_prob]),
-            np.concatenate([self.atom14, other.atom14]),
-            report,
-        )
 
 
 class BackboneSampler:
@@ -122,6 +93,17 @@ class BackboneSampler:
         self.movable = np.full(len(self.chain), float(settings.project))
         if template is not None and settings.resample is not None:
             self.movable *= self.sampled.all(0)
+        #: int [L]: rigid parts of the template (0 and up), -1 for what is built; or None.
+        self.rigid = None
+        self.disordered = np.isin(np.arange(len(self.chain)), settings.disordered or ())
+        #: DisorderedBackbones, or None.
+        self.chains = self._disordered_chains() if self.disordered.any() else None
+        if template is not None and settings.resample is not None:
+            parts = (
+                np.zeros(len(self.chain), int) if self.chains is None else self.chains.parts.body
+            )
+            self.rigid = np.where(self.sampled.any(0), -1, parts)
+            self._warn_of_held_clashes()
 
     def _kept_d_residues(self) -> np.ndarray | None:
         """D amino acids of the template that are not sampled; bool [L]."""
@@ -162,6 +144,12 @@ class BackboneSampler:
         return np.argsort(-score, kind="stable")[:number]
 
     def _draw(self, frames: np.ndarray) -> SampledBackbones:
+        if self.chains is None:
+            return self._draw_folded(frames)
+        return self._with_disordered(frames)
+
+    def _draw_folded(self, frames: np.ndarray) -> SampledBackbones:
+        """Sample frames whose disordered residues, if any, are not of the final conformation."""
         if self.template is None:
             drawn = self._sample(frames)
             backbone, lddt = self._decode(drawn.tokens)
@@ -189,8 +177,53 @@ class BackboneSampler:
         named = (self.template.chain_ids, self.template.residue_number) if self.template else ()
         return (
             backbone_trajectory(backbone, self.settings.sequence, *named),
-            backbone_report(backbone, self.protein),
+            backbone_report(backbone, self.protein, self.rigid),
         )
+
+    def _disordered_chains(self) -> DisorderedBackbones:
+        first = None
+        if self.template is not None:
+            whole = (self.template.known[0] | self.disordered).all()
+            first = self.template.backbone[0]
+            first = first if whole else self._draw_folded(np.arange(1)).atom14[0]
+        return DisorderedBackbones(
+            self.tokenizer, self.language_model, self.settings, self.template, self.protein,
+            self._condition, first,
+        )  # fmt: skip
+
+    def _with_disordered(self, frames: np.ndarray) -> SampledBackbones:
+        """Sample frames, and build their disordered residues."""
+        held = self.template is not None and self.settings.resample is not None
+        rest = ~self.chains.free
+        if not rest.any() or (held and not (self.sampled.any(0) & rest).any()):
+            atom14 = np.full((len(frames), len(self.chain), 14, 3), np.nan, np.float32)
+            if held:
+                atom14[:] = self.template.atom14[frames % len(self.tokens)]
+            report = {"projection_moved_nm": np.zeros(len(frames), np.float32)}
+        else:
+            made = self._draw_folded(frames)
+            atom14, report = made.atom14, made.report
+        atom14 = self.chains.build(frames, atom14)
+        if self.settings.project:
+            closed, moved = close_peptide_bonds(
+                atom14[:, :, :4], self.protein, self.chains.free.astype(float)
+            )
+            atom14[:, :, :4] = closed
+            report["projection_moved_nm"] = moved.max(1)
+        tokens, log_prob = self.chains.tokens(atom14[:, :, :4])
+        report["rg_nm"] = radius_of_gyration(atom14[:, :, 1])
+        return SampledBackbones(tokens, log_prob, atom14, report)
+
+    def _warn_of_held_clashes(self) -> None:
+        atoms = np.full((1, len(self.chain), SLOTS, 3), np.nan)
+        atoms[0, :, :14] = np.where(self.rigid[:, None, None] < 0, np.nan, self.template.atom14[0])
+        _, clashes = close_contacts(atoms.reshape(1, -1, 3), self.protein.bonding)
+        if clashes[0]:
+            logger.warning(
+                "the template has %d pairs of heavy atoms under %g nm among the residues that are "
+                "held; they stay and do not count as invalid",
+                clashes[0], CLASH,
+            )  # fmt: skip
 
     def _encode_kept(self) -> None:
         """Encode kept residues without the sampled ones: no token may tell where these were.

@@ -50,11 +50,11 @@ def joined(parts: list[np.ndarray], chain: np.ndarray, frame: int) -> np.ndarray
         if not len(before):
             made[mine] = part[mine]
             continue
-        made[mine] = _placed(rng, made[before], part[mine], mine[0] - before[-1], linked)
+        made[mine] = beside(rng, made[before], part[mine], mine[0] - before[-1], linked)
     return made
 
 
-def _placed(
+def beside(
     rng: np.random.Generator, there: np.ndarray, part: np.ndarray, steps: int, linked: bool
 ) -> np.ndarray:
     """A part [M, 14, 3] beside others [N, 14, 3], as far as `steps` residues of a linker reach."""

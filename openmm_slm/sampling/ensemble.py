@@ -24,6 +24,7 @@ from ..language.interface import StructureLanguageModel
 from ..models.registry import (
     check_parts,
     finds_folds,
+    knows_disorder,
     load_language_model,
     load_packer,
     load_tokenizer,
@@ -34,11 +35,12 @@ from ..protein.disulfides import find_disulfides
 from ..relaxation.relaxation_settings import RelaxationSettings
 from ..relaxation.relaxer import Relaxer, available_cpus
 from ..tokenizer.interface import StructureTokenizer
-from .backbones import BackboneSampler, SampledBackbones
+from .backbones import BackboneSampler
 from .known_structures import AUTO
 from .prefetch import in_order, threads_for
 from .request import SamplingRequest, make_request
 from .result import Ensemble
+from .sampled_backbones import SampledBackbones
 from .settings import SamplingSettings
 from .template import Template
 
@@ -110,6 +112,7 @@ class EnsembleGenerator:
         msa: str | os.PathLike | None = None,
         resample: object = None,
         condition: object = None,
+        disordered: object = AUTO,
         settings: dict[str, Any],
         progress: bool = True,
     ) -> Ensemble:
@@ -119,7 +122,8 @@ class EnsembleGenerator:
         """
         request = make_request(
             sequence, n, template=template, relatives=relatives, msa=msa,
-            resample=resample, condition=condition, folds=self.language_model.folds,
+            resample=resample, condition=condition, disordered=disordered,
+            folds=self.language_model.folds, labels=self.language_model.sees_disorder,
             settings=settings,
         )  # fmt: skip
         return self._to_memory(request, progress)
@@ -158,6 +162,7 @@ class EnsembleGenerator:
         msa: str | os.PathLike | None = None,
         resample: object = None,
         condition: object = None,
+        disordered: object = AUTO,
         settings: dict[str, Any],
         resume: bool = False,
         progress: bool = True,
@@ -171,7 +176,8 @@ class EnsembleGenerator:
         """
         request = make_request(
             sequence, n, template=template, relatives=relatives, msa=msa,
-            resample=resample, condition=condition, folds=self.language_model.folds,
+            resample=resample, condition=condition, disordered=disordered,
+            folds=self.language_model.folds, labels=self.language_model.sees_disorder,
             settings=settings,
         )  # fmt: skip
         return self._to_folder(request, output, resume, progress)
@@ -220,7 +226,11 @@ class EnsembleGenerator:
         def unrelaxed(ends: tuple[int, int]) -> tuple:
             drawn = sampler.draw(frames := numbers[slice(*ends)])
             if completer:
-                return frames, drawn, *completer.complete(drawn.atom14, sampler.movable)
+                return (
+                    frames,
+                    drawn,
+                    *completer.complete(drawn.atom14, sampler.movable, rigid=sampler.rigid),
+                )
             return frames, drawn, *sampler.judged(drawn)
 
         # PDBFixer changes OpenMM's default platform, which all threads share.
@@ -298,6 +308,7 @@ def generate_ensemble(
     msa: str | os.PathLike | None = None,
     resample: object = None,
     condition: object = None,
+    disordered: object = AUTO,
     settings: dict[str, Any],
     device: str = "auto",
     output: str | os.PathLike | None = None,
@@ -332,6 +343,12 @@ def generate_ensemble(
         Input per residue of a model trained with a condition: an array, a ``.npy`` file, or the
         name of an ESM model, whose embeddings are computed once
         (`openmm_slm.data.embed_sequences`).
+    disordered : str or iterable of int
+        Residues without a fold: ``"auto"`` (those with low pLDDT in a predicted template, and those
+        without known structure whose sequence is that of disordered proteins), ``"all"``,
+        ``"none"``, or residues as in `resample`. Their torsions are sampled, and they move freely:
+        tails, and linkers between rigid domains. With a template and without `noise`, all other
+        atoms are held.
     {options}
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"``, ...
@@ -361,7 +378,8 @@ def generate_ensemble(
     # Before any model is loaded: bad input should fail at once.
     request = make_request(
         sequence, n, template=template, relatives=relatives, msa=msa,
-        resample=resample, condition=condition, folds=finds_folds(model), settings=settings,
+        resample=resample, condition=condition, disordered=disordered,
+        folds=finds_folds(model), labels=knows_disorder(model), settings=settings,
     )  # fmt: skip
     check_resume(resume, output)
     generator = EnsembleGenerator.from_pretrained(model, device)

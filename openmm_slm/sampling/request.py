@@ -15,6 +15,7 @@ from ..protein.sequence import parse_sequence
 from .known_structures import AUTO, find_known_structures
 from .settings import SamplingSettings
 from .template import Template
+from .which_disordered import ALL, disordered_residues
 
 
 class SamplingRequest(NamedTuple):
@@ -41,17 +42,22 @@ def make_request(
     msa: str | os.PathLike | None = None,
     resample: object = None,
     condition: object = None,
+    disordered: object = AUTO,
     folds: bool = False,
+    labels: bool = True,
     settings: dict[str, Any],
 ) -> SamplingRequest:
     """Check the arguments of `generate_ensemble` and map template and condition to the sequence.
 
     Parameters
     ----------
-    sequence, n, template, relatives, msa, resample, condition
+    sequence, n, template, relatives, msa, resample, condition, disordered
         See `openmm_slm.generate_ensemble`.
     folds : bool
         The language model finds folds by itself: ``relatives="auto"`` looks nothing up.
+    labels : bool
+        The language model knows labels of disordered residues; without, ``disordered="auto"`` finds
+        none.
     settings : dict
         The options of `SamplingSettings`, by name.
 
@@ -74,15 +80,28 @@ def make_request(
                 )
     # Options that name parts of a template need the user's own; without it they are refused below.
     own = resample is not None or settings.get("min_plddt") is not None
-    unasked = relatives == AUTO and msa is None and folds
+    unasked = relatives == AUTO and msa is None and (folds or _is(disordered, ALL))
     if relatives is not None and template is None and not (own or unasked):
         mapped, identity = find_known_structures(chains, relatives, msa) or (None, None)
     if template is not None:
         mapped = Template.of(template, chains, settings.get("min_plddt"))
         identity = mapped.identity(template)
         resample = None if resample is None else np.flatnonzero(mapped.select(resample)).tolist()
+    if _is(disordered, AUTO) and (resample is not None or not labels):
+        disordered = None
+    loose = disordered_residues(disordered, chains, mapped)
+    if loose.any():
+        settings = {**settings, "disordered": np.flatnonzero(loose).tolist()}
+        if mapped is not None:
+            mapped = mapped.without(loose)
+            if template is not None and settings.get("noise") is None:
+                resample = sorted({*(resample or ()), *settings["disordered"]})
     checked = SamplingSettings(chains, n, template=identity, resample=resample, **settings)
     if condition is not None:  # last: a large model may have to compute it
         embedded = condition_of(condition, chains)
         checked = replace(checked, condition=embedded.identity())
     return SamplingRequest(checked, mapped, embedded)
+
+
+def _is(given: object, name: str) -> bool:
+    return isinstance(given, str) and given == name

@@ -38,6 +38,8 @@ class SamplingSettings:
         Source and checksum (the `identity` of a `Template` and a `SequenceCondition`).
     resample : list of int, optional
         Rows of the sequence that are sampled; all others keep their atoms.
+    disordered : list of int, optional
+        Rows of the sequence that are disordered.
     {options}
 
     Raises
@@ -103,6 +105,14 @@ class SamplingSettings:
         brief="Share of the template's residues sampled again [default with a template: 0.02].",
     )
     resample: list | None = None
+    disordered: list | None = None
+    rg: float | None = option(
+        None,
+        "Quantity or float, optional",
+        """Radius of gyration (CA, nm) to which frames with disordered residues are biased. Default:
+        none; the sizes follow from the sequence.""",
+        brief="Bias disordered chains to this radius of gyration (CA), nm.",
+    )
     best: int | None = option(
         None,
         "int, optional",
@@ -264,6 +274,21 @@ class SamplingSettings:
         if self.rounds > 1 and self.noise is None:
             raise SLMError(f"rounds is {self.rounds}, but noise is None; give template and noise")
         set_checked(self, "deform", self._checked_deform())
+        if self.rg is not None:
+            set_checked(self, "rg", self._checked_rg())
+
+    def _checked_rg(self) -> float:
+        """`rg` in nm."""
+        from ..disorder.wished_size import check_rg
+
+        if not self.disordered:
+            raise SLMError(
+                f"rg is {self.rg}, but no residue is disordered; name some with disordered, or "
+                "leave rg out"
+            )
+        rg = in_nanometers("rg", self.rg, "a length")
+        check_rg(rg, self.length)
+        return rg
 
     def _checked_deform(self) -> float | None:
         """`deform` in nm; None unless a template is used with `noise`."""
@@ -274,16 +299,10 @@ class SamplingSettings:
             raise SLMError(
                 f"deform is {value!r}, but no template is deformed; give template, without resample"
             )
-        if hasattr(value, "value_in_unit"):
-            from openmm import unit
-
-            if not value.unit.is_compatible(unit.nanometer):
-                raise SLMError(f"deform is {value}; give a length, 0 to 1 nm")
-            value = value.value_in_unit(unit.nanometer)
-        number = isinstance(value, Real) and not isinstance(value, bool)
-        if not (number and 0 <= value <= 1):
+        value = in_nanometers("deform", value, "a length, 0 to 1 nm")
+        if not 0 <= value <= 1:
             raise SLMError(f"deform is {self.deform!r}; give 0 to 1 nm (0: no displacement)")
-        return float(value)
+        return value
 
     def _checked_relax(self) -> bool | dict:
         """`relax` as written to ``run.json``: False, or the settings of the relaxation."""
@@ -342,3 +361,16 @@ class SamplingSettings:
             temperature=model.temperature if self.temperature is None else self.temperature,
             top_p=model.top_p if self.top_p is None else self.top_p,
         )
+
+
+def in_nanometers(name: str, value: object, wanted: str) -> float:
+    """A length as a number of nm; SLMError unless it is a number or a Quantity of length."""
+    if hasattr(value, "value_in_unit"):
+        from openmm import unit
+
+        if not value.unit.is_compatible(unit.nanometer):
+            raise SLMError(f"{name} is {value}; give {wanted}")
+        value = value.value_in_unit(unit.nanometer)
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise SLMError(f"{name} is {value!r}; give {wanted}")
+    return float(value)

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -227,8 +227,8 @@ class Template:
             omega = backbone_torsions(self.backbone, self.chain_break)[2]
             return (np.abs(omega) < np.pi / 2).any(0)
 
-    def select(self, residues: str | Iterable[int]) -> np.ndarray:
-        """Mask of the residues that the user selected; bool [L].
+    def select(self, residues: str | Iterable[int], option: str = "resample") -> np.ndarray:
+        """Mask of the residues that the user selected with an option; bool [L].
 
         Parameters
         ----------
@@ -244,31 +244,31 @@ class Template:
         """
         chosen = np.zeros(self.known.shape[1], bool)
         if not isinstance(residues, (str, Iterable)):
-            raise StructureError(f"resample is {residues!r}; give 'H:95-102', a selection, or rows")
+            raise StructureError(f"{option} is {residues!r}; give 'H:95-102', a selection, or rows")
         if not isinstance(residues, str):
             for row in residues:
                 if isinstance(row, bool) or not isinstance(row, (int, np.integer)):
-                    raise StructureError(f"resample has {row!r}; give rows of the sequence from 0")
+                    raise StructureError(f"{option} has {row!r}; give rows of the sequence from 0")
                 if not 0 <= row < len(chosen):
                     raise StructureError(
-                        f"resample has row {row}; the sequence has rows 0 to {len(chosen) - 1}"
+                        f"{option} has row {row}; the sequence has rows 0 to {len(chosen) - 1}"
                     )
                 chosen[row] = True
         elif all(_RANGE.match(part.strip()) for part in residues.split(",")):
             for part in residues.split(","):
-                chosen |= self._range(*_RANGE.match(part.strip()).groups())
+                chosen |= self._range(option, *_RANGE.match(part.strip()).groups())
         else:
-            chosen[self._selected(residues)] = True
+            chosen[self._selected(option, residues)] = True
         if not chosen.any():
             raise StructureError(
-                f"resample is {residues!r}, which selects no residue; select those to be sampled"
+                f"{option} is {residues!r}, which selects no residue; select those to be sampled"
             )
         return chosen
 
-    def _range(self, chain: str, first: str, last: str | None) -> np.ndarray:
+    def _range(self, option: str, chain: str, first: str, last: str | None) -> np.ndarray:
         if chain not in self.chain_ids:
             raise StructureError(
-                f"resample names chain {chain!r}; the template has {', '.join(self.chain_ids)}"
+                f"{option} names chain {chain!r}; the template has {', '.join(self.chain_ids)}"
             )
         low, high = int(first), int(last or first)
         mine = np.cumsum(self.chain_break) - 1 == self.chain_ids.index(chain)
@@ -276,12 +276,19 @@ class Template:
         found = mine & (numbers >= low) & (numbers <= high)
         if not found.any() or {low, high} - set(numbers[mine].tolist()):
             raise StructureError(
-                f"resample names {chain}:{low}-{high}; chain {chain} has residues "
+                f"{option} names {chain}:{low}-{high}; chain {chain} has residues "
                 f"{numbers[mine].min()} to {numbers[mine].max()}"
             )
         return found
 
-    def _selected(self, selection: str) -> list[int]:
+    def without(self, residues: np.ndarray) -> Template:
+        """The template without the atoms of some residues (bool [L])."""
+        if not residues.any():
+            return self
+        atom14 = np.where(residues[:, None, None], np.float32(np.nan), self.atom14)
+        return replace(self, atom14=atom14, known=self.known & ~residues)
+
+    def _selected(self, option: str, selection: str) -> list[int]:
         backbone = np.zeros((1, len(self.residue_number), 4, 3), np.float32)
         topology = backbone_trajectory(
             backbone, self.sequence, self.chain_ids, self.residue_number
@@ -290,7 +297,7 @@ class Template:
             atoms = topology.select(_B_FACTOR.sub(self._by_b_factor, selection))
         except Exception as error:  # MDTraj passes on any exception of its parser
             raise StructureError(
-                f"resample {selection!r} is neither like 'H:95-102' nor an MDTraj selection "
+                f"{option} {selection!r} is neither like 'H:95-102' nor an MDTraj selection "
                 f"({str(error).splitlines()[0]})"
             ) from None
         return sorted({topology.atom(int(atom)).residue.index for atom in atoms})
@@ -299,8 +306,8 @@ class Template:
         """A condition on B factors as MDTraj's selection of the residues that meet it."""
         if self.b_factor is None:
             raise StructureError(
-                f"resample has {condition[0]!r}, but the template has no B factors; give a PDB or "
-                "mmCIF file"
+                f"the selection has {condition[0]!r}, but the template has no B factors; give a "
+                "PDB or mmCIF file"
             )
         compare = {"<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal}
         mean = self.b_factor.mean(0)  # NaN, which meets no condition, where a residue is missing

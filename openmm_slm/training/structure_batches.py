@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 
+from ..data.coil_chains import MADE_OF_COIL
 from ..data.shards import Entry
 from ..data.tokens import TokenStore
-from ..language.structure_context import StructureContext
+from ..language.structure_context import StructureContext, stretches
+from ..protein.coil import coil
 from .batches import ClusterSampler, pad_entries, pad_tokens
 from .structure_contexts import ContextShares, DrawnContext, draw_context
 
@@ -44,12 +47,29 @@ def structure_batch(
     drawn = []
     for entry in entries:
         present = np.isfinite(entry.backbone).all((1, 2))
-        drawn.append(draw_context(rng, entry.backbone, present, entry.chain_index, shares))
+        kind = "nothing" if entry.id.startswith(MADE_OF_COIL) and rng.random() < 0.6 else None
+        one = draw_context(rng, entry.backbone, present, entry.chain_index, shares, kind)
+        drawn.append(replace(one, disordered=draw_labels(rng, entry)))
     rows = [store.read(sampler.dataset.rows[number]) for number in numbers]
     batch = batch_of(entries, rows, drawn)
     hidden = rng.random(len(numbers)) < no_sequence
     batch["amino_acids"][hidden] = 20
     return batch
+
+
+def draw_labels(rng: np.random.Generator, entry: Entry) -> np.ndarray:
+    """Residues that the network is told to be disordered, bool [L].
+
+    All of a chain made of coil (`data.coil_chains`). Of other chains: in four draws of ten, none;
+    in four, all coil; in two, about half of its stretches.
+    """
+    if entry.id.startswith(MADE_OF_COIL):
+        return np.ones(len(entry.sequence), bool)
+    told = rng.choice([0.0, 1.0, 0.5], p=[0.4, 0.4, 0.2])
+    inside = coil(entry.backbone, entry.residue_index)
+    for first, end in stretches(inside, entry.chain_index):
+        inside[first:end] = rng.random() < told
+    return inside
 
 
 def batch_of(
@@ -72,7 +92,9 @@ def batch_of(
         n = len(one.level)
         batch["kept"][row, :n] = batch["mask"][row, :n] & (one.level == 0)
         batch["hidden"][row, :n] = one.hidden
-        contexts.append(StructureContext.of(one.backbone, one.level, entry.residue_index))
+        contexts.append(
+            StructureContext.of(one.backbone, one.level, entry.residue_index, one.disordered)
+        )
         batch["mask"][row, :n] = True  # residues without coordinates belong to the sequence
     batch["hidden"] &= batch["tokens"] >= 0
     batch["encoded"] = np.array([one.encoded for one in drawn])

@@ -64,6 +64,8 @@ class DrawnContext:
         residues; `hidden` then includes the rim (`masking.RIM`), whose encoded tokens the network
         sees as hints. False: known tokens are those of the true structure, as with `noise`.
     kind : str
+    disordered : ndarray, bool [L], optional
+        Residues that the network is told to be disordered. Default: none.
     """
 
     backbone: np.ndarray
@@ -71,6 +73,7 @@ class DrawnContext:
     hidden: np.ndarray
     encoded: bool
     kind: str
+    disordered: np.ndarray | None = None
 
 
 def draw_context(

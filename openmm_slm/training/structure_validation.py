@@ -17,6 +17,8 @@ from .structure_losses import hidden_nats
 
 #: Contexts that are measured; numbers are displacements in nm.
 MEASURED = ("span", "soft_0.2", "sequence", "noise_0.03", "noise_0.1", "noise_0.3", "trace")
+#: Chains made of coil (`data.coil_chains`) that are told to be disordered.
+DISORDERED = "disordered"
 
 
 def measured_context(rng: np.random.Generator, entry: Entry, name: str) -> DrawnContext | None:
@@ -37,11 +39,10 @@ def measured_context(rng: np.random.Generator, entry: Entry, name: str) -> Drawn
         told = np.where(np.isfinite(level)[:, None, None], backbone, np.nan)
         hidden = with_rim(absent, entry.chain_index)
         return DrawnContext(told, level, hidden, True, "spans")
-    if name == "sequence":
-        nothing = np.full(length, np.inf, np.float32)
-        return DrawnContext(
-            np.full_like(backbone, np.nan), nothing, np.ones(length, bool), False, "nothing"
-        )
+    if name in ("sequence", DISORDERED):
+        nothing, whole = np.full(length, np.inf, np.float32), np.ones(length, bool)
+        told = whole if name == DISORDERED else None
+        return DrawnContext(np.full_like(backbone, np.nan), nothing, whole, False, "nothing", told)
     kind = "noised" if rms else "trace"
     return displaced(rng, backbone, present, kind, rms)
 

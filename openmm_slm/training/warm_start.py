@@ -68,14 +68,16 @@ def _sizes_of_parent(network: type[nn.Module], init_from: str | os.PathLike) -> 
 
 
 def _with_additions(model: nn.Module, sizes: dict, init_from: str | os.PathLike) -> nn.Module:
-    """Add the condition, `self_condition` and `structure` of `sizes` to a network without them."""
+    """Add the inputs of `sizes` (condition, structure, ...) that a network lacks."""
     size, had = sizes.get("condition"), getattr(model.config, "condition", None)
     if None not in (size, had) and size != had:
         raise SLMError(
             f"{init_from}: trained with a condition of {had} numbers per residue, but the config "
             f"has model.condition {size}; set it to {had}, or start without --init-from"
         )
-    wanted = {name: sizes.get(name) for name in ("condition", "self_condition", "structure")}
+    wanted = {
+        name: sizes.get(name) for name in ("condition", "self_condition", "structure", "disorder")
+    }
     added = {k: v for k, v in wanted.items() if v and not getattr(model.config, k, v)}
     if "structure" in added:
         added |= {k: sizes[k] for k in ("edge", "neighbours", "frames") if k in sizes}

@@ -57,7 +57,7 @@ def close_pairs(
 
 
 def close_contacts(
-    atoms: np.ndarray, bonding: Bonding, cutoff: float = CLASH
+    atoms: np.ndarray, bonding: Bonding, cutoff: float = CLASH, rigid: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Smallest distance of atoms more than two bonds apart, and number of pairs below a cutoff.
 
@@ -68,6 +68,8 @@ def close_contacts(
     bonding : Bonding
     cutoff : float
         nm.
+    rigid : ndarray, int [L], optional
+        Residues of the same number (0 or more) are a rigid part, whose own pairs do not count.
 
     Returns
     -------
@@ -83,7 +85,10 @@ def close_contacts(
         extent = np.linalg.norm(np.ptp(present, axis=0))
         reach = 1.2 * cutoff  # nearly always contains a pair
         while True:
-            for _, _, distance in close_pairs(x, bonding, reach):
+            for first, second, distance in close_pairs(x, bonding, reach):
+                if rigid is not None:
+                    part = rigid[first // SLOTS]
+                    distance = distance[(part < 0) | (part != rigid[second // SLOTS])]
                 closest[frame] = min(closest[frame], distance.min(initial=np.inf))
                 count[frame] += (distance < cutoff).sum()
             if np.isfinite(closest[frame]) or reach > extent:

@@ -40,7 +40,7 @@ def failures(report: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     for column, what in COUNTS.items():
         if column in report:
             found[what] = finite & (report[column] > 0)
-    if "clashes" not in report:
+    if "d_residues" not in report:
         found[f"CA pairs under {CLOSEST_CA} nm"] = finite & (report["closest_ca_nm"] < CLOSEST_CA)
     return found
 

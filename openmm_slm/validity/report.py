@@ -6,12 +6,14 @@ A frame is valid if
 - every C-N length is within 0.015 nm of 0.133 nm, every N-CA and CA-C within 0.01 nm of ideal;
 - every omega is within 30 degrees of 180 degrees, or of 0 where cis is allowed (before proline, and
   where the caller says so);
+- no two heavy atoms more than two bonds apart are closer than 0.25 nm;
 - frames of N, CA, C and O only: no two CA two or more residues apart are closer than 0.3 nm;
-- frames with side chains: no two heavy atoms more than two bonds apart are closer than 0.25 nm, no
-  bond passes through a ring, and CA, and CB of isoleucine and threonine, have L chirality.
+- frames with side chains: no bond passes through a ring, and CA, and CB of isoleucine and
+  threonine, have L chirality.
 
-The criteria apply to the side-chain atoms that are present. Missing atoms, open disulfides and
-Ramachandran classes are reported but do not affect validity.
+Faults inside a rigid part that was taken from a known structure do not count. The criteria apply to
+the side-chain atoms that are present. Missing atoms, open disulfides and Ramachandran classes are
+reported but do not affect validity.
 """
 
 from __future__ import annotations
@@ -47,8 +49,7 @@ OXT_NAMES = ("OXT", "OT2", "O2", "OC2")  # names in the wwPDB archive, CHARMM an
 
 
 def backbone_report(
-    backbone: np.ndarray,
-    protein: Protein,
+    backbone: np.ndarray, protein: Protein, rigid: np.ndarray | None = None
 ) -> Report:
     """Report on backbone frames.
 
@@ -57,6 +58,9 @@ def backbone_report(
     backbone : ndarray, float32 [F, L, 4, 3]
         N, CA, C, O; nm.
     protein : Protein
+    rigid : ndarray, int [L], optional
+        Residues of the same number (0 or more) are a rigid part; its own bonds and close pairs do
+        not count.
 
     Returns
     -------
@@ -64,11 +68,17 @@ def backbone_report(
         ``valid`` (bool), ``finite``, ``c_n_deviation_nm`` and ``bond_deviation_nm`` (largest
         deviation of C-N, and of N-CA and CA-C), ``broken_bonds`` (C-N off by over 0.015 nm),
         ``cis``, ``twisted_omega``, ``wrong_omega`` (counts; wrong: twisted, or cis where it is not
-        allowed), ``closest_ca_nm`` (CA two or more residues apart).
+        allowed), ``closest_ca_nm`` (CA two or more residues apart), ``closest_heavy_nm`` and
+        ``clashes`` (as in `all_atom_report`).
     """
-    report = _backbone_columns(backbone, protein)
-    valid = _valid_backbone(report) & (report["closest_ca_nm"] >= CLOSEST_CA)
-    return {"valid": valid, **report}
+    report = _backbone_columns(backbone, protein, rigid)
+    frames, length = backbone.shape[:2]
+    atoms = np.full((frames, length, SLOTS, 3), np.nan, np.float32)
+    atoms[:, :, :4] = backbone
+    flat = atoms.reshape(frames, SLOTS * length, 3)
+    closest, clashes = close_contacts(flat, protein.bonding, CLASH, rigid)
+    valid = _valid_backbone(report) & (report["closest_ca_nm"] >= CLOSEST_CA) & (clashes == 0)
+    return {"valid": valid, **report, "closest_heavy_nm": closest, "clashes": clashes}
 
 
 def all_atom_report(
@@ -76,6 +86,7 @@ def all_atom_report(
     protein: Protein,
     *,
     terminal_oxygen: np.ndarray | None = None,
+    rigid: np.ndarray | None = None,
 ) -> Report:
     """Report on frames of heavy atoms.
 
@@ -87,6 +98,8 @@ def all_atom_report(
     protein : Protein
     terminal_oxygen : ndarray, float32 [F, L, 3], optional
         OXT; nm, NaN where absent.
+    rigid : ndarray, int [L], optional
+        As in `backbone_report`.
 
     Returns
     -------
@@ -126,12 +139,12 @@ def all_atom_report(
         atoms = np.concatenate([atom14[part], terminal_oxygen[part, :, None]], 2)
         infinite = (np.isinf(atoms).any(-1) & known).any((1, 2))
         atoms = np.where(known[..., None] & np.isfinite(atoms), atoms, np.float32(np.nan))
-        report = _backbone_columns(atoms[:, :, :4], protein)
+        report = _backbone_columns(atoms[:, :, :4], protein, rigid)
         report["finite"] = report["finite"] & ~infinite
         at_ca, at_cb = wrong_hands(atoms, sequence, protein.d_residues)
         report |= {"d_residues": at_ca.sum(1), "wrong_cb": at_cb.sum(1)}
         flat = atoms.reshape(len(atoms), SLOTS * length, 3)
-        closest, clashes = close_contacts(flat, bonded, CLASH)
+        closest, clashes = close_contacts(flat, bonded, CLASH, rigid)
         report |= {"closest_heavy_nm": closest, "clashes": clashes}
         report["pierced_rings"] = pierced_rings(flat, bonded)
         report["missing_heavy_atoms"] = _missing(atoms, sequence)
@@ -145,14 +158,16 @@ def all_atom_report(
 
 
 def _backbone_columns(
-    backbone: np.ndarray,
-    protein: Protein,
+    backbone: np.ndarray, protein: Protein, rigid: np.ndarray | None = None
 ) -> Report:
-    """The columns of `backbone_report` except ``valid``."""
+    """The columns of `backbone_report` that say something of bonds and CA."""
     frames, chain_break = len(backbone), protein.chain_break
     finite = np.isfinite(backbone).all((1, 2, 3))
     x = np.where(finite[:, None, None, None], backbone, 0.0)
-    bonded = ~chain_break[1:]
+    bonded, built = ~chain_break[1:], np.ones(len(protein), bool)
+    if rigid is not None:
+        bonded = bonded & ~((rigid[1:] >= 0) & (rigid[1:] == rigid[:-1]))
+        built = rigid < 0
     peptide = peptide_bond_lengths(x, chain_break)[:, 1:][:, bonded]
     inner = np.concatenate(
         [
@@ -160,7 +175,7 @@ def _backbone_columns(
             np.linalg.norm(x[:, :, 2] - x[:, :, 1], axis=-1) - CA_C,
         ],
         1,
-    )
+    )[:, np.tile(built, 2)]
     with np.errstate(invalid="ignore"):
         omega = np.abs(backbone_torsions(x, chain_break)[2][:, 1:][:, bonded])
     cis = omega < CIS_OMEGA

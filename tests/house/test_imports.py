@@ -22,8 +22,8 @@ ROOT = Path(openmm_slm.__file__).parent
 #: In the order of imports: a file imports its own room or an earlier one.
 ROOMS = (
     "protein", "files", "validity", "projection", "analysis", "plots", "comparison", "relaxation",
-    "seeding", "networks", "tokenizer", "language", "allatom", "motions", "models", "data",
-    "library", "sampling", "training", "benchmarks", "cli",
+    "seeding", "networks", "tokenizer", "language", "allatom", "motions", "disorder", "models",
+    "data", "library", "sampling", "training", "benchmarks", "cli",
 )  # fmt: skip
 WITHOUT_TORCH = ROOMS[: ROOMS.index("networks")]
 #: Files that stand beside the rooms, and where they are in the order.

@@ -39,6 +39,12 @@ def ideal_backbone(phi, psi, omega) -> np.ndarray:
     return x.astype(np.float32)
 
 
+def regular(length: int, phi: float, psi: float) -> np.ndarray:
+    """float32 [L, 4, 3] (nm) of residues with the same phi and psi (degrees), trans."""
+    angles = (np.full(length, np.radians(angle)) for angle in (phi, psi, 180.0))
+    return ideal_backbone(*angles)
+
+
 def helix(length: int) -> np.ndarray:
     """An ideal alpha helix, float32 [L, 4, 3] (nm)."""
     return ideal_backbone(

@@ -1,0 +1,224 @@
+"""Monte Carlo of chains, tails and linkers: windows of torsions from a pool (NumPy, nm).
+
+The pool holds the torsions of whole conformations that a language model sampled. A move gives a
+window of residues the torsions of a pool member; what lies beyond the window moves as it must.
+It is accepted by the energy of `bead_energy` (Metropolis). Torsions thus follow the language model,
+and interactions between distant residues decide how compact the chain is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ..protein.chain_building import links, residue_axes
+from ..protein.geometry import unit_vector
+from .bead_energy import BeadEnergy
+from .moving_parts import MovingParts, Segment
+
+LONGEST = 6  # residues of the longest window
+APART = 100.0  # nm between chains that nothing holds together
+STARTS = 8  # pool members from which each frame may start
+Frames = tuple[np.ndarray, np.ndarray]  # rotation [F, L, 3, 3], origin [F, L, 3]
+
+
+class WindowMoves:
+    """Sampler of one protein.
+
+    Parameters
+    ----------
+    parts : MovingParts
+    pool : ndarray [P, 3, L]
+        phi, psi and omega of the pool's members; radians.
+    energy : BeadEnergy
+    bias : callable, optional
+        Further energy [F] (kT) of CA [F, L, 3].
+    """
+
+    def __init__(
+        self,
+        parts: MovingParts,
+        pool: np.ndarray,
+        energy: BeadEnergy,
+        bias: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> None:
+        self.parts, self.pool, self.energy = parts, pool, energy
+        self.bias = bias or (lambda ca: np.zeros(len(ca)))
+        self._windows = [
+            [(first, first + width) for first in parts.windows(width)]
+            for width in range(1, min(LONGEST, parts.longest) + 1)
+        ]
+
+    def run(self, frames: np.ndarray, backbone: np.ndarray, steps: int, seed: int) -> Frames:
+        """Sample frames: rotations [F, L, 3, 3] and origins [F, L, 3].
+
+        Each frame depends on the seed and its number alone.
+
+        Parameters
+        ----------
+        frames : ndarray, int [F]
+            Frame numbers.
+        backbone : ndarray [F, L, 3 or more, 3]
+            N, CA, C of the rigid bodies. Body 0 stays where it is.
+        steps : int
+            Number of moves.
+        seed : int
+        """
+        torsions, (rotation, origin) = self._best_start(frames, backbone)
+        drawn = np.stack([_uniforms(seed, int(frame), steps) for frame in frames], 1)
+        common = np.random.Generator(np.random.Philox(key=[seed, 0], counter=[0, 0, 3, 0]))
+        for uniforms in drawn:
+            windows = self._windows[common.integers(len(self._windows))]
+            first, end = windows[common.integers(len(windows))]
+            member, chance = uniforms.T
+            tried = torsions.copy()
+            chosen = self.pool[(member * len(self.pool)).astype(int)]
+            tried[..., first:end] = chosen[..., first:end]
+            moved = self._moved((rotation, origin), tried, first, end)
+            change = self._change((rotation, origin), moved, first, end)
+            taken = np.log(np.maximum(chance, 1e-300)) < -change
+            rotation[taken], origin[taken] = moved[0][taken], moved[1][taken]
+            torsions[taken] = tried[taken]
+        return self._placed(rotation, origin, backbone)
+
+    def _change(self, now: Frames, moved: Frames, first: int, end: int) -> np.ndarray:
+        """Change of the energy [F] after a move of residues [first, end) and those beyond."""
+        window, beyond = np.arange(first, end), self.parts.downstream[end - 1]
+        rest = ~beyond
+        rest[window] = False
+        rows = np.append(np.flatnonzero(beyond), window)
+        columns = np.append(np.flatnonzero(rest), window)
+        after, before = (
+            self.energy.between(*frames, rows, columns, len(window)) for frames in (moved, now)
+        )
+        return after - before + self.bias(moved[1]) - self.bias(now[1])
+
+    def _best_start(self, frames: np.ndarray, backbone: np.ndarray) -> tuple[np.ndarray, Frames]:
+        """Torsions [F, 3, L] and frames of the best of a few pool members for each frame."""
+        best = None
+        for attempt in range(STARTS):
+            torsions = self.pool[(frames + 7 * attempt) % len(self.pool)]
+            tried = (torsions, *self._start(backbone, torsions))
+            tried = (*tried, self.energy(*tried[1:]) + self.bias(tried[2]))
+            if best is None:
+                best = tried
+            better = tried[3] < best[3]
+            for kept, new in zip(best, tried, strict=True):
+                kept[better] = new[better]
+        return best[0], best[1:3]
+
+    def _moved(self, now: Frames, torsions: np.ndarray, first: int, end: int) -> Frames:
+        """Frames after new torsions [F, 3, L] of the residues [first, end)."""
+        bonded, (rotation, origin) = self.parts.bonded, (now[0].copy(), now[1].copy())
+        start = first if bonded[first] else first + 1  # the start of a chain stays
+        stop = end + 1 if end < len(bonded) and bonded[end] else end
+        turn, shift = self._links(torsions, start, stop)
+        for number, row in enumerate(range(start, stop)):
+            before = rotation[:, row - 1], origin[:, row - 1]
+            link = turn[:, number], shift[:, number]
+            rotation[:, row], origin[:, row] = _composed(before, link)
+        beyond = self.parts.downstream[end - 1]
+        if beyond.any():
+            turn = _orthonormal(rotation[:, end] @ now[0][:, end].swapaxes(-1, -2))
+            part = now[0][:, beyond], now[1][:, beyond]
+            part = _carried(part, turn, now[1][:, end], origin[:, end])
+            rotation[:, beyond], origin[:, beyond] = part
+        return rotation, origin
+
+    @staticmethod
+    def _links(torsions: np.ndarray, start: int, stop: int) -> Frames:
+        """Links of residues [start, stop) to those before them, from torsions [F, 3, L]."""
+        psi = torsions[:, 1, start - 1 : stop - 1]
+        return links(psi, torsions[:, 2, start:stop], torsions[:, 0, start:stop])
+
+    def _start(self, backbone: np.ndarray, torsions: np.ndarray) -> Frames:
+        """Frames with the bodies of backbones and the torsions of pool members."""
+        parts = self.parts
+        known = parts.body >= 0
+        rotation = np.broadcast_to(np.eye(3), (*backbone.shape[:2], 3, 3)).copy()
+        origin = np.zeros((*backbone.shape[:2], 3))
+        rotation[:, known] = residue_axes(backbone[:, known].astype(float))
+        origin[:, known] = backbone[:, known, 1]
+        placed, left = {0}, list(parts.segments)
+        for number, one in enumerate(left):
+            if one.before < 0 and one.after < 0:  # a whole chain: far from all others
+                origin[:, one.first, 0] = APART * (number + 1)
+        while left:
+            one = next((s for s in left if {s.before, s.after} & placed), left[0])
+            left.remove(one)
+            self._grow(one, rotation, origin, torsions, one.before in placed or one.after < 0)
+            placed |= {one.before, one.after} - {-1}
+        return rotation, origin
+
+    def _grow(
+        self,
+        one: Segment,
+        rotation: np.ndarray,
+        origin: np.ndarray,
+        torsions: np.ndarray,
+        forward: bool,
+    ) -> None:
+        """Build a segment in place. The body that it leads to moves along.
+
+        Not `forward`: the body after it stays, and the segment and the body before it move.
+        """
+        stop = one.end + (one.after >= 0)
+        ends = rotation[:, stop - 1].copy(), origin[:, stop - 1].copy()
+        old = rotation.copy(), origin.copy()
+        start = one.first if self.parts.bonded[one.first] else one.first + 1
+        turn, shift = self._links(torsions, start, stop)
+        for number, row in enumerate(range(start, stop)):
+            before = rotation[:, row - 1], origin[:, row - 1]
+            link = turn[:, number], shift[:, number]
+            rotation[:, row], origin[:, row] = _composed(before, link)
+        if one.after < 0:
+            return
+        built = rotation[:, stop - 1].copy(), origin[:, stop - 1].copy()
+        if forward:
+            which, (start, goal) = self.parts.body == one.after, (ends, built)
+        else:
+            which, (start, goal) = np.arange(len(self.parts.body)) == stop - 1, (built, ends)
+            which[one.first : one.end] = True
+            which |= (self.parts.body == one.before) & (one.before >= 0)
+            old = rotation, origin
+        turn = goal[0] @ start[0].swapaxes(-1, -2)
+        new = _carried(old, turn, start[1], goal[1])
+        rotation[:, which], origin[:, which] = new[0][:, which], new[1][:, which]
+
+    def _placed(self, rotation: np.ndarray, origin: np.ndarray, backbone: np.ndarray) -> Frames:
+        """Frames moved so that body 0 is where it was."""
+        held = np.flatnonzero(self.parts.body == 0)
+        if len(held):
+            row = held[0]
+            goal = residue_axes(backbone[:, row].astype(float)), backbone[:, row, 1]
+            turn = goal[0] @ rotation[:, row].swapaxes(-1, -2)
+            rotation, origin = _carried((rotation, origin), turn, origin[:, row], goal[1])
+        return rotation, origin
+
+
+def _uniforms(seed: int, frame: int, steps: int) -> np.ndarray:
+    """Random numbers [steps, 2] of a frame."""
+    stream = np.random.Philox(key=[seed, frame], counter=[0, 0, 4, 0])
+    return np.random.Generator(stream).random((steps, 2))
+
+
+def _orthonormal(rotation: np.ndarray) -> np.ndarray:
+    """Rotations [F, 3, 3] without the rounding errors that grow from move to move."""
+    e1 = unit_vector(rotation[..., 0])
+    e2 = rotation[..., 1]
+    e2 = unit_vector(e2 - (e2 * e1).sum(-1, keepdims=True) * e1)
+    return np.stack([e1, e2, np.cross(e1, e2)], -1)
+
+
+def _composed(frame: Frames, link: Frames) -> Frames:
+    """Frames [F] beyond `frame` by `link`, which is relative to it."""
+    step = (frame[0] @ link[1][..., None])[..., 0]
+    return _orthonormal(frame[0] @ link[0]), frame[1] + step
+
+
+def _carried(frames: Frames, turn: np.ndarray, centre: np.ndarray, goal: np.ndarray) -> Frames:
+    """Turn frames [F, L] by rotations [F, 3, 3] about centres [F, 3], which move to goals."""
+    away = frames[1] - centre[:, None]
+    origin = (away @ turn.swapaxes(-1, -2)) + goal[:, None]
+    return turn[:, None] @ frames[0], origin

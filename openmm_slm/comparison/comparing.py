@@ -151,7 +151,7 @@ def compare(
     pandas = require("pandas", "compare")
     chosen = ComparisonSettings(**settings)
     _check_arguments(reference, experiment, chosen, reference_weights, lengths, clusters)
-    ours = made_whole(_trajectory(samples), "samples")
+    ours = _trajectory(samples, "samples")
     against, facts = None, {}
     if experiment is not None:
         against = compare_with_experiment(
@@ -167,7 +167,7 @@ def compare(
     if reference is None:
         facts = {"samples": ours.n_frames, **facts}
         return Comparison(_table(pandas, None), {}, facts, against)
-    theirs = made_whole(_trajectory(reference), "reference")
+    theirs = _trajectory(reference, "reference")
     matched = match(ours, theirs)
     targets = _targets(matched, ours, clusters)
     rng = np.random.default_rng(chosen.seed)
@@ -194,14 +194,17 @@ def compare(
     return Comparison(_table(pandas, measured), measured.profiles, facts, against)
 
 
-def _trajectory(source: Any) -> mdtraj.Trajectory:
-    """The frames of a Trajectory or Ensemble."""
+def _trajectory(source: Any, whose: str) -> mdtraj.Trajectory:
+    """The frames of a Trajectory or Ensemble in whole molecules."""
     found = getattr(source, "trajectory", source)
-    if not (hasattr(found, "topology") and hasattr(found, "xyz")) or not found.n_frames:
+    if not hasattr(found, "topology") or not hasattr(found, "xyz"):
         raise StructureError(
-            f"{source!r} has no frames to compare; give an Ensemble or an mdtraj.Trajectory"
+            f"the {whose} are of type {type(source).__name__}; pass an mdtraj.Trajectory or an "
+            "Ensemble"
         )
-    return found
+    if not found.n_frames:
+        raise StructureError(f"the {whose} have 0 frames; give at least 1")
+    return made_whole(found, whose)
 
 
 def _check_arguments(

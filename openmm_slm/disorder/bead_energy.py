@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ..protein.chain_building import residue_axes
 from ..protein.sequence import UNRELATED
 
 _HYDROPATHY = {
@@ -33,6 +34,7 @@ _CHARGE = {"D": -1.0, "E": -1.0, "K": 1.0, "R": 1.0}
 _TO_CB = np.array([-0.0529, -0.0777, -0.1206]) / np.linalg.norm([-0.0529, -0.0777, -0.1206])
 
 _CA_APART, _BEADS_APART = 0.40, 0.36  # nm
+_TIP = 0.15  # nm from the centre of a side chain to its end: longer ones have a site there
 _OVERLAP = 1000.0  # kT/nm^2 of an overlapping pair: 0.05 nm cost 2.5 kT
 _REACH, _WIDTH = 0.75, 0.08  # nm: distance at which the attraction is half, and its decay
 _BJERRUM, _CLOSEST = 0.71, 0.3  # nm: water at 298 K; charges do not come closer
@@ -51,12 +53,18 @@ class Compactness:
         Hydropathy at which there is no attraction; below it, side chains repel each other.
     """
 
-    attraction: float = 0.25
-    neutral: float = 0.0
+    attraction: float
+    neutral: float
+
+
+FITTED = Compactness(0.25, 0.0)
 
 
 class BeadEnergy:
     """Energy of frames of one protein.
+
+    Sites are CA and a side-chain bead of each residue, and the ends of long side chains that are
+    part of a rigid body.
 
     Parameters
     ----------
@@ -67,6 +75,9 @@ class BeadEnergy:
     body : ndarray, int [L]
         Residues of the same rigid body have the same number, and their pairs no energy; -1: none.
     compactness : Compactness
+    atom14 : ndarray [L, 14, 3], optional
+        Atoms of the rigid bodies (nm, NaN where absent), which give the places of their side
+        chains. Default: all residues have beads in the direction of CB.
     """
 
     def __init__(
@@ -74,29 +85,36 @@ class BeadEnergy:
         sequence: str,
         index: np.ndarray,
         body: np.ndarray,
-        compactness: Compactness = Compactness(),
+        compactness: Compactness = FITTED,
+        atom14: np.ndarray | None = None,
     ) -> None:
-        self.reach = np.array([_SIDE_CHAIN[letter] for letter in sequence])
+        self._length = length = len(sequence)
+        beads = np.array([_SIDE_CHAIN[letter] for letter in sequence])[:, None] * _TO_CB
+        tips, ends = _of_bodies(atom14, body, beads)
+        self._owner = np.concatenate([np.arange(length), np.arange(length), ends])
+        self._local = np.concatenate([np.zeros((length, 3)), beads, tips])
         hydropathy = np.array([_HYDROPATHY[letter] for letter in sequence])
         charge = np.array([_CHARGE.get(letter, 0.0) for letter in sequence])
         apart = np.minimum(np.abs(index[:, None] - index), UNRELATED)
         free = ~((body[:, None] == body) & (body[:, None] >= 0))
         mixed = (hydropathy[:, None] + hydropathy) / 2 - compactness.neutral
-        charges = charge[:, None] * charge * _BJERRUM
-
-        pairs = np.stack([
-            apart > 2,
-            apart > 1,
-            -compactness.attraction * mixed * (apart > 2),
-            charges * (apart > 2),
-        ])  # fmt: skip
-        self._pairs = torch.as_tensor(pairs * free, dtype=torch.float32)
+        attraction = -compactness.attraction * mixed * (apart > 2) * free
+        charges = charge[:, None] * charge * _BJERRUM * (apart > 2) * free
+        self._pairs = torch.as_tensor(np.stack([attraction, charges]), dtype=torch.float32)
+        kind = np.concatenate([np.zeros(length), np.ones(length + len(ends))])
+        both_ca = kind[:, None] + kind == 0
+        allowed = np.where(both_ca, _CA_APART, _BEADS_APART)
+        allowed[np.ix_(kind == 0, np.arange(len(kind)) >= 2 * length)] = _CA_APART
+        allowed = np.maximum(allowed, allowed.T)
+        steps = apart[np.ix_(self._owner, self._owner)]
+        allowed *= (steps > 1 + both_ca) & free[np.ix_(self._owner, self._owner)]
+        self._allowed = torch.as_tensor(allowed, dtype=torch.float32)
         self._screening = 0.304 / math.sqrt(IONIC_STRENGTH)  # nm, Debye length at 298 K
 
     def __call__(self, rotation: np.ndarray, origin: np.ndarray) -> np.ndarray:
         """Energy [F] (kT) of frames: rotations [F, L, 3, 3] and origins [F, L, 3] (nm)."""
-        everything = np.arange(origin.shape[1])
-        return self.between(rotation, origin, everything, everything, len(everything))
+        everything = np.arange(self._length)
+        return self.between(rotation, origin, everything, everything, everything)
 
     def between(
         self,
@@ -104,34 +122,59 @@ class BeadEnergy:
         origin: np.ndarray,
         rows: np.ndarray,
         columns: np.ndarray,
-        both: int,
+        common: np.ndarray,
     ) -> np.ndarray:
         """Energy [F] (kT) of pairs of residues `rows` and `columns`.
 
-        The last `both` residues of `rows` are the last ones of `columns`; their pairs count once.
+        Pairs of two `common` residues, which are in both, count once.
         """
-        beads = origin + (rotation @ _TO_CB) * self.reach[:, None]
-        sites = torch.as_tensor(np.stack([origin, beads], 2), dtype=torch.float32)
-        first, second = sites[:, rows].flatten(1, 2), sites[:, columns].flatten(1, 2)
-        exact = "donot_use_mm_for_euclid_dist"
-        apart = torch.cdist(first, second, compute_mode=exact)
-        apart = apart.view(len(sites), len(rows), 2, len(columns), 2)
-        distant, not_next, attraction, charges = self._weights(rows, columns, both)
+        own, other = self._sites(rows), self._sites(columns)
+        first, second = (
+            torch.as_tensor(self._positions(rotation, origin, sites), dtype=torch.float32)
+            for sites in (own, other)
+        )
+        apart = torch.cdist(first, second, compute_mode="donot_use_mm_for_euclid_dist")
+        share = torch.ones(len(own), len(other))
+        share[np.ix_(*(np.isin(self._owner[x], common) for x in (own, other)))] = 0.5
+        overlap = (self._allowed[own][:, other] - apart).clamp_(min=0).square_().mul_(share)
+        total = _OVERLAP * overlap.sum((1, 2))
+        n, m = len(rows), len(columns)
+        beads, share = apart[:, n : 2 * n, m : 2 * m], share[n : 2 * n, m : 2 * m]
+        attraction, charges = self._pairs[:, rows][:, :, columns] * share
+        screened = torch.exp(beads / -self._screening).div_(beads.clamp(min=_CLOSEST))
+        near = torch.sigmoid((_REACH - beads) / _WIDTH).mul_(attraction)
+        return (total + screened.mul_(charges).add_(near).sum((1, 2))).double().numpy()
 
-        def overlap(a: int, b: int, allowed: float) -> torch.Tensor:
-            return (allowed - apart[:, :, a, :, b]).clamp_(min=0).square_()
+    def _sites(self, residues: np.ndarray) -> np.ndarray:
+        """Sites of residues: their CA, their beads, and the ends of their side chains."""
+        ends = np.flatnonzero(np.isin(self._owner[2 * self._length :], residues))
+        return np.concatenate([residues, self._length + residues, 2 * self._length + ends])
 
-        total = _OVERLAP * (overlap(0, 0, _CA_APART) * distant)
-        for a, b in ((0, 1), (1, 0), (1, 1)):
-            total += _OVERLAP * (overlap(a, b, _BEADS_APART) * not_next)
-        between = apart[:, :, 1, :, 1]
-        screened = torch.exp(between / -self._screening).div_(between.clamp(min=_CLOSEST))
-        total += screened.mul_(charges)
-        total += torch.sigmoid((_REACH - between) / _WIDTH).mul_(attraction)
-        return total.sum((1, 2)).double().numpy()
+    def _positions(self, rotation: np.ndarray, origin: np.ndarray, sites: np.ndarray) -> np.ndarray:
+        owner = self._owner[sites]
+        turned = np.einsum("flij,lj->fli", rotation[:, owner], self._local[sites])
+        return origin[:, owner] + turned
 
-    def _weights(self, rows: np.ndarray, columns: np.ndarray, both: int) -> torch.Tensor:
-        """Weights [4, rows, columns] of the pairs."""
-        weights = self._pairs[:, rows][:, :, columns]
-        weights[:, len(rows) - both :, len(columns) - both :] *= 0.5
-        return weights
+
+def _of_bodies(
+    atom14: np.ndarray | None, body: np.ndarray, beads: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Set the beads of rigid bodies to the centres of their side chains, in place.
+
+    Returns the ends of side chains that reach far from their bead, in the frames of the residues
+    [E, 3], and these residues [E].
+    """
+    tips, ends = [], []
+    rows = [] if atom14 is None else np.flatnonzero(body >= 0)
+    for row in rows:
+        side = atom14[row, 4:][np.isfinite(atom14[row, 4:]).all(-1)]
+        if not len(side):
+            continue
+        local = (side - atom14[row, 1]) @ residue_axes(atom14[row])
+        beads[row] = local.mean(0)
+        away = np.linalg.norm(local - beads[row], axis=-1)
+        tip = np.linalg.norm(local, axis=-1).argmax()
+        if away[tip] > _TIP:
+            tips.append(local[tip])
+            ends.append(row)
+    return np.reshape(tips, (-1, 3)), np.array(ends, int)

@@ -75,6 +75,8 @@ class WindowMoves:
             tried = torsions.copy()
             chosen = self.pool[(member * len(self.pool)).astype(int)]
             tried[..., first:end] = chosen[..., first:end]
+            if end < len(self.parts.free) and not self.parts.free[end]:
+                tried[:, ::2, end] = chosen[:, ::2, end]  # phi and omega of a body's first residue
             moved = self._moved((rotation, origin), tried, first, end)
             change = self._change((rotation, origin), moved, first, end)
             taken = np.log(np.maximum(chance, 1e-300)) < -change
@@ -90,7 +92,7 @@ class WindowMoves:
         rows = np.append(np.flatnonzero(beyond), window)
         columns = np.append(np.flatnonzero(rest), window)
         after, before = (
-            self.energy.between(*frames, rows, columns, len(window)) for frames in (moved, now)
+            self.energy.between(*frames, rows, columns, window) for frames in (moved, now)
         )
         return after - before + self.bias(moved[1]) - self.bias(now[1])
 

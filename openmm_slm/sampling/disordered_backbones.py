@@ -78,10 +78,18 @@ class DisorderedBackbones:
         """Residues that are built here, bool [L]: all but closed loops of a rigid body."""
         return self.parts.free
 
+    @property
+    def junctions(self) -> np.ndarray:
+        """Residues of rigid bodies that are bonded to free ones; bool [L]."""
+        free, bonded = self.parts.free, self.parts.bonded
+        before = np.append(free[1:] & bonded[1:], False)
+        return ~free & (before | (bonded & np.append(False, free[:-1])))
+
     @cached_property
     def moves(self) -> WindowMoves:
         """Monte Carlo sampler; the pool is sampled when it is first used."""
-        energy = BeadEnergy(self.protein.sequence, self.index, self.parts.body)
+        atoms = None if self.template is None else self.template.atom14[0]
+        energy = BeadEnergy(self.protein.sequence, self.index, self.parts.body, atom14=atoms)
         pool = torsions_of(self._pool(), self.protein)
         bias = None if self.settings.rg is None else WishedSize(self.settings.rg)
         return WindowMoves(self.parts, pool, energy, bias)
@@ -154,7 +162,9 @@ class DisorderedBackbones:
             turn = rotation[:, row] @ residue_axes(old[:, row]).swapaxes(-1, -2)
             away = old[:, inside] - old[:, row, None, None, 1]
             made[:, inside] = away @ turn[:, None].swapaxes(-1, -2) + origin[:, row, None, None]
-        before = np.flatnonzero(~parts.free & np.append(parts.free[1:] & parts.bonded[1:], False))
+        beside = self.junctions
+        made[:, beside, 5:] = np.nan  # their side chains make room for the next residue
+        before = np.flatnonzero(beside & np.append(parts.free[1:] & parts.bonded[1:], False))
         made[:, before, 3] = built[:, before, 3]  # O of a residue follows the next N
         return self._beside(frames, made).astype(np.float32)
 

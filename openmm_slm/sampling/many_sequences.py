@@ -63,6 +63,7 @@ def sample_fasta(
     msa: str | os.PathLike | None = None,
     resample: object = None,
     condition: object = None,
+    disordered: object = AUTO,
     settings: dict[str, Any],
     progress: bool = True,
 ) -> FastaRun:
@@ -92,7 +93,7 @@ def sample_fasta(
     report : bool
         Write an HTML page (`write_report_page`) into each folder when its ensemble is finished,
         unless it has a page that is newer than its frames.
-    template, relatives, msa, resample, condition
+    template, relatives, msa, resample, condition, disordered
         As in `generate_ensemble`.
     {options}
 
@@ -111,7 +112,7 @@ def sample_fasta(
     """
     known = {
         "template": template, "relatives": relatives, "msa": msa, "resample": resample,
-        "condition": condition,
+        "condition": condition, "disordered": disordered,
     }  # fmt: skip
     texts = read_records(fasta)
     folders = {name: Path(output) / folder for name, folder in _folders(texts, fasta).items()}

@@ -14,7 +14,7 @@ from .equilibrating import SeedError, Start, add_barostat, equilibrate
 from .judging import SeedJudge
 from .same_box import SameBoxes
 from .seeding_settings import SeedSettings
-from .solvating import Counts, Solvated, box_width, solvate
+from .solvating import Counts, Solvated, box_width, solvate, warn_of_large_box
 from .systems import create_system, load_forcefield
 
 if TYPE_CHECKING:
@@ -91,6 +91,8 @@ class SeedBuilder:
         atoms = list(trajectory.topology.atoms)
         self._heavy = np.array([a.index for a in atoms if a.element.symbol != "H"])
         self._boxes = None
+        if settings.explicit:
+            warn_of_large_box(max(box_width(trajectory.xyz[i], settings) for i in frames))
         if settings.explicit and settings.same_box:
             width = max(box_width(trajectory.xyz[i], settings) for i in frames)
             solvated = ((i, self._solvated(i, width)) for i in map(int, frames))

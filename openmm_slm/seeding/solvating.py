@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from .systems import cutoffs
 if TYPE_CHECKING:
     from openmm import app
 
+logger = logging.getLogger(__name__)
+
 # Box vectors of unit width, in OpenMM's reduced form.
 _SHAPES = {
     "cube": np.eye(3),
@@ -24,6 +27,7 @@ _SHAPES = {
     "octahedron": np.array([[1, 0, 0], [1 / 3, 8**0.5 / 3, 0], [-1 / 3, 2**0.5 / 3, 6**0.5 / 3]]),
 }
 _ROOM = 1.1  # smallest box width over twice the cutoff; the box shrinks in equilibration
+LARGE = 12.0  # nm: wider boxes get a warning
 MOLECULES = ("HOH", "NA", "CL")  # residue names, in the order of `Counts`
 
 
@@ -64,6 +68,16 @@ def box_width(xyz: np.ndarray, settings: SeedSettings) -> float:
     narrowest = _SHAPES[settings.box_shape].diagonal().min()
     least = _ROOM * 2 * cutoffs(settings)[0] / narrowest
     return float(max(diameter + settings.padding, 2 * settings.padding, least))
+
+
+def warn_of_large_box(width: float) -> None:
+    """Warn of a box (nm) for an extended chain: most of it is water."""
+    if width > LARGE:
+        logger.warning(
+            "the largest box is %.1f nm wide, a cube of about %d,000 waters; choose compact frames "
+            "(of disordered chains: sample with rg=), or an implicit solvent",
+            width, round(33.4 * width**3 / 1000),
+        )  # fmt: skip
 
 
 def solvate(

@@ -29,7 +29,7 @@ from openmm_slm.seeding.plain import fast_system
 from openmm_slm.seeding.reading_back import energies
 from openmm_slm.seeding.seeding_settings import SeedSettings
 from openmm_slm.seeding.selecting import METHODS, k_centers
-from openmm_slm.seeding.solvating import box_width, solvate
+from openmm_slm.seeding.solvating import box_width, solvate, warn_of_large_box
 from openmm_slm.seeding.systems import create_system, load_forcefield
 
 PEPTIDE = "AFKPISTW"
@@ -276,6 +276,13 @@ def test_rounds(peptide, tmp_path):
 # -- explicit solvent ------------------------------------------------------------------------
 
 WET = {"padding": 0.5, "cutoff": 0.6, "ionic_strength": 0.3}
+
+
+def test_the_box_of_an_extended_chain_is_told(caplog):
+    warn_of_large_box(11.0)
+    assert not caplog.text
+    warn_of_large_box(20.0)
+    assert "20.0 nm wide, a cube of about 267,000 waters" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -373,3 +373,32 @@ def test_an_sg_with_two_bonds_in_the_topology_gets_the_one_that_is_closed():
 def test_what_is_no_structure_is_refused():
     with pytest.raises(StructureError, match="not a structure"):
         geometry_report(np.zeros((3, 3)))
+
+
+def test_backbones_without_side_chains_are_searched_for_close_atoms():
+    """Two helices 0.33 nm apart by CA whose N, C and O meet."""
+    x = np.concatenate([helix(8), helix(8) + [0.0, 0.0, 0.0]]).astype(np.float32)
+    broken = np.isin(np.arange(16), (0, 8))
+    for shift in np.linspace(0.3, 2.0, 60):
+        x[8:] = helix(8)[::-1] + np.float32([shift, 0.1, 0.05])
+        found = {k: v[0] for k, v in backbone_report(x[None], Protein("A" * 16, broken)).items()}
+        if found["closest_ca_nm"] >= 0.3 and found["clashes"]:
+            assert found["closest_heavy_nm"] < 0.25
+            assert not found["valid"]
+            return
+    pytest.fail("no arrangement has apart CA and close atoms")
+
+
+def test_faults_inside_a_rigid_part_do_not_count():
+    atoms = SOUND.copy()
+    atoms[0, 1:] += 0.012 - 0.024  # residue 0 off its bonds
+    atoms[4, 4] = atoms[9, 4] + 0.01  # CB of residue 4 beside that of residue 9
+    protein = Protein(AMINO_ACIDS, START)
+    whole = np.zeros(len(AMINO_ACIDS), int)
+    found = all_atom_report(atoms[None], protein)
+    held = all_atom_report(atoms[None], protein, rigid=whole)
+    assert found["clashes"][0] > 0
+    assert held["clashes"][0] == 0
+    assert held["c_n_deviation_nm"][0] == held["bond_deviation_nm"][0] == 0
+    two = np.where(np.arange(len(AMINO_ACIDS)) < 7, 0, 1)  # these two are in different parts
+    assert all_atom_report(atoms[None], protein, rigid=two)["clashes"][0] > 0

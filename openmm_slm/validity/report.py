@@ -76,7 +76,9 @@ def backbone_report(
     atoms = np.full((frames, length, SLOTS, 3), np.nan, np.float32)
     atoms[:, :, :4] = backbone
     flat = atoms.reshape(frames, SLOTS * length, 3)
-    closest, clashes = close_contacts(flat, protein.bonding, CLASH, rigid)
+    # A peptide bond that is broken in one frame is one in the others: neighbours count as bonded.
+    bonded = Protein(protein.sequence, np.arange(length) == 0).bonding
+    closest, clashes = close_contacts(flat, bonded, CLASH, rigid)
     valid = _valid_backbone(report) & (report["closest_ca_nm"] >= CLOSEST_CA) & (clashes == 0)
     return {"valid": valid, **report, "closest_heavy_nm": closest, "clashes": clashes}
 

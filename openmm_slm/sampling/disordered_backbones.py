@@ -202,10 +202,11 @@ def torsions_of(backbone: np.ndarray, protein: Protein) -> np.ndarray:
     phi, psi, omega = backbone_torsions(backbone, protein.chain_break)
     with np.errstate(invalid="ignore"):
         omega = np.where(np.abs(omega) > _FLAT, omega, np.pi)
+    # At chain ends, where one of them is undefined, the oxygen is placed as if it were this.
+    phi, psi = np.nan_to_num(phi, nan=np.radians(-70)), np.nan_to_num(psi, nan=np.radians(140))
     outlier = classify(phi, psi, protein.sequence) == OUTLIER
     for row in np.flatnonzero(outlier.any(0) & ~outlier.all(0)):
         good, bad = np.flatnonzero(~outlier[:, row]), np.flatnonzero(outlier[:, row])
         other = good[np.arange(len(bad)) % len(good)]
         phi[bad, row], psi[bad, row] = phi[other, row], psi[other, row]
-    phi, psi = np.nan_to_num(phi, nan=np.radians(-70)), np.nan_to_num(psi, nan=np.radians(140))
     return np.stack([phi, psi, omega], 1)

@@ -6,9 +6,7 @@ Structure files contain their topology and are read at once. Trajectories are re
 
 from __future__ import annotations
 
-import gzip
 import os
-import re
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -34,6 +32,7 @@ from .formats import (
     mdtraj_extension,
 )
 from .readable_path import ReadablePath
+from .structure_frames import structure_frames
 from .topology_file import read_names
 
 if TYPE_CHECKING:
@@ -165,12 +164,11 @@ class FrameReader:
 
     def _read(self, path: Path, top: mdtraj.Topology | None) -> None:
         md = require("mdtraj")
+        if extension(path) in STRUCTURE_FILES:
+            frames, crystal = structure_frames(path)
+            return self._keep(frames, crystal=crystal)
         self._readable = ReadablePath(path)
         name, options = str(self._readable.path), {} if top is None else {"top": top}
-        if extension(path) in STRUCTURE_FILES:
-            whole = md.load(name)
-            read_names(whole.topology, path)
-            return self._keep(whole, crystal=_is_crystal(path))
         if mdtraj_extension(path) in RESTARTS:
             return self._keep(md.load(name, **options))
         try:
@@ -281,20 +279,6 @@ def _topology_of(path: str, changed: int) -> mdtraj.Topology:
     topology = require("mdtraj").load_topology(str(readable.path))
     read_names(topology, Path(path))
     return topology
-
-
-def _is_crystal(path: Path) -> bool:
-    """Whether a structure file states a space group other than P 1."""
-    group = re.search(r"^CRYST1.{49}(.{1,11})", _text(path), re.MULTILINE) or re.search(
-        r"space_group(?:_name_H-M|\.name_H-M_alt)\s+['\"]?([^'\"\n]+)", _text(path)
-    )
-    return bool(group) and group[1].strip() not in ("", "P 1", "P1", "?", ".")
-
-
-def _text(path: Path) -> str:
-    data = path.read_bytes()
-    data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
-    return data.decode("utf-8", "replace")
 
 
 def _in_folder(

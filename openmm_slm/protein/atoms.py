@@ -27,6 +27,7 @@ _ALIASES = {
     "CYX": "C", "CYM": "C", "ASH": "D", "GLH": "E", "LYN": "K",
     "HISA": "H", "HISB": "H", "HISD": "H", "HISE": "H", "HISH": "H", "CYS2": "C", "ASPH": "D",
     "GLUH": "E", "LYSH": "K", "LYSN": "K", "ASPP": "D", "GLUP": "E", "CYSH": "C",
+    "HSH": "H", "HIH": "H", "LYP": "K", "LSN": "K", "ARN": "R",
 }  # fmt: skip
 
 
@@ -43,8 +44,14 @@ D_AMINO_ACIDS = {
     "DTR": "W", "DTY": "Y", "DVA": "V",
 }  # fmt: skip
 
-#: Residues that cap chain ends.
+#: Residues that cap chain ends; the first two stand before the chain.
 CAPS = ("ACE", "FOR", "NME", "NMA", "NHE", "NH2")
+CAPS_BEFORE = CAPS[:2]
+
+#: Atoms that only the first residue of a chain has, and those of the last; of caps within residues
+#: (CHARMM) too.
+FIRST_ATOMS = frozenset(("H2", "H3", "HT2", "HT3", "HN2", "CY"))
+LAST_ATOMS = frozenset(("OXT", "OT2", "OC2", "O2", "NT"))
 
 # CHARMM and GROMACS write CD for CD1 of Ile. No residue has both names in its atom14 slots.
 ATOM_ALIASES = {"SE": "SD", "CD": "CD1", "OT1": "O", "O1": "O", "OC1": "O"}
@@ -53,8 +60,9 @@ ATOM_ALIASES = {"SE": "SD", "CD": "CD1", "OT1": "O", "O1": "O", "OC1": "O"}
 def residue_letter(name: str) -> str:
     """One-letter code of a residue name; ``X`` for anything but the 20 standard residues."""
     name = name.strip().upper()
-    if len(name) == 4 and name[0] in "NC" and name not in _ALIASES:
-        name = name[1:]  # AMBER names of terminal residues: NALA, CHIE
+    if len(name) == 4 and name not in _ALIASES:
+        end = name[0] in "NC" and (name[1:] in ONE_LETTER or name[1:] in _ALIASES)
+        name = name[1:] if end else name[:3]  # NALA, CHIE of AMBER; ARGN, HIS1, LYS+ of others
     return ONE_LETTER.get(name) or _ALIASES.get(name, "X")
 
 
@@ -63,8 +71,8 @@ def four_letter_name(name: str) -> str | None:
     name = name.strip().upper()
     if len(name) != 4 or residue_letter(name) == "X":
         return None
-    short = _FOUR_LETTERS.get(name, name[1:])
-    return short if residue_letter(short) != "X" else None
+    end = name[0] in "NC" and residue_letter(name[1:]) != "X"
+    return _FOUR_LETTERS.get(name) or (name[1:] if end else name[:3])
 
 
 @lru_cache(maxsize=1)

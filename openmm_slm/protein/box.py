@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     import mdtraj
 
 SMALLEST = 1.0  # nm; lower boxes are placeholders ("1 1 1" in CRYST1), not simulation boxes
+DENSEST = 1000  # atoms per nm³, ten times those of water; fuller boxes are placeholders too
 
 
 def box_of(trajectory: mdtraj.Trajectory) -> np.ndarray | None:
@@ -19,14 +21,27 @@ def box_of(trajectory: mdtraj.Trajectory) -> np.ndarray | None:
     return None if vectors is None else usable(np.asarray(vectors, np.float64))
 
 
-def box_of_cell(structure: gemmi.Structure) -> np.ndarray | None:
-    """Box vectors [1, 3, 3] (nm) of a structure file of a simulation; None for crystals.
+def is_crystal(structure: gemmi.Structure) -> bool:
+    """Whether the space group is other than P 1; only P 1 can be that of a simulation.
 
-    The molecules of a crystal are placed by its authors; only space group P 1 can be a simulation.
+    The molecules of a crystal are placed by its authors.
     """
-    if structure.spacegroup_hm.strip() not in ("", "P 1", "P1"):
-        return None
-    return usable(np.array(structure.cell.orth.mat.tolist()).T[None] / 10)
+    return structure.spacegroup_hm.strip() not in ("", "P 1", "P1")
+
+
+def cell_vectors(
+    structure: gemmi.Structure, cells: Iterable[Sequence[float]] = ()
+) -> np.ndarray | None:
+    """Box vectors [1, 3, 3] (nm) of a structure file; None for placeholders.
+
+    `cells`, the edges (Å) and angles (degrees) of each model, take the place of the only cell:
+    [F, 3, 3].
+    """
+    kind = type(structure.cell)
+    found = [kind(*cell) for cell in cells] or [structure.cell]
+    box = usable(np.array([np.array(cell.orth.mat.tolist()).T for cell in found]) / 10)
+    atoms = structure[0].count_atom_sites() if len(structure) else 0
+    return None if box is None or atoms > DENSEST * np.linalg.det(box[0]) else box
 
 
 def usable(box: np.ndarray) -> np.ndarray | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..errors import require
-from .atoms import CAPS, residue_letter
+from .atoms import CAPS, CAPS_BEFORE, FIRST_ATOMS, LAST_ATOMS, residue_letter
 from .box import box_of, nearest_image
 from .mdtraj_topology import with_topology
 from .structure import PEPTIDE_BOND, chain_names
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 OPEN_GAP = 0.3  # nm; a longer C-N over a jump of the residue numbers is no bond
 FAR_APART = 0.5  # nm; a longer C-N is never a bond
 CA_NEIGHBOURS = 0.45  # nm; used where C or N are absent
-_C_TERMINAL = {"OXT", "OT2", "OC2", "O2"}
-_N_TERMINAL = {"H2", "H3", "HT2", "HT3", "HN2"}
 
 
 class _Joint(NamedTuple):
@@ -85,7 +83,7 @@ def divided(trajectory: mdtraj.Trajectory) -> mdtraj.Trajectory:
             or patched
         )
         if cut:
-            leading = [r for r in between if r.name in ("ACE", "FOR")]
+            leading = [r for r in between if r.name in CAPS_BEFORE]
             starts.add(leading[-1].index if leading else after.index)
         open_joint = length >= (OPEN_GAP if jump or not named else FAR_APART)
         if bonded and (cut or open_joint):
@@ -139,8 +137,8 @@ def _joints(trajectory: mdtraj.Trajectory) -> list[_Joint]:
 
 def _ends_between(before: Residue, after: Residue, between: list[Residue]) -> bool:
     """Whether names of atoms or residues say that a chain ends between two residues."""
-    last = {atom.name for atom in before.atoms} & _C_TERMINAL
-    first = {atom.name for atom in after.atoms} & _N_TERMINAL
+    last = {atom.name for atom in before.atoms} & LAST_ATOMS
+    first = {atom.name for atom in after.atoms} & FIRST_ATOMS
     named = _terminal_name(before.name, "C") or _terminal_name(after.name, "N")
     return bool(last or first or named or any(r.name in CAPS for r in between))
 

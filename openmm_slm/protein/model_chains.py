@@ -8,7 +8,14 @@ from itertools import pairwise
 from pathlib import Path
 
 from ..errors import StructureError, require
-from .atoms import ATOM_ALIASES, residue_letter
+from .atoms import (
+    ATOM_ALIASES,
+    CAPS,
+    CAPS_BEFORE,
+    FIRST_ATOMS,
+    LAST_ATOMS,
+    residue_letter,
+)
 from .structure import PEPTIDE_BOND, chain_names
 from .variants import stated_variant
 
@@ -20,7 +27,9 @@ LONGEST_STEP = 4.0  # Å from one CA to the next; it is 3.8 in a trans peptide
 class FileResidue:
     """A residue of one model: `atoms` maps names to positions (Å); `alternative` is its altloc.
 
-    `b_factor` is that of CA, NaN without CA.
+    `b_factor` is that of CA, NaN without CA. `first` and `last` tell whether atoms or a cap beside
+    it mark the first or the last residue of a chain. `place` holds the numbers of its chain and
+    residue in the model of gemmi, and `members` those of its atoms, hydrogens included.
     """
 
     number: int
@@ -33,6 +42,10 @@ class FileResidue:
     segment: str
     variant: str
     b_factor: float
+    members: list[int]
+    first: bool
+    last: bool
+    place: tuple[int, int] = (0, 0)
 
     @property
     def key(self) -> tuple[int, str, str]:
@@ -57,8 +70,8 @@ def model_chains(model, path: Path) -> tuple[list[Chain], list[str]]:
     """
     pieces = [
         (part.name.strip(), residues)
-        for part in model
-        for residues in _segments(_alternatives(part, path))
+        for number, part in enumerate(model)
+        for residues in _segments(_alternatives(part, number, path), bool(part.name.strip()))
     ]
     _put_in_place(pieces)
     parts: list[Chain] = []
@@ -70,6 +83,7 @@ def model_chains(model, path: Path) -> tuple[list[Chain], list[str]]:
         last, first = before[-1] if before else None, residues[0]
         # Behind a TER, a bonded piece or a higher number of the same segment continues the chain.
         rises = last and first.number > last.number and first.segment == last.segment
+        rises = rises and not _ends_between(last, first, named=True)
         if (rises and name) or (last and _bonded(last, first)):
             before += residues
         else:
@@ -88,20 +102,33 @@ def model_chains(model, path: Path) -> tuple[list[Chain], list[str]]:
     return chains, left_out
 
 
-def _segments(residues: list[FileResidue]) -> list[list[FileResidue]]:
-    """Residues of one chain name, split where another segment begins or the numbers restart.
+def _segments(residues: list[FileResidue], named: bool) -> list[list[FileResidue]]:
+    """Residues of one chain name, split where a chain ends.
 
-    Programs that write no chain names tell chains apart in this way only. Bonded residues are never
-    split.
+    That is where another segment begins, the numbers restart, or terminal atoms or caps stand
+    between. Programs that write no chain names tell chains apart in this way only. Bonded residues
+    are never split.
     """
     out: list[list[FileResidue]] = [[]]
     for residue in residues:
         last = out[-1][-1] if out[-1] else None
-        restarts = last and (residue.number < last.number or residue.segment != last.segment)
+        restarts = last and (
+            residue.number < last.number
+            or residue.segment != last.segment
+            or _ends_between(last, residue, named)
+        )
         if restarts and not _bonded(last, residue):
             out.append([])
         out[-1].append(residue)
     return out
+
+
+def _ends_between(a: FileResidue, b: FileResidue, named: bool) -> bool:
+    """Whether terminal atoms or caps stand between two residues that are not bonded.
+
+    In a chain with a name, a jump of the numbers says that they stand at a gap.
+    """
+    return (a.last or b.first) and not (named and b.number - a.number > 1)
 
 
 def _put_in_place(pieces: list[Chain]) -> None:
@@ -180,11 +207,19 @@ def _bonded(a: FileResidue, b: FileResidue) -> bool:
     return None not in ends and not _apart(*ends, PEPTIDE_BOND * 10)
 
 
-def _alternatives(chain, path: Path) -> list[FileResidue]:
-    """Protein residues of a gemmi chain, one for each position."""
+def _alternatives(chain, number: int, path: Path) -> list[FileResidue]:
+    """Protein residues of a gemmi chain with a number, one for each position."""
     out: list[FileResidue] = []
-    for group in chain:
+    cap_before = False
+    for at, group in enumerate(chain):
+        if group.name in CAPS:
+            cap_before = group.name in CAPS_BEFORE
+            if out and not cap_before:
+                out[-1].last = True
+            continue
         for residue in _conformers(group, path):
+            residue.place, residue.first = (number, at), residue.first or cap_before
+            cap_before = False
             last = out[-1] if out else None
             here = last and (last.number, last.code) == (residue.number, residue.code)
             # Microheterogeneity: of several residues modelled at one position, keep one.
@@ -196,20 +231,34 @@ def _alternatives(chain, path: Path) -> list[FileResidue]:
     return out
 
 
-def _conformers(group, path: Path) -> list[FileResidue]:
-    """Residues in one gemmi residue: usually one, or several with the same number and name."""
+def best_location(group) -> str:
+    """Alternative location with the largest total occupancy in a gemmi residue; empty for none."""
     total: dict[str, float] = {}
     for atom in group:
         if atom.has_altloc():
             total[atom.altloc] = total.get(atom.altloc, 0.0) + atom.occ
-    best = max(sorted(total), key=lambda letter: total[letter]) if total else ""
+    return max(sorted(total), key=lambda letter: total[letter]) if total else ""
+
+
+def _conformers(group, path: Path) -> list[FileResidue]:
+    """Residues in one gemmi residue: usually one, or several with the same number and name."""
+    best = best_location(group)
     copies: list[dict[str, list[float]]] = [{}]
+    members: list[list[int]] = [[]]
+    hydrogens: set[str] = set()
     b_factors = [math.nan]
     occupancies = []
-    for atom in group:
-        if atom.is_hydrogen() or (total and atom.has_altloc() and atom.altloc != best):
-            continue
+    before = ""
+    for number, atom in enumerate(group):
         name, position = atom.name, atom.pos.tolist()
+        repeated, before = name == before, name
+        if repeated and name in copies[-1] or (atom.has_altloc() and atom.altloc != best):
+            continue
+        if atom.is_hydrogen():
+            if name not in hydrogens:
+                members[-1].append(number)
+            hydrogens.add(name)
+            continue
         if not all(-LARGEST <= x <= LARGEST for x in position):  # catches NaN too
             raise StructureError(
                 f"{path}: atom {name} of {group.name} {group.seqid} has the coordinates "
@@ -217,11 +266,14 @@ def _conformers(group, path: Path) -> list[FileResidue]:
             )
         if name in copies[-1]:  # a second residue with the same number
             copies.append({})
+            members.append([])
             b_factors.append(math.nan)
+            hydrogens.clear()
         copies[-1][name] = position
+        members[-1].append(number)
         b_factors[-1] = atom.b_iso if name == "CA" else b_factors[-1]
         occupancies.append(atom.occ)
-    first = copies[0].get("CA")
+    ca, names = copies[0].get("CA"), {atom.name for atom in group}
     return [
         FileResidue(
             group.seqid.num or 0,  # ligands in mmCIF without author numbers have none
@@ -232,12 +284,15 @@ def _conformers(group, path: Path) -> list[FileResidue]:
             best,
             math.fsum(occupancies) / len(occupancies),
             group.segment.strip(),
-            stated_variant(group.name, [atom.name for atom in group]),
+            stated_variant(group.name, names),
             b_factors[i],
+            members[i],
+            bool(names & FIRST_ATOMS),
+            bool(names & LAST_ATOMS),
         )
         for i, atoms in enumerate(copies)
         # A second set of atoms at the same position is an unlabelled alternative location.
-        if _is_protein(group, atoms) and (i == 0 or _apart(first, atoms.get("CA")))
+        if _is_protein(group, atoms) and (i == 0 or _apart(ca, atoms.get("CA")))
     ]
 
 

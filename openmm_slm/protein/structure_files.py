@@ -36,13 +36,13 @@ import numpy as np
 
 from ..errors import StructureError, require
 from .atoms import ATOM14, residue_letter
-from .box import box_of_cell
+from .box import cell_vectors, is_crystal
 from .caps import attached, caps_of_models, moved_with
 from .model_chains import Chain, model_chains
 from .periodic import structure_made_whole
 from .plddt import Origin, origin_of_mmcif, origin_of_pdb
 from .structure import PEPTIDE_BOND, ProteinStructure, find_chain_breaks
-from .structure_text import check_mmcif, check_pdb, normalised_pdb
+from .structure_text import cells_of_models, check_mmcif, check_pdb, normalised_pdb
 
 if TYPE_CHECKING:
     import gemmi
@@ -72,6 +72,9 @@ class ParsedFile:
     doubt : str
         Sign of truncation in a file that could be parsed; empty if none was found.
     origin : Origin
+    mmcif : bool
+    box : ndarray [1 or M, 3, 3], optional
+        Vectors (nm) of the cell, or of the box of each model.
     """
 
     path: Path
@@ -79,6 +82,12 @@ class ParsedFile:
     resolution: float | None = None
     doubt: str = ""
     origin: Origin = Origin()
+    mmcif: bool = False
+    box: np.ndarray | None = None
+
+    def box_of(self, models: list[int]) -> np.ndarray | None:
+        """Box vectors [1 or F, 3, 3] (nm) of models, given by number."""
+        return self.box if self.box is None or len(self.box) == 1 else self.box[models]
 
 
 def read(path: str | os.PathLike, chains: str | Iterable[str] | None = None) -> ProteinStructure:
@@ -107,28 +116,16 @@ def interpret(
 ) -> ProteinStructure:
     """Protein of a parsed file; see `read`. `first_model` ignores all other models."""
     path = file.path
-    found = ((*model_chains(model, path), model) for model in file.models)
-    found = list(islice((part for part in found if part[0]), 1 if first_model else None))
-    models = [chains for chains, _, _ in found]
-    if models and chains is not None:
-        models = [_select(model, chains, path) for model in models]
-    count = sum(len(residues) for _, residues in models[0]) if models else 0
+    same, numbers, left_out = alike_models(file, chains, first_model=first_model)
+    count = sum(len(residues) for _, residues in same[0]) if same else 0
     if count < 2:
         raise NoProteinError(
             f"{path}: {count} protein residues; at least 2 are needed (is it a protein, with ATOM "
             "records of N, CA, C?)"
         )
-    if left_out := found[0][1]:
+    if left_out:
         names = ", ".join(left_out[:_NAMED]) + (", ..." if len(left_out) > _NAMED else "")
         logger.warning("%s: bonded to no chain and left out: %s", path, names)
-    keys = [[(name, r.key) for name, chain in model for r in chain] for model in models]
-    same = [model for model, key in zip(models, keys, strict=True) if key == keys[0]]
-    raw = [model for (_, _, model), key in zip(found, keys, strict=True) if key == keys[0]]
-    if len(same) < len(models):
-        logger.warning(
-            "%s: %d of %d models differ from the first in their residues and are left out",
-            path, len(models) - len(same), len(models),
-        )  # fmt: skip
     rows = [residue for _, chain in same[0] for residue in chain]
     sequence = "".join(residue_letter(residue.name) for residue in rows)
     atom14 = np.array([_atom14(model, sequence) for model in same])
@@ -145,13 +142,42 @@ def interpret(
         chain_break,
         tuple(residue.name for residue in rows),
         tuple(residue.variant for residue in rows),
-        attached(caps_of_models(raw), atom14, chain_break, PEPTIDE_BOND),
+        attached(caps_of_models([file.models[n] for n in numbers]), atom14, chain_break, PEPTIDE_BOND),
         np.array([[r.b_factor for _, chain in model for r in chain] for model in same], np.float32)
         * np.float32(file.origin.scale),
         file.origin.kind,
     )
-    whole = structure_made_whole(structure, box_of_cell(file.models), path)
+    box = None if is_crystal(file.models) else file.box_of(numbers)
+    whole = structure_made_whole(structure, box, path)
     return replace(whole, caps=moved_with(whole.caps, atom14, whole.atom14))
+
+
+def alike_models(
+    file: ParsedFile, chains: str | Iterable[str] | None = None, *, first_model: bool = False
+) -> tuple[list[list[Chain]], list[int], list[str]]:
+    """Protein chains of the models with the residues of the first; a warning counts the others.
+
+    Returns the numbers of these models too, and the amino acids of the first that are in no chain.
+    Models without protein are skipped.
+    """
+    path = file.path
+    found = ((*model_chains(model, path), number) for number, model in enumerate(file.models))
+    found = list(islice((part for part in found if part[0]), 1 if first_model else None))
+    models = [part for part, _, _ in found]
+    if models and chains is not None:
+        models = [_select(model, chains, path) for model in models]
+    keys = [[(name, r.key) for name, chain in model for r in chain] for model in models]
+    alike = [key == keys[0] for key in keys]
+    if not all(alike):
+        logger.warning(
+            "%s: %d of %d models differ from the first in their residues and are left out",
+            path, alike.count(False), len(models),
+        )  # fmt: skip
+    return (
+        [model for model, same in zip(models, alike, strict=True) if same],
+        [number for (_, _, number), same in zip(found, alike, strict=True) if same],
+        found[0][1] if found else [],
+    )
 
 
 def _atom14(model: list[Chain], sequence: str) -> list[list[list[float]]]:
@@ -203,12 +229,14 @@ def parse(path: str | os.PathLike) -> ParsedFile:
             with_atoms = [block for block in blocks if block.find_loop("_atom_site.id")]
             if not with_atoms:
                 return ParsedFile(path, [])
+            _tell_chains_apart(with_atoms[0])
             structure = gemmi.make_structure_from_block(with_atoms[0])
             origin = origin_of_mmcif(with_atoms[0])
             _put_in_capitals(structure)
         else:
             doubt = check_pdb(text, path)
-            structure = gemmi.read_pdb_string(normalised_pdb(text), split_chain_on_ter=True)
+            text = normalised_pdb(text)
+            structure = gemmi.read_pdb_string(text, split_chain_on_ter=True)
             origin = origin_of_pdb(text)
     except StructureError:
         raise
@@ -217,7 +245,32 @@ def parse(path: str | os.PathLike) -> ParsedFile:
         raise StructureError(
             f"{path}: cannot be read as {'mmCIF' if mmcif else 'PDB'} ({reason}); is it complete?"
         ) from None
-    return ParsedFile(path, structure, structure.resolution or None, doubt, origin)
+    cells = [] if mmcif else cells_of_models(text)
+    box = cell_vectors(structure, cells if len(cells) == len(structure) else ())
+    resolution = structure.resolution or None
+    return ParsedFile(path, structure, resolution, doubt, origin, bool(mmcif), box)
+
+
+def _tell_chains_apart(block: gemmi.cif.Block) -> None:
+    """Give polymers with one author chain name and the same numbers their own (label) names."""
+    names = ("auth_asym_id", "label_asym_id", "auth_seq_id", "label_seq_id", "pdbx_PDB_ins_code")
+    columns = [list(block.find_values(f"_atom_site.{name}")) for name in names]
+    if not all(columns[:4]):
+        return
+    places: dict[str, dict[str, set[tuple[str, ...]]]] = {}
+    for auth, label, number, polymer, *code in zip(*filter(None, columns), strict=True):
+        if polymer not in ".?":
+            places.setdefault(auth, {}).setdefault(label, set()).add((number, *code))
+    renamed = {
+        (auth, label)
+        for auth, parts in places.items()
+        for k, label in enumerate(parts)
+        if any(parts[label] & parts[other] for other in list(parts)[:k])
+    }
+    if renamed:
+        for row in block.find("_atom_site.", list(names[:2])):
+            if (row[0], row[1]) in renamed:
+                row[0] = row[1]
 
 
 def _put_in_capitals(structure: gemmi.Structure) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from itertools import count, pairwise
 from pathlib import Path
 
 from ..errors import StructureError
 from .atoms import four_letter_name
 from .pdb_numbers import ATOM_RECORDS, HIGHEST, hybrid36, residue_numbers
+
+
+_MODEL = ("MODEL", "MODEL ")
 
 
 def normalised_pdb(text: str) -> str:
@@ -18,7 +22,7 @@ def normalised_pdb(text: str) -> str:
       chain, become their names of three letters.
     - Residue numbers over 9,999 are written in hybrid-36.
     - Where the residue numbers of a chain restart, a TER is put in.
-    - Frames that END separates (VMD) become models.
+    - Frames that END separates (VMD) become models, and all models are numbered on.
     """
     lines = [_in_capitals(line) for line in text.splitlines()]
     atoms = [number for number, line in enumerate(lines) if line.startswith(ATOM_RECORDS)]
@@ -33,6 +37,8 @@ def normalised_pdb(text: str) -> str:
     split = any(atoms and end < atoms[-1] and lines[end].rstrip() == "END" for end in ends)
     if split and not any(line.startswith("MODEL ") for line in lines):
         lines = _models(lines)
+    number = count(1)
+    lines = [f"MODEL {next(number):8d}" if line[:6] in _MODEL else line for line in lines]
     return "\n".join(lines) + ("\n" if text.endswith("\n") else "")
 
 
@@ -93,6 +99,29 @@ def _models(lines: list[str]) -> list[str]:
         else:
             out.append(line)
     return [*out, *(["ENDMDL"] if inside else []), "END"]
+
+
+def cells_of_models(text: str) -> list[tuple[float, ...]]:
+    """Edges and angles of the box of each model; empty unless they differ, as in constant pressure.
+
+    `text` is that of `normalised_pdb`. GROMACS and VMD write a CRYST1 record before each frame.
+    """
+    if text.count("CRYST1") < 2:
+        return []
+    cells, cell, inside = [], (), False
+    for line in text.splitlines():
+        if line.startswith("CRYST1"):
+            fields = [line[at:end].strip() for at, end in pairwise((6, 15, 24, 33, 40, 47, 54))]
+            try:
+                cell = tuple(map(float, fields))
+            except ValueError:
+                return []
+        elif line.startswith(ATOM_RECORDS) and not inside:
+            cells.append(cell)
+            inside = True
+        elif line.startswith(("MODEL", "END")):
+            inside = False
+    return cells if len(set(cells)) > 1 and all(cells) else []
 
 
 def check_pdb(text: str, path: Path) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import StructureError
 from ..protein.alignment import align
 from ..protein.atoms import residue_letter
-from ..protein.chains import divided, protein_chains
+from ..protein.chains import divided, protein_chains, warn_of_lone_residues
 
 if TYPE_CHECKING:
     import mdtraj
@@ -133,7 +133,9 @@ def _residues(trajectory: mdtraj.Trajectory, whose: str) -> list[list[Residue]]:
             f"the {whose} have {trajectory.n_frames} frame; a distribution needs at least 2 "
             "(mdtraj.join concatenates trajectories)"
         )
-    chains = [residues for _, residues in protein_chains(divided(trajectory).topology)]
+    topology = divided(trajectory).topology
+    warn_of_lone_residues(topology, f"the {whose}")
+    chains = [residues for _, residues in protein_chains(topology)]
     if not chains:
         raise StructureError(
             f"the {whose} have no protein among {trajectory.n_residues} residues; check their names"

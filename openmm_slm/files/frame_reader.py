@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import StructureError, require
-from ..protein.chains import copied, divided, is_protein_residue
+from ..protein.chains import copied, divided, is_protein_residue, warn_of_lone_residues
 from ..protein.loading import load_structure
 from ..protein.mdtraj_topology import mended, with_short_names
 from ..protein.named_structures import local_file
@@ -226,6 +226,7 @@ class StructureReader:
         else:
             self._whole, self._frames = None, FrameReader(source, top)
             self.n_frames, self.topology = self._frames.n_frames, self._frames.topology
+            warn_of_lone_residues(self.topology, self._name)
 
     def blocks(self, start: int = 0, size: int = BLOCK) -> Iterator[ProteinStructure]:
         """Yield frames from `start` on in blocks of `size`."""

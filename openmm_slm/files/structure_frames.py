@@ -176,12 +176,13 @@ def _pdb_text(file: ParsedFile, parts: list[_Part]) -> str:
             atom = residue[k]
             serials.setdefault(atom.serial, len(lines) + 1)
             x, y, z = (min(max(v, -999.999), 9999.999) for v in atom.pos.tolist())
+            element = atom.element.name.upper() if atom.element.atomic_number else ""
             charge = f"{abs(atom.charge)}{'-+'[atom.charge > 0]}" if atom.charge else ""
             lines.append(
                 f"{'HETATM' if residue.het_flag == 'H' else 'ATOM':<6}"
                 f"{(len(lines) + 1) % 100_000:5d} {atom.padded_name():<4} {name:>3} {letter}"
                 f"{number % HIGHEST + 1:4d}    {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00      "
-                f"{residue.segment[:4]:<4}{atom.element.name.upper():>2}{charge}"
+                f"{residue.segment[:4]:<4}{element:>2}{charge}"
             )
     written = set(range(1, min(len(lines), 99_999) + 1))
     for a, b in _bonds(file):
@@ -219,4 +220,4 @@ def _trajectory(text: str, frames: list[list[_Part]]) -> mdtraj.Trajectory:
         if len(part.residue.name) > 3 and not four_letter_name(part.residue.name):
             residue.name = part.residue.name
     xyz = [[part.residue[k].pos.tolist() for part in f for k in part.members] for f in frames]
-    return md.Trajectory(np.array(xyz, np.float32) / 10, topology)
+    return md.Trajectory((np.array(xyz) / 10).astype(np.float32), topology)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,9 +18,12 @@ if TYPE_CHECKING:
     import mdtraj
     from mdtraj.core.topology import Chain, Residue
 
+logger = logging.getLogger(__name__)
+
 OPEN_GAP = 0.3  # nm; a longer C-N over a jump of the residue numbers is no bond
 FAR_APART = 0.5  # nm; a longer C-N is never a bond
 CA_NEIGHBOURS = 0.45  # nm; used where C or N are absent
+_NAMED = 10  # residues that a message names
 
 
 class _Joint(NamedTuple):
@@ -37,6 +41,16 @@ def protein_chains(topology: mdtraj.Topology) -> list[tuple[str, list[Residue]]]
     found = [(_name(chain), _protein(chain)) for chain in topology.chains]
     # A single residue is a ligand, not a chain, unless the topology has no other protein.
     return [part for part in found if len(part[1]) > 1] or [part for part in found if part[1]]
+
+
+def warn_of_lone_residues(topology: mdtraj.Topology, source: object) -> None:
+    """Log the amino acids that `protein_chains` leaves out, because each is alone in its chain."""
+    chains = [(_name(chain), _protein(chain)) for chain in topology.chains]
+    lone = [(name, part[0]) for name, part in chains if len(part) == 1]
+    if lone and len(lone) < sum(bool(part) for _, part in chains):
+        labels = [f"{r.name} {r.resSeq}" + f" of chain {name}" * bool(name) for name, r in lone]
+        names = ", ".join(labels[:_NAMED]) + (", ..." if len(labels) > _NAMED else "")
+        logger.warning("%s: bonded to no chain and left out: %s", source, names)
 
 
 def is_protein_residue(residue: Residue) -> bool:

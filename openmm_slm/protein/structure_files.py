@@ -8,13 +8,15 @@
   position.
 - Author chain names, residue numbers and insertion codes are kept. Missing atoms are NaN.
 - Chains without names end at TER and are named A, B, ... Chains with a name end at TER only if the
-  residue numbers restart there, because some programs write a TER at every gap. A new segment, or
-  numbers that restart, begin a new chain. A chain never ends at a peptide bond.
+  residue numbers restart there, because some programs write a TER at every gap. A new segment,
+  numbers that restart, and terminal atoms or caps between two residues begin a new chain; these
+  atoms and caps do not where the numbers of a chain with a name jump. A chain never ends at a
+  peptide bond.
 - A modified residue behind the end of its chain is moved to the residues it is bonded to, or to the
   gap that its number fits. Single residues that are bonded to no chain are left out, with a
   warning. Caps (ACE, NME, NH2) are no residues; they are read separately.
-- Frames separated by END are models. Residue names of four letters (HISE, NALA), names in small
-  letters and residue numbers over 9,999 (`pdb_numbers`) are understood.
+- Frames separated by END are models, each with its own box. Residue names of four letters (HISE,
+  NALA), names in small letters and residue numbers over 9,999 (`pdb_numbers`) are understood.
 - A file truncated within an atom is an error. Truncation between two atoms shows only if END,
   ENDMDL or the last ``#`` is missing; then a warning is logged.
 """
@@ -117,6 +119,7 @@ def interpret(
     """Protein of a parsed file; see `read`. `first_model` ignores all other models."""
     path = file.path
     same, numbers, left_out = alike_models(file, chains, first_model=first_model)
+    raw = [file.models[number] for number in numbers]
     count = sum(len(residues) for _, residues in same[0]) if same else 0
     if count < 2:
         raise NoProteinError(
@@ -142,7 +145,7 @@ def interpret(
         chain_break,
         tuple(residue.name for residue in rows),
         tuple(residue.variant for residue in rows),
-        attached(caps_of_models([file.models[n] for n in numbers]), atom14, chain_break, PEPTIDE_BOND),
+        attached(caps_of_models(raw), atom14, chain_break, PEPTIDE_BOND),
         np.array([[r.b_factor for _, chain in model for r in chain] for model in same], np.float32)
         * np.float32(file.origin.scale),
         file.origin.kind,

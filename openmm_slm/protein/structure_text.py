@@ -10,7 +10,6 @@ from ..errors import StructureError
 from .atoms import four_letter_name
 from .pdb_numbers import ATOM_RECORDS, HIGHEST, hybrid36, residue_numbers
 
-
 _MODEL = ("MODEL", "MODEL ")
 
 

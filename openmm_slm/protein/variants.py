@@ -9,9 +9,9 @@ from .atoms import residue_letter
 #: Names of AMBER, CHARMM and GROMACS that state a protonation, and AMBER's name of the variant.
 _BY_NAME = {
     "ASH": "ASH", "ASPH": "ASH", "ASPP": "ASH", "GLH": "GLH", "GLUH": "GLH", "GLUP": "GLH",
-    "LYN": "LYN", "LYSN": "LYN", "LSN": "LYN", "CYM": "CYM", "HID": "HID", "HSD": "HID", "HISA": "HID",
-    "HISD": "HID", "HIE": "HIE", "HSE": "HIE", "HISB": "HIE", "HISE": "HIE", "HIP": "HIP",
-    "HSP": "HIP", "HSH": "HIP", "HISH": "HIP",
+    "LYN": "LYN", "LYSN": "LYN", "LSN": "LYN", "CYM": "CYM", "HID": "HID", "HSD": "HID",
+    "HISA": "HID", "HISD": "HID", "HIE": "HIE", "HSE": "HIE", "HISB": "HIE", "HISE": "HIE",
+    "HIP": "HIP", "HSP": "HIP", "HSH": "HIP", "HISH": "HIP",
 }  # fmt: skip
 # The pH up to which OpenMM's Modeller protonates a side chain, and its two forms.
 _CHANGES = {

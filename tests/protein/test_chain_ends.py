@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mdtraj as md
 import numpy as np
 import pytest
 from all_atoms import template_chain
@@ -133,3 +134,12 @@ def test_a_box_that_holds_no_such_molecule_is_no_box(tmp_path):
 )  # fmt: skip
 def test_names_of_other_programs(name, letter, short):
     assert (residue_letter(name), four_letter_name(name)) == (letter, short)
+
+
+def test_a_residue_behind_its_chain_is_named_if_a_trajectory_has_it(tmp_path, caplog):
+    """MDTraj makes a chain of it; files are read with the residue in its place."""
+    odd = build(plain(sequences=("PHCMSDEK",), modified="MSE after", ter=True))
+    (tmp_path / "x.pdb").write_text(odd.text)
+    assert both(tmp_path / "x.pdb").sequence == "PHCMSDEK" and not caplog.text
+    assert StructureReader(md.load(str(tmp_path / "x.pdb"))).load().sequence == "PHCSDEK"
+    assert "bonded to no chain and left out: MSE 4 of chain A" in caplog.text

@@ -68,7 +68,7 @@ def structure_frames(path: Path) -> tuple[mdtraj.Trajectory, bool]:
         chains = [[] for _ in numbers]
     frames = [_parts(file.models[n], part) for n, part in zip(numbers, chains, strict=True)]
     if not frames or not frames[0]:
-        raise StructureError(f"{path}: no atoms")
+        raise StructureError(f"{path}: cannot be read: no atoms; is it PDB or mmCIF?")
     keys = [[_atom_names(part) for part in frame] for frame in frames]
     alike = [key == keys[0] for key in keys]
     if not all(alike):

@@ -117,6 +117,12 @@ class AtomCompleter:
             disulfides=self.protein.disulfides,
         )
 
+    def _incomplete(self, atom14: np.ndarray) -> np.ndarray:
+        """Residues [F, L] of frames [F, L, 4 or 14, 3] that lack heavy atoms."""
+        count = np.array([len(ATOM14[letter]) for letter in self.protein.sequence])
+        there = np.isfinite(atom14).all(-1).sum(-1)
+        return there < count
+
     def complete(
         self,
         atom14: np.ndarray,
@@ -128,10 +134,13 @@ class AtomCompleter:
 
         With `movable` [L], clashing residues move apart if the packer finds no rotamer that fits
         (see `fit_side_chains`). The report then has the column ``room_moved_nm``. `caps` are those
-        of these frames, if the structure has caps; `rigid` [L] is as in `all_atom_report`.
+        of these frames, if the structure has caps; `rigid` [L] is as in `all_atom_report`;
+        residues that lack atoms, which are built here, are never part of it.
         """
         md = require("mdtraj")
         displacement = {}
+        if rigid is not None:
+            rigid = np.where(self._incomplete(atom14), -1, rigid)
         if movable is None or self.sidechains != "packer":
             packed = self.heavy_atoms(atom14)
         else:

@@ -16,6 +16,7 @@ from ..disorder.bead_energy import BeadEnergy
 from ..disorder.moving_parts import MovingParts
 from ..disorder.window_moves import WindowMoves
 from ..disorder.wished_size import WishedSize
+from ..errors import require
 from ..language.interface import StructureLanguageModel
 from ..language.masking import with_rim
 from ..language.structure_context import StructureContext
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 POOL = 64  # sampled conformations that torsions are taken from
 _POOL_SEED = 0x5851F42D4C957F2D  # sets the pool's random stream apart from those of frames
 _STEPS, _PER_RESIDUE = 200, 5  # moves of a frame: a number, and so many for each free residue
+_ROOM = 0.3  # nm between a side chain of a body and the backbone of free residues
 _FLAT = np.radians(150.0)  # peptide bonds closer to planar than this keep their omega
 
 
@@ -166,7 +168,25 @@ class DisorderedBackbones:
         made[:, beside, 5:] = np.nan  # their side chains make room for the next residue
         before = np.flatnonzero(beside & np.append(parts.free[1:] & parts.bonded[1:], False))
         made[:, before, 3] = built[:, before, 3]  # O of a residue follows the next N
+        self._make_room(made)
         return self._beside(frames, made).astype(np.float32)
+
+    def _make_room(self, atom14: np.ndarray) -> None:
+        """Remove side chains of bodies that overlap the backbone of free residues, in place.
+
+        They are built anew, in another rotamer.
+        """
+        free, body = self.parts.free, np.flatnonzero(self.parts.body >= 0)
+        if not free.any() or not len(body):
+            return
+        tree = require("scipy.spatial").cKDTree
+        for x in atom14:
+            atoms = np.argwhere(np.isfinite(x[body, 5:]).all(-1))
+            if not len(atoms):
+                continue
+            built = tree(x[free, :4].reshape(-1, 3))
+            distance, _ = built.query(x[body[atoms[:, 0]], 5 + atoms[:, 1]])
+            x[body[atoms[distance < _ROOM, 0]], 5:] = np.nan
 
     def _beside(self, frames: np.ndarray, atom14: np.ndarray) -> np.ndarray:
         """Place chains that nothing holds beside the others."""

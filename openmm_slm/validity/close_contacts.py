@@ -68,7 +68,7 @@ def close_contacts(
     bonding : Bonding
     cutoff : float
         nm.
-    rigid : ndarray, int [L], optional
+    rigid : ndarray, int [L] or [F, L], optional
         Residues of the same number (0 or more) are a rigid part, whose own pairs do not count.
 
     Returns
@@ -77,6 +77,8 @@ def close_contacts(
         nm; inf for frames without a pair.
     count : ndarray, int64 [F]
     """
+    if rigid is not None:
+        rigid = np.broadcast_to(rigid, (len(atoms), rigid.shape[-1]))
     closest, count = np.full(len(atoms), np.inf), np.zeros(len(atoms), np.int64)
     for frame, x in enumerate(np.asarray(atoms, np.float64)):
         present = x[np.isfinite(x).all(-1)]
@@ -87,8 +89,8 @@ def close_contacts(
         while True:
             for first, second, distance in close_pairs(x, bonding, reach):
                 if rigid is not None:
-                    part = rigid[first // SLOTS]
-                    distance = distance[(part < 0) | (part != rigid[second // SLOTS])]
+                    part, other = (rigid[frame, atom // SLOTS] for atom in (first, second))
+                    distance = distance[(part < 0) | (part != other)]
                 closest[frame] = min(closest[frame], distance.min(initial=np.inf))
                 count[frame] += (distance < cutoff).sum()
             if np.isfinite(closest[frame]) or reach > extent:

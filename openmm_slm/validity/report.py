@@ -100,8 +100,8 @@ def all_atom_report(
     protein : Protein
     terminal_oxygen : ndarray, float32 [F, L, 3], optional
         OXT; nm, NaN where absent.
-    rigid : ndarray, int [L], optional
-        As in `backbone_report`.
+    rigid : ndarray, int [L] or [F, L], optional
+        As in `backbone_report`. Bonds count if a residue is in no rigid part in any frame.
 
     Returns
     -------
@@ -135,18 +135,20 @@ def all_atom_report(
     block = max(1, BLOCK // (len(bonded.rings) * len(bonded.bonds) + 300 * length))
     count = np.array([len(ATOM14[letter]) for letter in sequence])
     known = (np.arange(SLOTS) < count[:, None]) | (np.arange(SLOTS) == OXT)
+    anywhere = rigid.max(0) if np.ndim(rigid) == 2 else rigid
     parts = []
     for start in range(0, max(frames, 1), block):
         part = slice(start, start + block)
         atoms = np.concatenate([atom14[part], terminal_oxygen[part, :, None]], 2)
         infinite = (np.isinf(atoms).any(-1) & known).any((1, 2))
         atoms = np.where(known[..., None] & np.isfinite(atoms), atoms, np.float32(np.nan))
-        report = _backbone_columns(atoms[:, :, :4], protein, rigid)
+        report = _backbone_columns(atoms[:, :, :4], protein, anywhere)
         report["finite"] = report["finite"] & ~infinite
         at_ca, at_cb = wrong_hands(atoms, sequence, protein.d_residues)
         report |= {"d_residues": at_ca.sum(1), "wrong_cb": at_cb.sum(1)}
         flat = atoms.reshape(len(atoms), SLOTS * length, 3)
-        closest, clashes = close_contacts(flat, bonded, CLASH, rigid)
+        inside = rigid[part] if np.ndim(rigid) == 2 else rigid
+        closest, clashes = close_contacts(flat, bonded, CLASH, inside)
         report |= {"closest_heavy_nm": closest, "clashes": clashes}
         report["pierced_rings"] = pierced_rings(flat, bonded)
         report["missing_heavy_atoms"] = _missing(atoms, sequence)

@@ -57,7 +57,7 @@ class Compactness:
     neutral: float
 
 
-FITTED = Compactness(0.25, 0.0)
+FITTED = Compactness(0.284, 0.134)
 
 
 class BeadEnergy:

@@ -14,6 +14,7 @@ from ..errors import SLMError, require
 from ..sampling.backbones import BackboneSampler
 from ..sampling.ensemble import EnsembleGenerator
 from ..sampling.request import make_request
+from .tails import tails_table
 from .text_table import Column, text_table
 
 _FORMULA = 0.254, 0.522  # nm and exponent: fit of measured radii against the number of residues
@@ -65,26 +66,42 @@ def backbone_sampler(generator: EnsembleGenerator, sequence: str, seed: int) -> 
 
 
 def benchmark_disordered(
-    proteins: str | os.PathLike,
+    proteins: str | os.PathLike | None = None,
+    data: str | os.PathLike | None = None,
     model: str | os.PathLike = "default",
     device: str = "auto",
     *,
     n: int = 100,
     seed: int = 1,
 ) -> str:
-    """Table of radii of gyration (CA, root mean square over frames) and secondary structure.
+    """Tables of radii of gyration and secondary structure, and of tails on folds.
 
     Parameters
     ----------
-    proteins : path
-        See `read_proteins`.
+    proteins : path, optional
+        See `read_proteins`. The radii are those of CA, root mean square over frames.
+    data : path, optional
+        Shard directory with the folds (`tails_table`); they get half as many frames.
     n : int
         Frames per protein.
     """
-    md = require("mdtraj")
-    generator = EnsembleGenerator.from_pretrained(model, device)
-    table, listed = {}, read_proteins(proteins)
-    for one in listed:
+    if proteins is None and data is None:
+        raise SLMError("neither proteins nor data is given; give one of them, or both")
+    listed = None if proteins is None else read_proteins(proteins)
+    generator, parts = EnsembleGenerator.from_pretrained(model, device), []
+    if listed is not None:
+        parts.append(sizes_table(generator, listed, n, seed))
+    if data is not None:
+        parts.append(tails_table(generator, data, n=max(2, n // 2), seed=seed))
+    return "\n\n".join(parts)
+
+
+def sizes_table(
+    generator: EnsembleGenerator, proteins: list[MeasuredProtein], n: int, seed: int
+) -> str:
+    """Radii of gyration, secondary structure and seconds of proteins, and a summary."""
+    md, table = require("mdtraj"), {}
+    for one in proteins:
         start = perf_counter()
         sampler = backbone_sampler(generator, one.sequence, seed)
         drawn = sampler.draw(np.arange(n))
@@ -137,4 +154,4 @@ def summary(table: dict[str, dict[str, float]]) -> str:
             f"exponent {exponent:.2f} (measured "
             f"{np.polyfit(np.log(length), np.log(measured), 1)[0]:.2f})"
         )
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)

@@ -84,9 +84,10 @@ def contexts():
 @verb(
     "disordered",
     click.option(
-        "--proteins", type=existing, required=True,
+        "--proteins", type=existing,
         help="CSV file with the columns name, sequence and exp_rg_nm (measured, nm).",
     ),
+    click.option("--data", type=directory, help="Shard directory: tails on folds of test chains."),
     model, seed, number("-n", default=100, help="Frames per protein."),
     lines=("openmm-slm benchmark disordered --proteins proteins.csv -n 20",),
 )  # fmt: skip

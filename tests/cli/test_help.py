@@ -67,6 +67,7 @@ def sandbox(tmp_path_factory):
     (where / "measured.csv").write_text(
         "observable,value,error,unit,residue\nrg,0.7,0.1,nm,\n3J_HN_HA,7.0,2.0,Hz,A:7\n"
     )
+    (where / "proteins.csv").write_text("name,sequence,exp_rg_nm\na,GYDPETGTWG,0.8\n")
     (where / "proteins.fasta").write_text(">a\nGYDPETGTWG\n>b\nACDEFGHIKL\n>c\nKLMNPQ\n")
     (where / "CARD.md").write_text("# A model of a test\n")
     configs = {

@@ -58,6 +58,15 @@ class KnownStructures:
     records: list[dict[str, object]]
 
 
+def warn_unknown(sequence: str) -> None:
+    """Warn that no structure was found for a sequence that has to fold."""
+    if max(map(len, sequence.split(":"))) >= SHORTEST:
+        logger.warning(
+            "no structure with the fold of the sequence is known to the library: sampled from "
+            "the sequence alone, which rarely finds a fold; give a template if you have one"
+        )
+
+
 def find_known_structures(
     sequence: str, relatives: str | os.PathLike, msa: str | os.PathLike | None = None
 ) -> tuple[Template, dict[str, object]] | None:
@@ -77,7 +86,7 @@ def find_known_structures(
     template : Template
     identity : dict
         Entry of ``run.json``; ``relatives`` lists the structures. Instead of both, None if
-        ``"auto"`` finds nothing; one warning says so.
+        ``"auto"`` finds nothing (`warn_unknown`).
 
     Raises
     ------
@@ -115,11 +124,6 @@ def find_known_structures(
             raise StructureError(
                 f"the library {name} has no structure with the fold of the sequence; sample "
                 "without relatives, or give a template"
-            )
-        if max(map(len, sequence.split(":"))) >= SHORTEST:
-            logger.warning(
-                "no structure with the fold of the sequence is known to the library: sampled from "
-                "the sequence alone, which rarely finds a fold; give a template if you have one"
             )
         return None
     for record in known.records:

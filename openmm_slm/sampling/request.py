@@ -12,7 +12,7 @@ from ..data.embed_sequences import condition_of
 from ..errors import StructureError
 from ..language.condition import SequenceCondition
 from ..protein.sequence import parse_sequence
-from .known_structures import AUTO, find_known_structures
+from .known_structures import AUTO, find_known_structures, warn_unknown
 from .settings import SamplingSettings
 from .template import Template
 from .which_disordered import ALL, disordered_residues
@@ -68,6 +68,7 @@ def make_request(
     """
     chains = ":".join(parse_sequence(sequence))
     mapped = embedded = identity = None
+    unknown = False
     if relatives is None and msa is not None:
         raise StructureError("msa is used to find relatives, but relatives is None; leave out one")
     if relatives not in (None, AUTO) or msa is not None:
@@ -83,6 +84,7 @@ def make_request(
     unasked = relatives == AUTO and msa is None and (folds or _is(disordered, ALL))
     if relatives is not None and template is None and not (own or unasked):
         mapped, identity = find_known_structures(chains, relatives, msa) or (None, None)
+        unknown = mapped is None
     if template is not None:
         mapped = Template.of(template, chains, settings.get("min_plddt"))
         identity = mapped.identity(template)
@@ -90,6 +92,8 @@ def make_request(
     if _is(disordered, AUTO) and (resample is not None or not labels):
         disordered = None
     loose = disordered_residues(disordered, chains, mapped)
+    if unknown and not loose.all():
+        warn_unknown(chains)
     if loose.any():
         settings = {**settings, "disordered": np.flatnonzero(loose).tolist()}
         if mapped is not None:

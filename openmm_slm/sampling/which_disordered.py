@@ -15,7 +15,7 @@ from .template import Template
 logger = logging.getLogger(__name__)
 
 AUTO, ALL, NONE = "auto", "all", "none"
-SHORTEST_CHAIN = 30  # residues; shorter peptides are not predicted
+SHORTEST_CHAIN = 24  # residues; shorter peptides are not predicted
 SHORTEST_STRETCH = 10  # residues without known structure
 SHORTEST_RUN = 20  # residues of a predicted stretch in a chain without any known structure
 

@@ -158,3 +158,8 @@ def test_bad_input_is_named(more, message, helix):
         more, sequence = {**more, "template": helix}, FOLD
     with pytest.raises((SLMError, ValueError), match=message):
         make_request(sequence, 2, relatives=None, settings=settings, **more)
+
+
+def test_a_disordered_chain_is_not_said_to_lack_a_fold(caplog):
+    make_request(IDP, 2, settings={})
+    assert "rarely finds a fold" not in caplog.text

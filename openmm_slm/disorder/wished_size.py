@@ -36,7 +36,8 @@ def possible_sizes(length: int) -> tuple[float, float]:
     A little below that of a folded protein, and that of an extended chain.
     """
     scale, exponent = _GLOBULE
-    return _SMALLEST * scale * length**exponent, _STEP * np.sqrt((length**2 - 1) / 12)
+    largest = _STEP * np.sqrt((length**2 - 1) / 12)
+    return min(_SMALLEST * scale * length**exponent, largest), largest
 
 
 def check_rg(rg: float, length: int) -> None:

@@ -146,7 +146,11 @@ class BackboneSampler:
     def _draw(self, frames: np.ndarray) -> SampledBackbones:
         if self.chains is None:
             return self._draw_folded(frames)
-        return self._with_disordered(frames)
+        made = (
+            self._with_disordered(frames) if self.chains.free.any() else self._draw_folded(frames)
+        )
+        made.report["rg_nm"] = radius_of_gyration(made.atom14[:, :, 1])
+        return made
 
     def _draw_folded(self, frames: np.ndarray) -> SampledBackbones:
         """Sample frames whose disordered residues, if any, are not of the final conformation."""
@@ -204,14 +208,22 @@ class BackboneSampler:
             made = self._draw_folded(frames)
             atom14, report = made.atom14, made.report
         atom14 = self.chains.build(frames, atom14)
+        if "segment_score" in report:  # of the loops, beside the chains as they are now
+            report["segment_score"] = segment_scores(
+                atom14[:, :, :4],
+                self.protein.sequence,
+                self.sampled.any(0) & rest,
+                report["projection_moved_nm"],
+            )
         if self.settings.project:
             closed, moved = close_peptide_bonds(
                 atom14[:, :, :4], self.protein, self.chains.free.astype(float)
             )
             atom14[:, :, :4] = closed
             report["projection_moved_nm"] = moved.max(1)
-        tokens, log_prob = self.chains.tokens(atom14[:, :, :4])
-        report["rg_nm"] = radius_of_gyration(atom14[:, :, 1])
+        tokens, log_prob, error = self.chains.tokens(atom14[:, :, :4])
+        if self.settings.log_prob == "bound":
+            report["log_prob_error_nats"] = error
         return SampledBackbones(tokens, log_prob, atom14, report)
 
     def _warn_of_held_clashes(self) -> None:

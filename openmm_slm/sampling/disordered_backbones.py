@@ -123,10 +123,10 @@ class DisorderedBackbones:
         context = StructureContext.of(backbone, level, self.index, self.disordered)
         return {"structure": context}
 
-    def tokens(self, backbone: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Tokens int [F, L] of backbones [F, L, 4, 3], and their log-probability [F] (nats).
+    def tokens(self, backbone: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Tokens int [F, L] of backbones [F, L, 4, 3], their log-probability [F], and its error.
 
-        The probability is that of all tokens given the sequence and the labels.
+        In nats. The probability is that of all tokens given the sequence and the labels.
         """
         mask = np.ones(backbone.shape[:2], bool)
         tokens = self.tokenizer.encode_backbone(backbone, mask, self.index)
@@ -135,7 +135,8 @@ class DisorderedBackbones:
             nowhere = np.full(backbone.shape[1], np.inf)
             more = self._context(np.full_like(backbone[0], np.nan), nowhere)
         sequence = self.settings.sequence
-        return tokens, self.language_model.log_prob(tokens, sequence, **self._condition, **more)
+        probability = self.language_model.log_prob_and_error
+        return tokens, *probability(tokens, sequence, **self._condition, **more)
 
     def build(self, frames: np.ndarray, atom14: np.ndarray) -> np.ndarray:
         """Replace the free residues of frames, and move rigid bodies with them.

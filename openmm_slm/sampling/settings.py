@@ -262,7 +262,7 @@ class SamplingSettings:
         if self.noise is not None and not (number and 0 < self.noise <= 1):
             raise SLMError(f"noise is {self.noise!r}; give a share of the residues: 0 < noise <= 1")
         if self.best is not None:
-            if self.resample is None:
+            if not set(self.resample or ()) - set(self.disordered or ()):
                 raise SLMError(
                     f"best is {self.best!r}, but only resampled segments have a score; "
                     "give resample, or leave best out"
@@ -286,6 +286,14 @@ class SamplingSettings:
                 f"rg is {self.rg}, but no residue is disordered; name some with disordered, or "
                 "leave rg out"
             )
+        first, chains = 0, self.sequence.split(":")
+        for number, chain in enumerate(chains, 1):
+            if len(chains) > 1 and set(range(first, first + len(chain))) <= set(self.disordered):
+                raise SLMError(
+                    f"rg is {self.rg}, but chain {number} of {len(chains)} is disordered as a "
+                    "whole, and its place beside the others is unknown; sample it alone"
+                )
+            first += len(chain)
         rg = in_nanometers("rg", self.rg, "a length")
         check_rg(rg, self.length)
         return rg

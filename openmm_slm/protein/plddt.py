@@ -152,8 +152,8 @@ def sure_part(
     if low.all(1).any():
         raise StructureError(
             f"{name}: no residue has pLDDT of {wanted:g} or more (the highest is "
-            f"{np.nanmax(structure.b_factor):g}); lower min_plddt, or sample from the "
-            "sequence alone"
+            f"{np.nanmax(structure.b_factor):g}); lower min_plddt, or leave the template "
+            "out and sample all residues as disordered (disordered='all')"
         )
     names = numbered(structure, low.any(0))
     if names:

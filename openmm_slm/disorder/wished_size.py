@@ -7,7 +7,7 @@ import numpy as np
 from ..errors import StructureError
 
 _TOLERANCE = 0.03  # standard deviation of the sizes that the wish alone would give, of the wish
-_STEP = 0.36  # nm between CA of an extended chain
+_STEP = 0.3  # nm of the length of a stretched chain for each residue
 _GLOBULE = 0.22, 0.38  # nm: the size of folded proteins of N residues is 0.22 N^0.38
 _SMALLEST = 0.9  # of that of a folded protein
 
@@ -33,7 +33,7 @@ def radius_of_gyration(ca: np.ndarray) -> np.ndarray:
 def possible_sizes(length: int) -> tuple[float, float]:
     """Smallest and largest radius of gyration (nm) of a chain of `length` residues.
 
-    A little below that of a folded protein, and that of an extended chain.
+    A little below that of a folded protein, and that of a stretched chain.
     """
     scale, exponent = _GLOBULE
     largest = _STEP * np.sqrt((length**2 - 1) / 12)
@@ -46,5 +46,5 @@ def check_rg(rg: float, length: int) -> None:
     if not low <= rg <= high:
         raise StructureError(
             f"rg is {rg:g} nm, but a chain of {length} residues has {low:.2f} (as compact as a "
-            f"folded protein) to {high:.2f} nm (extended); give a value between them"
+            f"folded protein) to {high:.2f} nm (stretched); give a value between them"
         )

@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import StructureError, require
-from ..protein.chains import copied, divided, is_protein_residue, warn_of_lone_residues
+from ..protein.chains import (
+    copied,
+    divided,
+    is_protein_residue,
+    warn_of_incomplete,
+    warn_of_lone_residues,
+)
 from ..protein.loading import load_structure
 from ..protein.mdtraj_topology import mended, with_short_names
 from ..protein.named_structures import local_file
@@ -117,6 +123,7 @@ class FrameReader:
     def _keep(self, trajectory: mdtraj.Trajectory, *, crystal: bool = False) -> None:
         """Hold all frames in memory."""
         trajectory = _understood(trajectory)
+        warn_of_incomplete(trajectory.topology, self._name)
         if self._protein_only:
             trajectory = trajectory.atom_slice(self._protein(trajectory.topology))
         images = Images.of_topology(trajectory.topology, assemble=not crystal)
@@ -180,6 +187,7 @@ class FrameReader:
         if first is None:
             raise StructureError(f"{self._name}: no frames")
         self.topology = _understood(first).topology
+        warn_of_incomplete(self.topology, self._name)
         if self._protein_only:
             atoms = self._protein(self.topology)
             options["atom_indices"] = atoms

@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 OPEN_GAP = 0.3  # nm; a longer C-N over a jump of the residue numbers is no bond
 FAR_APART = 0.5  # nm; a longer C-N is never a bond
 CA_NEIGHBOURS = 0.45  # nm; used where C or N are absent
+_BACKBONE = {"N", "CA", "C"}
 _NAMED = 10  # residues that a message names
 
 
@@ -48,9 +49,24 @@ def warn_of_lone_residues(topology: mdtraj.Topology, source: object) -> None:
     chains = [(_name(chain), _protein(chain)) for chain in topology.chains]
     lone = [(name, part[0]) for name, part in chains if len(part) == 1]
     if lone and len(lone) < sum(bool(part) for _, part in chains):
-        labels = [f"{r.name} {r.resSeq}" + f" of chain {name}" * bool(name) for name, r in lone]
-        names = ", ".join(labels[:_NAMED]) + (", ..." if len(labels) > _NAMED else "")
-        logger.warning("%s: bonded to no chain and left out: %s", source, names)
+        logger.warning("%s: bonded to no chain and left out: %s", source, _labels(lone))
+
+
+def warn_of_incomplete(topology: mdtraj.Topology, source: object) -> None:
+    """Log the amino acids without N, CA or C; residues that have a CA alone are CA traces."""
+    lacking = []
+    for residue in topology.residues:
+        names = {atom.name for atom in residue.atoms}
+        if residue_letter(residue.name) != "X" and names != {"CA"} and not names >= _BACKBONE:
+            lacking.append((_name(residue.chain), residue))
+    if lacking:
+        logger.warning("%s: N, CA or C is missing in %s", source, _labels(lacking))
+
+
+def _labels(residues: list[tuple[str, Residue]]) -> str:
+    """Names of residues of chains, the first few."""
+    labels = [f"{r.name} {r.resSeq}" + f" of chain {name}" * bool(name) for name, r in residues]
+    return ", ".join(labels[:_NAMED]) + (", ..." if len(labels) > _NAMED else "")
 
 
 def is_protein_residue(residue: Residue) -> bool:
@@ -58,7 +74,7 @@ def is_protein_residue(residue: Residue) -> bool:
     names = {atom.name for atom in residue.atoms}
     if residue_letter(residue.name) != "X":
         return "CA" in names
-    return {"N", "CA", "C"} <= names
+    return names >= _BACKBONE
 
 
 def divided(trajectory: mdtraj.Trajectory) -> mdtraj.Trajectory:

@@ -6,12 +6,14 @@ import mdtraj as md
 import numpy as np
 import pytest
 from all_atoms import template_chain
+from builders import regular
 from odd_files import build, plain
 
 from openmm_slm.files.frame_reader import FrameReader, StructureReader
 from openmm_slm.protein.atoms import ATOM14, four_letter_name, residue_letter
 from openmm_slm.protein.loading import read_structure
 from openmm_slm.protein.sequence import THREE_LETTER
+from openmm_slm.protein.structure import from_backbone
 from openmm_slm.protein.trajectory import structure_of
 
 FIRST, SECOND = "PHCMSDEK", "ACDEFGHIKL"
@@ -143,3 +145,12 @@ def test_a_residue_behind_its_chain_is_named_if_a_trajectory_has_it(tmp_path, ca
     assert both(tmp_path / "x.pdb").sequence == "PHCMSDEK" and not caplog.text
     assert StructureReader(md.load(str(tmp_path / "x.pdb"))).load().sequence == "PHCSDEK"
     assert "bonded to no chain and left out: MSE 4 of chain A" in caplog.text
+
+
+@pytest.mark.parametrize("lost", ["N", "CA", "C"])
+def test_residues_without_part_of_the_backbone_are_named(tmp_path, caplog, lost):
+    peptide = from_backbone(regular(6, -60, -45)[None], "AGSDEK").to_trajectory("backbone")
+    atoms = [a.index for a in peptide.topology.atoms if (a.residue.index, a.name) != (3, lost)]
+    peptide.atom_slice(atoms).save_pdb(str(tmp_path / "x.pdb"))
+    FrameReader(tmp_path / "x.pdb").load()
+    assert "N, CA or C is missing in ASP 4" in caplog.text

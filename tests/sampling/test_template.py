@@ -108,7 +108,8 @@ def test_noise_moves_all_and_stays_near(generator, template):
     }
     before = heavy(template)[:, :, 1]
     off = {k: float(np.median(rmsd(heavy(v.trajectory)[:, :, 1], before))) for k, v in made.items()}
-    assert 0.01 < off[0.1] < off[1.0]
+    # All tokens are sampled at 1, in sight of the displaced frames, which keep the fold.
+    assert all(0.01 < value < 0.25 for value in off.values())
     changed = (made[0.1].tokens != generator.tokenizer.encode(template)).mean()
     assert 0 < changed <= 0.15
 

@@ -155,7 +155,7 @@ class BackboneSampler:
     def _draw_folded(self, frames: np.ndarray) -> SampledBackbones:
         """Sample frames whose disordered residues, if any, are not of the final conformation."""
         if self.template is None:
-            drawn = self._sample(frames)
+            drawn = self._sample(frames, **(self.chains.labels() if self.chains else {}))
             backbone, lddt = self._decode(drawn.tokens)
         elif self.settings.resample is not None:
             return self._resampled(frames)

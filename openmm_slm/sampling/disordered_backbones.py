@@ -123,6 +123,13 @@ class DisorderedBackbones:
         context = StructureContext.of(backbone, level, self.index, self.disordered)
         return {"structure": context}
 
+    def labels(self) -> dict[str, StructureContext]:
+        """Labels alone as context of the language model, if it has a structure input."""
+        if not self.language_model.sees_structure:
+            return {}
+        length = len(self.chain)
+        return self._context(np.full((length, 4, 3), np.nan), np.full(length, np.inf))
+
     def tokens(self, backbone: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Tokens int [F, L] of backbones [F, L, 4, 3], their log-probability [F], and its error.
 
@@ -130,10 +137,7 @@ class DisorderedBackbones:
         """
         mask = np.ones(backbone.shape[:2], bool)
         tokens = self.tokenizer.encode_backbone(backbone, mask, self.index)
-        more = {}
-        if self.language_model.sees_structure:
-            nowhere = np.full(backbone.shape[1], np.inf)
-            more = self._context(np.full_like(backbone[0], np.nan), nowhere)
+        more = self.labels()
         sequence = self.settings.sequence
         probability = self.language_model.log_prob_and_error
         return tokens, *probability(tokens, sequence, **self._condition, **more)

@@ -21,7 +21,8 @@ import numpy as np
 import torch
 from scipy.optimize import minimize
 
-from openmm_slm.benchmarks.disordered import backbone_sampler, read_proteins
+from openmm_slm.benchmarks.coil_torsions import backbone_sampler
+from openmm_slm.benchmarks.disordered import read_proteins
 from openmm_slm.data.shards import ShardDataset
 from openmm_slm.disorder.bead_energy import BeadEnergy, Compactness
 from openmm_slm.disorder.prediction import features

@@ -11,9 +11,8 @@ import numpy as np
 
 from ..disorder.wished_size import radius_of_gyration
 from ..errors import SLMError, require
-from ..sampling.backbones import BackboneSampler
 from ..sampling.ensemble import EnsembleGenerator
-from ..sampling.request import make_request
+from .coil_torsions import backbone_sampler, torsions_table
 from .tails import tails_table
 from .text_table import Column, text_table
 
@@ -58,13 +57,6 @@ def read_proteins(path: str | os.PathLike) -> list[MeasuredProtein]:
     return found
 
 
-def backbone_sampler(generator: EnsembleGenerator, sequence: str, seed: int) -> BackboneSampler:
-    """Sampler of the backbones of a protein that is disordered as a whole."""
-    request = make_request(sequence, 1, disordered="all", settings={"seed": seed})
-    request = generator._resolved(request)
-    return BackboneSampler(generator.tokenizer, generator.language_model, *request)
-
-
 def benchmark_disordered(
     proteins: str | os.PathLike | None = None,
     data: str | os.PathLike | None = None,
@@ -74,14 +66,15 @@ def benchmark_disordered(
     n: int = 100,
     seed: int = 1,
 ) -> str:
-    """Tables of radii of gyration and secondary structure, and of tails on folds.
+    """Tables of radii of gyration and secondary structure, of torsions, and of tails on folds.
 
     Parameters
     ----------
     proteins : path, optional
         See `read_proteins`. The radii are those of CA, root mean square over frames.
     data : path, optional
-        Shard directory with the folds (`tails_table`); they get half as many frames.
+        Shard directory with coil (`torsions_table`) and folds (`tails_table`); these get half as
+        many frames.
     n : int
         Frames per protein.
     """
@@ -92,6 +85,7 @@ def benchmark_disordered(
     if listed is not None:
         parts.append(sizes_table(generator, listed, n, seed))
     if data is not None:
+        parts.append(torsions_table(generator, data, n=max(2, n // 2), seed=seed))
         parts.append(tails_table(generator, data, n=max(2, n // 2), seed=seed))
     return "\n\n".join(parts)
 

@@ -114,36 +114,40 @@ class BeadEnergy:
     def __call__(self, rotation: np.ndarray, origin: np.ndarray) -> np.ndarray:
         """Energy [F] (kT) of frames: rotations [F, L, 3, 3] and origins [F, L, 3] (nm)."""
         everything = np.arange(self._length)
-        return self.between(rotation, origin, everything, everything, everything)
+        each = self.pairs(rotation, origin, everything, everything)
+        return each.sum((1, 2)).double().numpy() / 2
 
-    def between(
-        self,
-        rotation: np.ndarray,
-        origin: np.ndarray,
-        rows: np.ndarray,
-        columns: np.ndarray,
-        common: np.ndarray,
-    ) -> np.ndarray:
-        """Energy [F] (kT) of pairs of residues `rows` and `columns`.
-
-        Pairs of two `common` residues, which are in both, count once.
-        """
+    def pairs(
+        self, rotation: np.ndarray, origin: np.ndarray, rows: np.ndarray, columns: np.ndarray
+    ) -> torch.Tensor:
+        """Energies [F, rows, columns] (kT) of pairs of residues."""
         own, other = self._sites(rows), self._sites(columns)
         first, second = (
             torch.as_tensor(self._positions(rotation, origin, sites), dtype=torch.float32)
             for sites in (own, other)
         )
         apart = torch.cdist(first, second, compute_mode="donot_use_mm_for_euclid_dist")
-        share = torch.ones(len(own), len(other))
-        share[np.ix_(*(np.isin(self._owner[x], common) for x in (own, other)))] = 0.5
-        overlap = (self._allowed[own][:, other] - apart).clamp_(min=0).square_().mul_(share)
-        total = _OVERLAP * overlap.sum((1, 2))
+        overlap = (self._allowed[own][:, other] - apart).clamp_(min=0).square_().mul_(_OVERLAP)
+        total = self._of_residues(self._of_residues(overlap, own, rows, 1), other, columns, 2)
         n, m = len(rows), len(columns)
-        beads, share = apart[:, n : 2 * n, m : 2 * m], share[n : 2 * n, m : 2 * m]
-        attraction, charges = self._pairs[:, rows][:, :, columns] * share
+        beads = apart[:, n : 2 * n, m : 2 * m]
+        attraction, charges = self._pairs[:, rows][:, :, columns]
         screened = torch.exp(beads / -self._screening).div_(beads.clamp(min=_CLOSEST))
         near = torch.sigmoid((_REACH - beads) / _WIDTH).mul_(attraction)
-        return (total + screened.mul_(charges).add_(near).sum((1, 2))).double().numpy()
+        return total.add_(screened.mul_(charges)).add_(near)
+
+    def _of_residues(
+        self, sites: torch.Tensor, which: np.ndarray, residues: np.ndarray, axis: int
+    ) -> torch.Tensor:
+        """Sum values of sites `which` (from `_sites`) over those of each residue, along an axis."""
+        n = len(residues)
+        total = sites.narrow(axis, 0, n) + sites.narrow(axis, n, n)
+        if len(which) > 2 * n:
+            place = np.empty(self._length, int)
+            place[residues] = np.arange(n)
+            ends = torch.as_tensor(place[self._owner[which[2 * n :]]])
+            total.index_add_(axis, ends, sites.narrow(axis, 2 * n, len(ends)))
+        return total
 
     def _sites(self, residues: np.ndarray) -> np.ndarray:
         """Sites of residues: their CA, their beads, and the ends of their side chains."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import torch
 
 from ..protein.chain_building import links, residue_axes
 from ..protein.geometry import unit_vector
@@ -66,6 +67,8 @@ class WindowMoves:
         seed : int
         """
         torsions, (rotation, origin) = self._best_start(frames, backbone)
+        everything = np.arange(len(self.parts.free))
+        table = self.energy.pairs(rotation, origin, everything, everything)
         drawn = np.stack([_uniforms(seed, int(frame), steps) for frame in frames], 1)
         common = np.random.Generator(np.random.Philox(key=[seed, 0], counter=[0, 0, 3, 0]))
         for uniforms in drawn:
@@ -78,23 +81,27 @@ class WindowMoves:
             if end < len(self.parts.free) and not self.parts.free[end]:
                 tried[:, ::2, end] = chosen[:, ::2, end]  # phi and omega of a body's first residue
             moved = self._moved((rotation, origin), tried, first, end)
-            change = self._change((rotation, origin), moved, first, end)
+            rows, columns = self._changed(first, end)
+            new = self.energy.pairs(*moved, rows, columns)
+            change = difference(new, table[:, rows][:, :, columns], end - first)
+            change += self.bias(moved[1]) - self.bias(origin)
             taken = np.log(np.maximum(chance, 1e-300)) < -change
             rotation[taken], origin[taken] = moved[0][taken], moved[1][taken]
             torsions[taken] = tried[taken]
+            which, new = np.flatnonzero(taken)[:, None, None], new[taken]
+            table[which, rows[:, None], columns] = new
+            table[which, columns[:, None], rows] = new.transpose(1, 2)
         return self._placed(rotation, origin, backbone)
 
-    def _change(self, now: Frames, moved: Frames, first: int, end: int) -> np.ndarray:
-        """Change of the energy [F] after a move of residues [first, end) and those beyond."""
+    def _changed(self, first: int, end: int) -> tuple[np.ndarray, np.ndarray]:
+        """Residues whose pairs change by a move of residues [first, end) and those beyond.
+
+        Those that move, and the others; the window, which comes last, is in both.
+        """
         window, beyond = np.arange(first, end), self.parts.downstream[end - 1]
         rest = ~beyond
         rest[window] = False
-        rows = np.append(np.flatnonzero(beyond), window)
-        columns = np.append(np.flatnonzero(rest), window)
-        after, before = (
-            self.energy.between(*frames, rows, columns, window) for frames in (moved, now)
-        )
-        return after - before + self.bias(moved[1]) - self.bias(now[1])
+        return np.append(np.flatnonzero(beyond), window), np.append(np.flatnonzero(rest), window)
 
     def _best_start(self, frames: np.ndarray, backbone: np.ndarray) -> tuple[np.ndarray, Frames]:
         """Torsions [F, 3, L] and frames of the best of a few pool members for each frame."""
@@ -197,6 +204,13 @@ class WindowMoves:
             turn = goal[0] @ rotation[:, row].swapaxes(-1, -2)
             rotation, origin = _carried((rotation, origin), turn, origin[:, row], goal[1])
         return rotation, origin
+
+
+def difference(new: torch.Tensor, old: torch.Tensor, window: int) -> np.ndarray:
+    """Change [F] of the energy of pairs [F, rows, columns]; those inside the window count once."""
+    change = new - old
+    inside = change[:, -window:, -window:].sum((1, 2)) / 2
+    return (change.sum((1, 2)) - inside).double().numpy()
 
 
 def _uniforms(seed: int, frame: int, steps: int) -> np.ndarray:

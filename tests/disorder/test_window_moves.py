@@ -8,7 +8,7 @@ from builders import regular
 
 from openmm_slm.disorder.bead_energy import BeadEnergy, Compactness
 from openmm_slm.disorder.moving_parts import MovingParts
-from openmm_slm.disorder.window_moves import WindowMoves
+from openmm_slm.disorder.window_moves import WindowMoves, difference
 from openmm_slm.disorder.wished_size import WishedSize, radius_of_gyration
 from openmm_slm.protein.chain_building import backbone_of
 from openmm_slm.protein.geometry import backbone_torsions
@@ -96,7 +96,9 @@ def test_the_change_of_a_move_is_the_difference_of_the_energies():
     torsions = chain.pool[:5]
     for first, end in ((0, 2), (13, 16), (18, 20)):
         after = chain._moved(start, torsions, first, end)
-        change = chain._change(start, after, first, end)
+        rows, columns = chain._changed(first, end)
+        before, now = (chain.energy.pairs(*x, rows, columns) for x in (start, after))
+        change = difference(now, before, end - first)
         assert np.allclose(change, chain.energy(*after) - chain.energy(*start), atol=2e-2)
 
 

@@ -6,6 +6,7 @@ as one process with batches N times as large. Only rank 0 writes files.
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterable
 
@@ -34,6 +35,8 @@ class Processes:
         self.device = device
         if self.count > 1 and not dist.is_initialized():
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+            # Without it, threads of the group may still run at exit, and the process aborts.
+            atexit.register(dist.destroy_process_group)
 
     @property
     def first(self) -> bool:

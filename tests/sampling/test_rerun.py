@@ -226,7 +226,7 @@ def test_memory_does_not_grow_with_n(generator, tmp_path, monkeypatch):
         tracemalloc.stop()
     assert len(alive) == 7
     frame = 12 * md.load(str(tmp_path / "long" / "topology.pdb")).n_atoms  # bytes
-    assert traced[-1] - traced[2] < 0.5 * 32 * frame  # 11 kB; what is held would be 53
+    assert traced[-1] - traced[2] < 0.75 * 32 * frame  # 11 to 27 kB; what is held would be 53
 
 
 @pytest.fixture

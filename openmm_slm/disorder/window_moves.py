@@ -13,8 +13,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from ..protein.chain_building import links, residue_axes
-from ..protein.geometry import unit_vector
+from ..protein.chain_building import axes, links, residue_axes
 from .bead_energy import BeadEnergy
 from .moving_parts import MovingParts, Segment
 
@@ -122,11 +121,7 @@ class WindowMoves:
         bonded, (rotation, origin) = self.parts.bonded, (now[0].copy(), now[1].copy())
         start = first if bonded[first] else first + 1  # the start of a chain stays
         stop = end + 1 if end < len(bonded) and bonded[end] else end
-        turn, shift = self._links(torsions, start, stop)
-        for number, row in enumerate(range(start, stop)):
-            before = rotation[:, row - 1], origin[:, row - 1]
-            link = turn[:, number], shift[:, number]
-            rotation[:, row], origin[:, row] = _composed(before, link)
+        _append(rotation, origin, torsions, start, stop)
         beyond = self.parts.downstream[end - 1]
         if beyond.any():
             turn = _orthonormal(rotation[:, end] @ now[0][:, end].swapaxes(-1, -2))
@@ -134,12 +129,6 @@ class WindowMoves:
             part = _carried(part, turn, now[1][:, end], origin[:, end])
             rotation[:, beyond], origin[:, beyond] = part
         return rotation, origin
-
-    @staticmethod
-    def _links(torsions: np.ndarray, start: int, stop: int) -> Frames:
-        """Links of residues [start, stop) to those before them, from torsions [F, 3, L]."""
-        psi = torsions[:, 1, start - 1 : stop - 1]
-        return links(psi, torsions[:, 2, start:stop], torsions[:, 0, start:stop])
 
     def _start(self, backbone: np.ndarray, torsions: np.ndarray) -> Frames:
         """Frames with the bodies of backbones and the torsions of pool members."""
@@ -176,11 +165,7 @@ class WindowMoves:
         ends = rotation[:, stop - 1].copy(), origin[:, stop - 1].copy()
         old = rotation.copy(), origin.copy()
         start = one.first if self.parts.bonded[one.first] else one.first + 1
-        turn, shift = self._links(torsions, start, stop)
-        for number, row in enumerate(range(start, stop)):
-            before = rotation[:, row - 1], origin[:, row - 1]
-            link = turn[:, number], shift[:, number]
-            rotation[:, row], origin[:, row] = _composed(before, link)
+        _append(rotation, origin, torsions, start, stop)
         if one.after < 0:
             return
         built = rotation[:, stop - 1].copy(), origin[:, stop - 1].copy()
@@ -219,12 +204,21 @@ def _uniforms(seed: int, frame: int, steps: int) -> np.ndarray:
     return np.random.Generator(stream).random((steps, 2))
 
 
+def _append(
+    rotation: np.ndarray, origin: np.ndarray, torsions: np.ndarray, start: int, stop: int
+) -> None:
+    """Build residues [start, stop) onto the one before them, in place; torsions [F, 3, L]."""
+    psi = torsions[:, 1, start - 1 : stop - 1]
+    turn, shift = links(psi, torsions[:, 2, start:stop], torsions[:, 0, start:stop])
+    for number, row in enumerate(range(start, stop)):
+        before = rotation[:, row - 1], origin[:, row - 1]
+        link = turn[:, number], shift[:, number]
+        rotation[:, row], origin[:, row] = _composed(before, link)
+
+
 def _orthonormal(rotation: np.ndarray) -> np.ndarray:
     """Rotations [F, 3, 3] without the rounding errors that grow from move to move."""
-    e1 = unit_vector(rotation[..., 0])
-    e2 = rotation[..., 1]
-    e2 = unit_vector(e2 - (e2 * e1).sum(-1, keepdims=True) * e1)
-    return np.stack([e1, e2, np.cross(e1, e2)], -1)
+    return axes(rotation[..., 0], rotation[..., 1])
 
 
 def _composed(frame: Frames, link: Frames) -> Frames:

@@ -20,7 +20,7 @@ from ..protein.atoms import CAPS_BEFORE, four_letter_name, residue_letter
 from ..protein.box import is_crystal
 from ..protein.model_chains import Chain, best_location
 from ..protein.pdb_numbers import HIGHEST
-from ..protein.structure_files import ParsedFile, alike_models, parse
+from ..protein.structure_files import ParsedFile, alike_models, like_the_first, parse
 
 if TYPE_CHECKING:
     import gemmi
@@ -70,12 +70,7 @@ def structure_frames(path: Path) -> tuple[mdtraj.Trajectory, bool]:
     if not frames or not frames[0]:
         raise StructureError(f"{path}: cannot be read: no atoms; is it PDB or mmCIF?")
     keys = [[_atom_names(part) for part in frame] for frame in frames]
-    alike = [key == keys[0] for key in keys]
-    if not all(alike):
-        logger.warning(
-            "%s: %d of %d models differ from the first in their atoms and are left out",
-            path, alike.count(False), len(frames),
-        )  # fmt: skip
+    alike = like_the_first(keys, "atoms", path)
     frames = [frame for frame, same in zip(frames, alike, strict=True) if same]
     trajectory = _trajectory(_pdb_text(file, frames[0]), frames)
     box = file.box_of([n for n, same in zip(numbers, alike, strict=True) if same])

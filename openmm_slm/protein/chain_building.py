@@ -26,9 +26,13 @@ IDEAL = np.array(
 def residue_axes(backbone: np.ndarray) -> np.ndarray:
     """Axes as columns [..., 3, 3] of residues with N, CA, C [..., 3 or more, 3]."""
     n, ca, c = (backbone[..., atom, :] for atom in range(3))
-    e1 = unit_vector(c - ca)
-    e2 = n - ca
-    e2 = unit_vector(e2 - (e2 * e1).sum(-1, keepdims=True) * e1)
+    return axes(c - ca, n - ca)
+
+
+def axes(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Gram-Schmidt: axes as columns [..., 3, 3], e1 along the first vector, e2 near the second."""
+    e1 = unit_vector(first)
+    e2 = unit_vector(second - (second * e1).sum(-1, keepdims=True) * e1)
     return np.stack([e1, e2, np.cross(e1, e2)], -1)
 
 

@@ -155,6 +155,17 @@ def interpret(
     return replace(whole, caps=moved_with(whole.caps, atom14, whole.atom14))
 
 
+def like_the_first(keys: list[object], what: str, path: object) -> list[bool]:
+    """Whether each model has the key of the first; a warning counts the others."""
+    alike = [key == keys[0] for key in keys]
+    if not all(alike):
+        logger.warning(
+            "%s: %d of %d models differ from the first in their %s and are left out",
+            path, alike.count(False), len(keys), what,
+        )  # fmt: skip
+    return alike
+
+
 def alike_models(
     file: ParsedFile, chains: str | Iterable[str] | None = None, *, first_model: bool = False
 ) -> tuple[list[list[Chain]], list[int], list[str]]:
@@ -170,12 +181,7 @@ def alike_models(
     if models and chains is not None:
         models = [_select(model, chains, path) for model in models]
     keys = [[(name, r.key) for name, chain in model for r in chain] for model in models]
-    alike = [key == keys[0] for key in keys]
-    if not all(alike):
-        logger.warning(
-            "%s: %d of %d models differ from the first in their residues and are left out",
-            path, alike.count(False), len(models),
-        )  # fmt: skip
+    alike = like_the_first(keys, "residues", path)
     return (
         [model for model, same in zip(models, alike, strict=True) if same],
         [number for (_, _, number), same in zip(found, alike, strict=True) if same],

@@ -7,6 +7,7 @@ the right size and overlap neither themselves nor the rest of the structure.
 
 from __future__ import annotations
 
+import logging
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,8 @@ from .settings import SamplingSettings
 
 if TYPE_CHECKING:
     from .template import Template
+
+logger = logging.getLogger(__name__)
 
 POOL = 64  # sampled conformations that torsions are taken from
 _POOL_SEED = 0x5851F42D4C957F2D  # sets the pool's random stream apart from those of frames
@@ -74,6 +77,12 @@ class DisorderedBackbones:
         self._condition = condition
         ca = None if first is None else first[:, 1]
         self.parts = MovingParts.of(self.disordered, ca, ~protein.chain_break)
+        loose = self.parts.loose_chains(self.chain)
+        if template is not None and len(loose):
+            logger.warning(
+                "%d chains are disordered as a whole; their placement beside the others is random",
+                len(loose),
+            )
 
     @property
     def free(self) -> np.ndarray:

@@ -58,7 +58,7 @@ def structure_batch(
 
 
 def draw_labels(rng: np.random.Generator, entry: Entry) -> np.ndarray:
-    """Residues that the network is told to be disordered, bool [L].
+    """Residues whose label says disordered, bool [L].
 
     All of a chain made of coil (`data.coil_chains`). Of other chains: in four draws of ten, none;
     in four, all coil; in two, about half of its stretches.

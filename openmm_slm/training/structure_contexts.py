@@ -65,7 +65,7 @@ class DrawnContext:
         sees as hints. False: known tokens are those of the true structure, as with `noise`.
     kind : str
     disordered : ndarray, bool [L], optional
-        Residues that the network is told to be disordered. Default: none.
+        Residues whose label says disordered. Default: none.
     """
 
     backbone: np.ndarray

@@ -39,6 +39,9 @@ _OVERLAP = 1000.0  # kT/nm^2 of an overlapping pair: 0.05 nm cost 2.5 kT
 _REACH, _WIDTH = 0.75, 0.08  # nm: distance at which the attraction is half, and its decay
 _BJERRUM, _CLOSEST = 0.71, 0.3  # nm: water at 298 K; charges do not come closer
 IONIC_STRENGTH = 0.15  # mol/l
+Residues = slice | np.ndarray  # consecutive residues, or their numbers
+EVERYTHING = slice(None)
+_BLOCK = 50_000  # pairs at a time: they stay in the cache of a processor core
 
 
 @dataclass(frozen=True)
@@ -90,9 +93,9 @@ class BeadEnergy:
     ) -> None:
         self._length = length = len(sequence)
         beads = np.array([_SIDE_CHAIN[letter] for letter in sequence])[:, None] * _TO_CB
-        tips, ends = _of_bodies(atom14, body, beads)
-        self._owner = np.concatenate([np.arange(length), np.arange(length), ends])
-        self._local = np.concatenate([np.zeros((length, 3)), beads, tips])
+        tips = _of_bodies(atom14, body, beads)
+        sites = [np.zeros((length, 3)), beads] + ([tips] if np.isfinite(tips).any() else [])
+        self._local = np.nan_to_num(np.stack(sites, 1))  # [L, sites, 3]
         hydropathy = np.array([_HYDROPATHY[letter] for letter in sequence])
         charge = np.array([_CHARGE.get(letter, 0.0) for letter in sequence])
         apart = np.minimum(np.abs(index[:, None] - index), UNRELATED)
@@ -101,74 +104,94 @@ class BeadEnergy:
         attraction = -compactness.attraction * mixed * (apart > 2) * free
         charges = charge[:, None] * charge * _BJERRUM * (apart > 2) * free
         self._pairs = torch.as_tensor(np.stack([attraction, charges]), dtype=torch.float32)
-        kind = np.concatenate([np.zeros(length), np.ones(length + len(ends))])
-        both_ca = kind[:, None] + kind == 0
-        allowed = np.where(both_ca, _CA_APART, _BEADS_APART)
-        allowed[np.ix_(kind == 0, np.arange(len(kind)) >= 2 * length)] = _CA_APART
-        allowed = np.maximum(allowed, allowed.T)
-        steps = apart[np.ix_(self._owner, self._owner)]
-        allowed *= (steps > 1 + both_ca) & free[np.ix_(self._owner, self._owner)]
-        self._allowed = torch.as_tensor(allowed, dtype=torch.float32)
-        self._screening = 0.304 / math.sqrt(IONIC_STRENGTH)  # nm, Debye length at 298 K
+        allowed = _closest(np.isfinite(np.stack(sites, 1)[..., 0]), apart, free)
+        self._allowed = torch.as_tensor(allowed, dtype=torch.float32)  # [L, L, sites, sites]
+        away = np.linalg.norm(self._local - self._local[:, 1:2], axis=-1).max(1)
+        near = allowed.max((2, 3))
+        near += (near > 0) * (away[:, None] + away)
+        self._near = torch.as_tensor(near, dtype=torch.float32)  # of beads whose sites may overlap
+        self._screening = 0.304 / math.sqrt(IONIC_STRENGTH)  # Debye length at 298 K
 
     def __call__(self, rotation: np.ndarray, origin: np.ndarray) -> np.ndarray:
         """Energy [F] (kT) of frames: rotations [F, L, 3, 3] and origins [F, L, 3] (nm)."""
-        everything = np.arange(self._length)
-        each = self.pairs(rotation, origin, everything, everything)
+        everything = slice(0, self._length)
+        each = self.pairs(self.sites(rotation, origin), everything, everything)
         return each.sum((1, 2)).double().numpy() / 2
 
-    def pairs(
-        self, rotation: np.ndarray, origin: np.ndarray, rows: np.ndarray, columns: np.ndarray
+    def sites(
+        self, rotation: np.ndarray, origin: np.ndarray, residues: Residues = EVERYTHING
     ) -> torch.Tensor:
-        """Energies [F, rows, columns] (kT) of pairs of residues."""
-        own, other = self._sites(rows), self._sites(columns)
-        first, second = (
-            torch.as_tensor(self._positions(rotation, origin, sites), dtype=torch.float32)
-            for sites in (own, other)
-        )
-        apart = torch.cdist(first, second, compute_mode="donot_use_mm_for_euclid_dist")
-        overlap = (self._allowed[own][:, other] - apart).clamp_(min=0).square_().mul_(_OVERLAP)
-        total = self._of_residues(self._of_residues(overlap, own, rows, 1), other, columns, 2)
-        n, m = len(rows), len(columns)
-        beads = apart[:, n : 2 * n, m : 2 * m]
-        attraction, charges = self._pairs[:, rows][:, :, columns]
-        screened = torch.exp(beads / -self._screening).div_(beads.clamp(min=_CLOSEST))
-        near = torch.sigmoid((_REACH - beads) / _WIDTH).mul_(attraction)
-        return total.add_(screened.mul_(charges)).add_(near)
+        """Positions [F, residues, 3, sites] (nm) of the sites of residues.
 
-    def _of_residues(
-        self, sites: torch.Tensor, which: np.ndarray, residues: np.ndarray, axis: int
-    ) -> torch.Tensor:
-        """Sum values of sites `which` (from `_sites`) over those of each residue, along an axis."""
-        n = len(residues)
-        total = sites.narrow(axis, 0, n) + sites.narrow(axis, n, n)
-        if len(which) > 2 * n:
-            place = np.empty(self._length, int)
-            place[residues] = np.arange(n)
-            ends = torch.as_tensor(place[self._owner[which[2 * n :]]])
-            total.index_add_(axis, ends, sites.narrow(axis, 2 * n, len(ends)))
+        Rotations [F, residues, 3, 3] and origins [F, residues, 3] (nm) are those of these residues.
+        """
+        local = self._local[residues]
+        out = np.empty((*origin.shape, local.shape[1]), np.float32)
+        out[..., 0] = origin
+        for site in range(1, local.shape[1]):
+            out[..., site] = (rotation * local[:, None, site]).sum(-1) + origin
+        return torch.as_tensor(out)
+
+    def pairs(self, sites: torch.Tensor, rows: Residues, columns: Residues) -> torch.Tensor:
+        """Energies [F, rows, columns] (kT) of pairs of residues; sites [F, L, 3, sites] (nm)."""
+        first, second = sites[:, rows], sites[:, columns]
+        near, allowed = (one[rows][:, columns] for one in (self._near, self._allowed))
+        attraction, charges = self._pairs[:, rows][:, :, columns]
+        total = torch.empty(len(sites), *near.shape)
+        block, close = max(1, _BLOCK // near.numel()), []
+        for start in range(0, len(sites), block):
+            part = slice(start, start + block)
+            beads = _distances(first[part, ..., 1], second[part, ..., 1])
+            where = torch.nonzero(beads < near)
+            where[:, 0] += start
+            close.append(where)
+            torch.div(_REACH - beads, _WIDTH, out=total[part]).sigmoid_().mul_(attraction)
+            screened = torch.exp(beads / -self._screening).div_(beads.clamp_(min=_CLOSEST))
+            total[part].addcmul_(screened, charges)
+        frame, i, j = torch.cat(close).T
+        away = first[frame, i, :, :, None] - second[frame, j, :, None]  # [pairs, 3, sites, sites]
+        overlap = (allowed[i, j] - away.square_().sum(1).sqrt_()).clamp_(min=0)
+        total[frame, i, j] += overlap.square_().sum((1, 2)).mul_(_OVERLAP)
         return total
 
-    def _sites(self, residues: np.ndarray) -> np.ndarray:
-        """Sites of residues: their CA, their beads, and the ends of their side chains."""
-        ends = np.flatnonzero(np.isin(self._owner[2 * self._length :], residues))
-        return np.concatenate([residues, self._length + residues, 2 * self._length + ends])
 
-    def _positions(self, rotation: np.ndarray, origin: np.ndarray, sites: np.ndarray) -> np.ndarray:
-        owner = self._owner[sites]
-        turned = np.einsum("flij,lj->fli", rotation[:, owner], self._local[sites])
-        return origin[:, owner] + turned
+def _distances(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Distances [F, N, M] between positions [F, N, 3] and [F, M, 3]."""
+    first, second = (one.permute(2, 0, 1).contiguous() for one in (first, second))
+    total = (first[0, :, :, None] - second[0, :, None]).square_()
+    for axis in (1, 2):
+        away = first[axis, :, :, None] - second[axis, :, None]
+        total.addcmul_(away, away)
+    return total.sqrt_()
 
 
-def _of_bodies(
-    atom14: np.ndarray | None, body: np.ndarray, beads: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _closest(present: np.ndarray, apart: np.ndarray, free: np.ndarray) -> np.ndarray:
+    """Distances [L, L, sites, sites] (nm) under which sites overlap; 0: they never do.
+
+    Parameters
+    ----------
+    present : ndarray, bool [L, sites]
+    apart : ndarray, int [L, L]
+        Difference of residue indices.
+    free : ndarray, bool [L, L]
+        The two residues are not in one rigid body.
+    """
+    ca = np.arange(present.shape[1]) == 0
+    tip = np.arange(present.shape[1]) == 2
+    both_ca = ca[:, None] & ca
+    wide = both_ca | (ca[:, None] & tip) | (tip[:, None] & ca)
+    allowed = np.where(wide, _CA_APART, _BEADS_APART)
+    counted = (apart[..., None, None] > 1 + both_ca) & free[..., None, None]
+    return allowed * (counted & present[:, None, :, None] & present[None, :, None, :])
+
+
+def _of_bodies(atom14: np.ndarray | None, body: np.ndarray, beads: np.ndarray) -> np.ndarray:
     """Set the beads of rigid bodies to the centres of their side chains, in place.
 
-    Returns the ends of side chains that reach far from their bead, in the frames of the residues
-    [E, 3], and these residues [E].
+    Returns the ends [L, 3] of side chains that reach far from their bead, in the frames of the
+    residues; NaN for the others.
     """
-    tips, ends = [], []
+    tips = np.full(beads.shape, np.nan)
     rows = [] if atom14 is None else np.flatnonzero(body >= 0)
     for row in rows:
         side = atom14[row, 4:][np.isfinite(atom14[row, 4:]).all(-1)]
@@ -179,6 +202,5 @@ def _of_bodies(
         away = np.linalg.norm(local - beads[row], axis=-1)
         tip = np.linalg.norm(local, axis=-1).argmax()
         if away[tip] > _TIP:
-            tips.append(local[tip])
-            ends.append(row)
-    return np.reshape(tips, (-1, 3)), np.array(ends, int)
+            tips[row] = local[tip]
+    return tips

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from ..protein.chain_building import axes, links, residue_axes
-from .bead_energy import BeadEnergy
+from .bead_energy import EVERYTHING, BeadEnergy, Residues
 from .moving_parts import MovingParts, Segment
 
 LONGEST = 6  # residues of the longest window
@@ -66,8 +66,8 @@ class WindowMoves:
         seed : int
         """
         torsions, (rotation, origin) = self._best_start(frames, backbone)
-        everything = np.arange(len(self.parts.free))
-        table = self.energy.pairs(rotation, origin, everything, everything)
+        sites = self.energy.sites(rotation, origin)
+        table = self.energy.pairs(sites, EVERYTHING, EVERYTHING)
         drawn = np.stack([_uniforms(seed, int(frame), steps) for frame in frames], 1)
         common = np.random.Generator(np.random.Philox(key=[seed, 0], counter=[0, 0, 3, 0]))
         for uniforms in drawn:
@@ -80,27 +80,31 @@ class WindowMoves:
             if end < len(self.parts.free) and not self.parts.free[end]:
                 tried[:, ::2, end] = chosen[:, ::2, end]  # phi and omega of a body's first residue
             moved = self._moved((rotation, origin), tried, first, end)
-            rows, columns = self._changed(first, end)
-            new = self.energy.pairs(*moved, rows, columns)
-            change = difference(new, table[:, rows][:, :, columns], end - first)
+            rows, columns, inside = self._changed(first, end)
+            placed = sites.clone()
+            placed[:, rows] = self.energy.sites(moved[0][:, rows], moved[1][:, rows], rows)
+            new = self.energy.pairs(placed, rows, columns)
+            change = difference(new, table[:, rows][:, :, columns], inside)
             change += self.bias(moved[1]) - self.bias(origin)
             taken = np.log(np.maximum(chance, 1e-300)) < -change
             rotation[taken], origin[taken] = moved[0][taken], moved[1][taken]
-            torsions[taken] = tried[taken]
-            which, new = np.flatnonzero(taken)[:, None, None], new[taken]
-            table[which, rows[:, None], columns] = new
-            table[which, columns[:, None], rows] = new.transpose(1, 2)
+            torsions[taken], sites[taken] = tried[taken], placed[taken]
+            for frame in np.flatnonzero(taken):
+                table[frame][_block(rows, columns)] = new[frame]
+                table[frame][_block(columns, rows)] = new[frame].T
         return self._placed(rotation, origin, backbone)
 
-    def _changed(self, first: int, end: int) -> tuple[np.ndarray, np.ndarray]:
+    def _changed(self, first: int, end: int) -> tuple[Residues, Residues, tuple[slice, slice]]:
         """Residues whose pairs change by a move of residues [first, end) and those beyond.
 
-        Those that move, and the others; the window, which comes last, is in both.
+        Those that move, and the others. The window is in both; its places in them come last.
         """
-        window, beyond = np.arange(first, end), self.parts.downstream[end - 1]
+        beyond = self.parts.downstream[end - 1].copy()
         rest = ~beyond
-        rest[window] = False
-        return np.append(np.flatnonzero(beyond), window), np.append(np.flatnonzero(rest), window)
+        beyond[first:end] = rest[first:end] = True
+        starts = (int(part[:first].sum()) for part in (beyond, rest))
+        inside = tuple(slice(start, start + end - first) for start in starts)
+        return _consecutive(beyond), _consecutive(rest), inside
 
     def _best_start(self, frames: np.ndarray, backbone: np.ndarray) -> tuple[np.ndarray, Frames]:
         """Torsions [F, 3, L] and frames of the best of a few pool members for each frame."""
@@ -191,11 +195,26 @@ class WindowMoves:
         return rotation, origin
 
 
-def difference(new: torch.Tensor, old: torch.Tensor, window: int) -> np.ndarray:
-    """Change [F] of the energy of pairs [F, rows, columns]; those inside the window count once."""
+def difference(new: torch.Tensor, old: torch.Tensor, inside: tuple[slice, slice]) -> np.ndarray:
+    """Change [F] of the energy of pairs [F, rows, columns]; pairs `inside` appear twice."""
     change = new - old
-    inside = change[:, -window:, -window:].sum((1, 2)) / 2
-    return (change.sum((1, 2)) - inside).double().numpy()
+    rows, columns = inside
+    twice = change[:, rows, columns].sum((1, 2)) / 2
+    return (change.sum((1, 2)) - twice).double().numpy()
+
+
+def _consecutive(chosen: np.ndarray) -> Residues:
+    """Numbers of chosen residues, bool [L]; a slice, which copies nothing, where that is enough."""
+    residues = np.flatnonzero(chosen)
+    first, end = residues[0], residues[-1] + 1
+    return slice(first, end) if len(residues) == end - first else residues
+
+
+def _block(rows: Residues, columns: Residues) -> tuple:
+    """Index of the pairs of rows and columns."""
+    if isinstance(rows, slice) or isinstance(columns, slice):
+        return rows, columns
+    return rows[:, None], columns
 
 
 def _uniforms(seed: int, frame: int, steps: int) -> np.ndarray:
@@ -229,6 +248,8 @@ def _composed(frame: Frames, link: Frames) -> Frames:
 
 def _carried(frames: Frames, turn: np.ndarray, centre: np.ndarray, goal: np.ndarray) -> Frames:
     """Turn frames [F, L] by rotations [F, 3, 3] about centres [F, 3], which move to goals."""
-    away = frames[1] - centre[:, None]
-    origin = (away @ turn.swapaxes(-1, -2)) + goal[:, None]
-    return turn[:, None] @ frames[0], origin
+    back = turn.swapaxes(-1, -2)
+    origin = ((frames[1] - centre[:, None]) @ back) + goal[:, None]
+    axes = frames[0].swapaxes(-1, -2)  # as rows: one product for all residues of a frame
+    turned = (axes.reshape(len(turn), -1, 3) @ back).reshape(axes.shape)
+    return turned.swapaxes(-1, -2), origin

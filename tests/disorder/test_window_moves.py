@@ -96,9 +96,10 @@ def test_the_change_of_a_move_is_the_difference_of_the_energies():
     torsions = chain.pool[:5]
     for first, end in ((0, 2), (13, 16), (18, 20)):
         after = chain._moved(start, torsions, first, end)
-        rows, columns = chain._changed(first, end)
-        before, now = (chain.energy.pairs(*x, rows, columns) for x in (start, after))
-        change = difference(now, before, end - first)
+        rows, columns, inside = chain._changed(first, end)
+        sites = (chain.energy.sites(*x) for x in (start, after))
+        before, now = (chain.energy.pairs(x, rows, columns) for x in sites)
+        change = difference(now, before, inside)
         assert np.allclose(change, chain.energy(*after) - chain.energy(*start), atol=2e-2)
 
 

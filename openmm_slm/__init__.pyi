@@ -41,6 +41,7 @@ def compare(
     lengths: Sequence[int] | None = ...,
     clusters: mdtraj.Trajectory | None = ...,
     experiment: str | os.PathLike | Iterable[Mapping[str, object]] | None = ...,
+    progress: bool = ...,
     tica_lag: int | None = ...,
     tica_components: int = ...,
     n_bootstrap: int = ...,

@@ -4,16 +4,34 @@ from __future__ import annotations
 
 import numpy as np
 
+from .in_threads import in_threads
+
 VAL_CLASH = 0.3  # nm; 2 x 1.7 - 0.4 Angstrom, as in the val-clash of ESMDiff
 TOLERANCE = 1e-7  # nm
 STILL = 1e-6  # nm; features that vary less are treated as constant
-BLOCK = 20_000_000  # largest size of an array
+BLOCK = 400_000  # largest number of distances in an array, which the caches of a CPU hold
 
 
 def radius_of_gyration(ca: np.ndarray) -> np.ndarray:
     """sqrt(mean_i |x_i - mean x|^2) [F] of CA [F, L, 3], equal masses."""
     x = ca.astype(np.float64)
     return np.sqrt(((x - x.mean(1, keepdims=True)) ** 2).sum(-1).mean(-1))
+
+
+def by_residue(ca: np.ndarray) -> np.ndarray:
+    """CA [F, L, 3] as a contiguous array [3, L, F], for `distances`."""
+    return np.ascontiguousarray(ca.transpose(2, 1, 0))
+
+
+def distances(x: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    """Distances [P, F] between CA i and j [P] of `by_residue` [3, L, F]; float64."""
+    out = np.zeros((len(i), x.shape[2]))
+    for axis in x:
+        step = axis[i].astype(np.float64)
+        step -= axis[j]
+        step *= step
+        out += step
+    return np.sqrt(out, out=out)
 
 
 def pair_distances(ca: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
@@ -29,9 +47,9 @@ def pairs(position: np.ndarray, apart: int) -> tuple[np.ndarray, np.ndarray]:
     return i[far], j[far]
 
 
-def pair_blocks(frames: int, n_pairs: int) -> list[slice]:
-    """Slices of the pairs whose distances in `frames` frames fit into one array."""
-    size = max(1, BLOCK // max(1, 3 * frames))
+def pair_blocks(frames: int, n_pairs: int, most: int = BLOCK) -> list[slice]:
+    """Slices of the pairs that have at most `most` distances in `frames` frames."""
+    size = max(1, most // max(1, frames))
     return [slice(start, start + size) for start in range(0, n_pairs, size)]
 
 
@@ -51,9 +69,10 @@ def end_to_end(ca: np.ndarray, chain: np.ndarray) -> np.ndarray:
 def without_clash(ca: np.ndarray) -> np.ndarray:
     """bool [F]: no two CA are closer than 3.0 Angstrom, including sequence neighbours."""
     i, j = np.triu_indices(ca.shape[1], 1)
-    closest = np.full(len(ca), np.inf)
-    for part in pair_blocks(len(ca), len(i)):
-        closest = np.minimum(closest, pair_distances(ca, i[part], j[part]).min(1))
+    x, closest = by_residue(ca), np.full(len(ca), np.inf)
+    blocks = pair_blocks(len(ca), len(i))
+    for least in in_threads(lambda part: distances(x, i[part], j[part]).min(0), blocks):
+        np.minimum(closest, least, out=closest)
     return closest >= VAL_CLASH
 
 

@@ -5,39 +5,81 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import require
-from ..protein.superposition import superposed
+from ..protein.superposition import best_rotations, superposed
 from .features import STILL
-from .weights import means
 
 MODES = 10
+FRAMES = 500  # in one array
 ROUNDS, ROUND = 200, 1e-8  # most iterations, and largest change (nm) at convergence
 
 
 def mean_structure(ca: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Mean [L, 3] of CA [F, L, 3] (nm) superposed on that mean, iterated to convergence."""
-    mean = ca[int(np.argmax(weights > 0))].astype(np.float64)
+    used = np.flatnonzero(weights > 0)
+    x, share = ca[used].astype(np.float64), weights[used] / weights.sum()
+    mean = x[0]
+    x -= x.mean(1, keepdims=True)
+    # Products of matrices with all coordinates give rotations and means; no frame is moved.
+    wide = np.ascontiguousarray(x.transpose(1, 0, 2)).reshape(x.shape[1], -1)  # [L, F * 3]
+    del x
     for _ in range(ROUNDS):
-        before = mean
-        mean = np.tensordot(weights / weights.sum(), superposed(ca, before), 1)
+        before, centre = mean, mean.mean(0)
+        moments = (wide.T @ (before - centre)).reshape(-1, 3, 3)
+        rotation = np.swapaxes(best_rotations(moments), 1, 2)
+        mean = wide @ (rotation * share[:, None, None]).reshape(-1, 3) + centre
         if np.abs(mean - before).max() < ROUND:
             break
     return mean
 
 
+def deviations(ca: np.ndarray, structure: np.ndarray) -> np.ndarray:
+    """Coordinates [F, 3 L] of CA [F, L, 3] superposed on a structure [L, 3], less its own (nm)."""
+    out = np.empty((len(ca), structure.size))
+    for k in range(0, len(ca), FRAMES):
+        moved = superposed(ca[k : k + FRAMES], structure) - structure
+        out[k : k + FRAMES] = moved.reshape(len(moved), -1)
+    return out
+
+
 def rmsf(superposed_ca: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """RMSF sqrt(<|x_i - <x_i>|^2>) [K, L] (nm) of superposed CA [F, L, 3] for weights [F, K]."""
-    x = superposed_ca - superposed_ca.mean(0)
-    flat = x.reshape(len(x), -1)
-    variance = means(flat**2, weights) - means(flat, weights) ** 2
-    return np.sqrt(np.maximum(variance, 0).reshape(len(variance), x.shape[1], 3).sum(-1))
+    flat = superposed_ca.reshape(len(superposed_ca), -1)
+    centre, total = flat.mean(0, dtype=np.float64), weights.sum(0)[:, None]
+    mean, square = np.zeros((2, weights.shape[1], flat.shape[1]))
+    for k in range(0, len(flat), FRAMES):
+        x, w = flat[k : k + FRAMES] - centre, weights[k : k + FRAMES].T
+        mean += w @ x
+        x *= x
+        square += w @ x
+    variance = square / total - (mean / total) ** 2
+    return np.sqrt(np.maximum(variance, 0).reshape(len(variance), -1, 3).sum(-1))
 
 
 def covariance(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Covariance [D, D] of x [F, D] with weights [F], normalised by their sum."""
-    used = weights > 0
-    x, w = x[used], weights[used] / weights.sum()
-    x = x - w @ x
-    return (x * w[:, None]).T @ x
+    used = np.flatnonzero(weights > 0)
+    share = weights / weights.sum()
+    mean, out = share @ x, np.zeros((x.shape[1],) * 2)
+    for k in range(0, len(used), FRAMES):
+        rows = used[k : k + FRAMES]
+        part = (x[rows] - mean) * np.sqrt(share[rows, None])
+        out += part.T @ part
+    return out
+
+
+def principal_modes(x: np.ndarray, weights: np.ndarray, modes: int = MODES) -> np.ndarray:
+    """Eigenvectors [D, k] of `covariance`, largest first, as of `leading_modes`.
+
+    For fewer frames than coordinates they follow from the matrix of products of frames.
+    """
+    used = np.flatnonzero(weights > 0)
+    if len(used) >= x.shape[1]:
+        return leading_modes(covariance(x, weights), modes)[1]
+    share = weights[used] / weights.sum()
+    rows = x[used]
+    rows = (rows - share @ rows) * np.sqrt(share[:, None])
+    value, vector = leading_modes(rows @ rows.T, modes)
+    return rows.T @ (vector / np.sqrt(value))
 
 
 def leading_modes(matrix: np.ndarray, modes: int = MODES) -> tuple[np.ndarray, np.ndarray]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import StructureError
-from .features import STILL, pair_blocks, pair_distances, pairs
+from .features import STILL, by_residue, distances, pair_blocks, pairs
 from .histograms import js_of_features
+from .in_threads import in_threads
 from .matching import Matched
 from .weights import Weights, means
 
@@ -48,28 +49,30 @@ def pair_metrics(matched: Matched, weights: Weights) -> PairResult:
         raise StructureError(
             f"no two residues of {matched.sequence} are at least 3 apart; give longer chains"
         )
+    sides = [by_residue(ca) for ca in (matched.samples, matched.reference)]
     sums = np.zeros((4, 1 + weights.draws.shape[1]))
     js_of_pair, contacts, reference_contacts = [], [], []
     of_samples = weights.samples[:, None]
     of_reference = np.column_stack([weights.reference, weights.draws])
-    for part in pair_blocks(max(len(matched.samples), len(matched.reference)), len(i)):
-        d, d_ref = (
-            pair_distances(ca, i[part], j[part]) for ca in (matched.samples, matched.reference)
-        )
+
+    def of_block(part: slice) -> tuple:
+        d, d_ref = (distances(x, i[part], j[part]).T for x in sides)
         _check_varies(d_ref, i[part], j[part], matched)
         js, floor = js_of_features(d, d_ref, weights)
-        sums[0] += np.append(js.sum(), floor.sum(0))
-        js_of_pair.append(js)
-        both = [
+        errors = [np.append(js.sum(), floor.sum(0))]
+        (mean, mean_ref), (p, p_ref) = [
             (means(f(d), of_samples), means(f(d_ref), of_reference))
             for f in (lambda x: x, lambda x: (x < CONTACT).astype(np.float64))
         ]
-        (mean, mean_ref), (p, p_ref) = both
-        contacts.append(p[0])
-        reference_contacts.append(p_ref[0])
-        for row, (a, b) in enumerate(((mean, mean_ref), (_log(p), _log(p_ref)), (p, p_ref)), 1):
-            error = np.abs(np.concatenate([a, b[1:]]) - b[0])
-            sums[row] += error.sum(1)
+        for a, b in ((mean, mean_ref), (_log(p), _log(p_ref)), (p, p_ref)):
+            errors.append(np.abs(np.concatenate([a, b[1:]]) - b[0]).sum(1))
+        return errors, js, p[0], p_ref[0]
+
+    blocks = pair_blocks(sum(x.shape[2] for x in sides), len(i))
+    for errors, *each in in_threads(of_block, blocks):
+        sums += errors
+        for collected, found in zip((js_of_pair, contacts, reference_contacts), each, strict=True):
+            collected.append(found)
     maps = []
     for shares in (contacts, reference_contacts):
         square = np.full((len(matched.position),) * 2, np.nan)

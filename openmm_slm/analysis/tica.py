@@ -16,12 +16,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import StructureError, require
-from .features import pair_blocks, pair_distances
+from .features import by_residue, distances, pair_blocks
 
 logger = logging.getLogger(__name__)
 CUTOFF = 1e-6
 PCA_FRAMES = 2000
 COMPONENTS = 2
+WIDE = 4_000_000  # distances in an array here, where matrix products take most of the time
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,10 +46,9 @@ class DistanceBasis:
     def project(self, ca: np.ndarray) -> np.ndarray:
         """Projections [F, D] of CA [F, L, 3] (nm)."""
         i, j = np.triu_indices(ca.shape[1], 1)
-        out = np.zeros((len(ca), self.vectors.shape[1]))
-        for part in pair_blocks(len(ca), len(i)):
-            d = pair_distances(ca, i[part], j[part]) - self.mean[part]
-            out += d @ self.vectors[part]
+        x, out = by_residue(ca), np.zeros((len(ca), self.vectors.shape[1]))
+        for part in pair_blocks(len(ca), len(i), WIDE):
+            out += (distances(x, i[part], j[part]) - self.mean[part, None]).T @ self.vectors[part]
         return out
 
 
@@ -58,19 +58,20 @@ def distance_basis(ca: np.ndarray, components: int) -> DistanceBasis:
     rows = np.arange(len(ca))
     if len(ca) > PCA_FRAMES:
         rows = np.linspace(0, len(ca) - 1, PCA_FRAMES).round().astype(int)
-    few = ca[rows]
+    few = by_residue(ca[rows])
     i, j = np.triu_indices(ca.shape[1], 1)
-    blocks = pair_blocks(len(few), len(i))
-    means = np.concatenate([pair_distances(few, i[b], j[b]).mean(0) for b in blocks])
-    gram = np.zeros((len(few),) * 2)
+    blocks = pair_blocks(len(rows), len(i), WIDE)
+    means, gram = np.empty(len(i)), np.zeros((len(rows),) * 2)
     for b in blocks:
-        d = pair_distances(few, i[b], j[b]) - means[b]
-        gram += d @ d.T
+        d = distances(few, i[b], j[b])
+        means[b] = d.mean(1)
+        d -= means[b, None]
+        gram += d.T @ d
     total = np.trace(gram)
-    wanted = min(components, len(few) - 1, len(i))
-    value, left = scipy_linalg.eigh(gram, subset_by_index=[len(few) - wanted, len(few) - 1])
+    wanted = min(components, len(rows) - 1, len(i))
+    value, left = scipy_linalg.eigh(gram, subset_by_index=[len(rows) - wanted, len(rows) - 1])
     value, left = value[::-1], left[:, ::-1]
-    if value[0] / len(few) < 1e-12:
+    if value[0] / len(rows) < 1e-12:
         raise StructureError(
             "all distances are the same in every frame of the reference; give frames that differ"
         )
@@ -78,8 +79,8 @@ def distance_basis(ca: np.ndarray, components: int) -> DistanceBasis:
     value, left = value[kept], left[:, kept]
     vectors = np.empty((len(i), len(value)))
     for b in blocks:
-        d = pair_distances(few, i[b], j[b]) - means[b]
-        vectors[b] = d.T @ left / value * np.sqrt(len(few))
+        d = distances(few, i[b], j[b]) - means[b, None]
+        vectors[b] = d @ left / value * np.sqrt(len(rows))
     return DistanceBasis(means, vectors, float(value.sum() / total))
 
 

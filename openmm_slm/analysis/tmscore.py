@@ -4,11 +4,17 @@ TM = max over superpositions of 1/L_norm sum_i 1 / (1 + (d_i / d0)^2), with
 d0 = 1.24 (L_norm - 15)^(1/3) - 1.8 Angstrom, at least 0.5.
 
 As in Zhang & Skolnick, the search starts from superpositions of contiguous fragments of L, L/2,
-L/4, ... down to 4 residues. Each start is refined by superposition with weights
-w_i = (1 + (d_i/d0)^2)^-2. This is a minorise-maximise iteration: 1/(1 + u) is convex in
-u = (d/d0)^2, so its tangent is a lower bound, and the best superposition for the tangent never
-lowers the score. No cut-off distances are needed. Poor starts are dropped on the way. For pairs
-that score below 0.5 the maximum is harder to find; they are searched again from more starts.
+L/4, ... residues. Each start is refined by superposition with weights w_i = (1 + (d_i/d0)^2)^-2.
+This is a minorise-maximise iteration: 1/(1 + u) is convex in u = (d/d0)^2, so its tangent is a
+lower bound, and the best superposition for the tangent never lowers the score. No cut-off distances
+are needed. Poor starts are dropped on the way.
+
+The smaller the score, the harder is the maximum to find. All pairs start from fragments of L/4 and
+more. Those that then score 0.7 or more are done: most residues fit already. The others start from
+fragments down to L/16 (at least 4) too, and those under 0.5 from more of them. Of 600 pairs of 223
+residues (near, hinged and unrelated), scores over 0.5 were those of a search from all fragments of
+4 residues and more to 1e-4. Unrelated pairs (mean score 0.155) differed from it by 0.013 at most
+and by 1e-5 on average, in both directions: no search is exhaustive.
 """
 
 from __future__ import annotations
@@ -16,19 +22,21 @@ from __future__ import annotations
 import numpy as np
 
 from ..protein.superposition import best_rotations
+from .in_threads import in_threads
 
 # Stages: number of starts to keep, and number of refinements before the next selection.
-QUICK = ((16, 2), (8, 4), (4, 0))
+COARSE = ((4, 1), (2, 0))
+QUICK = ((8, 2), (4, 3), (2, 0))
 # Keyed by the longest chain they apply to: overlap of fragments, and stages. Short chains have many
 # narrow maxima because their d0 is small.
 THOROUGH = {
     32: (8, ((1000, 8), (60, 8), (16, 0))),
     64: (8, ((1000, 2), (60, 3), (20, 5), (8, 0))),
-    10**9: (4, ((1000, 1), (40, 2), (12, 4), (6, 0))),
+    10**9: (4, ((60, 2), (20, 3), (6, 0))),
 }
-DIFFERENT = 0.5
+SIMILAR, UNRELATED, DIFFERENT = 0.7, 0.4, 0.5
 BLOCK = 1_000_000  # largest number of residues x starts x pairs in an array
-PAIRS = 1024
+PAIRS = 256
 
 
 def tm_d0(length: int) -> float:
@@ -67,16 +75,25 @@ def tm_scores(mobile: np.ndarray, target: np.ndarray, norm_length: int | None = 
     length = mobile.shape[1]
     norm_length = norm_length or length
     d0 = tm_d0(norm_length)
-    out = np.empty(len(mobile))
-    for start in range(0, len(mobile), PAIRS):
-        part = slice(start, start + PAIRS)
-        out[part] = _search(mobile[part], target[part], d0, fragments(length), QUICK)
-    hard = np.flatnonzero(out < DIFFERENT)
     overlap, stages = next(value for longest, value in THOROUGH.items() if length <= longest)
-    for start in range(0, len(hard), PAIRS):
-        part = hard[start : start + PAIRS]
-        more = _search(mobile[part], target[part], d0, fragments(length, overlap), stages)
-        out[part] = np.maximum(out[part], more)
+    short = max(4, length // 16)
+    coarse, quick, thorough = (
+        fragments(length, 2, max(4, length // 4)),
+        fragments(length, 2, short),
+        fragments(length, overlap, short),
+    )
+
+    def of_block(part: slice) -> np.ndarray:
+        x, y = mobile[part], target[part]
+        out = _search(x, y, d0, coarse, COARSE)
+        more = np.flatnonzero((out >= UNRELATED) & (out < SIMILAR))
+        out[more] = np.maximum(out[more], _search(x[more], y[more], d0, quick, QUICK))
+        hard = np.flatnonzero(out < DIFFERENT)
+        out[hard] = np.maximum(out[hard], _search(x[hard], y[hard], d0, thorough, stages))
+        return out
+
+    blocks = [slice(start, start + PAIRS) for start in range(0, len(mobile), PAIRS)]
+    out = np.concatenate([*in_threads(of_block, blocks), np.empty(0)])
     return out * (length / norm_length)
 
 
@@ -95,13 +112,15 @@ def tm_self(sets: np.ndarray) -> np.ndarray:
 
 
 def _listed(mobile, target, i, j, norm_length=None) -> np.ndarray:
-    blocks = [slice(k, k + 4 * PAIRS) for k in range(0, len(i), 4 * PAIRS)]
+    blocks = [slice(k, k + 16 * PAIRS) for k in range(0, len(i), 16 * PAIRS)]
     found = [tm_scores(mobile[i[part]], target[j[part]], norm_length) for part in blocks]
     return np.concatenate([*found, np.empty(0)])
 
 
 def _search(mobile, target, d0, starts, stages) -> np.ndarray:
     """Maximum [P] over superpositions of the mean of 1 / (1 + (d/d0)^2) over residues."""
+    if not len(mobile):
+        return np.zeros(0)
     x, y = (np.asarray(s, np.float64) / d0 for s in (mobile, target))
     x, y = (s - s.mean(-2, keepdims=True) for s in (x, y))
     products = (x[..., :, None] * y[..., None, :]).reshape(*x.shape[:2], 9)

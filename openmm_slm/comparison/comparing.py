@@ -106,6 +106,7 @@ def compare(
     clusters: mdtraj.Trajectory | None = None,
     experiment: str | os.PathLike | Iterable[Mapping[str, object]] | None = None,
     settings: dict[str, Any],
+    progress: bool = True,
 ) -> Comparison:
     """Compare an ensemble with another one of the same protein, with an experiment, or with both.
 
@@ -131,6 +132,8 @@ def compare(
         Measured averages: a CSV or JSON file with observable (rg, end_to_end, 3J_HN_HA), value,
         error, unit and residue. See docs/experiment.md.
     {options}
+    progress : bool
+        Show a progress bar.
 
     Returns
     -------
@@ -175,8 +178,9 @@ def compare(
         weights, ours.n_frames, reference_weights, theirs.n_frames, chosen.n_bootstrap, rng
     )
     measured = measure(
-        matched, frame_weights, targets, lengths, chosen.tica_lag, chosen.tica_components, rng
-    )
+        matched, frame_weights, targets, lengths, chosen.tica_lag, chosen.tica_components, rng,
+        progress,
+    )  # fmt: skip
     facts = {
         "samples": ours.n_frames,
         "reference frames": theirs.n_frames,

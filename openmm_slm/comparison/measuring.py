@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from tqdm.auto import tqdm
 
 from ..analysis.features import (
     STILL,
@@ -18,20 +20,22 @@ from ..analysis.fluctuations import (
     MODES,
     correlation,
     covariance,
+    deviations,
     gaussian_w2,
     leading_modes,
     mean_structure,
+    principal_modes,
     rank_correlation,
     rmsf,
     rmsip,
 )
 from ..analysis.histograms import js_of_features
+from ..analysis.in_threads import in_threads
 from ..analysis.matching import Matched
 from ..analysis.pairwise import pair_metrics
 from ..analysis.tica import distance_basis, fit_tica
 from ..analysis.weights import Weights, means
 from ..errors import StructureError
-from ..protein.superposition import superposed
 from .backbone import backbone_metrics
 from .coverage import AT_MOST, Coverage, Scored, evenly
 
@@ -56,16 +60,25 @@ def measure(
     tica_lag: int | None,
     tica_components: int,
     rng: np.random.Generator,
+    progress: bool = False,
 ) -> Measured:
     """Compute all metrics and profiles; see `openmm_slm.compare`."""
     frames = {"weights": weights.samples, "reference_weights": weights.reference}
     out = Measured({}, {"labels": np.array(matched.labels), **frames}, {})
-    _tica(out, matched, weights, lengths, tica_lag, tica_components)
-    _pairs(out, matched, weights)
-    _sizes(out, matched, weights)
-    _fluctuations(out, matched, weights)
-    _coverage(out, matched, weights, targets, rng)
-    _backbone(out, matched, weights)
+    parts: dict[str, Callable[[], None]] = {
+        "slow coordinates": lambda: _tica(
+            out, matched, weights, lengths, tica_lag, tica_components
+        ),
+        "distances": lambda: _pairs(out, matched, weights),
+        "sizes": lambda: _sizes(out, matched, weights),
+        "fluctuations": lambda: _fluctuations(out, matched, weights),
+        "TM-scores": lambda: _coverage(out, matched, weights, targets, rng),
+        "backbones": lambda: _backbone(out, matched, weights),
+    }
+    with tqdm(parts.items(), unit="part", disable=not progress) as bar:
+        for name, part in bar:
+            bar.set_description(name)
+            part()
     return out
 
 
@@ -145,33 +158,29 @@ def _mean(out, weights, name, values) -> None:
 
 def _fluctuations(out, matched, weights) -> None:
     """RMSF and principal components of CA."""
-    sides = (matched.samples, matched.reference)
-    of_sides = (weights.samples, weights.reference)
-    structures = [mean_structure(ca, w) for ca, w in zip(sides, of_sides, strict=True)]
-    on_mean = [superposed(ca, mean) for ca, mean in zip(sides, structures, strict=True)]
-    own = rmsf(on_mean[0], weights.samples[:, None])[0]
-    truth = rmsf(on_mean[1], weights.reference[:, None])[0]
-    drawn = rmsf(on_mean[1], weights.draws)
-    _put(out, "RMSF r", [correlation(x, truth) for x in (own, *drawn)])
-    _put(out, "RMSF difference", [np.abs(x - truth).mean() for x in (own, *drawn)])
-    out.profiles["rmsf"], out.profiles["reference_rmsf"] = own, truth
+    own = mean_structure(matched.samples, weights.samples)
+    truth = mean_structure(matched.reference, weights.reference)
+    reference = deviations(matched.reference, truth)
+    own = rmsf(deviations(matched.samples, own), weights.samples[:, None])[0]
+    of_reference = rmsf(reference, np.column_stack([weights.reference, weights.draws]))
+    _put(out, "RMSF r", [correlation(x, of_reference[0]) for x in (own, *of_reference[1:])])
+    error = [np.abs(x - of_reference[0]).mean() for x in (own, *of_reference[1:])]
+    _put(out, "RMSF difference", error)
+    out.profiles["rmsf"], out.profiles["reference_rmsf"] = own, of_reference[0]
 
-    samples = superposed(matched.samples, structures[1]).reshape(len(matched.samples), -1)
-    reference = on_mean[1].reshape(len(on_mean[1]), -1)
-    centre = structures[1].ravel()
-    samples, reference = samples - centre, reference - centre
+    samples = deviations(matched.samples, truth)
     spread = covariance(reference, weights.reference)
     modes = leading_modes(spread)[1]
-    overlap = rmsip(leading_modes(covariance(samples, weights.samples))[1], modes)
+    overlap = rmsip(principal_modes(samples, weights.samples), modes)
     reduced, modes_reduced = reference, modes
     if reference.shape[1] > REDUCED:
         basis = leading_modes(spread, REDUCED)[1]
         reduced, modes_reduced = reference @ basis, basis.T @ modes
-    floor = [
-        rmsip(leading_modes(covariance(reduced, draw))[1], modes_reduced)
-        for draw in weights.draws.T
-    ]
-    _put(out, "RMSIP", [overlap, *floor])
+
+    def of_draw(draw: np.ndarray) -> float:
+        return rmsip(principal_modes(reduced, draw), modes_reduced)
+
+    _put(out, "RMSIP", [overlap, *in_threads(of_draw, weights.draws.T)])
 
     x, y = samples @ modes, reference @ modes
     size = np.sqrt(len(matched.sequence))

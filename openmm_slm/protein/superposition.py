@@ -53,7 +53,9 @@ def _eigenvalue(h: np.ndarray, k: Symmetric) -> np.ndarray:
     c1 = -8 * (xx * (yy * zz - yz * zy) - xy * (yx * zz - yz * zx) + xz * (yx * zy - yy * zx))
     adjugate = _adjugate(k)
     c0 = sum(k[0, j] * adjugate[0, j] for j in range(4))
-    value = np.sqrt(-1.5 * c2)  # sqrt(3) |H|_F, an upper bound of the root
+    # Two upper bounds of the root: the sum of the squares, and that of the fourth powers of all.
+    fourth = np.sqrt(np.sqrt(np.maximum(2 * c2 * c2 - 4 * c0, 0)))
+    value = np.minimum(np.sqrt(-1.5 * c2), fourth)
     for _ in range(60):
         square = value * value
         f = (square + c2) * square + c1 * value + c0

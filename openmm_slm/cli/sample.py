@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from ..errors import require
+from ..files.formats import needs_topology
 from ..files.options import options_of
 from ..relaxation.relaxation_settings import RelaxationSettings
 from ..sampling.settings import SamplingSettings
@@ -42,6 +43,15 @@ def _pairs(text: str) -> str | list[list[int]]:
         raise ValueError(f"--disulfides is {text!r}; {remedy}") from None
 
 
+def _templates(paths: tuple, top: Path | None) -> object:
+    """The argument `template`: None, one template, or a list of states."""
+    if top and not paths:
+        raise ValueError(f"--top {top} is the topology of a template; give --template too")
+    if len(paths) < 2:
+        return next(((path, top) if top else path for path in paths), None)
+    return [(path, top) if top and needs_topology(path) else path for path in paths]
+
+
 @click.command(
     epilog=example(
         "openmm-slm sample GYDPETGTWG -n 10 --seed 1 -o ensemble",
@@ -55,9 +65,11 @@ def _pairs(text: str) -> str | list[list[int]]:
 @click.option(
     "--template",
     type=structure,
-    help="Known structure to start from: a file, or a name such as pdb:5PTI:A or afdb:P00974.",
+    multiple=True,
+    help="Known structure to start from: a file, or a name such as pdb:5PTI:A or afdb:P00974. "
+    "Repeat it for several states.",
 )
-@click.option("--top", type=existing, help="Topology of a template in XTC, DCD, rst7, ...")
+@click.option("--top", type=existing, help="Topology of templates in XTC, DCD, rst7, ...")
 @click.option(
     "--relatives",
     default="auto",
@@ -112,10 +124,7 @@ def sample(sequence, output, n, repeat, report, shard, device, resume, threads, 
     prepare_cpu(threads, patient=True)
     given = ["n", *settings]
     settings["relatives"] = None if settings["relatives"] == "none" else settings["relatives"]
-    if top := settings.pop("top"):
-        if settings["template"] is None:
-            raise ValueError(f"--top {top} is the topology of a template; give --template too")
-        settings["template"] = (settings["template"], top)
+    settings["template"] = _templates(settings["template"], settings.pop("top"))
     if report:
         require("matplotlib", "plots")  # fail now rather than after hours of sampling
     options = {"device": device, "resume": resume}

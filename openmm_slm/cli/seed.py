@@ -35,6 +35,11 @@ from .common import example, existing, new, report_errors, settings_options, str
     help="File with one weight per frame, such as weights.csv of openmm-slm compare.",
 )
 @click.option(
+    "--per-state",
+    is_flag=True,
+    help="Select -n seeds of each state, if ENSEMBLE was sampled from several (--template).",
+)
+@click.option(
     "--features",
     default="ca-rmsd",
     show_default=True,
@@ -46,7 +51,7 @@ from .common import example, existing, new, report_errors, settings_options, str
     multiple=True,
     default=["openmm"],
     show_default=True,
-    help="Input files to write: openmm, amber, gromacs; may be repeated.",
+    help="Input files to write: openmm, amber, gromacs, replica-exchange, westpa; may be repeated.",
 )
 @settings_options(SeedSettings, box_shape={"flag": "--box"})
 @report_errors

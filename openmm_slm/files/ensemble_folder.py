@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _FILES = ("samples.xtc", "report.csv")
 # Entries of run.json that may differ when a run is resumed; `n` may only grow. The best of n
-# frames are others if n grows.
+# frames are others if n grows, and so are frames of a path.
 _FREE = ("n", "batch_size", "environment")
 
 
@@ -129,7 +129,7 @@ class EnsembleWriter:
 
     def _continue(self, before: dict) -> None:
         """Read the progress of an earlier run and truncate its files to what is complete."""
-        free = set(_FREE) - ({"n"} if self.run.get("best") else set())
+        free = set(_FREE) - ({"n"} if self.run.get("best") or self.run.get("path") else set())
         for name in sorted((before.keys() | self.run.keys()) - free):
             if before.get(name) != self.run.get(name):
                 raise SLMError(

@@ -49,6 +49,12 @@ def is_trajectory(path: str | os.PathLike) -> bool:
     )
 
 
+def needs_topology(source: object) -> bool:
+    """Whether frames are in a file that contains no topology."""
+    path = isinstance(source, (str, os.PathLike)) and os.path.isfile(source)
+    return path and is_trajectory(source) and extension(source) not in WITH_TOPOLOGY
+
+
 def mdtraj_extension(path: Path) -> str:
     """Extension by which MDTraj chooses the right reader for a file."""
     kind = extension(path)

@@ -12,6 +12,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from ..files.ensemble_folder import environment
+from ..files.frame_columns import frame_columns
 from ..files.frame_reader import FrameReader
 from ..files.options import takes
 from ..files.report_table import Report
@@ -73,7 +74,7 @@ def relax(
         Frames with all atoms, hydrogens included (`openmm_slm.complete` adds missing atoms). A path
         is a PDB or mmCIF file, the name of a structure (``pdb:5PTI``), a trajectory file with
         `top`, which is read in blocks, or a folder written by `openmm_slm`. Periodic boxes are
-        kept, but not used.
+        kept, but not used. The report keeps the columns ``state`` and ``progress`` of an ensemble.
     top : path or mdtraj.Topology, optional
         Topology of a trajectory file without one.
     processes : int, optional
@@ -117,6 +118,7 @@ def relax(
     chosen = RelaxationSettings(**settings)
     check_resume(resume, output)
     reader, size = FrameReader(trajectory, top), max(BLOCK, copies)
+    known = frame_columns(trajectory, reader.n_frames)
     advice = "; d_residues=() turns them to L" if chosen.d_residues is None else None
     found = chemistry(next(reader.blocks(0, BLOCK)), advice)
     if chosen.d_residues is None:
@@ -124,7 +126,8 @@ def relax(
     with Relaxer(reader.topology, chosen, processes=processes, copies=copies) as relaxer:
 
         def blocks(start: int) -> Iterator[Block]:
-            return _relaxed(relaxer, reader.blocks(start, size), start, reader.n_frames, progress)
+            read = reader.blocks(start, size)
+            return _relaxed(relaxer, read, start, reader.n_frames, known, progress)
 
         if output is None:
             where = 'the column "error" of the report says why'
@@ -139,11 +142,17 @@ def relax(
 
 
 def _relaxed(
-    relaxer: Relaxer, blocks: Iterator[mdtraj.Trajectory], done: int, n: int, progress: bool
+    relaxer: Relaxer,
+    blocks: Iterator[mdtraj.Trajectory],
+    done: int,
+    n: int,
+    known: Report,
+    progress: bool,
 ) -> Iterator[Block]:
     with tqdm(total=n, initial=done, unit="frame", disable=not progress) as bar:
         for block in blocks:
             xyz, report = relaxer.relax(block.xyz, done, bar.update)
             block.xyz, block.topology = xyz, relaxer.topology  # which has the insertion codes
-            yield block, {"frame": done + np.arange(len(xyz)), **report}
+            rows = done + np.arange(len(xyz))
+            yield block, {"frame": rows, **report, **{k: v[rows] for k, v in known.items()}}
             done += len(xyz)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -14,11 +13,10 @@ from ..disorder.wished_size import radius_of_gyration
 from ..files.report_table import Report
 from ..language.condition import SequenceCondition
 from ..language.interface import StructureLanguageModel
-from ..language.masking import masked_residues, with_rim
+from ..language.masking import with_rim
 from ..language.structure_context import StructureContext
 from ..projection.close_peptides import close_peptide_bonds
 from ..protein.bonding import SLOTS
-from ..protein.elastic_network import PackedNetwork, displace
 from ..protein.protein import Protein
 from ..protein.sequence import sequence_layout
 from ..protein.structure import ProteinStructure, from_backbone
@@ -31,6 +29,7 @@ from .disordered_backbones import DisorderedBackbones
 from .sampled_backbones import SampledBackbones
 from .segment_scores import segment_scores
 from .settings import SamplingSettings
+from .starting_frames import StartingFrames
 from .template import Template
 
 if TYPE_CHECKING:
@@ -43,7 +42,6 @@ logger = logging.getLogger(__name__)
 KEPT, SAMPLED = 0.05, 0.1
 #: Levels (nm) of resampled segments in the rounds after the first (models with structure input).
 REFINED = (0.3, 0.2)
-_GOLDEN = (np.sqrt(5) - 1) / 2  # its multiples modulo 1 are evenly spread
 
 
 class BackboneSampler:
@@ -82,7 +80,7 @@ class BackboneSampler:
         )
         if template is not None:
             self.tokens = tokenizer.encode_backbone(template.backbone, template.known, self.index)
-        self._network = lru_cache(maxsize=2)(self._network_of)
+            self.starts = StartingFrames(settings, template, self.tokens, self.chain, self.index)
         self._first: SampledBackbones | None = None
         if template is not None and settings.resample is not None:
             named = np.isin(np.arange(len(self.chain)), settings.resample)
@@ -144,12 +142,12 @@ class BackboneSampler:
         return np.argsort(-score, kind="stable")[:number]
 
     def _draw(self, frames: np.ndarray) -> SampledBackbones:
-        if self.chains is None:
-            return self._draw_folded(frames)
-        made = (
-            self._with_disordered(frames) if self.chains.free.any() else self._draw_folded(frames)
-        )
-        made.report["rg_nm"] = radius_of_gyration(made.atom14[:, :, 1])
+        disordered = self.chains is not None and self.chains.free.any()
+        made = self._with_disordered(frames) if disordered else self._draw_folded(frames)
+        if self.template is not None:
+            made.report.update(self.starts.columns(frames))
+        if self.chains is not None:
+            made.report["rg_nm"] = radius_of_gyration(made.atom14[:, :, 1])
         return made
 
     def _draw_folded(self, frames: np.ndarray) -> SampledBackbones:
@@ -161,10 +159,7 @@ class BackboneSampler:
             return self._resampled(frames)
         else:
             drawn, backbone, lddt = self._noised(frames)
-        made = self._finished(drawn.tokens, drawn.log_prob, backbone, lddt)
-        if self.template is not None and self.template.names:
-            made.report["relative"] = np.array(self.template.names)[frames % len(self.tokens)]
-        return made
+        return self._finished(drawn.tokens, drawn.log_prob, backbone, lddt)
 
     def structure(self, atom14: np.ndarray) -> ProteinStructure:
         """Frames with the chain ids and residue numbers of the final trajectory."""
@@ -202,7 +197,7 @@ class BackboneSampler:
         if not rest.any() or (held and not (self.sampled.any(0) & rest).any()):
             atom14 = np.full((len(frames), len(self.chain), 14, 3), np.nan, np.float32)
             if held:
-                atom14[:] = self.template.atom14[frames % len(self.tokens)]
+                atom14[:] = self.template.atom14[self.starts.rows(frames)]
             report = {"projection_moved_nm": np.zeros(len(frames), np.float32)}
         else:
             made = self._draw_folded(frames)
@@ -270,11 +265,10 @@ class BackboneSampler:
 
     def _noised(self, frames: np.ndarray):
         """Start from the template; in each round, displace, mask, sample and decode."""
-        which = frames % len(self.tokens)
-        tokens, backbone = self.tokens[which], self.template.backbone[which]
+        tokens, backbone = self.starts.first(frames)
         for number in range(self.settings.rounds):
             begun = [
-                self._displaced(int(frame), number, x)
+                self.starts.displaced(int(frame), number, x)
                 for frame, x in zip(frames, backbone, strict=True)
             ]
             start, masked = (np.stack(part) for part in zip(*begun, strict=True))
@@ -285,51 +279,13 @@ class BackboneSampler:
             tokens = drawn.tokens
         return drawn, backbone, lddt
 
-    def _displaced(self, frame: int, number: int, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Backbone [L, 4, 3] displaced along soft modes, and the mask of sampled residues [L]."""
-        key, counter = [self.settings.seed, frame], [0, 0, 1, number]
-        rng = np.random.Generator(np.random.Philox(key=key, counter=counter))
-        known = np.isfinite(x[:, :3]).all((-1, -2))
-        ca, noise = np.where(known[:, None], x[:, 1], np.nan), self.settings.noise
-        if known.sum() < 4:  # too few residues for soft modes
-            return x, masked_residues(rng, ca, noise, self.chain)
-        if number == 0:
-            network, mean_square = self._network(frame % len(self.tokens))
-        else:
-            network = PackedNetwork(x[:, 1], self.index)
-            mean_square = network.mean_square()
-        weight = np.zeros(len(x))
-        weight[known] = mean_square
-        masked = masked_residues(rng, ca, noise, self.chain, weight)
-        start = x.copy()
-        if self.settings.deform:
-            move = network.displacement(rng, self._amplitude(frame, number))
-            start[known] = displace(x[known], move)
-        return start, masked
-
-    def _amplitude(self, frame: int, number: int) -> float:
-        """Root mean square displacement (nm) of the start of a frame from the template.
-
-        Uniform on [0, sqrt(3) deform], whose root mean square is `deform`. It follows a golden
-        ratio sequence, so that even a few frames cover the interval.
-        """
-        key, counter = [self.settings.seed, 0], [0, 0, 2, number]
-        first = np.random.Generator(np.random.Philox(key=key, counter=counter)).random()
-        return self.settings.deform * np.sqrt(3) * ((first + frame * _GOLDEN) % 1)
-
-    def _network_of(self, which: int) -> tuple[PackedNetwork, np.ndarray]:
-        """Elastic network of a template frame, and its mean square displacement per residue."""
-        known = self.template.known[which]
-        network = PackedNetwork(self.template.backbone[which, known, 1], self.index[known])
-        return network, network.mean_square()
-
     def _resampled(self, frames: np.ndarray) -> SampledBackbones:
         """Sample some residues and keep the atoms of all others at the template's positions.
 
         A model with structure input repeats this: it sees the segments of the round before, off by
         about so many nm.
         """
-        which = frames % len(self.tokens)
+        which = self.starts.rows(frames)
         sampled, template = self.sampled[which], self.template
         moving, start = self.sampled.any(0).astype(float), template.backbone[which]
         rounds = REFINED if self.language_model.sees_structure else ()

@@ -325,9 +325,10 @@ def generate_ensemble(
         Number of conformations.
     model : str or path
         Shipped name, registered name, or model directory.
-    template : Trajectory, path, name (as "pdb:5PTI:A" or "afdb:P00974") or (path, path), optional
+    template : Trajectory, path, name ("pdb:5PTI:A", "afdb:P00974"), (path, path) or list, optional
         Known structure of the sequence, one frame or many (used in turn). Residues that it lacks
-        are sampled. Samples lie where the template does.
+        are sampled. Samples lie where the template does. A list of such: several states, used in
+        turn; the report says which (`state`).
     relatives : str, path or None
         Known structures of related proteins, which are the templates, in turn. ``"auto"``: those
         of the shipped library whose fold is probably that of the sequence; if there is none, or a

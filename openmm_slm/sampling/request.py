@@ -14,6 +14,7 @@ from ..language.condition import SequenceCondition
 from ..protein.sequence import parse_sequence
 from .known_structures import AUTO, find_known_structures, warn_unknown
 from .settings import SamplingSettings
+from .states import on_path, read_template
 from .template import Template
 from .which_disordered import ALL, disordered_residues
 
@@ -86,10 +87,12 @@ def make_request(
         mapped, identity = find_known_structures(chains, relatives, msa) or (None, None)
         unknown = mapped is None
     if template is not None:
-        mapped = Template.of(template, chains, settings.get("min_plddt"))
-        identity = mapped.identity(template)
+        mapped, identity = read_template(template, chains, settings.get("min_plddt"))
+        if settings.get("path"):
+            mapped = on_path(mapped)
         resample = None if resample is None else np.flatnonzero(mapped.select(resample)).tolist()
-    if _is(disordered, AUTO) and (resample is not None or not labels):
+    held = resample is not None or settings.get("path")
+    if _is(disordered, AUTO) and (held or not labels):
         disordered = None
     loose = disordered_residues(disordered, chains, mapped)
     if unknown and not loose.all():

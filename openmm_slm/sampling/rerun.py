@@ -15,6 +15,7 @@ from ..models.registry import model_identity
 from .ensemble import EnsembleGenerator
 from .known_structures import find_known_structures
 from .settings import SamplingSettings
+from .states import read_template
 from .template import Template
 
 logger = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ def repeat_run(
     return where
 
 
-def _same_template(before: dict, settings: dict, run: str | os.PathLike) -> str | tuple:
+def _same_template(before: dict, settings: dict, run: str | os.PathLike) -> str | tuple | list:
     """Path or name of the template in a run.json; raise if the template has changed."""
     path, sequence = before.get("path"), settings["sequence"]
     if not path:
@@ -92,11 +93,12 @@ def _same_template(before: dict, settings: dict, run: str | os.PathLike) -> str 
             f"{run}: the run used a template in memory; sample again and pass that template"
         )
     if before.get("relatives"):
-        template, _ = Template.of_relatives(path, sequence)
+        now = Template.of_relatives(path, sequence)[0].identity(path)
     else:
-        path = (path, before["top"]) if "top" in before else path
-        template = Template.of(path, sequence, settings["min_plddt"])
-    now = template.identity(path)
+        each = before.get("states", [before])
+        files = [(x["path"], x["top"]) if "top" in x else x["path"] for x in each]
+        path = files if "states" in before else files[0]
+        now = read_template(path, sequence, settings["min_plddt"])[1]
     if now["sha256"] != before.get("sha256"):
         raise SLMError(
             f"{run}: the template {path} has changed: its checksum was {before.get('sha256')} and "

@@ -10,6 +10,7 @@ import numpy as np
 from ..files.report_table import Report
 
 if TYPE_CHECKING:
+    import MDAnalysis
     import mdtraj
     import py3Dmol
 
@@ -42,6 +43,14 @@ class Ensemble:
     relatives: list[dict[str, object]] = field(default_factory=list)
 
     @property
+    def state(self) -> np.ndarray | None:
+        """Number of the state from which each frame came, int [F]; None without several states.
+
+        States are the entries of the list `template`, from 0. On a path, it is the nearest one.
+        """
+        return self.report.get("state")
+
+    @property
     def token_entropy(self) -> np.ndarray:
         """Entropy (nats) of the tokens of each residue over the frames [L]; at most log F.
 
@@ -50,6 +59,16 @@ class Ensemble:
         """
         share = [np.unique(column, return_counts=True)[1] / len(column) for column in self.tokens.T]
         return np.array([-(p * np.log(p)).sum() for p in share])
+
+    def to_mdanalysis(self) -> MDAnalysis.Universe:
+        """The frames as an `MDAnalysis.Universe` in memory.
+
+        Needs MDAnalysis (the extra ``mdanalysis``). It also opens folders:
+        ``Universe("out/topology.pdb", "out/samples.xtc")``.
+        """
+        from ..files.mdanalysis import to_universe
+
+        return to_universe(self.trajectory)
 
     def view(self, *, shown: int = 20, width: int = 640, height: int = 480) -> py3Dmol.view:
         """Interactive view of superposed frames, for notebooks.

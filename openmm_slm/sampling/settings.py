@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import SLMError
 from ..files.options import documented, option, set_checked
+from ..files.quantities import in_nanometers
 from ..relaxation.relaxation_settings import RelaxationSettings
 
 if TYPE_CHECKING:
@@ -143,6 +144,13 @@ class SamplingSettings:
         brief="Sample residues of the template with pLDDT under this [default: 50 for models that "
         "state pLDDT].",
     )
+    path: bool = option(
+        False,
+        "bool",
+        """With several states as `template`: the n frames follow a path from the first state to the
+        last, in order (`openmm_slm.sampling.state_path`). `deform` is 0 by default then.""",
+        brief="Frames follow a path from the first --template to the last, in order.",
+    )
     seed: int | None = option(
         None,
         "int, optional",
@@ -273,9 +281,28 @@ class SamplingSettings:
         check_integer("rounds", self.rounds, 1, "the number of mask-and-resample cycles")
         if self.rounds > 1 and self.noise is None:
             raise SLMError(f"rounds is {self.rounds}, but noise is None; give template and noise")
+        if self.path:
+            self._check_path()
         set_checked(self, "deform", self._checked_deform())
         if self.rg is not None:
             set_checked(self, "rg", self._checked_rg())
+
+    def _check_path(self) -> None:
+        states = len((self.template or {}).get("states", ()))
+        if states < 2:
+            found = "one template is given" if self.template else "no template is given"
+            raise SLMError(
+                f"path is True, but {found}; give two or more states: template=[first, last] "
+                "(--template FIRST --template LAST)"
+            )
+        for name in ("disordered", "resample"):
+            if getattr(self, name):
+                raise SLMError(
+                    f"path and {name} exclude each other: all residues move along the path; give "
+                    "one"
+                )
+        if self.n < states:
+            raise SLMError(f"n is {self.n}, but the path has {states} states; give n >= {states}")
 
     def _checked_rg(self) -> float:
         """`rg` in nm."""
@@ -302,7 +329,7 @@ class SamplingSettings:
         """`deform` in nm; None unless a template is used with `noise`."""
         value = self.deform
         if value is None:
-            return None if self.noise is None else DEFORM
+            return None if self.noise is None else 0.0 if self.path else DEFORM
         if self.noise is None:
             raise SLMError(
                 f"deform is {value!r}, but no template is deformed; give template, without resample"
@@ -369,16 +396,3 @@ class SamplingSettings:
             temperature=model.temperature if self.temperature is None else self.temperature,
             top_p=model.top_p if self.top_p is None else self.top_p,
         )
-
-
-def in_nanometers(name: str, value: object, wanted: str) -> float:
-    """A length as a number of nm; SLMError unless it is a number or a Quantity of length."""
-    if hasattr(value, "value_in_unit"):
-        from openmm import unit
-
-        if not value.unit.is_compatible(unit.nanometer):
-            raise SLMError(f"{name} is {value}; give {wanted}")
-        value = value.value_in_unit(unit.nanometer)
-    if not isinstance(value, Real) or isinstance(value, bool):
-        raise SLMError(f"{name} is {value!r}; give {wanted}")
-    return float(value)

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..data.relatives import find_relatives
 from ..errors import StructureError
-from ..files.formats import WITH_TOPOLOGY, extension, is_trajectory
+from ..files.formats import needs_topology
 from ..files.frame_reader import StructureReader
 from ..models.registry import load_backmapper
 from ..protein.alignment import align
@@ -76,6 +76,8 @@ class Template:
         CA as given, of a template with residues that had a CA alone.
     names : tuple of str
         Structure of each frame, for frames of relatives; or empty.
+    state : ndarray, int [T], optional
+        State of each frame, for several states (`openmm_slm.sampling.states`).
     """
 
     sequence: str
@@ -91,6 +93,7 @@ class Template:
     d_residues: np.ndarray | None = None
     trace: np.ndarray | None = None
     names: tuple[str, ...] = ()
+    state: np.ndarray | None = None
 
     @classmethod
     def of(
@@ -324,8 +327,7 @@ def _of_rows(values: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
 
 def _check_format(template: object) -> None:
     """Raise StructureError for a file of frames without a topology."""
-    path = isinstance(template, (str, os.PathLike)) and os.path.isfile(template)
-    if path and is_trajectory(template) and extension(template) not in WITH_TOPOLOGY:
+    if needs_topology(template):
         raise StructureError(
             f"{template} contains no topology; give the template as PDB, mmCIF or GRO, or name "
             "a topology: --top, in Python template=(file, topology)"

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     import parmed
     from openmm import app
 
-FORMATS = ("openmm", "amber", "gromacs")
+#: Files of each seed, and folders that join the seeds.
+EXPORTED, JOINED = ("amber", "gromacs"), ("replica-exchange", "westpa")
+FORMATS = ("openmm", *EXPORTED, *JOINED)
 NAMES = {"amber": ("system.prmtop", "system.inpcrd"), "gromacs": ("system.top", "system.gro")}
 _OCTAHEDRON = np.degrees(np.arccos(-1 / 3))  # angle of the axes of a truncated octahedron
 _RADII = {  # OpenMM's class with the radii, and AMBER's name of the set
@@ -56,6 +58,13 @@ def check_formats(formats, settings: SeedSettings) -> tuple[str, ...]:
 def refused(name: str, settings: SeedSettings) -> str:
     """Reason why a format cannot store what the settings need; empty if it can."""
     if name == "openmm":
+        return ""
+    if name in JOINED:
+        if settings.explicit and not settings.same_box:
+            return (
+                "all seeds must be of one System, and boxes of different size are not; "
+                "same_box=True (--same-box) gives them the same numbers of waters."
+            )
         return ""
     if name == "gromacs" and settings.solvent in _RADII:
         return "GROMACS has no implicit solvent since version 2019."

@@ -83,7 +83,7 @@ def feature_space(
         angles = np.concatenate([phi, psi], 1)
         angles = angles[:, np.isfinite(angles).all(0)]
         return _euclidean(np.concatenate([np.sin(angles), np.cos(angles)], 1))
-    ca = _ca(trajectory)
+    ca = ca_positions(trajectory)
     if features == "ca-rmsd":
         return _superposed(ca[kept])
     try:
@@ -96,7 +96,8 @@ def feature_space(
     return _euclidean(fit_tica(scores, lag, lengths).transform(scores)[kept])
 
 
-def _ca(trajectory: mdtraj.Trajectory) -> np.ndarray:
+def ca_positions(trajectory: mdtraj.Trajectory) -> np.ndarray:
+    """CA [F, L, 3] (nm); ions of calcium are left out."""
     atoms = [a.index for a in trajectory.topology.atoms if a.name == "CA" and a.residue.n_atoms > 1]
     atoms = atoms or [a.index for a in trajectory.topology.atoms if a.name == "CA"]
     if len(atoms) < 3:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import SLMError, StructureError
+from ..files.frame_columns import frame_columns
 from ..files.frame_reader import FrameReader
 from ..files.report_table import Report
 from ..protein.atoms import CAPS
@@ -37,11 +38,14 @@ class CandidateFrames:
     valid : ndarray, bool [F]
     d_residues : tuple of int
         Rows of D amino acids, which stay D.
+    state : ndarray, int [F], optional
+        State of each frame, if the ensemble was sampled from several.
     """
 
     trajectory: mdtraj.Trajectory
     valid: np.ndarray
     d_residues: tuple[int, ...] = ()
+    state: np.ndarray | None = None
 
     @classmethod
     def of(
@@ -74,7 +78,9 @@ class CandidateFrames:
         trajectory = FrameReader(source, top).load()
         as_d = tuple(chemistry(trajectory))
         valid = _valid(trajectory, report, as_d)
-        return cls(trajectory, valid & np.isfinite(trajectory.xyz).all((1, 2)), as_d)
+        columns = report if isinstance(report, dict) else frame_columns(source, len(valid))
+        finite = np.isfinite(trajectory.xyz).all((1, 2))
+        return cls(trajectory, valid & finite, as_d, columns.get("state"))
 
 
 def _valid(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from numbers import Integral
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,7 @@ def select_seeds(
     lag: int = 20,
     lengths: Sequence[int] | None = None,
     seed: int = 0,
+    per_state: bool = False,
     top: str | os.PathLike | None = None,
 ) -> np.ndarray:
     """Select frames to start simulations from; invalid frames are skipped.
@@ -73,19 +75,23 @@ def select_seeds(
         For TICA: numbers of frames of the trajectories that were joined.
     seed : int
         Random seed of k-means and of drawn frames.
+    per_state : bool
+        Select `n` seeds from the frames of each state, of an ensemble that was sampled from several
+        (``template=[a, b]``); those of state 0 come first.
     top : path, optional
         Topology of a trajectory file without one.
 
     Returns
     -------
-    ndarray, int [n]
+    ndarray, int [n], or [n times the number of states] with `per_state`
         Numbers of different frames. They do not depend on the position and orientation of frames.
 
     Raises
     ------
     ValueError
-        `method` or `features` is unknown, there are fewer valid frames than `n`, or `weights` are
-        given with another method than drawn, for another number of frames, or negative.
+        `method` or `features` is unknown, there are fewer valid frames than `n`, `per_state` is set
+        for frames without states, or `weights` are given with another method than drawn, for
+        another number of frames, or negative.
 
     Examples
     --------
@@ -104,6 +110,7 @@ def select_seeds(
         lag,
         lengths,
         seed,
+        per_state,
     )
 
 
@@ -117,8 +124,26 @@ def choose(
     lag: int = 20,
     lengths: Sequence[int] | None = None,
     seed: int = 0,
+    per_state: bool = False,
 ) -> np.ndarray:
     """`select_seeds` for frames whose validity is known."""
+    if per_state:
+        if frames.state is None:
+            raise SLMError(
+                "per_state is True, but the report of the frames has no column 'state'; sample "
+                "from several states (template=[a, b], --template A --template B), or leave "
+                "per_state out"
+            )
+        chosen = []
+        for state in np.unique(frames.state):
+            mine = replace(frames, valid=frames.valid & (frames.state == state), state=None)
+            try:
+                chosen.append(
+                    choose(mine, n, method, features, weights, clusters, lag, lengths, seed)
+                )
+            except SLMError as error:
+                raise SLMError(f"state {state}: {error}") from None
+        return np.concatenate(chosen)
     method = method_of(method, weights)
     for name, value, allowed in (("method", method, METHODS), ("features", features, FEATURES)):
         if value not in allowed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,6 +40,7 @@ def seed_simulations(
     method: str | None = None,
     features: str = "ca-rmsd",
     weights: np.ndarray | str | os.PathLike | None = None,
+    per_state: bool = False,
     top: str | os.PathLike | None = None,
     settings: dict[str, Any],
 ) -> Iterator[app.Simulation]:
@@ -59,7 +61,7 @@ def seed_simulations(
         Report that marks valid frames; see `select_seeds`.
     frames : iterable of int, optional
         Frames to use instead of selecting `n`; they must be valid.
-    method, features, weights, top
+    method, features, weights, per_state, top
         How frames are selected; see `select_seeds`.
     {options}
 
@@ -84,7 +86,7 @@ def seed_simulations(
     ...     simulation.step(100)
     """
     _, chosen, builder = prepare(
-        ens_or_traj, n, report, frames, method, features, weights, top,
+        ens_or_traj, n, report, frames, method, features, weights, per_state, top,
         SeedSettings(solvent=solvent, **settings),
     )  # fmt: skip
     return (seed.simulation for _, seed, _ in built(builder, chosen) if seed is not None)
@@ -98,17 +100,21 @@ def prepare(
     method: str | None,
     features: str,
     weights: FrameWeights,
+    per_state: bool,
     top: str | os.PathLike | None,
     settings: SeedSettings,
 ) -> tuple[CandidateFrames, np.ndarray, SeedBuilder]:
     """Candidate frames, selected frame numbers and the builder; raises before any simulation."""
     ensemble = CandidateFrames.of(source, report, top)
     protein = protein_only(ensemble.trajectory)
-    ensemble = CandidateFrames(protein, ensemble.valid, ensemble.d_residues)
+    ensemble = replace(ensemble, trajectory=protein)
     if frames is None:
-        chosen = choose(ensemble, n, method, features, weights, seed=settings.seed)
-    elif weights is not None:
-        raise SLMError("frames and weights are given; frames names the seeds, so give one of them")
+        chosen = choose(
+            ensemble, n, method, features, weights, seed=settings.seed, per_state=per_state
+        )
+    elif weights is not None or per_state:
+        other = "weights" if weights is not None else "per_state"
+        raise SLMError(f"frames and {other} are given; frames names the seeds, so give one of them")
     else:
         chosen = _given(ensemble, list(frames))
     return ensemble, chosen, SeedBuilder(protein, chosen, settings, ensemble.d_residues)

@@ -20,12 +20,15 @@ from ..files.json_file import write_json
 from ..files.options import takes
 from ..files.report_table import Report
 from .building import Seed, SeedBuilder
-from .exporting import check_formats, to_parmed, write_amber, write_gromacs
+from .exporting import EXPORTED, check_formats, to_parmed, write_amber, write_gromacs
+from .frames import CandidateFrames
 from .reading_back import ExportError, compare_energies, energies, read_back
+from .replica_exchange import check_number, write_replica_exchange
 from .script import run_script
 from .seeding_settings import SeedSettings
-from .selecting import method_of
+from .selecting import DRAWN, method_of
 from .simulating import built, prepare
+from .westpa import populations, write_westpa
 
 if TYPE_CHECKING:
     import mdtraj
@@ -35,8 +38,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _COLUMNS = (
-    "seed", "frame", "written", "atoms", "waters", "positive_ions", "negative_ions", "volume_nm3",
-    "energy_kj_mol", "ca_moved_nm", "error",
+    "seed", "frame", "state", "written", "atoms", "waters", "positive_ions", "negative_ions",
+    "volume_nm3", "energy_kj_mol", "ca_moved_nm", "error",
 )  # fmt: skip
 
 
@@ -53,6 +56,7 @@ def write_seeds(
     method: str | None = None,
     features: str = "ca-rmsd",
     weights: np.ndarray | str | os.PathLike | None = None,
+    per_state: bool = False,
     top: str | os.PathLike | None = None,
     settings: dict[str, Any],
     progress: bool = True,
@@ -62,8 +66,10 @@ def write_seeds(
     ``seed_000/`` has ``system.xml``, ``state.xml``, ``integrator.xml``, ``topology.cif`` and
     ``run.py``, which only needs OpenMM. The format amber adds ``system.prmtop`` and
     ``system.inpcrd``, gromacs adds ``system.top`` and ``system.gro``. These files are read back and
-    their energies compared with OpenMM's term by term (``energies.csv``). ``seeds.csv`` has one row
-    per seed, ``run.json`` all settings.
+    their energies compared with OpenMM's term by term (``energies.csv``). The format
+    replica-exchange adds ``replica_exchange/run.py``, which exchanges temperatures between the
+    seeds; westpa adds ``westpa``, with the seeds as basis states of a weighted-ensemble simulation.
+    ``seeds.csv`` has one row per seed, ``run.json`` all settings.
 
     Parameters
     ----------
@@ -73,9 +79,10 @@ def write_seeds(
         Folder to write; it must be empty or not exist.
     n : int
         Number of seeds.
-    formats : iterable of "openmm", "amber", "gromacs"
-        Formats to write; the OpenMM files are always written.
-    solvent, report, frames, method, features, weights, top
+    formats : iterable of "openmm", "amber", "gromacs", "replica-exchange", "westpa"
+        Formats to write; the OpenMM files are always written. The last two need seeds of one
+        System: in explicit solvent, ``same_box``.
+    solvent, report, frames, method, features, weights, per_state, top
         See `seed_simulations`.
     progress : bool
         Show a progress bar.
@@ -98,14 +105,17 @@ def write_seeds(
     output = Path(output)
     _check_free(output)
     ensemble, chosen, builder = prepare(
-        ens_or_traj, n, report, frames, method, features, weights, top, chosen_settings
+        ens_or_traj, n, report, frames, method, features, weights, per_state, top, chosen_settings
     )
+    if "replica-exchange" in formats:
+        check_number(len(chosen))
     output.mkdir(parents=True, exist_ok=True)
     is_path = isinstance(ens_or_traj, (str, os.PathLike))
     has_file = isinstance(weights, (str, os.PathLike))
     selection = {
         "method": method_of(method, weights), "features": features,
         "weights": str(weights) if has_file else None if weights is None else "an array",
+        "per_state": per_state,
     }  # fmt: skip
     run = {
         "task": "seed", "input": str(ens_or_traj) if is_path else repr(ensemble.trajectory),
@@ -129,17 +139,38 @@ def write_seeds(
                 seed, error = None, str(failure)
                 unwritten.append(error)
                 logger.warning("frame %d is not written: %s", frame, error)
-            rows.append(_row(name, frame, seed, error))
+            state = "" if ensemble.state is None else int(ensemble.state[frame])
+            rows.append(_row(name, frame, state, seed, error))
             _write_rows(output / "seeds.csv", _COLUMNS, rows)
             bar.update()
-    if not any(row[2] for row in rows):
+    if not any(row[3] for row in rows):
         raise SLMError(f"none of {len(rows)} seeds could be written; the first: {rows[0][-1]}")
+    _join(output, formats, rows, ensemble, selection["method"], chosen_settings)
     if unwritten:
         raise ExportError(
             f"{len(unwritten)} of {len(rows)} seeds have no folder ({output / 'seeds.csv'} says "
             f"which), the others are there; the first: {unwritten[0]}"
         )
     return output
+
+
+def _join(
+    output: Path,
+    formats: tuple[str, ...],
+    rows: list[tuple],
+    ensemble: CandidateFrames,
+    method: str,
+    settings: SeedSettings,
+) -> None:
+    """Write the folders that join the seeds that could be written."""
+    names, frames = zip(*[row[:2] for row in rows if row[3]], strict=True)
+    if "replica-exchange" in formats:
+        write_replica_exchange(output, list(names), settings)
+    if "westpa" in formats:
+        shares, spread = populations(ensemble, list(frames))
+        if method == DRAWN:  # with probabilities of the weights, so each stands for as much
+            shares = np.full(len(names), 1 / len(names))
+        write_westpa(output, list(names), shares, spread, settings)
 
 
 def _check_free(output: Path) -> None:
@@ -156,7 +187,7 @@ def _write_seed(
     part.mkdir()
     try:
         _write_openmm(part, name, seed, builder.settings)
-        if len({*formats} - {"openmm"}):
+        if {*formats} & {*EXPORTED}:
             _export(part, seed, formats, builder)
         part.replace(output / name)
     except BaseException:
@@ -198,14 +229,14 @@ def _export(folder: Path, seed: Seed, formats: tuple[str, ...], builder: SeedBui
     _write_rows(folder / "energies.csv", columns, rows)
 
 
-def _row(name: str, frame: int, seed: Seed | None, error: str) -> tuple:
+def _row(name: str, frame: int, state: int | str, seed: Seed | None, error: str) -> tuple:
     if seed is None:
-        return (name, frame, 0, *[""] * 7, error)
+        return (name, frame, state, 0, *[""] * 7, error)
     counts = seed.counts
     molecules = (0, 0, 0) if counts is None else (counts.waters, counts.positive, counts.negative)
     volume = "" if seed.box is None else f"{abs(np.linalg.det(seed.box)):.6g}"
     return (
-        name, frame, 1, len(seed.xyz), *molecules, volume, f"{seed.energy:.8g}",
+        name, frame, state, 1, len(seed.xyz), *molecules, volume, f"{seed.energy:.8g}",
         f"{seed.ca_moved:.4g}", "",
     )  # fmt: skip
 

@@ -131,7 +131,7 @@ def test_starts_are_near_and_far_in_proportion_to_deform(generator, template):
         )
         parts = generator.tokenizer, generator.language_model, settings, laid
         starts = [
-            [BackboneSampler(*parts)._displaced(i, 0, laid.backbone[0])[0] for i in range(k)]
+            [BackboneSampler(*parts).starts.displaced(i, 0, laid.backbone[0])[0] for i in range(k)]
             for k in (9, 3)
         ]
         np.testing.assert_array_equal(starts[0][:3], starts[1])  # frame i is frame i

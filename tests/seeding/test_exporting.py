@@ -147,7 +147,7 @@ def test_waters_in_amber_have_three_bonds_at_rest_and_its_octahedron(octahedron)
         (("amber", "gromacs"), {"solvent": "gbn2"}, r"formats=\('amber',\)"),
         (("amber",), {"box_shape": "dodecahedron"}, "octahedron"),
         (("gromacs",), {"water": "opc"}, "fourth site of opc"),
-        (("charmm",), {}, "openmm, amber, gromacs"), ((), {}, "empty"),
+        (("charmm",), {}, "openmm, amber, gromacs, replica-exchange, westpa"), ((), {}, "empty"),
     ],
 )  # fmt: skip
 def test_what_a_format_cannot_hold_is_refused_with_the_reason(peptide, formats, settings, named):

@@ -24,6 +24,11 @@ from .common import (
     threads_option,
 )
 
+_hdf5 = click.option(
+    "--hdf5",
+    is_flag=True,
+    help="Write samples.h5 too: frames and topology in one HDF5 file of MDTraj.",
+)
 # `sample` and `complete` share the options that determine the topology.
 _TOPOLOGY = ("hydrogens", "ph", "protonation", "disulfides")
 _NOT_TOPOLOGY = tuple(f.name for f in options_of(SamplingSettings) if f.name not in _TOPOLOGY)
@@ -101,6 +106,7 @@ def _templates(paths: tuple, top: Path | None) -> object:
 @click.option(
     "--report", is_flag=True, help="Write report.html: pictures, invalid frames, settings."
 )
+@_hdf5
 @click.option(
     "--shard", help="Sample one part of a FASTA file, for job arrays; 3/8: the third of eight."
 )
@@ -108,7 +114,7 @@ def _templates(paths: tuple, top: Path | None) -> object:
 @device_option
 @threads_option
 @report_errors
-def sample(sequence, output, n, repeat, report, shard, device, resume, threads, **settings):
+def sample(sequence, output, n, repeat, report, hdf5, shard, device, resume, threads, **settings):
     """Sample conformations of SEQUENCE.
 
     SEQUENCE is one-letter amino acids ("AAA:BBB" for two chains) or a FASTA file. Each record of a
@@ -116,6 +122,7 @@ def sample(sequence, output, n, repeat, report, shard, device, resume, threads, 
     one, failures.csv in --output gives the reason, and the exit code is 1. To sample failed and
     interrupted records, repeat the command with --resume.
     """
+    from ..files.hdf5 import HDF5, check_hdf5, write_hdf5
     from ..plots.report_page import PAGE, write_report_page
     from ..sampling.ensemble import generate_ensemble
     from ..sampling.many_sequences import sample_fasta
@@ -127,6 +134,8 @@ def sample(sequence, output, n, repeat, report, shard, device, resume, threads, 
     settings["template"] = _templates(settings["template"], settings.pop("top"))
     if report:
         require("matplotlib", "plots")  # fail now rather than after hours of sampling
+    if hdf5:
+        check_hdf5()
     options = {"device": device, "resume": resume}
     settings["disulfides"] = _pairs(settings["disulfides"])
     settings["sidechains"] = None if settings["sidechains"] == "none" else settings["sidechains"]
@@ -156,7 +165,10 @@ def sample(sequence, output, n, repeat, report, shard, device, resume, threads, 
     if report and not fasta:
         write_report_page(where[0])
     for folder in where:
-        click.echo(_ENSEMBLE.format(folder) + (f", {PAGE} (pictures)" if report else ""))
+        if hdf5:
+            write_hdf5(folder)
+        more = (f", {PAGE} (pictures)" if report else "") + (f", {HDF5}" if hdf5 else "")
+        click.echo(_ENSEMBLE.format(folder) + more)
     if failed:
         click.echo(
             f"openmm-slm: {len(failed)} of {len(failed) + len(where)} sequences failed (reasons "
@@ -219,18 +231,25 @@ def complete_command(trajectory, threads, disulfides, **options):
     help="Frames minimised together in one OpenMM system; more are faster on a GPU.",
 )
 @_drop_invalid
+@_hdf5
 @click.option("--resume", is_flag=True, help="Continue the run in --output.")
 @report_errors
-def relax_command(trajectory, **options):
+def relax_command(trajectory, hdf5, **options):
     """Minimise the frames of TRAJECTORY with OpenMM.
 
     TRAJECTORY is a folder written by `openmm-slm sample`, a PDB or mmCIF file, a name (pdb:5PTI),
     or XTC, DCD, ... with --top. It must have all atoms including hydrogens; `openmm-slm complete`
     adds missing ones.
     """
+    from ..files.hdf5 import HDF5, check_hdf5, write_hdf5
     from ..relaxation.relaxing import relax
 
-    click.echo(_ENSEMBLE.format(relax(trajectory, **options)))
+    if hdf5:
+        check_hdf5()
+    where = relax(trajectory, **options)
+    if hdf5:
+        write_hdf5(where)
+    click.echo(_ENSEMBLE.format(where) + (f", {HDF5}" if hdf5 else ""))
 
 
 _ENSEMBLE = (

@@ -150,7 +150,7 @@ class FrameReader:
         else:
             top = copied(top if hasattr(top, "atoms") else read_topology(top))
         if kind in HDF5_FILES:
-            require("tables")
+            require("tables", "hdf5")
         if path.is_file() and not path.stat().st_size:
             raise StructureError(f"{self._name}: the file is empty")
         try:
@@ -273,7 +273,7 @@ def read_topology(path: str | os.PathLike) -> mdtraj.Topology:
     if not Path(path).is_file():
         raise StructureError(f"{path}: no such file (top)")
     if extension(path) in HDF5_FILES:
-        require("tables")
+        require("tables", "hdf5")
     try:
         return _topology_of(os.path.abspath(path), os.stat(path).st_mtime_ns)
     except Exception as error:  # MDTraj's readers raise errors of many types

@@ -18,16 +18,20 @@ _THREE, _FOUR = ("tip3p", "tip3pfb", "spce", "opc3"), ("opc", "tip4pew", "tip4pf
 WATERS = {
     "amber14": {name: f"amber14/{name}.xml" for name in _THREE + _FOUR},
     "amber19": {name: f"amber19/{name}.xml" for name in ("opc3", *_THREE[:3], *_FOUR)},
-    "charmm36": {
-        "tip3p": "charmm36/water.xml",
-        "spce": "charmm36/spce.xml",
-        "tip4pew": "charmm36/tip4pew.xml",
+    **{
+        name: {
+            "tip3p": f"{name}/water.xml",
+            "spce": f"{name}/spce.xml",
+            "tip4pew": f"{name}/tip4pew.xml",
+        }
+        for name in ("charmm36", "charmm36_2024")
     },
 }
 PROTEINS = {
     "amber14": "amber14-all.xml",
     "amber19": "amber19-all.xml",
     "charmm36": "charmm36.xml",
+    "charmm36_2024": "charmm36_2024.xml",
 }
 FOUR_SITES = _FOUR
 
@@ -59,9 +63,9 @@ class SeedSettings:
 
     forcefield: str = option(
         "amber14",
-        '"amber14", "amber19" or "charmm36"',
-        "Force field.",
-        brief="Force field: amber14, amber19, charmm36.",
+        '"amber14", "amber19", "charmm36" or "charmm36_2024"',
+        "Force field. charmm36_2024 needs an OpenMM that has it.",
+        brief="Force field: amber14, amber19, charmm36, charmm36_2024.",
     )
     solvent: str = option(
         "explicit",
@@ -193,6 +197,11 @@ class SeedSettings:
     def explicit(self) -> bool:
         """Whether the solvent is explicit water with ions."""
         return self.solvent == "explicit"
+
+    @property
+    def charmm(self) -> bool:
+        """Whether the force field is one of CHARMM's."""
+        return self.forcefield.startswith("charmm")
 
     @property
     def files(self) -> list[str]:

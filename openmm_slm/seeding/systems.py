@@ -40,7 +40,7 @@ def cutoffs(settings: SeedSettings) -> tuple[float | None, float | None]:
     """Cutoff and switching distance (nm), or None."""
     if not settings.explicit:
         return settings.cutoff, None
-    charmm = settings.forcefield == "charmm36"
+    charmm = settings.charmm
     cutoff = settings.cutoff or (_CHARMM_CUTOFF if charmm else _PME_CUTOFF)
     return cutoff, cutoff * _CHARMM_SWITCH / _CHARMM_CUTOFF if charmm else None
 
@@ -88,7 +88,7 @@ def create_system(
             f"{settings.forcefield} does not fit: {first_line(error)} If atoms are missing, run "
             "openmm_slm.complete first; residues other than amino acids are not supported"
         ) from None
-    if settings.forcefield == "charmm36" and not flexible:
+    if settings.charmm and not flexible:
         try:
             system = fast_system(topology, system)
         except SLMError as error:

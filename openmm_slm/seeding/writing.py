@@ -145,7 +145,7 @@ def write_seeds(
             bar.update()
     if not any(row[3] for row in rows):
         raise SLMError(f"none of {len(rows)} seeds could be written; the first: {rows[0][-1]}")
-    _join(output, formats, rows, ensemble, selection["method"], chosen_settings)
+    _join(output, formats, rows, ensemble, method_of(method, weights), chosen_settings)
     if unwritten:
         raise ExportError(
             f"{len(unwritten)} of {len(rows)} seeds have no folder ({output / 'seeds.csv'} says "

@@ -10,7 +10,7 @@ import numpy as np
 import openmm
 import pytest
 from all_atoms import template_chain, villin
-from force_fields import load
+from force_fields import NEWER, has, load
 
 from openmm_slm.allatom.topology import define_topology
 from openmm_slm.errors import StructureError
@@ -18,7 +18,7 @@ from openmm_slm.protein.sequence import AMINO_ACIDS
 from openmm_slm.protein.structure import ProteinStructure
 from openmm_slm.protein.superposition import superpose
 
-FORCE_FIELDS = ("amber14-all.xml", "amber19-all.xml", "charmm36.xml")
+FORCE_FIELDS = ("amber14-all.xml", "charmm36.xml", *filter(has, NEWER))
 
 
 def protein(sequence: str, *, broken: tuple[int, ...] = (), **changes) -> ProteinStructure:

@@ -135,7 +135,7 @@ def test_hdf5(folder, tmp_path):
     path = tmp_path / "two.h5"
     if importlib.util.find_spec("tables") is None:
         path.write_bytes(b"\x89HDF")
-        with pytest.raises(MissingDependencyError, match="pip install 'tables'"):
+        with pytest.raises(MissingDependencyError, match="pip install 'openmm_slm.hdf5.'"):
             FrameReader(path)
         return
     two_proteins().save_hdf5(str(path))

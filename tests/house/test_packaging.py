@@ -22,7 +22,8 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).parents[2]
-CONDA = {"torch": "pytorch", "matplotlib": "matplotlib-base"}  # as conda-forge calls them
+#: As conda-forge calls them.
+CONDA = {"torch": "pytorch", "matplotlib": "matplotlib-base", "tables": "pytables"}
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import mdtraj as md
 import numpy as np
 import openmm
 import pytest
-from force_fields import load
+from force_fields import NEWER, load, where_present
 from frames_to_relax import (
     ALONE,
     PEPTIDE,
@@ -65,7 +65,10 @@ def test_the_report_is_that_of_the_frames(relaxed):
         pytest.param("charmm36.xml", "vacuum", ["charmm36.xml"], marks=pytest.mark.slow),
         ("amber14-all.xml", "obc2", ["amber14-all.xml", "implicit/obc2.xml"]),
         ("amber14-all.xml", "gbn2", ["amber14-all.xml", "implicit/gbn2.xml"]),
-        ("amber19-all.xml", "vacuum", ["amber19-all.xml"]),
+        where_present("amber19-all.xml", "amber19-all.xml", "vacuum", ["amber19-all.xml"]),
+        where_present(
+            "charmm36_2024.xml", "charmm36_2024", "vacuum", ["charmm36_2024.xml"], slow=True
+        ),
     ],
 )
 def test_energies_are_those_of_a_fresh_simulation(peptide, field, solvent, files):
@@ -220,7 +223,7 @@ def test_the_judge_knows_what_is_bonded_from_the_topology(peptide):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("field", ["amber14-all.xml", "amber19-all.xml", "charmm36.xml"])
+@pytest.mark.parametrize("field", ["amber14-all.xml", "charmm36.xml", *map(where_present, NEWER)])
 def test_relaxed_frames_can_be_simulated(relaxed, field):
     topology = relaxed.trajectory.topology.to_openmm()
     system = load(field).createSystem(

@@ -9,6 +9,7 @@ import mdtraj as md
 import numpy as np
 import openmm
 import pytest
+from force_fields import where_present
 from openmm import app, unit
 
 import openmm_slm
@@ -21,7 +22,11 @@ from openmm_slm.seeding.seeding_settings import SeedSettings
 PEPTIDE = "AFKPISTWD"  # Pro has a CMAP of its own, Ile and Thr a hand at CB
 QUICK = {"equilibration": 0.02, "platform": "CPU", "progress": False}
 WET = {"padding": 0.5, "cutoff": 0.6, "ionic_strength": 0.3}
-FIELDS = ("amber14", "amber19", "charmm36")
+FIELDS = [
+    "amber14", where_present("amber19-all.xml", "amber19", slow=True),
+    pytest.param("charmm36", marks=pytest.mark.slow),
+    where_present("charmm36_2024.xml", "charmm36_2024", slow=True),
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +59,7 @@ def check(found: dict, formats) -> None:
         assert theirs == pytest.approx(ours, abs=max(allowed, 0.05))
 
 
-@pytest.mark.parametrize("field", [FIELDS[0], *(pytest.param(f, marks=pytest.mark.slow)
-                                                for f in FIELDS[1:])])  # fmt: skip
+@pytest.mark.parametrize("field", FIELDS)
 def test_vacuum_in_both_formats_and_implicit_in_amber(peptide, tmp_path, field):
     formats = ("amber", "gromacs")
     folder, found = exported(peptide, tmp_path / "v", formats, solvent="vacuum", forcefield=field)

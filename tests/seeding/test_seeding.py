@@ -17,6 +17,7 @@ from absent import without
 from all_atoms import villin_path
 from builders import ideal_backbone
 from click.testing import CliRunner
+from force_fields import where_present
 from openmm import app, unit
 
 import openmm_slm
@@ -340,7 +341,8 @@ def test_explicit_solvent_runs_at_its_pressure(peptide, tmp_path, water):
 
 
 @pytest.mark.slow
-def test_charmm_on_the_fast_force_is_charmm(peptide):
+@pytest.mark.parametrize("name", ["charmm36", where_present("charmm36_2024.xml", "charmm36_2024")])
+def test_charmm_on_the_fast_force_is_charmm(peptide, name):
     """The energy of OpenMM's own System, an NBFIX pair (sodium, carboxylate) included."""
     ion = app.Topology()
     residue = ion.addResidue("NA", ion.addChain())
@@ -350,9 +352,9 @@ def test_charmm_on_the_fast_force_is_charmm(peptide):
     modeller = app.Modeller(peptide.topology.to_openmm(), peptide.xyz[0] * unit.nanometer)
     modeller.add(ion, [openmm.Vec3(*map(float, place))] * unit.nanometer)
     xyz = np.array(modeller.positions.value_in_unit(unit.nanometer))
-    settings = SeedSettings(forcefield="charmm36", solvent="explicit")  # knows ions
+    settings = SeedSettings(forcefield=name, solvent="explicit")  # knows ions
     field = load_forcefield(settings)
-    settings = SeedSettings(forcefield="charmm36", solvent="vacuum")
+    settings = SeedSettings(forcefield=name, solvent="vacuum")
     theirs = create_system(modeller.topology, field, settings, flexible=True)
     ours = fast_system(modeller.topology, theirs)
     assert "NBFIX" in [force.getName() for force in ours.getForces()]

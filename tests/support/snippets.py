@@ -27,7 +27,8 @@ NOT_RUN = re.compile(r"<!-- not run: (.+) -->")
 # of a pattern and its replacement, tried in this order on the text of a block.
 SMALLER = (
     (r"\bSEQUENCE\b", SEQUENCE),
-    (r"(openmm-slm seed .*?)-n \d+", r"\1-n 1"),
+    (r"(openmm-slm seed (?!.*replica).*?)-n \d+", r"\1-n 1"),
+    (r"(openmm-slm seed .*?)-n \d+(?=.*replica)", r"\1-n 2"),
     (r"-n \d{2,}", "-n 3"),
     (r"\bn=\d{2,3}\b(?=.*relax=True)", "n=4"),
     (r"\bn=10\b", "n=1"),
@@ -129,6 +130,8 @@ def furnish(folder: Path) -> None:
     moving.save_xtc(str(folder / "md.xtc"))
     moving[:3].save_xtc(str(folder / "few.xtc"))
     moving[0].save_pdb(str(folder / "md.pdb"))
+    moving[20].save_pdb(str(folder / "open.pdb"))
+    moving[40].save_pdb(str(folder / "closed.pdb"))
     backbones = moving.atom_slice(moving.topology.select("name N CA C O"))[:2]
     backbones.save_xtc(str(folder / "backbones.xtc"))
     backbones[0].save_pdb(str(folder / "backbone.pdb"))

@@ -41,6 +41,8 @@ _BIN_COLUMNS = {
     "mean p, %": Column("mean", 0, 100),
     "right, %": Column("right", 0, 100),
 }
+#: Searches whose hits have a probability.
+PROBABLE = {"sequence", "query profile"}
 #: A hit of any search: aligned places, library chain, probability (NaN: none is given).
 Found = list[tuple[np.ndarray, int, float]]
 
@@ -116,15 +118,19 @@ def benchmark_search(
             for split, targets in queries.items():
                 table = tables[split, name] = ResultTable(output, run, f"{split} {name}")
                 _measure(table, search, targets, opened, f"{split}, {name}", progress)
-        parts, given = [], []
+        parts: list[str] = []
+        given: dict[str, list[dict[str, float]]] = {}
         for split, targets in queries.items():
             rows = {
                 name: [tables[split, name].rows[target] for target in targets] for name in searches
             }
-            given += rows["sequence"]
+            for name in PROBABLE & rows.keys():
+                given.setdefault(name, []).extend(r for r in rows[name] if r["searched"])
             counts = {name: _count(found) for name, found in rows.items()}
             parts.append(text_table(f"{split}: right folds", counts, _COUNTS))
-        parts.append(text_table("probability of hits, all splits", _bins(given), _BIN_COLUMNS))
+        for name, found in sorted(given.items(), reverse=True):
+            title = f"probability of hits by {name}, all splits"
+            parts.append(text_table(title, _bins(found), _BIN_COLUMNS))
         if shuffled:
             table = ResultTable(output, run, "shuffled")
             sequences = [values[0] for targets in queries.values() for values in targets.values()]

@@ -196,7 +196,8 @@ class Library:
             part = part[chance <= _LARGEST_E]
             traced = best_alignments(rows, table, self._of(left[part]), OPEN, EXTEND)
             for number, score, (_, places) in zip(left[part], scores[part], traced, strict=True):
-                hit = self._hit(letters, int(number), places, int(score), len(allowed))
+                found = int(number), places, int(score), len(allowed)
+                hit = self._hit(letters, *found, profile is not None)
                 if hit.identity <= most_identical:
                     hits.append(hit)
             if len(part) < _TRACED:
@@ -235,7 +236,13 @@ class Library:
         return [self.kinds[i:j] for i, j in zip(begin, end, strict=True)]
 
     def _hit(
-        self, letters: np.ndarray, number: int, places: np.ndarray, score: int, searched: int
+        self,
+        letters: np.ndarray,
+        number: int,
+        places: np.ndarray,
+        score: int,
+        searched: int,
+        with_profile: bool,
     ) -> LibraryHit:
         chain = self.chains[number]
         same = letters[places[0]] == self._letters(number)[places[1]]
@@ -252,8 +259,10 @@ class Library:
             coverage,
             bits,
             float(searched * 2.0**-bits),
-            self.significance.probability(bits, searched, coverage, len(letters)),
-            self.significance.stretch_probability(bits, searched, aligned / span, span),
+            self.significance.probability(bits, searched, coverage, len(letters), with_profile),
+            self.significance.stretch_probability(
+                bits, searched, aligned / span, span, with_profile
+            ),
         )
 
 

@@ -8,7 +8,8 @@ chains out of N that reach the difference d by chance is then
 
 with a and lambda fitted to searches with reversed queries. The probability is a logistic function
 of the features of `features`, fitted to chains of known fold that have no close relative in the
-library. The constants belong to a library and stand in its ``library.json``.
+library; there is one for queries with a sequence and one for queries with a profile. The constants
+belong to a library and stand in its ``library.json``.
 """
 
 from __future__ import annotations
@@ -36,15 +37,21 @@ class Significance:
         Of the logistic function for the fold of the whole query: constant, then one per feature.
     stretch_weights : tuple of float
         The same for the fold of the stretch from the first to the last aligned residue.
+    profile_weights, profile_stretch_weights : tuple of float
+        The same for queries with a profile.
     """
 
     decay: float = 0.1027
     offset: float = -0.968
     weights: tuple[float, ...] = (-18.81, 1.361, 1.340, 12.38, 3.784)
     stretch_weights: tuple[float, ...] = (-11.60, 0.785, 2.042, 2.765, 2.233)
+    profile_weights: tuple[float, ...] = (-13.446, 0.392, 0.799, 7.895, 9.616)
+    profile_stretch_weights: tuple[float, ...] = (-8.003, 0.356, 1.666, 0.206, 3.957)
 
     def __post_init__(self) -> None:
-        for name in ("weights", "stretch_weights"):
+        for name in (
+            "weights", "stretch_weights", "profile_weights", "profile_stretch_weights",
+        ):  # fmt: skip
             if len(getattr(self, name)) != _FEATURES + 1:
                 raise StructureError(
                     f"{name} of a library are {getattr(self, name)!r}, expected a constant and "
@@ -55,7 +62,9 @@ class Significance:
         """Bits of score differences: E = N 2^-bits."""
         return (self.decay * np.asarray(difference) - self.offset) / np.log(2)
 
-    def probability(self, bits: float, chains: int, coverage: float, length: int) -> float:
+    def probability(
+        self, bits: float, chains: int, coverage: float, length: int, profile: bool = False
+    ) -> float:
         """Probability that the fold of the whole query of `length` residues is right.
 
         Parameters
@@ -66,12 +75,18 @@ class Significance:
         coverage : float
             Share of the query that is aligned.
         length : int
+        profile : bool
+            The query had a profile.
         """
-        return _logistic(self.weights, features(bits, chains, coverage, length))
+        weights = self.profile_weights if profile else self.weights
+        return _logistic(weights, features(bits, chains, coverage, length))
 
-    def stretch_probability(self, bits: float, chains: int, coverage: float, length: int) -> float:
+    def stretch_probability(
+        self, bits: float, chains: int, coverage: float, length: int, profile: bool = False
+    ) -> float:
         """The same for the stretch of `length` residues that a hit spans."""
-        return _logistic(self.stretch_weights, features(bits, chains, coverage, length))
+        weights = self.profile_stretch_weights if profile else self.stretch_weights
+        return _logistic(weights, features(bits, chains, coverage, length))
 
     def about(self) -> dict:
         """Entries for ``library.json``."""

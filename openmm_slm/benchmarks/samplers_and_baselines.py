@@ -60,7 +60,7 @@ def template_settings(
     ----------
     noise, rounds : sequence of numbers
     deform : sequence of float
-        nm; empty: the sampler's default, which is not named.
+        Multiples of thermal motion; empty: the sampler's default, which is not named.
     """
     found = {}
     for share, times, size in itertools.product(noise, rounds, deform or (None,)):

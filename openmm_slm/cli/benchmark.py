@@ -234,7 +234,7 @@ def md():
         help="Share of the template's residues that are sampled again; may be repeated.",
     ),
     rounds,
-    numbers("--deform", help="Displacement along soft modes, nm [default: as `sample`]."),
+    numbers("--deform", help="Multiples of thermal motion [default: as `sample`]."),
     targets, processes,
     lines=("openmm-slm benchmark templates --references references -n 4 --noise 0.1 --noise 1",),
 )  # fmt: skip

@@ -117,7 +117,7 @@ def model_identity(model: str | os.PathLike = "default") -> dict[str, str]:
     named = str(model) in {*shipped_models(), *registered_models(), *BROUGHT}
     checksums = [
         sorted(read_config(find_part(model, part))["sha256"].items())
-        for part in ("tokenizer", "language_model", "packer")
+        for part in ("tokenizer", "language_model", "packer", "motions")
     ]
     digest = hashlib.sha256(json.dumps(checksums).encode()).hexdigest()[:16]
     return {"name": str(model) if named else str(Path(model).resolve()), "sha256": digest}

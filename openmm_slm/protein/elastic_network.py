@@ -3,7 +3,7 @@
 The anisotropic network model (ANM; Atilgan et al., Biophys. J. 2001) joins CA atoms closer than a
 cutoff by springs of unit stiffness, relaxed in the given structure. `gaussian_network` (GNM) has
 fluctuations without direction. `PackedNetwork` joins all CA atoms by springs whose stiffness falls
-with distance; it displaces templates.
+with distance.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _NEIGHBOUR = 0.38  # nm, CA to CA along a chain
 _CHAIN = 10.0  # stiffness between chain neighbours; other pairs at that distance have 1
 _FLOOR = 3e-4  # stiffness of a spring from every CA to its start, so that no mode is free
 _TYPICAL = 4.8  # RMS thermal displacement of a typical protein (median of training pairs)
-_SOFTEST = 3.0  # largest amplitude relative to a typical protein, for structures with loose parts
+_SOFTEST = 3.0  # largest softness, for structures with loose parts
 _FLAT = 1e-8  # modes below this share of the largest eigenvalue cost no energy
 
 
@@ -168,17 +168,19 @@ class ElasticNetwork:
 
 
 class PackedNetwork:
-    """Linear response of a template to random forces; springs from `packed_stiffness`.
-
-    A force f on the CA atoms displaces them by C f, where C is the covariance of thermal motion.
-    The displacement along a mode of stiffness k scales as 1 / k, that of thermal motion as
-    1 / sqrt(k), so that a few frames suffice to show the soft modes. The amplitude is that of
-    thermal motion at the same temperature for all proteins: soft proteins move more.
+    """Elastic network with the springs of `packed_stiffness`.
 
     Parameters
     ----------
     ca, index
         See `packed_stiffness`. Loose ends and unconnected parts are allowed.
+
+    Attributes
+    ----------
+    covariance : ndarray [3 L, 3 L]
+        Of thermal motion, without rigid-body motion, in units common to all proteins.
+    softness : float
+        Root mean square thermal displacement relative to that of a typical protein; at most 3.
     """
 
     def __init__(self, ca: np.ndarray, index: np.ndarray | None = None) -> None:
@@ -186,19 +188,12 @@ class PackedNetwork:
         hessian = spring_hessian(ca, packed_stiffness(ca, index))
         rigid = rigid_motions(ca)
         hessian += 1e6 * rigid @ rigid.T + _FLOOR * np.eye(len(hessian))
-        self._covariance = np.linalg.inv(hessian)
-        thermal = np.sqrt(self.mean_square().mean())
-        response = np.sqrt((self._covariance**2).sum() / len(ca))
-        self._scale = min(thermal / _TYPICAL, _SOFTEST) / response
-
-    def displacement(self, rng: np.random.Generator, amplitude: float) -> np.ndarray:
-        """One random displacement [L, 3]; `amplitude` is the RMS (nm) for a typical protein."""
-        force = rng.standard_normal(len(self._covariance))
-        return (amplitude * self._scale * (self._covariance @ force)).reshape(-1, 3)
+        self.covariance = np.linalg.inv(hessian)
+        self.softness = min(np.sqrt(self.mean_square().mean()) / _TYPICAL, _SOFTEST)
 
     def mean_square(self) -> np.ndarray:
         """Mean square thermal displacement [L], in units common to all proteins."""
-        return np.diag(self._covariance).reshape(-1, 3).sum(1)
+        return np.diag(self.covariance).reshape(-1, 3).sum(1)
 
 
 def displace(backbone: np.ndarray, move: np.ndarray, turn: bool = True) -> np.ndarray:

@@ -15,6 +15,7 @@ from ..language.condition import SequenceCondition
 from ..language.interface import StructureLanguageModel
 from ..language.masking import with_rim
 from ..language.structure_context import StructureContext
+from ..motions.springs import Springs
 from ..projection.close_peptides import close_peptide_bonds
 from ..protein.bonding import SLOTS
 from ..protein.protein import Protein
@@ -57,6 +58,8 @@ class BackboneSampler:
         Structure that `settings.noise` or `settings.resample` changes.
     condition : SequenceCondition, optional
         Input of the language model besides the sequence.
+    springs : Springs, optional
+        Elastic network of templates. Default: that of the default model.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class BackboneSampler:
         settings: SamplingSettings,
         template: Template | None = None,
         condition: SequenceCondition | None = None,
+        springs: Springs | None = None,
     ) -> None:
         self.tokenizer, self.language_model = tokenizer, language_model
         self.settings, self.template = settings, template
@@ -80,7 +84,9 @@ class BackboneSampler:
         )
         if template is not None:
             self.tokens = tokenizer.encode_backbone(template.backbone, template.known, self.index)
-            self.starts = StartingFrames(settings, template, self.tokens, self.chain, self.index)
+            self.starts = StartingFrames(
+                settings, template, self.tokens, self.chain, self.index, springs
+            )
         self._first: SampledBackbones | None = None
         if template is not None and settings.resample is not None:
             named = np.isin(np.arange(len(self.chain)), settings.resample)

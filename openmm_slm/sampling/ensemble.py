@@ -27,6 +27,7 @@ from ..models.registry import (
     knows_disorder,
     load_language_model,
     load_packer,
+    load_springs,
     load_tokenizer,
     model_identity,
 )
@@ -48,12 +49,13 @@ if TYPE_CHECKING:
     import mdtraj
 
     from ..allatom.packer import SideChainPacker
+    from ..motions.springs import Springs
 
 logger = logging.getLogger(__name__)
 
 
 class EnsembleGenerator:
-    """A tokenizer, a language model and a side-chain packer that sample ensembles.
+    """The networks that sample ensembles.
 
     Parameters
     ----------
@@ -61,6 +63,8 @@ class EnsembleGenerator:
     language_model : StructureLanguageModel
     packer : SideChainPacker, optional
         Default: that of the default model, loaded when it is needed.
+    springs : Springs, optional
+        Motion of templates. Default: that of the default model, loaded when it is needed.
     model : dict, optional
         Name and checksum of the weights (`model_identity`), written to ``run.json``.
 
@@ -78,6 +82,7 @@ class EnsembleGenerator:
         language_model: StructureLanguageModel,
         packer: SideChainPacker | None = None,
         model: dict[str, str] | None = None,
+        springs: Springs | None = None,
     ) -> None:
         if tokenizer.vocabulary != language_model.vocabulary:
             raise ValueError(
@@ -85,7 +90,7 @@ class EnsembleGenerator:
                 f"{language_model.vocabulary}: they belong to different models"
             )
         self.tokenizer, self.language_model, self.model = tokenizer, language_model, model
-        self.packer = packer
+        self.packer, self.springs = packer, springs
 
     @classmethod
     def from_pretrained(
@@ -99,6 +104,7 @@ class EnsembleGenerator:
             load_language_model(model, device),
             load_packer(model, device),
             model_identity(model),
+            load_springs(model, device),
         )
 
     @takes(SamplingSettings)
@@ -216,7 +222,7 @@ class EnsembleGenerator:
         total = settings.best or n
         if first >= total:
             return
-        sampler = BackboneSampler(self.tokenizer, model, *request)
+        sampler = BackboneSampler(self.tokenizer, model, *request, self.springs)
         completer = self._completer(settings, request.template, sampler)
         numbers = sampler.best(n, total, size) if settings.best else np.arange(n)
         # The first block ends at a multiple of the block size. Wherever a run was stopped, its

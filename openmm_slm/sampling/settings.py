@@ -12,6 +12,7 @@ from ..errors import SLMError
 from ..files.options import documented, option, set_checked
 from ..files.quantities import in_nanometers
 from ..relaxation.relaxation_settings import RelaxationSettings
+from .deformation import NAMED, checked_deform
 
 if TYPE_CHECKING:
     from ..language.interface import StructureLanguageModel
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TRAINED_LENGTH = 512  # residues; longer sequences get a warning
-NOISE, DEFORM = 0.02, 0.1  # defaults with a template: share of tokens, nm
+NOISE = 0.02  # default with a template: share of tokens
 
 
 @documented
@@ -127,13 +128,16 @@ class SamplingSettings:
         "Number of mask-and-resample cycles; each starts from the previous result.",
         brief="Number of mask-and-resample cycles.",
     )
-    deform: float | None = option(
+    deform: str | float | None = option(
         None,
-        "Quantity or float, optional",
-        """Displacement of CA along soft modes of the template's elastic network before decoding
-        (nm): root mean square over frames for a protein of typical flexibility; flexible proteins
-        move more. Default with `noise`: 0.1. 0: none.""",
-        brief="Displacement of the template along soft modes, nm [default with noise: 0.1].",
+        "float, str or Quantity, optional",
+        """Displacement of the template by its thermal motion before decoding, as a multiple of the
+        motion that `openmm_slm.sampling.deformation` defines: ``"near"`` (1, as in crystals and
+        short MD), ``"md"`` (1.7, half a microsecond) or ``"far"`` (2.6, as between conformers). A
+        length (a Quantity, or ``"0.1 nm"``) is the root mean square displacement of CA. Default
+        with `noise`: ``"near"``. 0: none.""",
+        brief="Displacement of the template: near, md, far, a multiple of its thermal motion, or a "
+        "length such as 0.1nm [default with noise: near].",
     )
     min_plddt: float | None = option(
         None,
@@ -325,19 +329,16 @@ class SamplingSettings:
         check_rg(rg, self.length)
         return rg
 
-    def _checked_deform(self) -> float | None:
-        """`deform` in nm; None unless a template is used with `noise`."""
+    def _checked_deform(self) -> float | str | None:
+        """`deform` as in `checked_deform`; None unless a template is used with `noise`."""
         value = self.deform
         if value is None:
-            return None if self.noise is None else 0.0 if self.path else DEFORM
+            return None if self.noise is None else 0.0 if self.path else NAMED["near"]
         if self.noise is None:
             raise SLMError(
                 f"deform is {value!r}, but no template is deformed; give template, without resample"
             )
-        value = in_nanometers("deform", value, "a length, 0 to 1 nm")
-        if not 0 <= value <= 1:
-            raise SLMError(f"deform is {self.deform!r}; give 0 to 1 nm (0: no displacement)")
-        return value
+        return checked_deform(value)
 
     def _checked_relax(self) -> bool | dict:
         """`relax` as written to ``run.json``: False, or the settings of the relaxation."""

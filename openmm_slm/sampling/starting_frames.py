@@ -1,4 +1,4 @@
-"""Frames of a template from which decoding starts, displaced along soft modes."""
+"""Frames of a template from which decoding starts, displaced by thermal motion."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ import numpy as np
 
 from ..files.report_table import Report
 from ..language.masking import masked_residues
-from ..protein.elastic_network import PackedNetwork, displace
+from ..models.registry import load_springs
+from ..motions.springs import Springs
+from ..motions.thermal_motion import ThermalMotion
+from ..protein.geometry import place_oxygen
+from ..protein.screw_motion import screw_displaced
+from .deformation import multiple_of
 from .settings import SamplingSettings
 from .state_path import StatePath
 from .states import template_rows
 from .template import Template
-
-_GOLDEN = (np.sqrt(5) - 1) / 2  # its multiples modulo 1 are evenly spread
 
 
 class StartingFrames:
@@ -29,6 +32,8 @@ class StartingFrames:
         Tokens of the template's frames.
     chain, index : ndarray, int [L]
         Chain number and residue index.
+    springs : Springs, optional
+        Default: those of the default model.
     """
 
     def __init__(
@@ -38,13 +43,15 @@ class StartingFrames:
         tokens: np.ndarray,
         chain: np.ndarray,
         index: np.ndarray,
+        springs: Springs | None = None,
     ) -> None:
         self.settings, self.template, self.tokens = settings, template, tokens
         self.chain, self.index = chain, index
         self.path = None
         if settings.path:
             self.path = StatePath(template, tokens, index, settings.n, settings.seed)
-        self._network = lru_cache(maxsize=2)(self._network_of)
+        self._springs = springs
+        self._of_template = lru_cache(maxsize=2)(self._motion_of_template)
 
     def rows(self, frames: np.ndarray) -> np.ndarray:
         """Frames of the template from which these start; on a path, the nearest states."""
@@ -69,7 +76,7 @@ class StartingFrames:
         return self.tokens[rows], self.template.backbone[rows]
 
     def displaced(self, frame: int, number: int, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Backbone [L, 4, 3] displaced along soft modes, and the mask of sampled residues [L].
+        """Backbone [L, 4, 3] displaced by thermal motion, and the mask of sampled residues [L].
 
         `x` is the backbone that the round `number` starts from.
         """
@@ -80,31 +87,28 @@ class StartingFrames:
         if known.sum() < 4:  # too few residues for soft modes
             return x, masked_residues(rng, ca, noise, self.chain)
         if number == 0:
-            network, mean_square = self._network(int(self.rows(np.array([frame]))[0]))
+            motion = self._of_template(int(self.rows(np.array([frame]))[0]))
         else:
-            network = PackedNetwork(x[:, 1], self.index)
-            mean_square = network.mean_square()
+            motion = self._motion(x, known)
         weight = np.zeros(len(x))
-        weight[known] = mean_square
+        weight[known] = motion.mean_square()
         masked = masked_residues(rng, ca, noise, self.chain, weight)
         start = x.copy()
-        if self.settings.deform:
-            move = network.displacement(rng, self._amplitude(frame, number))
-            start[known] = displace(x[known], move)
+        times = multiple_of(self.settings.deform, float(np.sqrt(motion.mean_square().mean())))
+        if times:
+            start[known] = screw_displaced(x[known], motion.displacement(rng, times))
         return start, masked
 
-    def _amplitude(self, frame: int, number: int) -> float:
-        """Root mean square displacement (nm) of the start of a frame from the template.
+    def _motion_of_template(self, which: int) -> ThermalMotion:
+        return self._motion(self.template.backbone[which], self.template.known[which])
 
-        Uniform on [0, sqrt(3) deform], whose root mean square is `deform`. It follows a golden
-        ratio sequence, so that even a few frames cover the interval.
-        """
-        key, counter = [self.settings.seed, 0], [0, 0, 2, number]
-        first = np.random.Generator(np.random.Philox(key=key, counter=counter)).random()
-        return self.settings.deform * np.sqrt(3) * ((first + frame * _GOLDEN) % 1)
-
-    def _network_of(self, which: int) -> tuple[PackedNetwork, np.ndarray]:
-        """Elastic network of a template frame, and its mean square displacement per residue."""
-        known = self.template.known[which]
-        network = PackedNetwork(self.template.backbone[which, known, 1], self.index[known])
-        return network, network.mean_square()
+    def _motion(self, x: np.ndarray, known: np.ndarray) -> ThermalMotion:
+        """Thermal motion of the known residues of a backbone [L, 4, 3]."""
+        if self._springs is None:
+            self._springs = load_springs("default", "cpu")
+        x, index = x[known].astype(np.float64), self.index[known]
+        if not np.isfinite(x).all():
+            placed = place_oxygen(x[:, :3], np.diff(index, prepend=index[0] - 2) != 1)
+            x[:, 3] = np.where(np.isfinite(x[:, 3]), x[:, 3], placed)
+        letters = np.array(list(self.template.sequence.replace(":", "")))[known]
+        return ThermalMotion(x, "".join(letters), index, self._springs)

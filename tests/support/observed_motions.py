@@ -9,7 +9,7 @@ import numpy as np
 
 from openmm_slm.data.motion_data import BFACTORS, PAIRS, SIZES, bucket_of
 from openmm_slm.data.shards import ShardDataset, ShardWriter
-from openmm_slm.protein.elastic_network import PackedNetwork
+from openmm_slm.protein.elastic_network import ElasticNetwork
 
 TINY_MOTIONS = {
     "model": {"width": 16, "layers": 1, "edge_width": 16},
@@ -60,7 +60,7 @@ def add_conformers(shards: Path) -> None:
             continue
         done.add(bucket)
         ca = entry.backbone[:, 1].astype(float)
-        move = PackedNetwork(ca, entry.residue_index).displacement(rng, 0.1)
+        move = ElasticNetwork(ca).displacement(rng, 0.1)
         writer.add(
             f"{row['id']}-moved",
             row["sequence"],

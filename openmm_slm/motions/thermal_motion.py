@@ -1,4 +1,4 @@
-"""Random displacements of a structure: thermal motion of its elastic networks (NumPy, nm)."""
+"""Random displacements of a structure, of the size of its thermal motion (NumPy, nm)."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ from .springs import Springs, unconnected
 NEAR = 0.58
 _TYPICAL = 0.15  # nm, mean RMSF that the springs predict for a typical chain
 _LARGEST = 0.5  # nm, root mean square displacement of structures with loose parts
-_JITTER = 1e-6  # of the mean variance, so that rigid-body motions have a Cholesky factor
 
 
 class ThermalMotion:
-    """Thermal motion of the residues of a structure.
+    """Thermal motion of the residues of a structure, and displacements of this size.
 
     The covariance is the mean of that of learned springs and that of springs by distance alone
     (`PackedNetwork`), which has the same mean square. On left-out pairs of conformers, the mean
     predicts better than either which residues move. Where parts touch nowhere, the learned springs
     do not hold them together, and the covariance is that of springs by distance.
+
+    A displacement is the response to random forces: C f for the covariance C, scaled to the root
+    mean square of thermal motion. Soft modes have more weight in it than in thermal motion (1 / k
+    instead of 1 / sqrt(k) for a mode of stiffness k), so that a few frames show them.
 
     Parameters
     ----------
@@ -53,13 +56,13 @@ class ThermalMotion:
         mean_square = np.trace(covariance) / len(ca)
         covariance *= min(1, _LARGEST**2 / mean_square)
         self._square = np.diag(covariance).reshape(-1, 3).sum(1)
-        jitter = _JITTER * np.trace(covariance) / size
-        self._lower = np.linalg.cholesky(covariance + jitter * np.eye(size))
+        self._response = covariance * np.sqrt(np.trace(covariance) / (covariance**2).sum())
 
     def displacement(self, rng: np.random.Generator, amplitude: float) -> np.ndarray:
-        """One random displacement [L, 3] (nm): `amplitude` times thermal motion."""
-        return amplitude * (self._lower @ rng.standard_normal(len(self._lower))).reshape(-1, 3)
+        """One random displacement [L, 3] (nm), `amplitude` times as large as thermal motion."""
+        force = rng.standard_normal(len(self._response))
+        return amplitude * (self._response @ force).reshape(-1, 3)
 
     def mean_square(self) -> np.ndarray:
-        """Mean square displacement [L] of CA at amplitude 1, nm^2."""
+        """Mean square displacement [L] of thermal motion, nm^2."""
         return self._square

@@ -19,6 +19,8 @@ from .state_path import StatePath
 from .states import template_rows
 from .template import Template
 
+_GOLDEN = (np.sqrt(5) - 1) / 2  # its multiples modulo 1 are evenly spread
+
 
 class StartingFrames:
     """Where each frame of a run starts, and the residues that are sampled again.
@@ -96,8 +98,18 @@ class StartingFrames:
         start = x.copy()
         times = multiple_of(self.settings.deform, float(np.sqrt(motion.mean_square().mean())))
         if times:
+            times *= self._size(frame, number)
             start[known] = screw_displaced(x[known], motion.displacement(rng, times))
         return start, masked
+
+    def _size(self, frame: int, number: int) -> float:
+        """Size of the displacement of a frame: uniform on [0, sqrt(3)], with root mean square 1.
+
+        It follows a golden ratio sequence, so that even a few frames cover the interval.
+        """
+        key, counter = [self.settings.seed, 0], [0, 0, 2, number]
+        first = np.random.Generator(np.random.Philox(key=key, counter=counter)).random()
+        return np.sqrt(3) * ((first + frame * _GOLDEN) % 1)
 
     def _motion_of_template(self, which: int) -> ThermalMotion:
         return self._motion(self.template.backbone[which], self.template.known[which])

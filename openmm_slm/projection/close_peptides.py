@@ -16,6 +16,7 @@ from ..protein.protein import Protein
 from ..protein.superposition import superpose
 from .backbone_sites import BackboneSites
 from .constraints import Peptides, largest_error, satisfy
+from .end_oxygens import turn_end_oxygens
 from .separate_segments import separate_segments
 from .verlet_list import VerletList
 
@@ -66,7 +67,8 @@ def close_peptide_bonds(
     Returns
     -------
     closed : ndarray, float32 [F, L, 4, 3]
-        O is placed in the new peptide plane; at chain ends it moves with its residue.
+        O is placed in the new peptide plane; at chain ends it moves with its residue, and turns
+        about CA-C where it overlaps.
     moved : ndarray, float32 [F, L]
         Largest displacement of N, CA or C of each residue (nm).
     """
@@ -152,6 +154,8 @@ def close_peptide_bonds(
     closed = backbone.copy()
     closed[:, :, :3] = x
     closed[:, :, 3] = _oxygens(backbone, closed, chain_break, weight)
+    if atoms and sites is None:
+        turn_end_oxygens(closed, chain_break, movable)
     moved = np.linalg.norm(closed[:, :, :3] - backbone[:, :, :3], axis=-1).max(-1)
     return closed, moved
 

@@ -74,7 +74,7 @@ def generate_ensemble(
     rg: float | None = ...,
     best: int | None = ...,
     rounds: int = ...,
-    deform: float | None = ...,
+    deform: str | float | None = ...,
     min_plddt: float | None = ...,
     path: bool = ...,
     seed: int | None = ...,

@@ -28,6 +28,10 @@ def library() -> None:
     "--one-per", metavar="COLUMN",
     help="Keep one chain per value of this column of the index, such as cluster90.",
 )  # fmt: skip
+@click.option(
+    "--complexes", is_flag=True,
+    help="Keep entries of several chains only, for queries of several chains.",
+)  # fmt: skip
 @click.option("--card", type=existing, help="Card in Markdown: contents, source, licence.")
 @report_errors
 def build(shards, output, card, **options):

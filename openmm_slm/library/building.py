@@ -46,12 +46,13 @@ def build_library(
     profiles: str | os.PathLike | None = None,
     codebook: str | os.PathLike | None = None,
     one_per: str | None = None,
+    complexes: bool = False,
     card: str | None = None,
 ) -> dict[str, int]:
     """Make a structure library from a shard directory.
 
     Chains of fewer than 20 or more than 2,000 residues are left out, as are chains that repeat the
-    sequence of an earlier one.
+    sequence of an earlier one (with `complexes`: complexes that repeat all sequences).
 
     Parameters
     ----------
@@ -71,6 +72,9 @@ def build_library(
     one_per : str, optional
         Keep one chain per value of this column of the index, in each split: one that has a profile,
         and of these the longest. Entries without a value are left out.
+    complexes : bool
+        Keep entries of several chains only, whole. A query of several chains is threaded on one
+        that has all of them (`openmm_slm.library.complexes`).
     card : str, optional
         Markdown text for the card.
 
@@ -86,12 +90,13 @@ def build_library(
     """
     dataset = ShardDataset(shards)
     known = {} if profiles is None else read_profiles(profiles)
-    chains = list(_chains(dataset))
+    chains = list(_chains(dataset, complexes))
     if one_per is not None:
         chains = _representatives(dataset, chains, one_per, set(known))
     if not chains:
         raise StructureError(
-            f"{shards}: no chains of {SHORTEST} to {LONGEST} residues for a library"
+            f"{shards}: no {'complexes' if complexes else 'chains'} of {SHORTEST} to {LONGEST} "
+            "residues for a library"
         )
     for chain in chains:
         if chain.id in known and len(known[chain.id]) != len(chain.sequence):
@@ -121,17 +126,22 @@ def build_library(
     return counts
 
 
-def _chains(dataset: ShardDataset) -> Iterator[_Chain]:
-    """Chains of suitable lengths, each sequence once per split."""
+def _chains(dataset: ShardDataset, complexes: bool) -> Iterator[_Chain]:
+    """Chains of suitable lengths, each sequence once per split; or all chains of complexes."""
     seen = set()
     for number, row in enumerate(dataset.rows):
         parts, first = row["sequence"].split(":"), 0
+        if complexes:
+            whole = row["split"], row["sequence"]
+            if len(parts) == 1 or whole in seen:
+                continue
+            seen.add(whole)
         for place, sequence in enumerate(parts, 1):
             name = row["id"] if len(parts) == 1 else f"{row['id']}:{place}"
             part = slice(first, first + len(sequence))
             first = part.stop
             key = row["split"], sequence
-            if SHORTEST <= len(sequence) <= LONGEST and key not in seen:
+            if SHORTEST <= len(sequence) <= LONGEST and (complexes or key not in seen):
                 seen.add(key)
                 yield _Chain(number, name, sequence, part)
 
@@ -159,10 +169,13 @@ def _worth(chain: _Chain, known: set[str]) -> tuple[bool, int]:
 
 def _row(dataset: ShardDataset, chain: _Chain) -> dict[str, object]:
     row = dataset.rows[chain.row]
+    names, parts = row.get("chain") or "", row["sequence"].count(":") + 1
+    if parts > 1 and len(names) == parts:  # of a complex: one letter per chain
+        names = names[int(chain.id.rpartition(":")[2]) - 1]
     return {
         "id": chain.id,
         "pdb": row.get("pdb") or "",
-        "chain": row.get("chain") or "",
+        "chain": names,
         "split": row["split"],
         "cluster": row["cluster"],
         "length": len(chain.sequence),

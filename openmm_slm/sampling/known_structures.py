@@ -15,6 +15,7 @@ import numpy as np
 from ..data.relatives import COVERED, LIMIT
 from ..errors import StructureError
 from ..library.alignment_files import read_alignment
+from ..library.complexes import find_complexes
 from ..library.domains import cover_query
 from ..library.hits import LibraryHit
 from ..library.library import SHORTEST, Library
@@ -31,7 +32,7 @@ from .template import Template
 logger = logging.getLogger(__name__)
 
 AUTO = "auto"
-SHIPPED = "default"
+SHIPPED, COMPLEXES = "default", "complexes"
 # Smallest closeness of a hit, as a share of that of the closest one. Chosen by the mean TM-score of
 # the templates of 29 validation chains (0.570; with 0.6: 0.553) and of 41 training chains that see
 # relatives of up to 70 % identity (0.711; 0.665). That of the best template is the same. Measured
@@ -118,7 +119,12 @@ def find_known_structures(
                 " sample the chains one by one, or leave msa out"
             )
         profile = read_alignment(msa, sequence)
-    known = thread_on_library(sequence, load_library(name), profile)
+    library = load_library(name)
+    known = None
+    if ":" in sequence:
+        whole = [load_library(COMPLEXES)] if automatic else []
+        known = thread_on_complexes(sequence, [library, *whole])
+    known = known or thread_on_library(sequence, library, profile)
     if known is None:
         if not automatic:
             raise StructureError(
@@ -202,6 +208,49 @@ def thread_on_library(
             len(parts),
         )
     return KnownStructures(Template.of_frames(sequence, atom14, of_frame), records)
+
+
+def thread_on_complexes(
+    sequence: str,
+    libraries: list[Library],
+    *,
+    splits: Collection[str] | None = None,
+    exclude: Collection[str] = (),
+    most_identical: float = 1.0,
+) -> KnownStructures | None:
+    """Thread several chains on library complexes that have all of them; None without any.
+
+    Parameters
+    ----------
+    sequence : str
+        ``:`` between chains.
+    libraries : list of Library
+    splits, exclude, most_identical
+        See `Library.search`.
+    """
+    chains = sequence.split(":")
+    options = {"splits": splits, "exclude": exclude, "most_identical": most_identical}
+    found = [(one, x) for x in libraries for one in find_complexes(x, chains, LIMIT, **options)]
+    found = sorted(found, key=lambda pair: -pair[0].closeness)[:LIMIT]
+    found = [pair for pair in found if pair[0].closeness >= WORTH * found[0][0].closeness]
+    if not found:
+        return None
+    frames = [
+        np.concatenate(
+            [
+                library.threaded(letters, [hit])[0]
+                for letters, hit in zip(chains, one.hits, strict=True)
+            ]
+        )
+        for one, library in found
+    ]
+    records = [
+        {"of_chain": number, "domain": 1, "name": one.pdb or one.id, **hit.summary()}
+        for one, _ in found
+        for number, hit in enumerate(one.hits, 1)
+    ]
+    names = tuple(one.pdb or one.id for one, _ in found)
+    return KnownStructures(Template.of_frames(sequence, np.stack(frames), names), records)
 
 
 def _worth_using(hits: list[LibraryHit]) -> list[LibraryHit]:

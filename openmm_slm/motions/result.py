@@ -28,18 +28,17 @@ class Flexibility:
         <dx_i dx_j> of CA, nm^2, without rigid-body motion; NaN for a residue without CA.
     stiffness : ndarray, float64 [2, L, L]
         Stiffness of the springs between CA, along and across the line between them, in kT / nm^2
-        at 300 K; 0 where there is no spring.
+        at 300 K; 0 where there is no spring. These are the learned springs.
+    bfactors : ndarray, float64 [L]
+        Predicted B-factors (A^2): those of the learned springs alone, which fit the profiles of
+        crystals better than `rmsf` does; NaN as in `rmsf`.
     """
 
     structure: ProteinStructure
     rmsf: np.ndarray
     covariance: np.ndarray
     stiffness: np.ndarray
-
-    @property
-    def bfactors(self) -> np.ndarray:
-        """B-factors [L] of the motion, 8 pi^2 / 3 rmsf^2, in A^2; NaN as in `rmsf`."""
-        return _B * self.rmsf**2
+    bfactors: np.ndarray
 
     def correlation(self) -> np.ndarray:
         """Correlation [L, L] of the displacements of residues, from -1 to 1; NaN as in `rmsf`."""
@@ -103,3 +102,8 @@ class Flexibility:
         )
         temporary.replace(where / "covariance.npz")
         return where
+
+
+def bfactors_of(mean_square: np.ndarray) -> np.ndarray:
+    """B-factors (A^2) of mean square displacements (nm^2): 8 pi^2 / 3 of them."""
+    return _B * mean_square

@@ -50,8 +50,7 @@ class ThermalMotion:
             covariance = covariance * (square * len(ca) / np.trace(covariance))
         else:
             learned = springs.motions(backbone, sequence, index)[1].reshape(size, size)
-            same = np.trace(learned) / np.trace(covariance)
-            covariance = (learned + same * covariance) / 2
+            covariance = mean_covariance(learned, covariance)
         covariance = covariance * NEAR**2
         mean_square = np.trace(covariance) / len(ca)
         covariance *= min(1, _LARGEST**2 / mean_square)
@@ -66,3 +65,12 @@ class ThermalMotion:
     def mean_square(self) -> np.ndarray:
         """Mean square displacement [L] of thermal motion, nm^2."""
         return self._square
+
+
+def mean_covariance(learned: np.ndarray, packed: np.ndarray) -> np.ndarray:
+    """Mean of the covariances of learned springs and of a `PackedNetwork`, of the first one's size.
+
+    Both are [3 L, 3 L].
+    """
+    same = np.trace(learned) / np.trace(packed)
+    return (learned + same * packed) / 2

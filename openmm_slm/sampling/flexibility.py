@@ -11,10 +11,12 @@ from ..allatom.completer import with_oxygens
 from ..errors import StructureError
 from ..files.frame_reader import StructureReader
 from ..models.registry import load_backmapper, load_springs
-from ..motions.result import Flexibility
+from ..motions.result import Flexibility, bfactors_of
 from ..motions.springs import Springs, check_connected
+from ..motions.thermal_motion import mean_covariance
 from ..networks.forks import one_thread_if_forked
 from ..protein.ca_trace import lone_ca
+from ..protein.elastic_network import PackedNetwork
 from ..protein.structure import ProteinStructure
 from ..protein.unmodelled import residue_label
 
@@ -32,8 +34,9 @@ def flexibility(
 ) -> Flexibility:
     """Thermal motion of a structure at 300 K: RMSF, covariance and modes of CA.
 
-    A network chooses the springs of an elastic network; the covariance is exact for these springs.
-    It takes less than a second for a few hundred residues.
+    The covariance is the mean of those of two elastic networks: one whose springs a trained network
+    chooses, and one with springs by distance. It takes less than a second for a few hundred
+    residues.
 
     Parameters
     ----------
@@ -96,12 +99,16 @@ def motions_of(
     # Springs join the CA that were given; building backbones moves CA a little.
     backbone += (structure.atom14[0, known, 1] - backbone[:, 1])[:, None]
     sequence = "".join(np.array(list(structure.sequence))[known])
-    stiffness, covariance = springs.motions(backbone, sequence, whole.residue_index[known])
+    index = whole.residue_index[known]
+    stiffness, learned = springs.motions(backbone, sequence, index)
+    packed = PackedNetwork(backbone[:, 1].astype(np.float64), index).covariance
+    covariance = mean_covariance(learned.reshape(packed.shape), packed).reshape(learned.shape)
     size = structure.n_residues
-    rmsf = np.full(size, np.nan)
+    rmsf, crystal = np.full((2, size), np.nan)
     rmsf[known] = np.sqrt(np.einsum("iaia->i", covariance))
+    crystal[known] = np.einsum("iaia->i", learned)
     wide = np.full((size, 3, size, 3), np.nan)
     wide[np.ix_(known, range(3), known, range(3))] = covariance
     joined = np.zeros((2, size, size))
     joined[np.ix_((True, True), known, known)] = stiffness
-    return Flexibility(structure, rmsf, wide, joined)
+    return Flexibility(structure, rmsf, wide, joined, bfactors_of(crystal))

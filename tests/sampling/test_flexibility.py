@@ -114,7 +114,7 @@ def test_the_command_writes_profile_structure_and_picture(traj, tmp_path):
 
 def test_large_b_factors_are_capped_in_the_pdb_file_alone(traj, tmp_path):
     found = openmm_slm.flexibility(traj)
-    loose = replace(found, rmsf=10 * found.rmsf)
+    loose = replace(found, bfactors=10 * found.bfactors)
     loose.save(tmp_path)
     lines = (tmp_path / "flexibility.pdb").read_text().splitlines()
     b = [float(line[60:66]) for line in lines if line[12:16] == " CA "]

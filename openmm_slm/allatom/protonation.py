@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import openmm.app
 
 logger = logging.getLogger(__name__)
+_one_at_a_time = threading.Lock()
 
 PROTONATIONS = ("input", "ph")
 _TAUTOMERS = {"HID", "HIE"}
@@ -97,14 +99,16 @@ def add_hydrogens(
     mm, app, unit = (require(f"openmm{part}") for part in ("", ".app", ".unit"))
     places = [mm.Vec3(*xyz) for xyz in positions.astype(float).tolist()]
     modeller = app.Modeller(topology, places * unit.nanometer)
-    # Modeller draws initial hydrogen positions from Python's global generator.
-    state = random.getstate()
-    random.seed(0)
-    try:
-        platform = mm.Platform.getPlatformByName("Reference")
-        modeller.addHydrogens(pH=ph, variants=variants, platform=platform)
-    finally:
-        random.setstate(state)
+    # Modeller draws initial hydrogen positions from Python's global generator. Other threads, such
+    # as those of Dask, draw from it too, so Modeller gets a generator of its own.
+    module = require("openmm.app.modeller")
+    with _one_at_a_time:
+        module.random = random.Random(0)
+        try:
+            platform = mm.Platform.getPlatformByName("Reference")
+            modeller.addHydrogens(pH=ph, variants=variants, platform=platform)
+        finally:
+            module.random = random
     found = np.array(modeller.positions.value_in_unit(unit.nanometer), np.float32)
     return modeller.topology, found
 

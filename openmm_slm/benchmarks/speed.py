@@ -21,6 +21,7 @@ from ..protein.sequence import sequence_layout
 from ..protein.structure import from_backbone
 from ..sampling.ensemble import EnsembleGenerator
 from .commands import kill_command, run_command
+from .dask_cluster_cost import dask_part
 from .memory import peak_memory
 from .parts import Part, measure_parts
 from .proteins import PROTEINS, choose_proteins
@@ -57,7 +58,9 @@ def benchmark_speed(
         ``lengths``: processor seconds of each step of a sample, by number of residues;
         ``completion``: `openmm-slm complete` of n backbones; ``resume``: n samples of a peptide
         of 30 residues to disk, then again killed halfway and resumed; ``prepare``:
-        `openmm-slm prepare` of `structures`. Default: all, ``prepare`` only with `structures`.
+        `openmm-slm prepare` of `structures`; ``dask``: 40 short sequences here, then with ``--dask
+        local:1`` and ``local:2``, and the scheduling of trivial blocks. Default: all but ``dask``,
+        ``prepare`` only with `structures`.
     lengths : sequence of int
         Residues of ``lengths``: ubiquitin's sequence, repeated.
     proteins : sequence of str
@@ -111,6 +114,8 @@ def benchmark_speed(
             },
         ),
     }
+    if "dask" in parts:
+        table["dask"] = dask_part(name, device)
     if structures is not None:
         folder = Path(structures)
         table["prepare"] = Part(

@@ -308,7 +308,8 @@ def complexes():
 def speed():
     """Time and memory of sampling, completion and data preparation.
 
-    Tables: lengths, completion, resume (a killed run is continued), prepare.
+    Tables: lengths, completion, resume (a killed run is continued), prepare, dask (40 sequences on
+    a local Dask cluster; only if asked for).
     """
     from ..benchmarks.speed import benchmark_speed
 

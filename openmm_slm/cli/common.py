@@ -101,6 +101,13 @@ threads_option = click.option(
 )
 
 
+dask_option = click.option(
+    "--dask",
+    metavar="ADDRESS",
+    help="Compute on a Dask cluster: address of a scheduler, scheduler file, or local.",
+)
+
+
 def prepare_cpu(threads: int | None, *, patient: bool = False) -> None:
     """Set the number of torch threads, and keep freed memory in the process.
 

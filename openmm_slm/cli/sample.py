@@ -13,6 +13,7 @@ from ..files.options import options_of
 from ..relaxation.relaxation_settings import RelaxationSettings
 from ..sampling.settings import SamplingSettings
 from .common import (
+    dask_option,
     device_option,
     example,
     existing,
@@ -111,10 +112,13 @@ def _templates(paths: tuple, top: Path | None) -> object:
     "--shard", help="Sample one part of a FASTA file, for job arrays; 3/8: the third of eight."
 )
 @click.option("--repeat", type=existing, help="Repeat the run that this run.json describes.")
+@dask_option
 @device_option
 @threads_option
 @report_errors
-def sample(sequence, output, n, repeat, report, hdf5, shard, device, resume, threads, **settings):
+def sample(
+    sequence, output, n, repeat, report, hdf5, shard, dask, device, resume, threads, **settings
+):
     """Sample conformations of SEQUENCE.
 
     SEQUENCE is one-letter amino acids ("AAA:BBB" for two chains) or a FASTA file. Each record of a
@@ -136,7 +140,7 @@ def sample(sequence, output, n, repeat, report, hdf5, shard, device, resume, thr
         require("matplotlib", "plots")  # fail now rather than after hours of sampling
     if hdf5:
         check_hdf5()
-    options = {"device": device, "resume": resume}
+    options = {"device": device, "resume": resume, "dask": dask}
     settings["disulfides"] = _pairs(settings["disulfides"])
     settings["sidechains"] = None if settings["sidechains"] == "none" else settings["sidechains"]
     if (sequence is None) == (repeat is None):
@@ -192,6 +196,7 @@ def sample(sequence, output, n, repeat, report, hdf5, shard, device, resume, thr
 @settings_options(SamplingSettings, leave_out=_NOT_TOPOLOGY)
 @click.option("--model", default="default", show_default=True, help="Model whose packer is used.")
 @click.option("--resume", is_flag=True, help="Continue the run in --output.")
+@dask_option
 @device_option
 @threads_option
 @report_errors
@@ -233,6 +238,7 @@ def complete_command(trajectory, threads, disulfides, **options):
 @_drop_invalid
 @_hdf5
 @click.option("--resume", is_flag=True, help="Continue the run in --output.")
+@dask_option
 @report_errors
 def relax_command(trajectory, hdf5, **options):
     """Minimise the frames of TRAJECTORY with OpenMM.

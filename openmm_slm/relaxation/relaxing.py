@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm.auto import tqdm
 
+from ..errors import SLMError
+from ..files.dask_cluster import dask_cluster
 from ..files.ensemble_folder import environment
 from ..files.frame_columns import frame_columns
 from ..files.frame_reader import FrameReader
 from ..files.options import takes
+from ..files.per_thread import PerThread
 from ..files.report_table import Report
 from ..files.stream import Block, check_resume, to_folder, to_memory
 from .chemistry import chemistry
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     import mdtraj
 
 BLOCK = 100  # frames in memory at once
+FEW = 10  # frames that a Dask worker relaxes at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +64,7 @@ def relax(
     output: str | os.PathLike | None = None,
     resume: bool = False,
     progress: bool = True,
+    dask: object = None,
 ) -> Relaxed | Path:
     """Minimise frames of a protein and report whether each is valid.
 
@@ -92,6 +98,9 @@ def relax(
         Continue an interrupted run in `output`.
     progress : bool
         Show a progress bar.
+    dask : distributed.Client or str, optional
+        Dask workers that relax the frames, instead of `processes`: a client, the address of a
+        scheduler, a scheduler file, or ``"local"``. See docs/large_jobs.md.
     {options}
 
     Returns
@@ -123,9 +132,19 @@ def relax(
     found = chemistry(next(reader.blocks(0, BLOCK)), advice)
     if chosen.d_residues is None:
         chosen = replace(chosen, d_residues=found)
-    with Relaxer(reader.topology, chosen, processes=processes, copies=copies) as relaxer:
+    if dask is not None and processes is not None:
+        raise SLMError("processes are those of this machine, dask has its own; give one of them")
+    with (
+        Relaxer(reader.topology, chosen, processes=processes, copies=copies) as relaxer,
+        dask_cluster(dask) as cluster,
+    ):
 
         def blocks(start: int) -> Iterator[Block]:
+            if cluster is not None:
+                read = reader.blocks(start, FEW if copies == 1 else size)
+                setup = reader.topology, chosen, copies
+                made = cluster.blocks(relaxed_blocks, setup, _numbered(read, start))
+                return _arranged(made, relaxer, start, reader.n_frames, known, progress)
             read = reader.blocks(start, size)
             return _relaxed(relaxer, read, start, reader.n_frames, known, progress)
 
@@ -139,6 +158,40 @@ def relax(
             "environment": environment(chosen.platform, torch=False, openmm=True),
         }  # fmt: skip
         return to_folder(output, run, blocks, resume=resume, drop_invalid=drop_invalid)
+
+
+def relaxed_blocks(setup: tuple) -> Callable[[tuple[int, mdtraj.Trajectory]], Block]:
+    """In a Dask worker: a function that relaxes a block of frames with the first one's number."""
+    topology, settings, copies = setup
+    relaxer = PerThread(lambda: Relaxer(topology, settings, processes=1, copies=copies))
+
+    def make(numbered: tuple[int, mdtraj.Trajectory]) -> Block:
+        first, block = numbered
+        block.xyz, report = relaxer().relax(block.xyz, first)
+        return block, report
+
+    return make
+
+
+def _numbered(
+    blocks: Iterator[mdtraj.Trajectory], start: int
+) -> Iterator[tuple[int, mdtraj.Trajectory]]:
+    for block in blocks:
+        yield start, block
+        start += len(block)
+
+
+def _arranged(
+    made: Iterator[Block], relaxer: Relaxer, done: int, n: int, known: Report, progress: bool
+) -> Iterator[Block]:
+    """Blocks of workers as `_relaxed` yields them."""
+    with tqdm(total=n, initial=done, unit="frame", disable=not progress) as bar, closing(made):
+        for block, report in made:
+            block.topology = relaxer.topology
+            rows = done + np.arange(len(block))
+            yield block, {"frame": rows, **report, **{k: v[rows] for k, v in known.items()}}
+            done += len(block)
+            bar.update(len(block))
 
 
 def _relaxed(

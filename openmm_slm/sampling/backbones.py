@@ -45,6 +45,11 @@ KEPT, SAMPLED = 0.05, 0.1
 REFINED = (0.3, 0.2)
 
 
+def best_first(scores: np.ndarray) -> np.ndarray:
+    """Numbers of the frames, that with the highest score first; of equal ones the earlier."""
+    return np.argsort(-scores, kind="stable")
+
+
 class BackboneSampler:
     """Samples the backbones of one run.
 
@@ -145,7 +150,7 @@ class BackboneSampler:
         edges = [*range(0, n, size), n]
         blocks = (self.draw(np.arange(*ends)) for ends in pairwise(edges))
         score = np.concatenate([block.report["segment_score"] for block in blocks])
-        return np.argsort(-score, kind="stable")[:number]
+        return best_first(score)[:number]
 
     def _draw(self, frames: np.ndarray) -> SampledBackbones:
         disordered = self.chains is not None and self.chains.free.any()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,11 +25,15 @@ from ..protein.atoms import residue_letter
 from ..protein.ca_trace import lone_ca
 from ..protein.structure import ProteinStructure
 from ..protein.unmodelled import refuse_cyclic, warn_of_caps, warn_of_d_residues, warn_of_rebuilt
+from .workers import dask_workers, one_thread
 
 if TYPE_CHECKING:
     import mdtraj
 
+    from ..allatom.backmapping import Backmapper
+
 logger = logging.getLogger(__name__)
+_one_at_a_time = threading.Lock()
 
 BLOCK = 100  # frames in memory at once; the first block decides the disulfides
 
@@ -46,6 +52,7 @@ def complete(
     output: str | os.PathLike | None = None,
     resume: bool = False,
     progress: bool = True,
+    dask: object = None,
 ) -> mdtraj.Trajectory | Path:
     """Add missing side chains, hydrogens and OXT to frames of a protein.
 
@@ -83,6 +90,9 @@ def complete(
         ``samples.xtc``, ``report.csv`` (one row per frame), ``run.json``.
     resume : bool
         With `output`: continue an interrupted run there.
+    dask : distributed.Client or str, optional
+        Dask workers that complete the frames: a client, the address of a scheduler, a scheduler
+        file, or ``"local"``. See docs/large_jobs.md.
 
     Returns
     -------
@@ -121,49 +131,85 @@ def complete(
         logger.info("building the backbone of %d residues from CA alone", int(lone.sum()))
         warn_of_rebuilt(first, lone)
 
-    def ready(block: ProteinStructure) -> ProteinStructure:
-        return with_oxygens(mapper.complete(block) if mapper else block)
-
-    first = ready(first)
+    first = with_oxygens(mapper.complete(first) if mapper else first)
     check_backbone(first)
     refuse_cyclic(first)
     as_d = np.zeros(first.n_residues, bool)
     as_d[warn_of_d_residues(first, "of the input stay D")] = True
     warn_of_caps([cap for cap in first.caps if cap.row < 0])
     packer = load_packer(model, device) if sidechains == "packer" else None
-    completer = AtomCompleter(
-        first, packer, sidechains=sidechains, hydrogens=hydrogens, ph=ph, protonation=protonation,
-        disulfides=disulfides, d_residues=as_d,
-    )  # fmt: skip
+    options = {
+        "sidechains": sidechains, "hydrogens": hydrogens, "ph": ph, "protonation": protonation,
+        "disulfides": disulfides, "d_residues": as_d,
+    }  # fmt: skip
+    completer = AtomCompleter(first, packer, **options)
 
     def blocks(start: int) -> Iterator[Block]:
         done = start
         if done == n:
             return
+        given = reader.blocks(start, BLOCK)
+        if workers is None:
+            made = map(_block_completer(completer, mapper, lone), given)
+        else:
+            setup = workers.source, first, lone, {**options, "disulfides": bonded}
+            made = workers.cluster.blocks(completed_blocks, setup, given)
         with tqdm(total=n, initial=start, unit="frame", disable=not progress) as bar:
-            for block in reader.blocks(start, BLOCK):
-                movable = lone.astype(float) if mapper else None
-                made, report = completer.complete(ready(block).atom14, movable, caps=block.caps)
-                if mapper:
-                    report["ca_moved_nm"] = _ca_moved(made, block)
-                yield made, {"frame": done + np.arange(len(made)), **report}
-                done += len(made)
-                bar.update(len(made))
+            for trajectory, report in made:
+                yield trajectory, {"frame": done + np.arange(len(trajectory)), **report}
+                done += len(trajectory)
+                bar.update(len(trajectory))
 
+    bonded = [tuple(pair) for pair in completer.protein.disulfides]
     if output is not None:
         run = {
             "task": "complete", "input": str(trajectory), "sequence": first.chain_sequences, "n": n,
             "seed": None, "sidechains": sidechains, "hydrogens": hydrogens, "ph": ph,
             "protonation": protonation,
-            "disulfides": [list(pair) for pair in completer.protein.disulfides],
+            "disulfides": [list(pair) for pair in bonded],
             "model": model_identity(model),
             "environment": environment(str(packer.device) if packer else "cpu"),
         }  # fmt: skip
-        return to_folder(output, run, blocks, resume=resume)
-    out = to_memory(blocks(0), "openmm_slm.geometry_report gives the reasons")[0]
+        with dask_workers(dask, model, device) as workers:
+            return to_folder(output, run, blocks, resume=resume)
+    with dask_workers(dask, model, device) as workers:
+        out = to_memory(blocks(0), "openmm_slm.geometry_report gives the reasons")[0]
     if hasattr(trajectory, "unitcell_vectors"):
         out.time, out.unitcell_vectors = trajectory.time, trajectory.unitcell_vectors
     return out
+
+
+def completed_blocks(setup: tuple) -> Callable[[ProteinStructure], Block]:
+    """In a Dask worker: a function that completes a block of frames."""
+    source, first, lone, options = setup
+    mapper = load_backmapper(*source) if lone.any() else None
+    packer = load_packer(*source) if options["sidechains"] == "packer" else None
+    one_thread()
+    make = _block_completer(AtomCompleter(first, packer, **options), mapper, lone)
+
+    def alone(block: ProteinStructure) -> Block:
+        one_thread()
+        on_cpu = packer is not None and packer.device.type == "cpu"
+        with nullcontext() if on_cpu else _one_at_a_time:  # GPUs and PDBFixer are shared
+            return make(block)
+
+    return alone
+
+
+def _block_completer(
+    completer: AtomCompleter, mapper: Backmapper | None, lone: np.ndarray
+) -> Callable[[ProteinStructure], Block]:
+    """A function that completes a block of frames; `lone` [L] are residues of a CA alone."""
+
+    def make(block: ProteinStructure) -> Block:
+        movable = lone.astype(float) if mapper else None
+        ready = with_oxygens(mapper.complete(block) if mapper else block)
+        made, report = completer.complete(ready.atom14, movable, caps=block.caps)
+        if mapper:
+            report["ca_moved_nm"] = _ca_moved(made, block)
+        return made, report
+
+    return make
 
 
 def _ca_moved(made: mdtraj.Trajectory, given: ProteinStructure) -> np.ndarray:

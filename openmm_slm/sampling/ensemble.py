@@ -5,17 +5,14 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import closing, nullcontext
+from contextlib import closing
 from dataclasses import asdict, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from ..allatom.completer import AtomCompleter
-from ..errors import require
 from ..files.ensemble_folder import environment, read_run
 from ..files.options import takes
 from ..files.report_table import Report
@@ -32,18 +29,14 @@ from ..models.registry import (
     model_identity,
 )
 from ..networks.forks import one_thread_if_forked
-from ..protein.disulfides import find_disulfides
-from ..relaxation.relaxation_settings import RelaxationSettings
-from ..relaxation.relaxer import Relaxer, available_cpus
 from ..tokenizer.interface import StructureTokenizer
-from .backbones import BackboneSampler
+from .block_making import Networks, block_edges, blocks_made_here, resolved
 from .known_structures import AUTO
-from .prefetch import in_order, threads_for
 from .request import SamplingRequest, make_request
 from .result import Ensemble
 from .sampled_backbones import SampledBackbones
 from .settings import SamplingSettings
-from .template import Template
+from .workers import Workers, blocks_made_there, dask_workers
 
 if TYPE_CHECKING:
     import mdtraj
@@ -134,12 +127,15 @@ class EnsembleGenerator:
         )  # fmt: skip
         return self._to_memory(request, progress)
 
-    def _to_memory(self, request: SamplingRequest, progress: bool) -> Ensemble:
-        request = self._resolved(request)
+    def _to_memory(
+        self, request: SamplingRequest, progress: bool, workers: Workers | None = None
+    ) -> Ensemble:
+        one_thread_if_forked()
+        request = resolved(request, self.language_model)
         drawn: list[SampledBackbones] = []
 
         def blocks() -> Iterator[Block]:
-            for backbones, trajectory, report in self._blocks(request, 0, progress):
+            for backbones, trajectory, report in self._blocks(request, 0, progress, workers):
                 drawn.append(backbones)
                 yield trajectory, report
 
@@ -189,118 +185,55 @@ class EnsembleGenerator:
         return self._to_folder(request, output, resume, progress)
 
     def _to_folder(
-        self, request: SamplingRequest, output: str | os.PathLike, resume: bool, progress: bool
+        self,
+        request: SamplingRequest,
+        output: str | os.PathLike,
+        resume: bool,
+        progress: bool,
+        workers: Workers | None = None,
     ) -> Path:
         if resume and request.settings.seed is None and (Path(output) / "run.json").exists():
             seed = read_run(output)["seed"]
             request = request._replace(settings=replace(request.settings, seed=seed))
-        request = self._resolved(request)
-        chosen = request.settings
-        machine = environment(str(self.language_model.device), openmm=bool(chosen.relax))
+        one_thread_if_forked()
+        request = resolved(request, self.language_model)
+        chosen, relaxed = request.settings, bool(request.settings.relax)
+        if workers is None:
+            machine = environment(str(self.language_model.device), openmm=relaxed)
+        else:
+            machine = workers.environment(relaxed)
         run = {**asdict(chosen), "model": self.model, "environment": machine}
 
         def blocks(start: int) -> Iterator[Block]:
-            for _, trajectory, report in self._blocks(request, start, progress):
+            for _, trajectory, report in self._blocks(request, start, progress, workers):
                 yield trajectory, report
 
         return to_folder(output, run, blocks, resume=resume, drop_invalid=chosen.drop_invalid)
 
-    def _resolved(self, request: SamplingRequest) -> SamplingRequest:
-        """Check the request against the model; add a seed and the model's defaults."""
-        one_thread_if_forked()
-        checked = request.settings
-        self.language_model.check_options(checked.steps, checked.order, checked.guidance)
-        self.language_model.check_condition(request.condition, checked.sequence)
-        return request._replace(settings=checked.with_defaults(self.language_model))
-
     def _blocks(
-        self, request: SamplingRequest, first: int, progress: bool
+        self,
+        request: SamplingRequest,
+        first: int,
+        progress: bool,
+        workers: Workers | None = None,
     ) -> Iterator[tuple[SampledBackbones, mdtraj.Trajectory, Report]]:
         """The pipeline in blocks of frames: tokens, backbones, all atoms, relaxation, report."""
-        settings, model = request.settings, self.language_model
-        n, size = settings.n, settings.batch_size
-        total = settings.best or n
-        if first >= total:
+        settings = request.settings
+        edges = block_edges(settings, first)
+        if not edges:
             return
-        sampler = BackboneSampler(self.tokenizer, model, *request, self.springs)
-        completer = self._completer(settings, request.template, sampler)
-        numbers = sampler.best(n, total, size) if settings.best else np.arange(n)
-        # The first block ends at a multiple of the block size. Wherever a run was stopped, its
-        # later blocks hold the same frames and are equal to the last bit.
-        edges = [first, *range(first - first % size + size, total, size), total]
-
-        def unrelaxed(ends: tuple[int, int]) -> tuple:
-            drawn = sampler.draw(frames := numbers[slice(*ends)])
-            if completer:
-                return (
-                    frames,
-                    drawn,
-                    *completer.complete(drawn.atom14, sampler.movable, rigid=sampler.rigid),
-                )
-            return frames, drawn, *sampler.judged(drawn)
-
-        # PDBFixer changes OpenMM's default platform, which all threads share.
-        threads = 1 if settings.sidechains == "pdbfixer" else len(edges) - 1
-        bar = tqdm(total=total, initial=first, unit="frame", disable=not progress)
-        ahead = in_order(unrelaxed, pairwise(edges), threads_for(threads, model.device))
-        with _relaxer(settings, completer) as relaxer, bar, closing(ahead) as blocks:
-            for frames, drawn, trajectory, judged in blocks:
-                if relaxer:
-                    trajectory.xyz, judged = relaxer.relax(trajectory.xyz, int(frames[0]))
-                known = {"frame": frames, "log_prob_nats": drawn.log_prob}
-                yield drawn, trajectory, {**known, **judged, **drawn.report}
-                bar.update(len(frames))
-
-    def _completer(
-        self, settings: SamplingSettings, template: Template | None, sampler: BackboneSampler
-    ) -> AtomCompleter | None:
-        """The completer of all frames; its topology depends on the sequence and the seed alone.
-
-        Disulfides come from the template, or from the first 8 frames, which are sampled for this
-        even if n is smaller: frame i of n = 1 has the same topology as frame i of n = 500.
-        """
-        if settings.sidechains is None:
-            return None
-        disulfides = settings.disulfides
-        if disulfides == "auto" and template is not None:
-            disulfides = find_disulfides(template.atom14, sampler.protein.sequence)
-        several = disulfides == "auto" and settings.sequence.count("C") > 1
-        # One frame is enough without disulfides; the others of its batch cost little.
-        together = self.language_model.frames_together(settings.length)
-        drawn = sampler.begin(8 if several else min(8, together))
-        if settings.sidechains == "packer" and self.packer is None:
-            self.packer = load_packer(device=str(self.language_model.device))
-        return AtomCompleter(
-            sampler.structure(drawn.atom14),
-            self.packer,
-            sidechains=settings.sidechains,
-            hydrogens=settings.hydrogens,
-            ph=settings.ph,
-            protonation=settings.protonation,
-            disulfides=disulfides,
-            cis_allowed=sampler.protein.cis_allowed,
-            d_residues=sampler.protein.d_residues,
-        )
-
-
-def _relaxer(
-    settings: SamplingSettings, completer: AtomCompleter | None
-) -> Relaxer | nullcontext[None]:
-    """Relaxer of the frames, or a context without one; it may hold worker processes."""
-    if not settings.relax:
-        return nullcontext()
-    # The limit on torch's threads limits worker processes too; it changes no result.
-    processes = min(available_cpus(), require("torch").get_num_threads())
-    wanted = RelaxationSettings(**settings.relax)
-    if wanted.disulfides is None:
-        wanted = replace(wanted, disulfides=completer.protein.disulfides)
-    if not wanted.cis_allowed:
-        wanted = replace(wanted, cis_allowed=np.flatnonzero(completer.protein.cis_allowed).tolist())
-    if wanted.d_residues is None:
-        wanted = replace(wanted, d_residues=np.flatnonzero(completer.protein.d_residues).tolist())
-    if wanted.anneal:
-        wanted = replace(wanted, seed=settings.seed)
-    return Relaxer(completer.topology.topology, wanted, processes=processes)
+        if workers is None:
+            if settings.sidechains == "packer" and self.packer is None:
+                self.packer = load_packer(device=str(self.language_model.device))
+            networks = Networks(self.tokenizer, self.language_model, self.packer, self.springs)
+            made = blocks_made_here(networks, request, edges)
+        else:
+            made = blocks_made_there(workers, settings, request, edges)
+        bar = tqdm(total=edges[-1], initial=first, unit="frame", disable=not progress)
+        with bar, closing(made) as blocks:
+            for block in blocks:
+                yield block
+                bar.update(len(block[0].tokens))
 
 
 @takes(SamplingSettings)
@@ -320,6 +253,7 @@ def generate_ensemble(
     output: str | os.PathLike | None = None,
     resume: bool = False,
     progress: bool = True,
+    dask: object = None,
 ) -> mdtraj.Trajectory | Path:
     """Sample a conformational ensemble of a protein.
 
@@ -363,6 +297,9 @@ def generate_ensemble(
         Stream to this folder instead of returning a Trajectory.
     resume : bool
         With `output`: continue an interrupted run there, or extend a finished one to `n`.
+    dask : distributed.Client or str, optional
+        Dask workers that make the frames: a client, the address of a scheduler, a scheduler file,
+        or ``"local"``. See docs/large_jobs.md.
 
     Returns
     -------
@@ -390,6 +327,7 @@ def generate_ensemble(
     )  # fmt: skip
     check_resume(resume, output)
     generator = EnsembleGenerator.from_pretrained(model, device)
-    if output is not None:
-        return generator._to_folder(request, output, resume, progress)
-    return generator._to_memory(request, progress).trajectory
+    with dask_workers(dask, model, device) as workers:
+        if output is not None:
+            return generator._to_folder(request, output, resume, progress, workers)
+        return generator._to_memory(request, progress, workers).trajectory

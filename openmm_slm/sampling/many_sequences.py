@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -22,10 +23,13 @@ from ..plots.report_page import page_is_old, write_report_page
 from ..protein.sequence import parse_sequence, read_records
 from .ensemble import EnsembleGenerator
 from .known_structures import AUTO
+from .prefetch import in_order
 from .request import make_request
 from .settings import SamplingSettings
+from .workers import dask_workers, write_there
 
 logger = logging.getLogger(__name__)
+_AT_ONCE = 256  # most sequences in progress on a cluster; each has a thread here
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,7 @@ def sample_fasta(
     disordered: object = AUTO,
     settings: dict[str, Any],
     progress: bool = True,
+    dask: object = None,
 ) -> FastaRun:
     """Sample an ensemble for each sequence of a FASTA file.
 
@@ -96,6 +101,8 @@ def sample_fasta(
     template, relatives, msa, resample, condition, disordered
         As in `generate_ensemble`.
     {options}
+    dask : distributed.Client or str, optional
+        As in `generate_ensemble`. Several sequences are in progress at a time.
 
     Returns
     -------
@@ -139,17 +146,39 @@ def sample_fasta(
         generator.language_model.check_options(checked.steps, checked.order, checked.guidance)
     options = {**known, **settings, "resume": resume, "progress": False}
     table = failures_table(output, part)
-    with FolderLock(output, table.with_suffix(".lock").name):
+    drawing = Lock()  # Matplotlib draws in one thread at a time
+
+    def write(name: str) -> Exception | None:
+        """Write one ensemble; the error of a sequence that failed."""
+        try:
+            if workers is None:
+                generator.write(texts[name], folders[name], n, **options)
+            else:
+                with workers.cluster.turns:
+                    write_there(
+                        workers, texts[name], folders[name], n, known, settings, resume=resume
+                    )
+            if report and page_is_old(folders[name]):
+                with drawing:
+                    write_report_page(folders[name])
+        except OSError:
+            raise
+        except Exception as error:  # from any library; the other sequences go on
+            return error
+        return None
+
+    with (
+        dask_workers(dask, model, device) as workers,
+        FolderLock(output, table.with_suffix(".lock").name),
+    ):
         failures = _Failures(table)
         shortest = sorted(mine, key=lengths.__getitem__)
-        for name in tqdm(shortest, unit="sequence", disable=not progress):
-            try:
-                generator.write(texts[name], folders[name], n, **options)
-                if report and page_is_old(folders[name]):
-                    write_report_page(folders[name])
-            except OSError:
-                raise
-            except Exception as error:  # from any library; the other sequences go on
+        at_once = 1 if workers is None else min(len(shortest), _AT_ONCE)
+        written = zip(shortest, in_order(write, shortest, at_once), strict=True)
+        for name, error in tqdm(
+            written, total=len(shortest), unit="sequence", disable=not progress
+        ):
+            if error is not None:
                 failures.add(name, error)
     done = [folders[name] for name in mine if name not in failures.reasons]
     return FastaRun(done, failures.reasons, failures.path)

@@ -12,7 +12,7 @@ from ..errors import ModelError, SLMError
 from ..files.ensemble_folder import read_run
 from ..language.condition import SequenceCondition
 from ..models.registry import model_identity
-from .ensemble import EnsembleGenerator
+from .ensemble import generate_ensemble
 from .known_structures import find_known_structures
 from .settings import SamplingSettings
 from .states import read_template
@@ -28,6 +28,7 @@ def repeat_run(
     device: str = "auto",
     resume: bool = False,
     progress: bool = True,
+    dask: object = None,
 ) -> Path:
     """Repeat the sampling run that a ``run.json`` describes.
 
@@ -40,6 +41,8 @@ def repeat_run(
         ``run.json``, or the folder that contains it.
     output : path
         New folder to write.
+    device, resume, progress, dask
+        As in `generate_ensemble`.
 
     Raises
     ------
@@ -76,9 +79,10 @@ def repeat_run(
         settings[name] = _same_template(template, settings, run)
     if settings["condition"]:
         settings["condition"] = _same_condition(settings["condition"], settings["sequence"], run)
-    generator = EnsembleGenerator.from_pretrained(before["name"], device)
-    options = {"resume": resume, "progress": progress}
-    where = generator.write(settings.pop("sequence"), output, **settings, **options)
+    where = generate_ensemble(
+        settings.pop("sequence"), **settings, model=before["name"], device=device, output=output,
+        resume=resume, progress=progress, dask=dask,
+    )  # fmt: skip
     changed = _changed(values.get("environment", {}), read_run(where)["environment"])
     if changed:
         logger.warning("coordinates may differ in the last digits from %s: %s", run, changed)

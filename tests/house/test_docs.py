@@ -39,7 +39,7 @@ def test_every_block_is_run_or_says_why_not():
         if block.reason.startswith("as in "):
             assert (block.reason.removeprefix("as in "), block.text) in run_elsewhere, block.line
     # Mostly what needs weights that are not shipped; who adds one raises this number on purpose.
-    assert len(left_out) <= 20, [(b.page, b.line, b.reason) for b in left_out]
+    assert len(left_out) <= 21, [(b.page, b.line, b.reason) for b in left_out]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,82 @@
+"""``openmm-slm benchmark speed --part dask``: a Dask cluster on this machine beside a local run."""
+
+from __future__ import annotations
+
+import filecmp
+import random
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ..files.dask_cluster import dask_cluster
+from ..sampling.ensemble import EnsembleGenerator
+from .commands import run_command
+from .parts import Part
+from .text_table import Column
+
+SEQUENCES, LENGTHS = 40, (12, 30)
+TASKS = 100_000  # trivial blocks
+SCHEDULING = f"{TASKS:,} trivial blocks"
+
+
+def dask_part(model: str, device: str) -> Part:
+    """Table of the same run here and on one and two local workers, and of trivial blocks."""
+    here = "local run, one thread"
+    targets = {here: None, "--dask local:1": "local:1", "--dask local:2": "local:2"}
+    rows: dict[str, tuple] = {key: (model, device, dask) for key, dask in targets.items()}
+    return Part(
+        f"{SEQUENCES} sequences of {LENGTHS[0]} to {LENGTHS[1]} residues here and on Dask workers",
+        {**rows, SCHEDULING: (model, device, SCHEDULING)},
+        _cost,
+        {
+            "seconds": Column("seconds", 1),
+            "CPU s": Column("cpu_seconds", 1),
+            "memory, MiB": Column("memory_mib", 0),
+            "files": Column("files", 0),
+            "equal": Column("equal_files", 0),
+            "most waiting": Column("waiting", 0),
+        },
+    )
+
+
+def _cost(
+    generator: EnsembleGenerator, target: tuple[str, str, str | None], n: int, seed: int
+) -> dict[str, float]:
+    model, device, dask = target
+    if dask == SCHEDULING:
+        return scheduling_cost()
+    with tempfile.TemporaryDirectory() as root:
+        fasta, draw = Path(root, "in.fasta"), random.Random(seed)
+        with open(fasta, "w", encoding="utf-8") as handle:
+            for number in range(SEQUENCES):
+                letters = draw.choices("ACDEFGHIKLMNPQRSTVWY", k=draw.randint(*LENGTHS))
+                handle.write(f">s{number}\n{''.join(letters)}\n")
+        command = ["sample", fasta, "-n", 16, "--batch-size", 8, "--seed", seed, "--model", model]
+        command += ["--device", device, "--threads", 1, "-o"]
+        if dask is None:
+            return run_command(*command, Path(root, "here"))
+        cost = run_command(*command, Path(root, "there"), "--dask", dask)
+        run_command(*command, Path(root, "here"))
+        names = [str(p.relative_to(Path(root, "here"))) for p in Path(root, "here").rglob("*.*")]
+        names = [name for name in names if not name.endswith(".lock")]
+        same, _, _ = filecmp.cmpfiles(Path(root, "here"), Path(root, "there"), names, shallow=False)
+    return {**cost, "files": float(len(names)), "equal_files": float(len(same))}
+
+
+def scheduling_cost(tasks: int = TASKS) -> dict[str, float]:
+    """Time of blocks that do nothing, on two workers, and the most that the client waited for."""
+    most = 0
+    with dask_cluster("local:2") as cluster:
+        start, used = time.perf_counter(), time.process_time()
+        for place, made in enumerate(cluster.blocks(nothing, (), range(tasks))):
+            if made != place:
+                raise AssertionError(f"block {place} came as {made}")
+            most = max(most, len(cluster.client.futures))
+        seconds, cpu = time.perf_counter() - start, time.process_time() - used
+    return {"seconds": seconds, "cpu_seconds": cpu, "waiting": float(most)}
+
+
+def nothing(setup: tuple) -> Callable[[int], int]:
+    """Make blocks of nothing."""
+    return lambda item: item

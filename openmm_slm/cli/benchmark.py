@@ -178,6 +178,18 @@ def apo_holo():
 
 
 @verb(
+    "paths", references, model, targets, number("-n", default=50, least=3, help="Frames."), seed,
+    number("--every", default=10, help="Of so many frames, relax one."),
+    lines=("openmm-slm benchmark paths --references references -n 3",),
+)  # fmt: skip
+def paths():
+    """Paths between pairs of conformers: ends, order, validity."""
+    from ..benchmarks.paths import benchmark_paths
+
+    return benchmark_paths
+
+
+@verb(
     "all", data, references,
     click.option("-o", "--output", type=new, help="Folder for finished sections."), model,
     click.option("--no-sequence", type=directory, help="Model trained without sequences."),

@@ -9,6 +9,8 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import StructureError
+from ..files.formats import is_trajectory
+from ..protein.named_structures import is_name
 from ..protein.superposition import superpose
 from .template import Template
 
@@ -37,19 +39,14 @@ def read_template(
         amino acid in one state only.
     """
     if not isinstance(template, list):
-        if isinstance(template, tuple) and len(template) != 2:
-            raise StructureError(
-                f"template is a tuple of {len(template)}; a tuple is (trajectory, topology), "
-                "several states are a list: [first, second]"
-            )
-        read = Template.of(template, sequence, min_plddt)
+        read = _one(template, sequence, min_plddt)
         return read, read.identity(template)
     if not template:
         raise StructureError("template is an empty list; give at least one state, or None")
     states = []
     for number, source in enumerate(template):
         try:
-            states.append(Template.of(source, sequence, min_plddt))
+            states.append(_one(source, sequence, min_plddt))
         except StructureError as error:
             name = f" ({source})" if isinstance(source, (str, os.PathLike)) else ""
             raise StructureError(f"state {number}{name}: {error}") from None
@@ -61,6 +58,25 @@ def read_template(
         "sha256": hashlib.sha256(digest.encode()).hexdigest()[:16],
         "states": identities,
     }
+
+
+def _one(template: object, sequence: str, min_plddt: float | None) -> Template:
+    """Template of a single source; a tuple must be a trajectory and its topology."""
+    if isinstance(template, tuple):
+        if len(template) != 2:
+            raise StructureError(
+                f"template is a tuple of {len(template)}; a tuple is (trajectory, topology), "
+                "several states are a list: [first, second]"
+            )
+        first = template[0]
+        is_path = isinstance(first, (str, os.PathLike)) and not is_name(first)
+        if not is_path or (os.path.isfile(first) and not is_trajectory(first)):
+            raise StructureError(
+                f"template is a tuple, (trajectory, topology), but {first} contains its topology; "
+                "leave the topology out (--top), or give several states as a list, "
+                "[first, second] (--template FIRST --template SECOND)"
+            )
+    return Template.of(template, sequence, min_plddt)
 
 
 def _joined(states: list[Template]) -> Template:

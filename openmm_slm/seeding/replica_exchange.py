@@ -21,7 +21,7 @@ _TEXT = '''\
 """Replica exchange of {n} temperatures: {forcefield}, {solvent}; replica i starts from {first}.
 
 Needs OpenMM and the folders beside this one:   python run.py [ITERATIONS [STEPS]]
-With OpenMM 8.5 or later its ReplicaExchangeSampler does the exchanges; --plain: this script does.
+If OpenMM has a ReplicaExchangeSampler, it makes the exchanges; with --plain, this script does.
 """
 
 import csv

@@ -170,6 +170,7 @@ def test_what_is_no_state_is_refused(states, files, tmp_path):
         ),
         ({"template": []}, "empty list"),
         ({"template": tuple(files) + ("x",)}, "a tuple of 3.*several states are a list"),
+        ({"template": tuple(files)}, "a.pdb contains its topology; .*states as a list"),
         ({"template": files[0], "path": True}, "one template is given; give two or more states"),
         ({"template": files[:1], "path": True}, "give two or more states"),
         ({"path": True, "relatives": None}, "no template is given; give two"),

@@ -65,6 +65,24 @@ def test_replica_exchange_runs_from_the_frame_of_each_seed(seeds, how):
     assert sorted(away.argmin(1).tolist()) == [0, 1, 2] and away.min(1).max() < 0.02
 
 
+@pytest.mark.slow
+def test_replicas_in_boxes_of_water_exchange_at_constant_pressure(tmp_path):
+    peptide = openmm_slm.generate_ensemble("AGA", 2, seed=1, relax=True, progress=False)
+    wet = {"padding": 0.6, "cutoff": 0.6, "same_box": True, "solvent": "explicit"}
+    out = openmm_slm.write_seeds(
+        peptide, tmp_path / "s", 2, ("replica-exchange", "westpa"), report=np.ones(2, bool),
+        **{**QUICK, **wet},
+    )  # fmt: skip
+    folder = out / "replica_exchange"
+    run(sys.executable, folder / "run.py", 2, 2, "--plain", cwd=out)
+    frames = md.load(
+        str(folder / "output" / "temperature_300.dcd"),
+        top=str(out / "seed_000" / "topology.cif"),
+    )
+    assert frames.n_frames == 2 and np.isfinite(frames.xyz).all()
+    assert frames.unitcell_volumes is not None and frames.topology.n_residues > 100
+
+
 def test_temperatures_rise_so_that_neighbours_exchange():
     """The probability of an exchange of two Gaussian distributions of energy, by sampling them."""
     system = openmm.System()

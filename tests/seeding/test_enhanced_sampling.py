@@ -80,7 +80,7 @@ def test_replicas_in_boxes_of_water_exchange_at_constant_pressure(tmp_path):
         top=str(out / "seed_000" / "topology.cif"),
     )
     assert frames.n_frames == 2 and np.isfinite(frames.xyz).all()
-    assert frames.unitcell_volumes is not None and frames.topology.n_residues > 100
+    assert frames.unitcell_volumes is not None and frames.topology.n_residues > 50
 
 
 def test_temperatures_rise_so_that_neighbours_exchange():

@@ -11,6 +11,7 @@ from ..data.coil_chains import coil_chain, coil_stretches
 from ..data.shards import ShardDataset
 from ..protein.geometry import backbone_torsions
 from ..sampling.backbones import BackboneSampler
+from ..sampling.block_making import resolved
 from ..sampling.ensemble import EnsembleGenerator
 from ..sampling.request import make_request
 from .text_table import Column, text_table
@@ -29,7 +30,7 @@ _COLUMNS = {
 def backbone_sampler(generator: EnsembleGenerator, sequence: str, seed: int) -> BackboneSampler:
     """Sampler of the backbones of a protein that is disordered as a whole."""
     request = make_request(sequence, 1, disordered="all", settings={"seed": seed})
-    request = generator._resolved(request)
+    request = resolved(request, generator.language_model)
     return BackboneSampler(generator.tokenizer, generator.language_model, *request)
 
 

@@ -78,6 +78,7 @@ def generate_ensemble(
     deform: str | float | None = ...,
     min_plddt: float | None = ...,
     path: bool = ...,
+    keep: str = ...,
     seed: int | None = ...,
     batch_size: int | None = ...,
     project: bool = ...,

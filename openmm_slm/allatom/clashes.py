@@ -16,13 +16,13 @@ from ..protein.atoms import ATOM14
 from ..protein.sequence import AMINO_ACIDS
 from ..validity.criteria import CLASH, PACKING_RADII
 from .packer_network import EncodedBackbones, PackerNetwork
+from .packing_obstacles import PackingObstacles, contacts
 
 NEIGHBOURS = 32  # nearest residues (by CA) considered
 CANDIDATES = 20  # candidate rotamers per residue
 TOLERATED = 0.2  # cost below which a side chain is not changed
 TRUST = 0.25  # cost per nat of log probability
 _SOFTNESS = 0.04  # nm; an overlap of this depth costs 1
-_POLAR = 0.275  # nm; some hydrogen bonds are shorter, but in valid frames none is below 0.25
 _OWN = 0.85  # scales the contact distances to N, C and O of the same residue
 _CLASH = CLASH + 0.002  # nm; the clash distance of invalid frames plus a margin
 _CLASH_COST = 1.0  # extra cost of a pair below that distance
@@ -46,33 +46,30 @@ def _elements() -> torch.Tensor:
     return table
 
 
-def _contacts() -> torch.Tensor:
-    """Contact distance of two elements, below which they overlap; [4, 4], nm."""
-    radii = torch.tensor(list(PACKING_RADII.values()))
-    table = radii.unsqueeze(0) + radii.unsqueeze(1) - 0.04
-    polar = torch.tensor([name in "NO" for name in PACKING_RADII])
-    table[polar.unsqueeze(0) & polar.unsqueeze(1)] = _POLAR
-    return table
-
-
 class _Environment:
     """Surroundings of each of the R residues of a batch of frames of equal length."""
 
     def __init__(
-        self, network: PackerNetwork, encoded: EncodedBackbones, free: torch.Tensor, frames: int
+        self,
+        network: PackerNetwork,
+        encoded: EncodedBackbones,
+        free: torch.Tensor,
+        frames: int,
+        obstacles: PackingObstacles | None,
     ) -> None:
         device = encoded.atoms.device
-        self.free = free
+        self.free, self.obstacles = free, obstacles
         kinds = encoded.amino_acids
         self.present = network.builder.present[kinds]
         self.element = _elements().to(device)[kinds]
-        self.contact = _contacts().to(device)
+        self.contact = contacts(tuple(PACKING_RADII)).to(device)
         length = len(kinds) // frames
         ca = encoded.atoms[:, 1].view(frames, length, 3)
         distance = torch.cdist(ca, ca, compute_mode="donot_use_mm_for_euclid_dist")
         nearest = distance.topk(min(NEIGHBOURS, length), largest=False).indices
         first = torch.arange(frames, device=device).view(-1, 1, 1) * length
         self.near = (nearest + first).flatten(0, 1)
+        self.length = length
 
     def overlap(self, rows: torch.Tensor, moved: torch.Tensor, atoms: torch.Tensor) -> torch.Tensor:
         """Overlap cost [S, K] of side chains `moved` [S, K, 14, 3] of `rows` [S] among `atoms`.
@@ -93,6 +90,10 @@ class _Environment:
         if bonded.any():
             limit = limit * ~(bonded & (distance < _CLASH).any(1))
         cost = _cost(distance, limit.unsqueeze(1))
+        if self.obstacles is not None:
+            points = self.obstacles.xyz[rows[which] // self.length]
+            distance = torch.cdist(mine, points, compute_mode="donot_use_mm_for_euclid_dist")
+            cost = cost + _cost(distance, self.obstacles.contact[element].unsqueeze(1))
         own = [0, 2, 3]
         limit = _OWN * self.contact[element.unsqueeze(1), self.element[rows][which][:, own]]
         distance = torch.cdist(
@@ -134,6 +135,7 @@ def relieve_clashes(
     free: torch.Tensor,
     frames: int,
     passes: int,
+    obstacles: PackingObstacles | None = None,
 ) -> torch.Tensor:
     """Change rotamers to reduce overlaps.
 
@@ -150,12 +152,14 @@ def relieve_clashes(
     frames : int
     passes : int
         Passes with rotamers; passes with small rotations follow.
+    obstacles : PackingObstacles, optional
+        Atoms beside the protein.
 
     Returns
     -------
     Tensor [R, 14, 3]
     """
-    environment = _Environment(network, encoded, free, frames)
+    environment = _Environment(network, encoded, free, frames, obstacles)
     count = network.builder.chi.amax(1) + 1  # number of chi angles
     free = free & (count[encoded.amino_acids] > 0) & (encoded.amino_acids != _PROLINE)
     sampler = _RotamerSampler(network, encoded, nodes, given, chi_given, len(atoms) // frames)

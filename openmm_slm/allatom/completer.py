@@ -14,12 +14,15 @@ from ..files.report_table import Report
 from ..protein.atoms import ATOM14, D_AMINO_ACIDS
 from ..protein.caps import Cap
 from ..protein.geometry import place_oxygen
+from ..protein.kept_groups import KeptGroups, joined
+from ..protein.obstacles import Obstacles
 from ..protein.protein import Protein
 from ..protein.sequence import encode_sequence
 from ..protein.structure import ProteinStructure
 from ..protein.unmodelled import residue_label
+from ..validity.kept_contacts import kept_report
 from ..validity.report import all_atom_report
-from .capping import bonded_caps, same_caps, with_cap_rows
+from .capping import bonded_caps, rows_in_order, same_caps, with_cap_rows
 from .protonation import kept_variants, report_protonation
 from .side_chain_fitting import fit_side_chains
 from .topology import define_topology, placed_atoms
@@ -50,11 +53,18 @@ class AtomCompleter:
         See `openmm_slm.complete`.
     cis_allowed, d_residues : ndarray, bool [L], optional
         See `Protein`.
+    kept : KeptGroups, optional
+        Groups that stay beside the protein.
+    kept_part : ndarray, int [K], optional
+        Rigid part of the protein to which each kept atom belongs.
 
     Attributes
     ----------
     protein : Protein
     topology : AllAtomTopology
+        The protein.
+    frame_topology : mdtraj.Topology
+        The protein, and the kept groups behind it.
 
     Raises
     ------
@@ -74,6 +84,8 @@ class AtomCompleter:
         disulfides: str | Iterable[tuple[int, int]] | None = "auto",
         cis_allowed: np.ndarray | None = None,
         d_residues: np.ndarray | None = None,
+        kept: KeptGroups | None = None,
+        kept_part: np.ndarray | None = None,
     ) -> None:
         check_method(sidechains)
         check_backbone(structure)
@@ -88,7 +100,9 @@ class AtomCompleter:
                 "with complete backbones"
             )
         frame = int(np.argmin(np.where(report["finite"], report["clashes"], np.inf)))
+        self.kept, self._kept_part = kept, kept_part
         stated = kept_variants(structure, protonation, ph)
+        stated = kept.coordinated(stated) if kept else stated
         self.topology = define_topology(
             replace(structure, atom14=packed, variants=stated), frame,
             hydrogens=hydrogens, ph=ph, disulfides=self.protein.disulfides,
@@ -97,8 +111,12 @@ class AtomCompleter:
             report_protonation(structure, self.topology.variants, protonation, ph)
         self._caps = bonded_caps(structure)
         self._placed = placed_atoms(self.topology)
+        self.frame_topology = self.topology.topology
+        if kept:
+            rows = [row if row < len(self.protein) else -1 for row in rows_in_order(structure)]
+            self.frame_topology = joined(self.frame_topology, kept, np.array(rows))
 
-    def heavy_atoms(self, atom14: np.ndarray) -> np.ndarray:
+    def heavy_atoms(self, atom14: np.ndarray, obstacles: Obstacles | None = None) -> np.ndarray:
         """All heavy atoms [F, L, 14, 3] of frames [F, L, 4 or 14, 3]; see `SideChainPacker.pack`.
 
         Frames with non-finite N, CA, C or O are NaN in the result.
@@ -115,6 +133,7 @@ class AtomCompleter:
             encode_sequence(self.protein.sequence),
             self.protein.residue_index,
             disulfides=self.protein.disulfides,
+            obstacles=obstacles,
         )
 
     def _incomplete(self, atom14: np.ndarray) -> np.ndarray:
@@ -129,22 +148,27 @@ class AtomCompleter:
         movable: np.ndarray | None = None,
         caps: Iterable[Cap] = (),
         rigid: np.ndarray | None = None,
+        kept: np.ndarray | None = None,
     ) -> tuple[mdtraj.Trajectory, Report]:
         """All atoms of frames [F, L, 4 or 14, 3], and the validity report of each frame.
 
         With `movable` [L], clashing residues move apart if the packer finds no rotamer that fits
         (see `fit_side_chains`). The report then has the column ``room_moved_nm``. `caps` are those
         of these frames, if the structure has caps; `rigid` [L] is as in `all_atom_report`;
-        residues that lack atoms, which are built here, are never part of it.
+        residues that lack atoms, which are built here, are never part of it. `kept` are the
+        positions of the kept groups, float32 [F, K, 3]; side chains avoid them.
         """
         md = require("mdtraj")
         displacement = {}
         if rigid is not None:
             rigid = np.where(self._incomplete(atom14), -1, rigid)
+        around = None if kept is None else self.kept.obstacles(kept, self._kept_part)
         if movable is None or self.sidechains != "packer":
-            packed = self.heavy_atoms(atom14)
+            packed = self.heavy_atoms(atom14, around)
         else:
-            packed, moved = fit_side_chains(self.heavy_atoms, atom14, self.protein, movable)
+            packed, moved = fit_side_chains(
+                self.heavy_atoms, atom14, self.protein, movable, obstacles=around
+            )
             displacement = {"room_moved_nm": moved}
         xyz = self._placed.place(with_cap_rows(packed, same_caps(caps, self._caps)))
         atoms = zip(self.topology.topology.atoms, self.topology.residue.tolist(), strict=True)
@@ -152,7 +176,12 @@ class AtomCompleter:
         for index, row in [(atom.index, row) for atom, row in atoms if atom.name == "OXT"]:
             oxygen[:, row] = xyz[:, index]
         report = all_atom_report(packed, self.protein, terminal_oxygen=oxygen, rigid=rigid)
-        return md.Trajectory(xyz, self.topology.topology), {**report, **displacement}
+        if around is not None:
+            xyz = np.concatenate([xyz, kept], 1)
+            atoms = np.concatenate([packed, oxygen[:, :, None]], 2)
+            report |= kept_report(atoms, self.protein.sequence, around, rigid)
+            report["valid"] = report["valid"] & (report["kept_clashes"] == 0)
+        return md.Trajectory(xyz, self.frame_topology), {**report, **displacement}
 
 
 def check_method(sidechains: str) -> None:

@@ -9,8 +9,10 @@ import torch
 
 from ..networks.storage import load_module
 from ..protein.disulfides import CB_CB, Pairs
+from ..protein.obstacles import Obstacles
 from .clashes import relieve_clashes
 from .packer_network import ABSENT, GUESSED, KNOWN, PackerNetwork
+from .packing_obstacles import PackingObstacles
 from .sulfurs import bond_sulfurs
 
 RESIDUES = 1024  # residues in a batch
@@ -46,6 +48,7 @@ class SideChainPacker:
         passes: int = 3,
         clash_passes: int = 8,
         seed: int | None = None,
+        obstacles: Obstacles | None = None,
     ) -> np.ndarray:
         """Build all heavy atoms of frames.
 
@@ -85,11 +88,14 @@ class SideChainPacker:
                 uniform = torch.as_tensor(np.array(draws, np.float32), device=self.device)
                 uniform = uniform.view(-1, 4)
             out[rows] = self._batch(
-                atom14[rows], amino_acids, index, disulfides, passes, clash_passes, uniform
-            )
+                atom14[rows], amino_acids, index, disulfides, passes, clash_passes, uniform,
+                None if obstacles is None else obstacles.take(rows),
+            )  # fmt: skip
         return out
 
-    def _batch(self, atom14, amino_acids, index, disulfides, passes, clash_passes, uniform):
+    def _batch(
+        self, atom14, amino_acids, index, disulfides, passes, clash_passes, uniform, obstacles
+    ):
         network, device = self.network, self.device
         b, length = atom14.shape[:2]
         source = np.full((b, length, 14, 3), np.nan, np.float32)
@@ -123,8 +129,9 @@ class SideChainPacker:
             state = torch.where(complete, KNOWN, GUESSED)
         if clash_passes:
             atoms = relieve_clashes(
-                network, encoded, nodes, atoms, given, chi_given, ~complete, b, clash_passes
-            )
+                network, encoded, nodes, atoms, given, chi_given, ~complete, b, clash_passes,
+                PackingObstacles.of(obstacles, centre, device),
+            )  # fmt: skip
         atoms = torch.where(present.unsqueeze(-1), atoms, torch.nan).view(b, length, 14, 3)
         built = atoms.cpu().numpy() + centre
         # Return the given atoms bit for bit.

@@ -7,19 +7,23 @@ from collections.abc import Callable
 import numpy as np
 
 from ..projection.all_atom_sites import separate_clashing_residues
+from ..protein.obstacles import Obstacles
 from ..protein.protein import Protein
 from ..validity.close_contacts import clashing_residues
+from ..validity.kept_contacts import residues_at_obstacles
 
 ROUNDS = 4
 _FIRST = 5  # slot of the first atom that moves with a chi
 
 
 def fit_side_chains(
-    pack: Callable[[np.ndarray], np.ndarray],
+    pack: Callable[[np.ndarray, Obstacles | None], np.ndarray],
     atom14: np.ndarray,
     protein: Protein,
     weight: np.ndarray,
     rounds: int = ROUNDS,
+    *,
+    obstacles: Obstacles | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pack side chains on sampled frames, and move residues apart whose side chains clash.
 
@@ -28,7 +32,7 @@ def fit_side_chains(
     Parameters
     ----------
     pack : function
-        Fills absent atoms of frames [F, L, 14, 3] (`SideChainPacker.pack`).
+        Fills absent atoms of frames [F, L, 14, 3] with obstacles (`SideChainPacker.pack`).
     atom14 : ndarray, float32 [F, L, 14, 3]
         nm; NaN where absent. Side chains present keep their shape, but move with their residue.
     protein : Protein
@@ -36,6 +40,8 @@ def fit_side_chains(
         Mobility of each residue; 0 is fixed.
     rounds : int
         Maximum number of rounds.
+    obstacles : Obstacles, optional
+        Atoms beside the protein, which do not move.
 
     Returns
     -------
@@ -43,25 +49,34 @@ def fit_side_chains(
     moved : ndarray, float32 [F]
         Largest displacement of N, CA or C in each frame (nm).
     """
-    bonds = protein.bonding
     given = np.isfinite(atom14[:, :, _FIRST:]).any((2, 3))
     bridged = np.isin(np.arange(len(protein)), np.array(protein.disulfides, int).ravel())
-    packed = pack(atom14)
+    packed = pack(atom14, obstacles)
     start = packed[:, :, :3].copy()
-    clashing = clashing_residues(packed, bonds)
+    clashing = _clashing(packed, protein, obstacles)
     for _ in range(rounds):
         invalid = np.flatnonzero(clashing.any(1))
         if not len(invalid) or not (weight > 0).any():
             break
-        separated, _ = separate_clashing_residues(packed[invalid], protein, weight)
-        still = clashing_residues(separated, bonds)
+        around = None if obstacles is None else obstacles.take(invalid)
+        separated, _ = separate_clashing_residues(packed[invalid], protein, weight, around)
+        still = _clashing(separated, protein, around)
         # Disulfides are repacked too: the motion distorts their geometry.
         repack = (still | bridged) & ~given[invalid]
         separated[:, :, _FIRST:][repack] = np.nan
         frames = repack.any(1)
         if frames.any():
-            separated[frames] = pack(separated[frames])
+            beside = None if around is None else around.take(frames)
+            separated[frames] = pack(separated[frames], beside)
         packed[invalid] = separated
-        clashing[invalid] = clashing_residues(separated, bonds)
+        clashing[invalid] = _clashing(separated, protein, around)
     moved = np.linalg.norm(packed[:, :, :3] - start, axis=-1)
     return packed, np.nan_to_num(moved.max((1, 2)))
+
+
+def _clashing(atom14: np.ndarray, protein: Protein, obstacles: Obstacles | None) -> np.ndarray:
+    """Residues [F, L] that clash with each other or with obstacles."""
+    found = clashing_residues(atom14, protein.bonding)
+    if obstacles is not None:
+        found |= residues_at_obstacles(atom14, protein.sequence, obstacles)
+    return found

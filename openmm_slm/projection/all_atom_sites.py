@@ -12,11 +12,13 @@ import numpy as np
 
 from ..protein.atoms import ATOM14
 from ..protein.bonding import OXT, SLOTS
+from ..protein.obstacles import Obstacles
 from ..protein.protein import Protein
 from ..protein.superposition import superpose
 from ..validity.criteria import CLASH, CONTACT_RADII
 from .backbone_sites import BACKBONE, BackboneSites
 from .close_peptides import close_peptide_bonds
+from .obstacle_residues import obstacle_radii, with_obstacles
 from .verlet_list import VerletList
 
 _OVERLAP = 0.256  # nm; residues with a closer pair of atoms are pushed apart
@@ -29,6 +31,7 @@ def separate_clashing_residues(
     atom14: np.ndarray,
     protein: Protein,
     weight: np.ndarray | None = None,
+    obstacles: Obstacles | None = None,
     *,
     sweeps: int = 300,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -41,6 +44,8 @@ def separate_clashing_residues(
     protein : Protein
     weight, sweeps
         As for `close_peptide_bonds`.
+    obstacles : Obstacles, optional
+        Atoms beside the protein, which do not move.
 
     Returns
     -------
@@ -51,7 +56,17 @@ def separate_clashing_residues(
     """
     atom14 = np.asarray(atom14, np.float32)
     weight = np.ones(len(protein)) if weight is None else np.asarray(weight, np.float64)
-    sites = AllAtomSites(atom14, protein, weight)
+    if obstacles is not None and obstacles.elements:
+        whole, long, weights, elements = with_obstacles(atom14, protein, weight, obstacles)
+        sites = AllAtomSites(whole, long, weights, elements)
+        out, moved = _separated(whole, long, weights, sites, sweeps)
+        return out[:, : len(protein)], moved[:, : len(protein)]
+    return _separated(atom14, protein, weight, AllAtomSites(atom14, protein, weight), sweeps)
+
+
+def _separated(
+    atom14: np.ndarray, protein: Protein, weight: np.ndarray, sites: AllAtomSites, sweeps: int
+) -> tuple[np.ndarray, np.ndarray]:
     clashing = sites.clashing_frames(atom14)
     sites.local = sites.local.take(clashing, 3)
     closed, moved = atom14[:, :, :4].copy(), np.zeros(atom14.shape[:2], np.float32)
@@ -79,9 +94,17 @@ class AllAtomSites(BackboneSites):
     protein : Protein
     weight : ndarray [L]
         Mobility of each residue.
+    obstacles : ndarray, str [G, 14], optional
+        Elements in the last G residues, which stand for obstacles (`obstacle_residues`).
     """
 
-    def __init__(self, atom14: np.ndarray, protein: Protein, weight: np.ndarray) -> None:
+    def __init__(
+        self,
+        atom14: np.ndarray,
+        protein: Protein,
+        weight: np.ndarray,
+        obstacles: np.ndarray | None = None,
+    ) -> None:
         self.weight = np.asarray(weight, np.float32)
         length = len(protein)
         self.bonded = np.append(~protein.chain_break[1:], False)
@@ -91,6 +114,10 @@ class AllAtomSites(BackboneSites):
             self._radius[i, : len(names)] = [CONTACT_RADII[name[0]] for name in names]
         self.local = _local_coordinates(atom14)
         self.local[:, _END, self.bonded] = self.local[:, _O, ~self.bonded] = np.nan
+        if obstacles is not None:  # they have no backbone of their own
+            last = slice(length - len(obstacles), length)
+            self.local[:, :4, last] = self.local[:, _END, last] = np.nan
+            self._radius[last, :14] = obstacle_radii(obstacles)
         self._radius[:, _END] = self._radius[:, _O]
         self._radius = self._radius.T
         self.widest = np.float32(_OVERLAP)

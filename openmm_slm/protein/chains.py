@@ -131,6 +131,11 @@ def copied(topology: mdtraj.Topology) -> mdtraj.Topology:
     return made
 
 
+def without_bonds(topology: mdtraj.Topology, unbonded: set[frozenset[int]]) -> mdtraj.Topology:
+    """A copy without the bonds between these pairs of atoms."""
+    return _rebuilt(topology, set(), unbonded)
+
+
 def _name(chain: Chain) -> str:
     return (getattr(chain, "chain_id", None) or "").strip()
 

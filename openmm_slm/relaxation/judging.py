@@ -11,10 +11,13 @@ from ..errors import SLMError, StructureError
 from ..files.report_table import Report
 from ..protein.atoms import residue_letter
 from ..protein.chains import protein_chains
+from ..protein.keep_selection import other_residues, symbols
+from ..protein.obstacles import Obstacles, bonded_pairs
 from ..protein.protein import Protein
 from ..protein.superposition import rmsd
 from ..protein.trajectory import atom_slots
 from ..validity.handedness import wrong_hands
+from ..validity.kept_contacts import kept_report
 from ..validity.report import OXT_NAMES, all_atom_report
 
 if TYPE_CHECKING:
@@ -43,6 +46,8 @@ class FrameJudge:
         Atom number in the topology of each slot of `ATOM14`; -1 if absent.
     oxygen : ndarray, int [L]
         Atom number of OXT; -1 if absent.
+    others : ndarray, int [K]
+        Heavy atoms of ligands, ions and waters.
 
     Raises
     ------
@@ -65,9 +70,10 @@ class FrameJudge:
                 f"{topology.n_residues}); at least 2 are needed"
             )
         self.index = atom_slots(self.residues)
-        row = {residue: i for i, residue in enumerate(self.residues)}
+        # By number: bonds of a copied topology have the atoms of the original.
+        row = {residue.index: i for i, residue in enumerate(self.residues)}
         self.oxygen = np.full(len(row), -1)
-        for residue, i in row.items():
+        for i, residue in enumerate(self.residues):
             for atom in residue.atoms:
                 if atom.name in OXT_NAMES and atom.index not in self.index[i]:
                     self.oxygen[i] = atom.index
@@ -77,9 +83,9 @@ class FrameJudge:
         chain_break = np.append(True, ~np.array(joined, bool))
         if disulfides is None:
             disulfides = {
-                tuple(sorted((row[a.residue], row[b.residue])))
+                tuple(sorted((row[a.residue.index], row[b.residue.index])))
                 for a, b in topology.bonds
-                if a.name == b.name == "SG" and a.residue in row and b.residue in row
+                if a.name == b.name == "SG" and {a.residue.index, b.residue.index} <= row.keys()
             }
         self.protein = Protein(
             "".join(residue_letter(r.name) for r in self.residues),
@@ -88,17 +94,40 @@ class FrameJudge:
             cis_allowed=_mask("cis_allowed", cis_allowed, len(row)),
             d_residues=_mask("d_residues", d_residues, len(row)),
         )
+        inside = {residue.index for residue in other_residues(topology)}
+        element = symbols(topology)
+        self.others = np.array(
+            [a.index for a in topology.atoms
+             if a.residue.index in inside and element[a.index] != "H"], int
+        )  # fmt: skip
+        bound = [
+            (row[a.residue.index], a.name, b.index)
+            for pair in topology.bonds for a, b in (pair, pair[::-1])
+            if a.residue.index in row and b.residue.index in inside
+        ]  # fmt: skip
+        self._elements = tuple(element[k] for k in self.others)
+        self._bonded = bonded_pairs(topology, self.others, bound, self.protein.sequence)
 
     def atom14(self, xyz: np.ndarray) -> np.ndarray:
         """Convert frames [F, A, 3] to atom14 float32 [F, L, 14, 3]; NaN where absent."""
         return np.where(self.index[..., None] >= 0, xyz[:, self.index], np.float32(np.nan))
 
     def report(self, xyz: np.ndarray) -> Report:
-        """`all_atom_report` of frames [F, A, 3] (nm); a frame with a non-finite atom is NaN."""
+        """`all_atom_report` of frames [F, A, 3] (nm); a frame with a non-finite atom is NaN.
+
+        With ligands, ions or waters it has the columns of `kept_report` too.
+        """
         xyz = np.asarray(xyz, np.float32)
         xyz = np.where(np.isfinite(xyz).all((1, 2), keepdims=True), xyz, np.float32(np.nan))
         oxygen = np.where(self.oxygen[:, None] >= 0, xyz[:, self.oxygen], np.float32(np.nan))
-        return all_atom_report(self.atom14(xyz), self.protein, terminal_oxygen=oxygen)
+        atom14 = self.atom14(xyz)
+        report = all_atom_report(atom14, self.protein, terminal_oxygen=oxygen)
+        if len(self.others):
+            obstacles = Obstacles(xyz[:, self.others], self._elements, self._bonded)
+            atoms = np.concatenate([atom14, oxygen[:, :, None]], 2)
+            report |= kept_report(atoms, self.protein.sequence, obstacles)
+            report["valid"] = report["valid"] & (report["kept_clashes"] == 0)
+        return report
 
     def wrong_hands(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Residues of a frame [A, 3] with wrong chirality at CA and at CB: two masks bool [L]."""

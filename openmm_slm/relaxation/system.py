@@ -23,7 +23,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import SLMError, require
+from ..protein.keep_selection import is_metal, symbols
 from .judging import FrameJudge
+from .other_residues import OtherResidues, match_ions_by_name, with_ions
 from .relaxation_settings import RelaxationSettings
 
 if TYPE_CHECKING:
@@ -31,7 +33,8 @@ if TYPE_CHECKING:
     import openmm
 
 BONDED, NONBONDED, GUARDS = range(3)
-_RADII = {"heavy": 0.13, "H": 0.085, "polar H": 0.03}  # nm; allows H..O of 0.16 in H bonds
+# nm; allows H..O of 0.16 in H bonds, and atoms that bind metals from 0.18.
+_RADII = {"heavy": 0.13, "H": 0.085, "polar H": 0.03, "metal": 0.05}
 _REPULSION = 1e5  # kJ/mol/nm^2
 _PLANAR, _HANDED = 1500.0, 1000.0  # kJ/mol
 _AT_L, _AT_H = np.radians(34.0), np.radians(-32.0)
@@ -61,8 +64,10 @@ class ProteinSystem:
     lengths: np.ndarray
 
 
-def create_system(topology: openmm.app.Topology, settings: RelaxationSettings) -> openmm.System:
+def create_system(topology: mdtraj.Topology, settings: RelaxationSettings) -> openmm.System:
     """Create the System with its solvent, without constraints and guards.
+
+    Heavy atoms of ligands, ions and waters do not move (`openmm_slm.relaxation.other_residues`).
 
     Raises
     ------
@@ -70,7 +75,9 @@ def create_system(topology: openmm.app.Topology, settings: RelaxationSettings) -
         A force field file cannot be read, or a residue is not in the force field.
     """
     app = require("openmm.app")
-    files = [*settings.forcefield, *(["implicit/gbn2.xml"] if settings.solvent == "gbn2" else [])]
+    others = OtherResidues(topology)
+    files = with_ions(list(settings.forcefield), topology)
+    files += ["implicit/gbn2.xml"] if settings.solvent == "gbn2" else []
     try:
         field = app.ForceField(*files)
     except Exception as error:  # OpenMM passes on any error of its XML reader
@@ -78,7 +85,11 @@ def create_system(topology: openmm.app.Topology, settings: RelaxationSettings) -
             f"force field {', '.join(settings.forcefield)}: {first_line(error)} Give files that "
             "OpenMM has, such as amber14-all.xml, or paths of your own files"
         ) from None
+    topology = others.forcefield_topology.to_openmm()
     try:
+        if others.residues:
+            match_ions_by_name(field)
+            others.add_templates(field, topology)
         system = field.createSystem(
             topology, nonbondedMethod=app.CutoffNonPeriodic,
             nonbondedCutoff=settings.cutoff * require("openmm.unit").nanometer,
@@ -90,6 +101,8 @@ def create_system(topology: openmm.app.Topology, settings: RelaxationSettings) -
             "missing, run openmm_slm.complete first. Remove residues that are not protein "
             "(Trajectory.atom_slice), or add a force field file that has them"
         ) from None
+    if others.residues:
+        others.hold(system)
     if settings.solvent == "obc2":
         system.addForce(native_obc2(topology, system, settings.cutoff))
     return system
@@ -129,7 +142,7 @@ def guarded_system(
 ) -> ProteinSystem:
     """Create the System with guards and with its forces assigned to groups."""
     mm = require("openmm")
-    system = create_system(topology.to_openmm(), settings)
+    system = create_system(topology, settings)
     for force in system.getForces():
         long_range = not isinstance(force, (mm.HarmonicBondForce, mm.HarmonicAngleForce)) and any(
             name in type(force).__name__ for name in ("Nonbonded", "GB")
@@ -218,7 +231,10 @@ def _repulsion(mm, topology, system) -> openmm.CustomNonbondedForce:
     force = mm.CustomNonbondedForce(f"0.5*{_REPULSION}*max(0, reach*(r1+r2)-r)^2")
     force.addPerParticleParameter("r")
     force.addGlobalParameter("reach", 1.0)
-    kind = ["H" if atom.element.symbol == "H" else "heavy" for atom in topology.atoms]
+    kind = [
+        "H" if symbol == "H" else "metal" if is_metal(symbol) else "heavy"
+        for symbol in symbols(topology)
+    ]
     for parent, around in hydrogens(topology).items():
         if topology.atom(parent).element.symbol in ("N", "O", "S"):
             for i in around:

@@ -49,6 +49,8 @@ def atom_completer(
         disulfides=disulfides,
         cis_allowed=sampler.protein.cis_allowed,
         d_residues=sampler.protein.d_residues,
+        kept=sampler.kept and sampler.kept.groups,
+        kept_part=sampler.kept and sampler.kept.part,
     )
 
 
@@ -69,4 +71,4 @@ def frames_relaxer(
         wanted = replace(wanted, d_residues=np.flatnonzero(completer.protein.d_residues).tolist())
     if wanted.anneal:
         wanted = replace(wanted, seed=settings.seed)
-    return Relaxer(completer.topology.topology, wanted, processes=processes)
+    return Relaxer(completer.frame_topology, wanted, processes=processes)

@@ -27,6 +27,7 @@ from ..validity.close_contacts import close_contacts
 from ..validity.criteria import CLASH
 from ..validity.report import backbone_report
 from .disordered_backbones import DisorderedBackbones
+from .kept_placement import KeptPlacement
 from .sampled_backbones import SampledBackbones
 from .segment_scores import segment_scores
 from .settings import SamplingSettings
@@ -113,6 +114,10 @@ class BackboneSampler:
             )
             self.rigid = np.where(self.sampled.any(0), -1, parts)
             self._warn_of_held_clashes()
+        self.kept: KeptPlacement | None = None
+        if template is not None and template.kept is not None:
+            held = self.disordered, self.rigid, self.starts.rows
+            self.kept = KeptPlacement(template.kept, *held)
 
     def _kept_d_residues(self) -> np.ndarray | None:
         """D amino acids of the template that are not sampled; bool [L]."""
@@ -155,6 +160,7 @@ class BackboneSampler:
     def _draw(self, frames: np.ndarray) -> SampledBackbones:
         disordered = self.chains is not None and self.chains.free.any()
         made = self._with_disordered(frames) if disordered else self._draw_folded(frames)
+        made = self.kept.bound(frames, made) if self.kept else made
         if self.template is not None:
             made.report.update(self.starts.columns(frames))
         if self.chains is not None:
@@ -181,14 +187,15 @@ class BackboneSampler:
         variants = self.template.variants if self.template else ()
         return replace(made, atom14=atom14, insertion_code=codes, variants=variants)
 
-    def judged(self, drawn: SampledBackbones) -> tuple[mdtraj.Trajectory, Report]:
-        """Trajectory and report of frames whose side chains are not built."""
+    def judged(
+        self, drawn: SampledBackbones, kept: np.ndarray | None = None
+    ) -> tuple[mdtraj.Trajectory, Report]:
+        """Trajectory and report of frames whose side chains are not built; `kept` [F, K, 3]."""
         backbone = drawn.atom14[:, :, :4]
         named = (self.template.chain_ids, self.template.residue_number) if self.template else ()
-        return (
-            backbone_trajectory(backbone, self.settings.sequence, *named),
-            backbone_report(backbone, self.protein, self.rigid),
-        )
+        made = backbone_trajectory(backbone, self.settings.sequence, *named)
+        made = made, backbone_report(backbone, self.protein, self.rigid)
+        return made if kept is None else self.kept.beside(*made, drawn, kept)
 
     def _disordered_chains(self) -> DisorderedBackbones:
         first = None

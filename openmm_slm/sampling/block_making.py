@@ -99,13 +99,14 @@ def unrelaxed_blocks(
 
     def make(ends: Ends) -> tuple:
         drawn = sampler.draw(frames := numbers[slice(*ends)])
+        kept = sampler.kept and sampler.kept.positions(frames, drawn)
         if completer:
-            return (
-                frames,
-                drawn,
-                *completer.complete(drawn.atom14, sampler.movable, rigid=sampler.rigid),
+            made = completer.complete(
+                drawn.atom14, sampler.movable, rigid=sampler.rigid, kept=kept
             )
-        return frames, drawn, *sampler.judged(drawn)
+        else:
+            made = sampler.judged(drawn, kept)
+        return frames, drawn, *made
 
     return make, completer
 

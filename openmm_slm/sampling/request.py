@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..allatom.kept_hydrogens import with_hydrogens
 from ..data.embed_sequences import condition_of
 from ..errors import StructureError
 from ..language.condition import SequenceCondition
+from ..protein.keep_selection import NONE, check_keep
 from ..protein.sequence import parse_sequence
 from .known_structures import AUTO, find_known_structures, warn_unknown
 from .settings import SamplingSettings
@@ -87,10 +89,18 @@ def make_request(
         mapped, identity = find_known_structures(chains, relatives, msa) or (None, None)
         unknown = mapped is None
     if template is not None:
-        mapped, identity = read_template(template, chains, settings.get("min_plddt"))
+        keep = settings.get("keep", AUTO)
+        mapped, identity = read_template(template, chains, settings.get("min_plddt"), keep)
         if settings.get("path"):
             mapped = on_path(mapped)
+        if settings.get("hydrogens", True) and settings.get("sidechains", True):
+            mapped = replace(mapped, kept=with_hydrogens(mapped.kept))
         resample = None if resample is None else np.flatnonzero(mapped.select(resample)).tolist()
+    elif check_keep(settings.get("keep", AUTO)) not in (AUTO, NONE):
+        raise StructureError(
+            f"keep is {settings['keep']!r}, but no template is given; give template, or leave keep "
+            "out"
+        )
     held = resample is not None or settings.get("path")
     if _is(disordered, AUTO) and (held or not labels):
         disordered = None

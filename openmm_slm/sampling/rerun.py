@@ -102,12 +102,13 @@ def _same_template(before: dict, settings: dict, run: str | os.PathLike) -> str 
         each = before.get("states", [before])
         files = [(x["path"], x["top"]) if "top" in x else x["path"] for x in each]
         path = files if "states" in before else files[0]
-        now = read_template(path, sequence, settings["min_plddt"])[1]
-    if now["sha256"] != before.get("sha256"):
-        raise SLMError(
-            f"{run}: the template {path} has changed: its checksum was {before.get('sha256')} and "
-            f"is {now['sha256']} now; restore the file"
-        )
+        now = read_template(path, sequence, settings["min_plddt"], settings["keep"])[1]
+    for name in ("sha256", "kept_sha256"):
+        if now.get(name) != before.get(name):
+            raise SLMError(
+                f"{run}: the template {path} has changed: its checksum was {before.get(name)} and "
+                f"is {now.get(name)} now; restore the file"
+            )
     return path
 
 

@@ -155,6 +155,15 @@ class SamplingSettings:
         last, in order (`openmm_slm.sampling.state_path`). `deform` is 0 by default then.""",
         brief="Frames follow a path from the first --template to the last, in order.",
     )
+    keep: str = option(
+        "auto",
+        "str",
+        """Groups of a template besides protein that stay, each rigid with the residues around it:
+        ``"auto"`` (ligands, cofactors, nucleic acids and metals within 0.6 nm of the protein, but
+        not buffers), ``"all"`` (waters too), ``"none"``, or an MDTraj selection.""",
+        brief="What stays of a template besides protein: auto (ligands and metals), all (waters "
+        "too), none, or an MDTraj selection.",
+    )
     seed: int | None = option(
         None,
         "int, optional",
@@ -252,6 +261,7 @@ class SamplingSettings:
 
     def _check_template(self) -> None:
         from ..language.interface import check_integer
+        from ..protein.keep_selection import check_keep
         from ..protein.plddt import checked_plddt
 
         set_checked(self, "min_plddt", checked_plddt(self.min_plddt))
@@ -260,6 +270,7 @@ class SamplingSettings:
                 f"min_plddt is {self.min_plddt:g}, but no template is given; give template, or "
                 "leave min_plddt out"
             )
+        set_checked(self, "keep", check_keep(self.keep))
         given = [name for name in ("noise", "resample") if getattr(self, name) is not None]
         if given and self.template is None:
             raise SLMError(f"{given[0]} changes residues of a template; give template too")

@@ -11,6 +11,8 @@ import numpy as np
 from ..errors import StructureError
 from ..files.formats import is_trajectory
 from ..protein.named_structures import is_name
+from ..protein.keep_selection import NONE
+from ..protein.kept_groups import together
 from ..protein.superposition import superpose
 from .template import Template
 
@@ -18,7 +20,7 @@ _FEWEST = 4  # residues that all states of a path have in common
 
 
 def read_template(
-    template: object, sequence: str, min_plddt: float | None = None
+    template: object, sequence: str, min_plddt: float | None = None, keep: str = NONE
 ) -> tuple[Template, dict[str, object]]:
     """Template of a sequence, and its entry in ``run.json``.
 
@@ -31,6 +33,8 @@ def read_template(
         ``:`` between chains.
     min_plddt : float, optional
         See `Template.of`.
+    keep : str
+        See `Template.of`. Of several states, those groups stay that all have.
 
     Raises
     ------
@@ -39,28 +43,28 @@ def read_template(
         amino acid in one state only.
     """
     if not isinstance(template, list):
-        read = _one(template, sequence, min_plddt)
+        read = _one(template, sequence, min_plddt, keep)
         return read, read.identity(template)
     if not template:
         raise StructureError("template is an empty list; give at least one state, or None")
     states = []
     for number, source in enumerate(template):
         try:
-            states.append(_one(source, sequence, min_plddt))
+            states.append(_one(source, sequence, min_plddt, keep))
         except StructureError as error:
             name = f" ({source})" if isinstance(source, (str, os.PathLike)) else ""
             raise StructureError(f"state {number}{name}: {error}") from None
     identities = [state.identity(source) for state, source in zip(states, template, strict=True)]
-    digest = "".join(str(identity["sha256"]) for identity in identities)
+    digest = "".join(f"{each['sha256']}{each.get('kept_sha256', '')}" for each in identities)
     paths = [identity["path"] for identity in identities]
-    return _joined(states), {
+    return _joined(states, keep), {
         "path": None if None in paths else paths,
         "sha256": hashlib.sha256(digest.encode()).hexdigest()[:16],
         "states": identities,
     }
 
 
-def _one(template: object, sequence: str, min_plddt: float | None) -> Template:
+def _one(template: object, sequence: str, min_plddt: float | None, keep: str) -> Template:
     """Template of a single source; a tuple must be a trajectory and its topology."""
     if isinstance(template, tuple):
         if len(template) != 2:
@@ -76,10 +80,10 @@ def _one(template: object, sequence: str, min_plddt: float | None) -> Template:
                 "leave the topology out (--top), or give several states as a list, "
                 "[first, second] (--template FIRST --template SECOND)"
             )
-    return Template.of(template, sequence, min_plddt)
+    return Template.of(template, sequence, min_plddt, keep)
 
 
-def _joined(states: list[Template]) -> Template:
+def _joined(states: list[Template], keep: str) -> Template:
     first = states[0]
     _refuse_other_hands(states)
     plddt = [state.b_factor for state in states]
@@ -100,6 +104,7 @@ def _joined(states: list[Template]) -> Template:
         if complete
         else {},
         trace=None,
+        kept=together([state.kept for state in states], keep),
         state=np.repeat(np.arange(len(states)), [len(state.atom14) for state in states]),
     )
 

@@ -16,30 +16,28 @@ from ..errors import StructureError
 from ..files.formats import needs_topology
 from ..files.frame_reader import StructureReader
 from ..models.registry import load_backmapper
-from ..protein.alignment import align
 from ..protein.ca_trace import lone_ca
 from ..protein.geometry import backbone_torsions
+from ..protein.keep_selection import NONE
+from ..protein.kept_groups import KeptGroups
 from ..protein.named_structures import place
 from ..protein.plddt import sure_part
 from ..protein.structure import ProteinStructure, chain_names, split_at_breaks
 from ..protein.trajectory import backbone_trajectory
 from ..protein.unmodelled import (
     refuse_cyclic,
-    residue_label,
     warn_of_caps,
     warn_of_d_residues,
     warn_of_rebuilt,
 )
+from .kept_template import read_kept
+from .template_rows import aligned_rows, refuse_open_joints, residue_numbers
 
 if TYPE_CHECKING:
     import mdtraj
 
 _B_FACTOR = re.compile(r"\bbfactor\s*(<=|>=|<|>)\s*([-+]?\d*\.?\d+)")
 _RANGE = re.compile(r"([^\s:,]+):(-?\d+)(?:-(-?\d+))?$")
-
-
-# nm; C-N in noisy frames reaches 0.25, and is 0.35 or more where one residue is missing.
-OPEN_JOINT = 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +76,8 @@ class Template:
         Structure of each frame, for frames of relatives; or empty.
     state : ndarray, int [T], optional
         State of each frame, for several states (`openmm_slm.sampling.states`).
+    kept : KeptGroups, optional
+        Ligands, ions and waters that stay.
     """
 
     sequence: str
@@ -94,6 +94,7 @@ class Template:
     trace: np.ndarray | None = None
     names: tuple[str, ...] = ()
     state: np.ndarray | None = None
+    kept: KeptGroups | None = None
 
     @classmethod
     def of(
@@ -101,18 +102,20 @@ class Template:
         template: mdtraj.Trajectory | ProteinStructure | str | os.PathLike | tuple,
         sequence: str,
         min_plddt: float | None = None,
+        keep: str = NONE,
     ) -> Template:
         """Align a template to a sequence (chains separated by ``:``, in the template's order).
 
         A tuple is a trajectory file and its topology. Of predicted models, residues with pLDDT
-        under `min_plddt` are left out (`openmm_slm.protein.plddt`).
+        under `min_plddt` are left out (`openmm_slm.protein.plddt`). `keep` names the groups besides
+        protein that stay (`openmm_slm.protein.keep_selection`).
 
         Raises
         ------
         StructureError
             The residues (the first mismatch is named) or the number of chains differ, the template
             has residues that the sequence lacks, or a frame has no complete residue. `min_plddt`
-            does not fit the template.
+            does not fit the template, or `keep` selects nothing, or protein.
         """
         source, top = template if isinstance(template, tuple) else (template, None)
         if top is None:
@@ -140,10 +143,10 @@ class Template:
         first_ours = first_theirs = 0
         for name, a, b in zip(found.chain_ids, ours, theirs, strict=True):
             numbers = found.residue_number[first_theirs : first_theirs + len(b)]
-            for i, j in _aligned_rows(a, b, numbers, name):
+            for i, j in aligned_rows(a, b, numbers, name):
                 rows[first_ours + i] = first_theirs + j
             first_ours, first_theirs = first_ours + len(a), first_theirs + len(b)
-        _refuse_open_joints(found, rows, ours)
+        refuse_open_joints(found, rows, ours)
         present = rows >= 0
         atom14 = np.full((found.n_frames, len(rows), 14, 3), np.nan, np.float32)
         atom14[:, present] = found.atom14[:, rows[present]]
@@ -162,7 +165,7 @@ class Template:
             atom14,
             known,
             found.chain_ids,
-            _residue_numbers(found.residue_number, rows, lengths),
+            residue_numbers(found.residue_number, rows, lengths),
             np.concatenate([np.arange(n) == 0 for n in lengths]),
             codes,
             tuple(found.variants[j] if j >= 0 and found.variants else "" for j in rows),
@@ -170,6 +173,7 @@ class Template:
             left_out,
             np.isin(rows, as_d),
             trace,
+            kept=read_kept(source, top, keep, rows, "".join(ours), atom14),
         )
 
     @classmethod
@@ -209,7 +213,7 @@ class Template:
         )
 
     def identity(self, source: object) -> dict[str, object]:
-        """Entry in ``run.json``: paths of the files or the name, a checksum, and `left_out`."""
+        """Entry in ``run.json``: paths of files or the name, a checksum, `left_out`, and `kept`."""
         # Built backbones may differ in the last digits on another machine.
         given = self.atom14 if self.trace is None else self.trace
         digest = hashlib.sha256(self.sequence.encode() + given.tobytes()).hexdigest()
@@ -217,7 +221,8 @@ class Template:
         on_disk = all(isinstance(file, (str, os.PathLike)) for file in files)
         paths = [place(file) for file in files] if on_disk else [None]
         top = {"top": paths[1]} if len(paths) > 1 else {}
-        return {"path": paths[0], **top, "sha256": digest[:16], **self.left_out}
+        kept = self.kept.identity() if self.kept else {}
+        return {"path": paths[0], **top, "sha256": digest[:16], **self.left_out, **kept}
 
     @property
     def backbone(self) -> np.ndarray:
@@ -332,63 +337,3 @@ def _check_format(template: object) -> None:
             f"{template} contains no topology; give the template as PDB, mmCIF or GRO, or name "
             "a topology: --top, in Python template=(file, topology)"
         )
-
-
-def _refuse_open_joints(found: ProteinStructure, rows: np.ndarray, ours: list[str]) -> None:
-    """Raise StructureError where the sequence joins residues with no bond in the template."""
-    start = np.cumsum([0, *map(len, ours)])
-    for i in range(1, len(rows)):
-        a, b = rows[i - 1], rows[i]
-        if i in start or a < 0 or b < 0:
-            continue
-        gap = found.atom14[:, a, 2] - found.atom14[:, b, 0]
-        distance = np.linalg.norm(gap, axis=-1)
-        if (distance >= OPEN_JOINT).all():
-            raise StructureError(
-                f"the sequence joins {residue_label(found, a)} and {residue_label(found, b)}, "
-                f"which are not bonded in the template (C-N {distance.min():.2f} nm); give the "
-                "full sequence (residues that the template lacks are sampled), or ':' between "
-                "the pieces"
-            )
-
-
-def _aligned_rows(ours: str, theirs: str, numbers: np.ndarray, chain: str) -> list[tuple[int, int]]:
-    """Aligned rows (i, j) of one chain: i in the sequence, j in the template, which has no gap."""
-    steps = numbers - numbers[0]
-    rising = len(set(numbers.tolist())) == len(numbers) and (np.diff(numbers) > 0).all()
-    if rising:  # residue numbers show where residues are missing; letters may be ambiguous
-        for first in range(len(ours) - int(steps[-1])):
-            if all(ours[first + k] == b or b == "X" for k, b in zip(steps, theirs, strict=True)):
-                return [(first + int(k), j) for j, k in enumerate(steps)]
-    try:
-        places = align(ours, theirs)
-    except StructureError as error:
-        text = (
-            str(error)
-            .replace("the samples", "the sequence")
-            .replace("the reference", "the template")
-        )
-        raise StructureError(f"chain {chain} of the template: {text.split(';')[0]}") from None
-    if len(places) < len(theirs):
-        extra = sorted(set(range(len(theirs))) - {j for _, j in places})[0]
-        raise StructureError(
-            f"chain {chain} of the template has {theirs[extra]}{numbers[extra]}, which the "
-            "sequence lacks; add it to the sequence, or remove it from the template"
-        )
-    return places
-
-
-def _residue_numbers(numbers: np.ndarray, rows: np.ndarray, lengths: list[int]) -> np.ndarray:
-    """Residue numbers int32 [L] from the rows [L] of the template (-1: residue is missing)."""
-    out, first = [], 0
-    for length in lengths:
-        mine = rows[first : first + length]
-        there = np.flatnonzero(mine >= 0)
-        if not len(there):
-            out += range(1, length + 1)
-        else:
-            place = np.arange(length)
-            anchor = there[np.maximum(np.searchsorted(there, place, "right") - 1, 0)]
-            out += (numbers[mine[anchor]] + place - anchor).tolist()
-        first += length
-    return np.array(out, np.int32)

@@ -13,6 +13,9 @@ PEPTIDE_TOLERANCE, BOND_TOLERANCE = 0.015, 0.01
 CIS_OMEGA, TRANS_OMEGA = math.radians(30), math.radians(150)
 #: Heavy atoms more than two bonds apart clash below this distance.
 CLASH = 0.25
+#: A metal clashes with N, O and S, which bind it, below METAL_CLASH, and with carbons of a residue
+#: that binds it below METAL_CARBON_CLASH.
+METAL_CLASH, METAL_CARBON_CLASH = 0.16, 0.2
 #: Smallest distance of CA two or more residues apart, in backbones without side chains.
 CLOSEST_CA = 0.3
 #: Contact radii of heavy atoms by element. All-atom projection moves residues apart until atoms

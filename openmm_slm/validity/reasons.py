@@ -16,6 +16,7 @@ COUNTS = {
     "wrong_cb": "CB of the wrong hand",
     "clashes": f"heavy-atom pairs under {CLASH} nm",
     "pierced_rings": "pierced rings",
+    "kept_clashes": "contacts with kept groups that are too close",
 }
 
 
@@ -57,6 +58,6 @@ def fault_text(report: dict[str, np.ndarray], frame: int) -> str:
         if report[column][frame] > limit
     ]
     for column, what in COUNTS.items():
-        if count := int(report[column][frame]):
+        if column in report and (count := int(report[column][frame])):
             found.append(f"{what}: {count}")
     return "; ".join(found)

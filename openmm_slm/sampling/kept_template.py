@@ -1,0 +1,89 @@
+"""Read the groups of a template that are not protein."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import StructureError
+from ..files.formats import STRUCTURE_FILES, extension
+from ..files.frame_reader import FrameReader
+from ..protein.atoms import CAPS, residue_letter
+from ..protein.chains import protein_chains
+from ..protein.keep_selection import AUTO, NONE, check_keep
+from ..protein.kept_groups import KeptGroups
+from ..protein.named_structures import local_file
+from ..protein.structure import ProteinStructure
+from ..protein.structure_files import parse
+
+logger = logging.getLogger(__name__)
+
+_WATERS = ("HOH", "WAT", "DOD", "TIP3", "SOL")
+
+
+def read_kept(
+    source: object, top: object, keep: str, rows: np.ndarray, sequence: str, atom14: np.ndarray
+) -> KeptGroups | None:
+    """Kept groups of a template whose protein is laid on a sequence; None if there are none.
+
+    Parameters
+    ----------
+    source, top
+        As for `openmm_slm.files.frame_reader.FrameReader`.
+    keep : str
+        See `openmm_slm.protein.keep_selection.kept_residues`.
+    rows : ndarray, int [L]
+        Residue of the template for each of the sequence; -1 where it lacks one.
+    sequence : str
+        L letters.
+    atom14 : ndarray, float32 [T, L, 14, 3]
+        The template by rows of the sequence.
+
+    Raises
+    ------
+    StructureError
+        `keep` names nothing, or protein; or the frames do not share the groups.
+    """
+    keep = check_keep(keep)
+    if keep == NONE or isinstance(source, ProteinStructure):
+        if keep in (NONE, AUTO):
+            return None
+        raise StructureError(
+            f"keep is {keep!r}, but a ProteinStructure has protein alone; give the file or an "
+            "mdtraj.Trajectory"
+        )
+    if keep == AUTO and not _has_others(source):
+        return None
+    name = source if isinstance(source, (str, os.PathLike)) else "the template"
+    trajectory = FrameReader(source, top).load()
+    count = sum(len(chain) for _, chain in protein_chains(trajectory.topology))
+    there = np.flatnonzero(rows >= 0)
+    if trajectory.n_frames != len(atom14) or count != rows.max() + 1:
+        text = (
+            f"{name}: its {len(atom14)} models differ in what is not protein; give one model, or "
+            "keep='none'"
+        )
+        if keep == AUTO:
+            logger.warning("%s; nothing but protein is kept", text)
+            return None
+        raise StructureError(text)
+    back = np.full(count, -1)
+    back[rows[there]] = there
+    return KeptGroups.of(trajectory, keep, back, sequence, atom14, name)
+
+
+def _has_others(source: object) -> bool:
+    """Whether a structure file has residues besides amino acids, caps and waters."""
+    if not isinstance(source, (str, os.PathLike)):
+        return True
+    path = local_file(source)
+    if extension(path) not in STRUCTURE_FILES or Path(path).is_dir():
+        return True
+    model = next(iter(parse(path).models), ())
+    return any(
+        residue_letter(residue.name) == "X" and residue.name not in (*CAPS, *_WATERS)
+        for chain in model for residue in chain
+    )  # fmt: skip

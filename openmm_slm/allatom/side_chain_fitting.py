@@ -17,7 +17,7 @@ _FIRST = 5  # slot of the first atom that moves with a chi
 
 
 def fit_side_chains(
-    pack: Callable[[np.ndarray, Obstacles | None], np.ndarray],
+    pack: Callable[..., np.ndarray],
     atom14: np.ndarray,
     protein: Protein,
     weight: np.ndarray,
@@ -32,7 +32,8 @@ def fit_side_chains(
     Parameters
     ----------
     pack : function
-        Fills absent atoms of frames [F, L, 14, 3] with obstacles (`SideChainPacker.pack`).
+        Fills absent atoms of frames [F, L, 14, 3] (`SideChainPacker.pack`); takes `obstacles`, if
+        there are any.
     atom14 : ndarray, float32 [F, L, 14, 3]
         nm; NaN where absent. Side chains present keep their shape, but move with their residue.
     protein : Protein
@@ -51,7 +52,7 @@ def fit_side_chains(
     """
     given = np.isfinite(atom14[:, :, _FIRST:]).any((2, 3))
     bridged = np.isin(np.arange(len(protein)), np.array(protein.disulfides, int).ravel())
-    packed = pack(atom14, obstacles)
+    packed = pack(atom14) if obstacles is None else pack(atom14, obstacles)
     start = packed[:, :, :3].copy()
     clashing = _clashing(packed, protein, obstacles)
     for _ in range(rounds):
@@ -66,8 +67,8 @@ def fit_side_chains(
         separated[:, :, _FIRST:][repack] = np.nan
         frames = repack.any(1)
         if frames.any():
-            beside = None if around is None else around.take(frames)
-            separated[frames] = pack(separated[frames], beside)
+            beside = () if around is None else (around.take(frames),)
+            separated[frames] = pack(separated[frames], *beside)
         packed[invalid] = separated
         clashing[invalid] = _clashing(separated, protein, around)
     moved = np.linalg.norm(packed[:, :, :3] - start, axis=-1)

@@ -53,7 +53,9 @@ from .common import example, existing, new, report_errors, settings_options, str
     show_default=True,
     help="Input files to write: openmm, amber, gromacs, replica-exchange, westpa; may be repeated.",
 )
-@settings_options(SeedSettings, box_shape={"flag": "--box"})
+@settings_options(
+    SeedSettings, box_shape={"flag": "--box"}, parameters={"multiple": True, "show_default": False}
+)
 @report_errors
 def seed(ensemble, md, pressure, **options):
     """Write MD simulations that start from frames of ENSEMBLE, each in its own folder.

@@ -10,11 +10,12 @@ from __future__ import annotations
 import io
 import logging
 from itertools import combinations
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import SLMError, require
 from ..protein.chains import without_bonds
-from ..protein.keep_selection import is_metal, listed, other_residues
+from ..protein.keep_selection import is_metal, listed, other_residues, residue_name
 
 if TYPE_CHECKING:
     import mdtraj
@@ -25,11 +26,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 #: File with the ions and water of each force field of OpenMM, by the beginning of its name.
-IONS = {
+_IONS = {
     "amber14": "amber14/tip3p.xml",
     "amber19": "amber19/opc3.xml",
+    "charmm36_2024": "charmm36_2024/water.xml",
     "charmm36": "charmm36/water.xml",
 }
+_WATERS = frozenset(("tip3p", "tip3pfb", "spce", "opc", "opc3", "tip4pew", "tip4pfb", "water"))
 # sigma (nm) and epsilon (kJ/mol) of atoms without parameters: carbon, nitrogen, oxygen, sulfur and
 # phosphorus as in AMBER, others of about that size.
 _SIZES = {"H": (0.22, 0.07), "C": (0.34, 0.36), "N": (0.325, 0.71), "O": (0.3, 0.8),
@@ -46,8 +49,8 @@ def with_ions(files: list[str], topology: mdtraj.Topology) -> list[str]:
     The user's own files stay as they are.
     """
     needed = any(r.n_atoms == 1 or r.is_water for r in other_residues(topology))
-    own = next((name for start, name in IONS.items() if files[0].startswith(start)), None)
-    if not needed or own is None or any(name.split("/")[0] in IONS for name in files):
+    own = next((name for start, name in _IONS.items() if files[0].startswith(start)), None)
+    if not needed or own is None or any(Path(name).stem in _WATERS for name in files):
         return files
     return [*files, own]
 
@@ -76,16 +79,18 @@ class OtherResidues:
     ----------
     forcefield_topology : mdtraj.Topology
         Without the bonds between protein and other residues, which no force field has.
+    bonds : list of (Atom, Atom)
+        These bonds.
     """
 
     def __init__(self, topology: mdtraj.Topology) -> None:
         self.topology, self.residues = topology, other_residues(topology)
         inside = {residue.index for residue in self.residues}
-        self._bonds = [
+        self.bonds = [
             (a, b) for a, b in topology.bonds
             if (a.residue.index in inside) != (b.residue.index in inside)
         ]  # fmt: skip
-        cut = {frozenset((a.index, b.index)) for a, b in self._bonds}
+        cut = {frozenset((a.index, b.index)) for a, b in self.bonds}
         self.forcefield_topology = without_bonds(topology, cut) if cut else topology
 
     def unknown(self, field: app.ForceField, topology: app.Topology) -> list[Residue]:
@@ -130,9 +135,9 @@ class OtherResidues:
             forces["NonbondedForce"].addException(i, j, 0.0, 0.1, 0.0, True)
             if "CustomNonbondedForce" in forces and frozenset((i, j)) not in known:
                 forces["CustomNonbondedForce"].addExclusion(i, j)
-        if self._bonds:
+        if self.bonds:
             springs = mm.HarmonicBondForce()
-            for a, b in self._bonds:
+            for a, b in self.bonds:
                 springs.addBond(a.index, b.index, _bond_length(a, b), _BOND)
             system.addForce(springs)
 
@@ -143,7 +148,7 @@ class OtherResidues:
             beside.setdefault(one.index, set()).add(other.index)
             beside.setdefault(other.index, set()).add(one.index)
         pairs = set()
-        for one, other in self._bonds:
+        for one, other in self.bonds:
             i, j = one.index, other.index
             pairs |= {
                 (i, j),
@@ -154,13 +159,22 @@ class OtherResidues:
 
 
 def refuse_unknown(others: OtherResidues, field: app.ForceField, topology: app.Topology) -> None:
-    """Raise SLMError for residues besides protein that the force field does not have."""
-    unknown = others.unknown(field, topology)
-    if unknown:
+    """Raise SLMError for residues besides protein that no simulation can be made of.
+
+    These are residues that the force field does not have, and those bonded to the protein.
+    """
+    remedy = (
+        "name a force-field file of OpenMM that has them (parameters, --parameters; the package "
+        "openmmforcefields makes such files for GAFF and OpenFF), or leave them out (keep='none', "
+        "--keep none)"
+    )
+    if unknown := others.unknown(field, topology):
+        raise SLMError(f"no parameters for {listed(unknown)}: {remedy}")
+    if others.bonds:
+        one, other = others.bonds[0]
         raise SLMError(
-            f"no parameters for {listed(unknown)}: name a force-field file of OpenMM that has them "
-            "(parameters=, --parameters; openmmforcefields writes such files for GAFF and OpenFF), "
-            "or leave them out (keep='none', --keep none)"
+            f"{residue_name(one.residue)} is bonded to {residue_name(other.residue)}, for which "
+            f"force fields have no parameters: {remedy}"
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from numbers import Integral, Real
 
 from ..errors import SLMError, require
@@ -136,6 +136,32 @@ class RelaxationSettings:
                 set_checked(self, name, _rows(name, getattr(self, name)))
         if self.disulfides is not None:
             set_checked(self, "disulfides", [[int(i), int(j)] for i, j in self.disulfides])
+
+
+def checked_relax(relax: object, all_atoms: bool) -> bool | dict:
+    """The setting `relax` of a run, as written to ``run.json``: False, or all settings.
+
+    Raises
+    ------
+    SLMError
+        It is neither bool nor dict, has a foreign or wrong setting, or frames lack atoms.
+    """
+    if relax is False:
+        return False
+    if relax is not True and not isinstance(relax, dict):
+        raise SLMError(
+            f"relax is {relax!r}; give True, False, or a dict of settings of openmm_slm.relax such "
+            "as {'solvent': 'obc2'}"
+        )
+    chosen = {} if relax is True else relax
+    foreign = sorted(chosen.keys() - {field.name for field in fields(RelaxationSettings)})
+    if foreign:
+        raise SLMError(
+            f"relax has {foreign[0]!r}, which is not a setting of openmm_slm.relax; remove it"
+        )
+    if not all_atoms:
+        raise SLMError("relax needs all atoms; leave relax out, or keep sidechains and hydrogens")
+    return asdict(RelaxationSettings(**chosen))
 
 
 def _rows(name: str, value: Iterable[int]) -> list[int]:

@@ -47,15 +47,7 @@ def read_kept(
     StructureError
         `keep` names nothing, or protein; or the frames do not share the groups.
     """
-    keep = check_keep(keep)
-    if keep == NONE or isinstance(source, ProteinStructure):
-        if keep in (NONE, AUTO):
-            return None
-        raise StructureError(
-            f"keep is {keep!r}, but a ProteinStructure has protein alone; give the file or an "
-            "mdtraj.Trajectory"
-        )
-    if keep == AUTO and not _has_others(source):
+    if not may_keep(source, keep := check_keep(keep)):
         return None
     name = source if isinstance(source, (str, os.PathLike)) else "the template"
     trajectory = FrameReader(source, top).load()
@@ -73,6 +65,19 @@ def read_kept(
     back = np.full(count, -1)
     back[rows[there]] = there
     return KeptGroups.of(trajectory, keep, back, sequence, atom14, name)
+
+
+def may_keep(source: object, keep: str) -> bool:
+    """Whether something besides protein may stay of a source; see `read_kept`."""
+    keep = check_keep(keep)
+    if isinstance(source, ProteinStructure) and keep not in (NONE, AUTO):
+        raise StructureError(
+            f"keep is {keep!r}, but a ProteinStructure has protein alone; give the file or an "
+            "mdtraj.Trajectory"
+        )
+    if keep == NONE or isinstance(source, ProteinStructure):
+        return False
+    return keep != AUTO or _has_others(source)
 
 
 def _has_others(source: object) -> bool:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import secrets
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import TYPE_CHECKING
 
 from ..errors import SLMError
 from ..files.options import documented, option, set_checked
 from ..files.quantities import in_nanometers
-from ..relaxation.relaxation_settings import RelaxationSettings
+from ..relaxation.relaxation_settings import checked_relax
 from .deformation import NAMED, checked_deform
 
 if TYPE_CHECKING:
@@ -257,7 +257,8 @@ class SamplingSettings:
         if self.disulfides != "auto":  # as lists, which JSON reads back unchanged
             pairs = parse_disulfides(self.disulfides, None, self.sequence.replace(":", ""))
             set_checked(self, "disulfides", [list(pair) for pair in pairs])
-        set_checked(self, "relax", self._checked_relax())
+        all_atoms = self.sidechains is not None and self.hydrogens
+        set_checked(self, "relax", checked_relax(self.relax, all_atoms))
 
     def _check_template(self) -> None:
         from ..language.interface import check_integer
@@ -350,27 +351,6 @@ class SamplingSettings:
                 f"deform is {value!r}, but no template is deformed; give template, without resample"
             )
         return checked_deform(value)
-
-    def _checked_relax(self) -> bool | dict:
-        """`relax` as written to ``run.json``: False, or the settings of the relaxation."""
-        if self.relax is False:
-            return False
-        if self.relax is not True and not isinstance(self.relax, dict):
-            raise SLMError(
-                f"relax is {self.relax!r}; give True, False, or a dict of settings of "
-                "openmm_slm.relax such as {'solvent': 'obc2'}"
-            )
-        chosen = {} if self.relax is True else self.relax
-        foreign = sorted(chosen.keys() - {field.name for field in fields(RelaxationSettings)})
-        if foreign:
-            raise SLMError(
-                f"relax has {foreign[0]!r}, which is not a setting of openmm_slm.relax; remove it"
-            )
-        if self.sidechains is None or not self.hydrogens:
-            raise SLMError(
-                "relax needs all atoms; leave relax out, or keep sidechains and hydrogens"
-            )
-        return asdict(RelaxationSettings(**chosen))
 
     @property
     def length(self) -> int:

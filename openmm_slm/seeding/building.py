@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import SLMError, StructureError
+from ..relaxation.other_residues import OtherResidues, refuse_unknown
 from ..validity.report import geometry_report
 from .equilibrating import SeedError, Start, add_barostat, equilibrate
 from .judging import SeedJudge
@@ -60,7 +61,7 @@ class SeedBuilder:
     Parameters
     ----------
     trajectory : mdtraj.Trajectory
-        All atoms of the protein, without solvent.
+        All atoms of the protein and of what is kept beside it, without solvent.
     frames : ndarray, int [n]
         Frames to build. With ``same_box`` they determine the box size.
     settings : SeedSettings
@@ -81,10 +82,12 @@ class SeedBuilder:
         d_residues: Iterable[int] = (),
     ) -> None:
         self.trajectory, self.settings = trajectory, settings
-        self.field = load_forcefield(settings)
+        self.field = load_forcefield(settings, trajectory.topology)
         self.topology = trajectory.topology.to_openmm()
         _check_atoms(trajectory, frames)
         self.judge = SeedJudge(trajectory.topology, d_residues)
+        others = OtherResidues(trajectory.topology)
+        refuse_unknown(others, self.field, others.forcefield_topology.to_openmm())
         # Check the protein against the force field before the slow solvation.
         dry = replace(settings, solvent="vacuum", water=None) if settings.explicit else settings
         self._system = create_system(self.topology, self.field, dry)

@@ -15,17 +15,21 @@ from ..files.frame_reader import FrameReader
 from ..files.report_table import Report
 from ..protein.atoms import CAPS
 from ..protein.chains import protein_chains
+from ..protein.keep_selection import AUTO, is_bulk, kept_residues, listed
 from ..relaxation.chemistry import chemistry
 from ..validity.report import geometry_report
 from .judging import judge_md
 
 if TYPE_CHECKING:
     import mdtraj
-    from mdtraj.core.topology import Residue
 
 logger = logging.getLogger(__name__)
 
-_BULK_IONS = {"LI", "NA", "K", "RB", "CS", "F", "CL", "BR", "I", "SOD", "CLA", "POT"}
+_LIPIDS = frozenset((
+    "POPC", "POPE", "POPG", "POPS", "DPPC", "DOPC", "DOPE", "DLPC", "DLPE", "DMPC",
+    "DSPC", "CHL1", "CHL", "PA", "PC", "PE", "OL", "POP", "DPP",
+))  # fmt: skip
+_MEMBRANE = 10  # lipids that are a membrane, not ligands
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,34 +113,33 @@ def _valid(
     return valid
 
 
-def protein_only(trajectory: mdtraj.Trajectory) -> mdtraj.Trajectory:
-    """Remove the waters and monovalent ions of an earlier simulation.
+def solute(trajectory: mdtraj.Trajectory, keep: str = AUTO) -> mdtraj.Trajectory:
+    """The protein and what `keep` names (`kept_residues`), without the solvent.
 
     Raises
     ------
     SLMError
-        There is something else: ligands, lipids, nucleic acids, bound metal ions.
+        There is a membrane, or `keep` is a selection that does not fit.
     """
-    protein = {r for _, chain in protein_chains(trajectory.topology) for r in chain}
-    kept, dropped = [], 0
-    for residue in trajectory.topology.residues:
-        if residue in protein or residue.name in CAPS:
-            kept += [atom.index for atom in residue.atoms]
-        elif residue.is_water or _is_bulk_ion(residue):
-            dropped += 1
-        else:
-            raise SLMError(
-                f"residue {residue.name} {residue.resSeq} is neither protein nor water nor a "
-                "monovalent ion; ligands, membranes and metals are not supported: remove it "
-                "(Trajectory.atom_slice), or set up the System yourself"
-            )
+    topology = trajectory.topology
+    protein = {r.index for _, chain in protein_chains(topology) for r in chain}
     if not protein:
         raise StructureError(f"no protein residue in {trajectory.n_residues} residues")
-    if not dropped:
+    lipids = [residue for residue in topology.residues if residue.name.upper() in _LIPIDS]
+    if len(lipids) >= _MEMBRANE:
+        raise SLMError(
+            f"{len(lipids)} lipids ({listed(lipids[:3])}, ...): membranes are not supported; "
+            "remove them (Trajectory.atom_slice), or set up the System yourself"
+        )
+    kept = {residue.index for residue in kept_residues(trajectory, keep, "the ensemble")}
+    stay = [r for r in topology.residues
+            if r.index in protein | kept or r.name in CAPS]  # fmt: skip
+    if len(stay) == trajectory.n_residues:
         return trajectory
-    logger.info("removed %d waters and ions; seeds are solvated again", dropped)
-    return trajectory.atom_slice(kept)
-
-
-def _is_bulk_ion(residue: Residue) -> bool:
-    return residue.n_atoms == 1 and residue.name.upper().rstrip("+-") in _BULK_IONS
+    gone = {r.index for r in topology.residues} - {r.index for r in stay}
+    others = [residue for residue in topology.residues
+              if residue.index in gone and not is_bulk(residue)]  # fmt: skip
+    logger.info("removed %d waters and ions; seeds are solvated again", len(gone) - len(others))
+    if others:
+        logger.warning("left out of the seeds: %s; keep names what stays", listed(others))
+    return trajectory.atom_slice([atom.index for residue in stay for atom in residue.atoms])

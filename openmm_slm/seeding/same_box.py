@@ -23,7 +23,7 @@ class SameBoxes:
     Parameters
     ----------
     n_protein : int
-        Number of protein atoms; they come first.
+        Number of atoms of the protein and what is kept beside it; they come first.
     solvated : iterable of (int, Solvated)
         Frame number, and the solvated frame. All boxes have the same width.
 
@@ -45,9 +45,8 @@ class SameBoxes:
             name: min(len(each[name]) for each in self._solvent.values()) for name in MOLECULES
         }
         self.counts = Counts(*least.values())
-        self._topology = _cut(first, least)
-        names = [residue.name for residue in self._topology.residues()]
-        self._order = [name for name in names if name in MOLECULES]
+        self._topology = _cut(first, least, n_protein)
+        self._order = [residue.name for residue in _solvent(self._topology, n_protein)]
 
     def of(self, frame: int) -> Solvated:
         """Solvated box of a frame."""
@@ -62,9 +61,8 @@ def _molecules(wet: Solvated, n_protein: int) -> dict[str, np.ndarray]:
     """Coordinates [M, atoms, 3] of the molecules of each name; waters nearest the protein first."""
     nm = require("openmm.unit").nanometer
     rows = {name: [] for name in MOLECULES}
-    for residue in wet.topology.residues():
-        if residue.name in rows:
-            rows[residue.name].append([atom.index for atom in residue.atoms()])
+    for residue in _solvent(wet.topology, n_protein):
+        rows[residue.name].append([atom.index for atom in residue.atoms()])
     found = {name: wet.xyz[np.array(each, int)] for name, each in rows.items()}
     water = found[MOLECULES[0]]
     box = np.array(wet.topology.getPeriodicBoxVectors().value_in_unit(nm))
@@ -79,11 +77,19 @@ def _distance(points: np.ndarray, protein: np.ndarray, box: np.ndarray) -> np.nd
     return require("scipy.spatial").cKDTree(images).query(points)[0]
 
 
-def _cut(wet: Solvated, least: dict[str, int]) -> app.Topology:
+def _solvent(topology: app.Topology, n_protein: int) -> list[app.topology.Residue]:
+    """Waters and ions of the solvent: not those that were kept beside the protein."""
+    return [
+        residue for residue in topology.residues()
+        if residue.name in MOLECULES and next(residue.atoms()).index >= n_protein
+    ]  # fmt: skip
+
+
+def _cut(wet: Solvated, least: dict[str, int], n_protein: int) -> app.Topology:
     """Topology with `least` molecules of each name; molecules of one name are interchangeable."""
     nm = require("openmm.unit").nanometer
     modeller = require("openmm.app").Modeller(wet.topology, wet.xyz * nm)
-    residues = list(wet.topology.residues())
+    residues = _solvent(wet.topology, n_protein)
     modeller.delete(
         [each for name in least for each in [r for r in residues if r.name == name][least[name] :]]
     )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from numbers import Integral, Real
 
 from ..errors import SLMError, require
 from ..files.options import documented, option, set_checked
+from ..protein.keep_selection import check_keep
 
 SOLVENTS = ("vacuum", "implicit", "obc2", "gbn2", "explicit")
 BOXES = ("cube", "dodecahedron", "octahedron")
@@ -66,6 +69,21 @@ class SeedSettings:
         '"amber14", "amber19", "charmm36" or "charmm36_2024"',
         "Force field. charmm36_2024 needs an OpenMM that has it.",
         brief="Force field: amber14, amber19, charmm36, charmm36_2024.",
+    )
+    parameters: Iterable[str] = option(
+        (),
+        "iterable of path",
+        """Force-field files of OpenMM for ligands, in addition to the force field.""",
+        brief="Force-field file (OpenMM XML) for a ligand; may be repeated.",
+    )
+    keep: str = option(
+        "auto",
+        "str",
+        """What stays besides protein: ``"auto"`` (ligands, cofactors, nucleic acids and metals
+        within 0.6 nm of the protein), ``"all"`` (also waters and monovalent ions of the input),
+        ``"none"``, or an MDTraj selection.""",
+        brief="What stays besides protein: auto (ligands and metals), all, none, or an MDTraj "
+        "selection.",
     )
     solvent: str = option(
         "explicit",
@@ -168,6 +186,8 @@ class SeedSettings:
 
     def __post_init__(self) -> None:
         _one_of("forcefield", self.forcefield, PROTEINS)
+        set_checked(self, "keep", check_keep(self.keep))
+        set_checked(self, "parameters", _files(self.parameters))
         if self.solvent == "membrane":
             raise SLMError(
                 "solvent is 'membrane', which is not supported; use OpenMM's Modeller.addMembrane, "
@@ -207,7 +227,18 @@ class SeedSettings:
     def files(self) -> list[str]:
         """OpenMM force-field files, except that of the implicit solvent."""
         water = [WATERS[self.forcefield][self.water]] if self.explicit else []
-        return [PROTEINS[self.forcefield], *water]
+        return [PROTEINS[self.forcefield], *water, *self.parameters]
+
+
+def _files(parameters: object) -> list[str]:
+    """The setting `parameters` as a list of paths of files."""
+    given = [parameters] if isinstance(parameters, (str, os.PathLike)) else parameters
+    if not isinstance(given, Iterable):
+        raise SLMError(f"parameters is {parameters!r}; name force-field files (OpenMM XML)")
+    for path in (files := [str(path) for path in given]):
+        if not os.path.isfile(path):
+            raise SLMError(f"parameters has {path!r}: no such file; name force-field files (XML)")
+    return files
 
 
 def _one_of(name: str, value: object, allowed) -> None:

@@ -16,7 +16,7 @@ from ..files.options import takes
 from ..files.report_table import Report
 from .building import Seed, SeedBuilder
 from .equilibrating import SeedError
-from .frames import CandidateFrames, protein_only
+from .frames import CandidateFrames, solute
 from .seeding_settings import SeedSettings
 from .selecting import choose
 
@@ -51,8 +51,9 @@ def seed_simulations(
     Parameters
     ----------
     ens_or_traj : Ensemble, mdtraj.Trajectory, or path
-        Frames with all atoms, hydrogens included. Waters and monovalent ions are removed; the
-        protein is solvated again. Caps, protonation and D amino acids stay as they are.
+        Frames with all atoms, hydrogens included. Waters and monovalent ions are removed, unless
+        `keep` names them; the rest is solvated again. Caps, protonation and D amino acids stay as
+        they are.
     n : int
         Number of seeds.
     solvent : "explicit", "implicit", "obc2", "gbn2" or "vacuum"
@@ -76,7 +77,8 @@ def seed_simulations(
     ------
     ValueError
         Before the first simulation: fewer valid frames than `n`, an unknown force field or water
-        model, missing atoms, a cyclic chain, a ligand or membrane, a setting out of range.
+        model, missing atoms, a cyclic chain, a ligand without parameters, a membrane, a setting out
+        of range.
 
     Examples
     --------
@@ -106,7 +108,7 @@ def prepare(
 ) -> tuple[CandidateFrames, np.ndarray, SeedBuilder]:
     """Candidate frames, selected frame numbers and the builder; raises before any simulation."""
     ensemble = CandidateFrames.of(source, report, top)
-    protein = protein_only(ensemble.trajectory)
+    protein = solute(ensemble.trajectory, settings.keep)
     ensemble = replace(ensemble, trajectory=protein)
     if frames is None:
         chosen = choose(

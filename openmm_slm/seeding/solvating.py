@@ -123,11 +123,12 @@ def solvate(
             f"padding ({settings.padding} nm) and ionic_strength ({settings.ionic_strength} M)"
         ) from None
     positions = np.array(modeller.positions.value_in_unit(u.nanometer))
-    return Solvated(modeller.topology, positions, _count(modeller.topology))
+    return Solvated(modeller.topology, positions, _count(modeller.topology, len(xyz)))
 
 
-def _count(topology: app.Topology) -> Counts:
-    names = [residue.name for residue in topology.residues()]
+def _count(topology: app.Topology, solute: int) -> Counts:
+    """Numbers of molecules behind the first atoms, which are the solute."""
+    names = [r.name for r in topology.residues() if next(r.atoms()).index >= solute]
     return Counts(*map(names.count, MOLECULES))
 
 

@@ -6,11 +6,13 @@ import logging
 from typing import TYPE_CHECKING
 
 from ..errors import SLMError, require
+from ..relaxation.other_residues import match_ions_by_name, with_ions
 from ..relaxation.system import first_line, native_obc2
 from .plain import fast_system
 from .seeding_settings import SeedSettings
 
 if TYPE_CHECKING:
+    import mdtraj
     import openmm
     from openmm import app
 
@@ -18,18 +20,28 @@ logger = logging.getLogger(__name__)
 _PME_CUTOFF, _CHARMM_CUTOFF, _CHARMM_SWITCH = 1.0, 1.2, 1.0  # nm
 
 
-def load_forcefield(settings: SeedSettings) -> app.ForceField:
-    """Load the force field of the protein and its solvent.
+def load_forcefield(
+    settings: SeedSettings, topology: mdtraj.Topology | None = None
+) -> app.ForceField:
+    """Load the force field of the protein and its solvent, and of the ions of a topology.
 
     Raises
     ------
     SLMError
-        This version of OpenMM lacks a file.
+        This version of OpenMM lacks a file, or a file of the user cannot be read.
     """
-    files = [*settings.files, *(["implicit/gbn2.xml"] if settings.solvent == "gbn2" else [])]
+    files = settings.files if topology is None else with_ions(settings.files, topology)
+    files = [*files, *(["implicit/gbn2.xml"] if settings.solvent == "gbn2" else [])]
     try:
-        return require("openmm.app").ForceField(*files)
-    except ValueError as error:
+        field = require("openmm.app").ForceField(*files)
+        match_ions_by_name(field)
+        return field
+    except Exception as error:  # OpenMM passes on any error of its XML reader
+        if settings.parameters:
+            raise SLMError(
+                f"{', '.join(settings.parameters)}: {first_line(error)} Give force-field files of "
+                "OpenMM that go with each other (parameters)"
+            ) from None
         raise SLMError(
             f"{settings.forcefield}: {first_line(error)} This OpenMM "
             f"({require('openmm').__version__}) does not have the file; choose another force field"
@@ -86,7 +98,7 @@ def create_system(
     except (ValueError, KeyError) as error:
         raise SLMError(
             f"{settings.forcefield} does not fit: {first_line(error)} If atoms are missing, run "
-            "openmm_slm.complete first; residues other than amino acids are not supported"
+            "openmm_slm.complete first"
         ) from None
     if settings.charmm and not flexible:
         try:

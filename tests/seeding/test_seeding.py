@@ -407,7 +407,7 @@ def test_a_setting_that_is_not_there_is_named(peptide):
         openmm_slm.seed_simulations(peptide, report=ALL, n=1, pading=1)
 
 
-def test_missing_atoms_ligands_and_metals_are_named(peptide):
+def test_missing_atoms_ligands_and_membranes_are_named(peptide):
     bare = peptide.atom_slice([a.index for a in peptide.topology.atoms if a.element.symbol != "H"])
     stub = peptide.atom_slice([a.index for a in peptide.topology.atoms if a.name != "CG"])
     for traj, named in ((bare, r"ALA.*openmm_slm\.complete"), (stub, r"heavy atoms.*complete")):
@@ -417,11 +417,13 @@ def test_missing_atoms_ligands_and_metals_are_named(peptide):
     lost.xyz[1:, 4] = np.nan
     with pytest.raises(SLMError, match="2 seeds of 1 valid"):
         openmm_slm.seed_simulations(lost, 2, "vacuum")
-    for name, element in (("LIG", md.element.carbon), ("ZN", md.element.zinc)):
-        topology = peptide.topology.copy()
-        topology.add_atom("X", element, topology.add_residue(name, topology.add_chain()))
-        xyz = np.pad(peptide.xyz, ((0, 0), (0, 1), (0, 0)))
-        with pytest.raises(SLMError, match=f"residue {name}.*ligands, membranes"):
+    for name, count, named in (("LIG", 1, "no parameters for LIG"), ("POPC", 10, "membranes")):
+        topology, xyz = peptide.topology.copy(), peptide.xyz
+        for _ in range(count):
+            residue = topology.add_residue(name, topology.add_chain())
+            topology.add_atom("X", md.element.carbon, residue)
+            xyz = np.concatenate([xyz, xyz[:, :1] + 0.2], 1)
+        with pytest.raises(SLMError, match=named):
             openmm_slm.seed_simulations(md.Trajectory(xyz, topology), 1, report=ALL)
 
 

@@ -101,9 +101,7 @@ def unrelaxed_blocks(
         drawn = sampler.draw(frames := numbers[slice(*ends)])
         kept = sampler.kept and sampler.kept.positions(frames, drawn)
         if completer:
-            made = completer.complete(
-                drawn.atom14, sampler.movable, rigid=sampler.rigid, kept=kept
-            )
+            made = completer.complete(drawn.atom14, sampler.movable, rigid=sampler.rigid, kept=kept)
         else:
             made = sampler.judged(drawn, kept)
         return frames, drawn, *made

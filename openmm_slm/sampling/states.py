@@ -10,9 +10,9 @@ import numpy as np
 
 from ..errors import StructureError
 from ..files.formats import is_trajectory
-from ..protein.named_structures import is_name
 from ..protein.keep_selection import NONE
 from ..protein.kept_groups import together
+from ..protein.named_structures import is_name
 from ..protein.superposition import superpose
 from .template import Template
 

@@ -243,7 +243,7 @@ def _orthonormal(rotation: np.ndarray) -> np.ndarray:
 def _composed(frame: Frames, link: Frames) -> Frames:
     """Frames [F] beyond `frame` by `link`, which is relative to it."""
     step = (frame[0] @ link[1][..., None])[..., 0]
-    return _orthonormal(frame[0] @ link[0]), frame[1] + step
+    return frame[0] @ link[0], frame[1] + step
 
 
 def _carried(frames: Frames, turn: np.ndarray, centre: np.ndarray, goal: np.ndarray) -> Frames:

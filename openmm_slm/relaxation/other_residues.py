@@ -41,6 +41,7 @@ _LARGE, _METAL = (0.36, 0.8), (0.2, 0.05)
 _BOND = 1e5  # kJ/mol/nm^2, of bonds between protein and ligand
 _COVALENT = {"C": 0.076, "N": 0.071, "O": 0.066, "S": 0.105, "P": 0.107}  # nm; Cordero et al., 2008
 _OTHER_COVALENT = 0.12
+_WATERS_PER_RESIDUE = 10  # of the protein; crystals have about one
 
 
 def with_ions(files: list[str], topology: mdtraj.Topology) -> list[str]:
@@ -156,6 +157,16 @@ class OtherResidues:
                 *((j, k) for k in beside[i] - {j}),
             }
         return sorted({(min(pair), max(pair)) for pair in pairs})
+
+
+def refuse_solvent(others: OtherResidues) -> None:
+    """Raise SLMError for a box of water: relaxation has no periodic boundaries."""
+    waters = [residue for residue in others.residues if residue.is_water]
+    if len(waters) > _WATERS_PER_RESIDUE * (others.topology.n_residues - len(others.residues)):
+        raise SLMError(
+            f"{len(waters)} waters ({listed(waters[:1])}, ...): relaxation takes those of a crystal, "
+            "not a box of solvent; remove them (Trajectory.atom_slice)"
+        )
 
 
 def refuse_unknown(others: OtherResidues, field: app.ForceField, topology: app.Topology) -> None:

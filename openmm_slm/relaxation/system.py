@@ -25,7 +25,7 @@ import numpy as np
 from ..errors import SLMError, require
 from ..protein.keep_selection import is_metal, symbols
 from .judging import FrameJudge
-from .other_residues import OtherResidues, match_ions_by_name, with_ions
+from .other_residues import OtherResidues, match_ions_by_name, refuse_solvent, with_ions
 from .relaxation_settings import RelaxationSettings
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def create_system(topology: mdtraj.Topology, settings: RelaxationSettings) -> op
     """
     app = require("openmm.app")
     others = OtherResidues(topology)
+    refuse_solvent(others)
     files = with_ions(list(settings.forcefield), topology)
     files += ["implicit/gbn2.xml"] if settings.solvent == "gbn2" else []
     try:

@@ -164,8 +164,8 @@ def refuse_solvent(others: OtherResidues) -> None:
     waters = [residue for residue in others.residues if residue.is_water]
     if len(waters) > _WATERS_PER_RESIDUE * (others.topology.n_residues - len(others.residues)):
         raise SLMError(
-            f"{len(waters)} waters ({listed(waters[:1])}, ...): relaxation takes those of crystals, "
-            "not a box of solvent; remove them (Trajectory.atom_slice)"
+            f"{len(waters)} waters ({listed(waters[:1])}, ...) are a box of solvent; remove them "
+            "(Trajectory.atom_slice), all but those of a crystal"
         )
 
 

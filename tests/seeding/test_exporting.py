@@ -25,7 +25,6 @@ WET = {"padding": 0.5, "cutoff": 0.6, "ionic_strength": 0.3}
 FIELDS = [
     "amber14", where_present("amber19-all.xml", "amber19", slow=True),
     pytest.param("charmm36", marks=pytest.mark.slow),
-    where_present("charmm36_2024.xml", "charmm36_2024", slow=True),
 ]  # fmt: skip
 
 

@@ -16,6 +16,7 @@ _HOME = {
     "generate_ensemble": "sampling.ensemble",
     "compare": "comparison.comparing",
     "complete": "sampling.completion",
+    "finetune": "training.finetuning",
     "Flexibility": "motions.result",
     "flexibility": "sampling.flexibility",
     "geometry_report": "validity.report",

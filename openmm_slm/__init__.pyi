@@ -49,6 +49,22 @@ def compare(
     reweight: bool = ...,
     theta: float | None = ...,
 ) -> Comparison: ...
+def finetune(
+    trajectories: Iterable[object] | str | os.PathLike | mdtraj.Trajectory,
+    output: str | os.PathLike,
+    *,
+    top: str | os.PathLike | mdtraj.Topology | None = ...,
+    model: str | os.PathLike = ...,
+    device: str = ...,
+    progress: bool = ...,
+    hours: float = ...,
+    frames: int = ...,
+    samples: int = ...,
+    learning_rate: float = ...,
+    patience: int = ...,
+    steps: int | None = ...,
+    seed: int = ...,
+) -> Path: ...
 def generate_ensemble(
     sequence: str,
     n: int = ...,

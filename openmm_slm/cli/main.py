@@ -22,6 +22,7 @@ from .common import (
     settings_options,
     structure,
 )
+from .finetune import finetune_command
 from .flexibility import flexibility_command
 from .library import library
 from .sample import complete_command, relax_command, sample
@@ -50,6 +51,7 @@ for command in (
     train,
     tokenize,
     embed,
+    finetune_command,
     benchmark,
     check,
     flexibility_command,

@@ -8,11 +8,18 @@ import numpy as np
 import torch
 
 from ..errors import StructureError
-from ..networks.storage import load_module
+from ..networks.storage import load_module, read_config
 from ..protein.sequence import encode_sequence
 from .network_covariance import network_covariance
 from .residue_graph import CUTOFF, residue_graph
 from .spring_network import SpringNetwork
+
+#: Predicted RMSF that one unit of amplitude stands for. The springs learned their amplitude from
+#: half a microsecond of MD at 300 K; the RMSF of B-factors, and of short MD, is so much of it
+#: (median over 148 crystals of validation and left-out training chains).
+NEAR = 0.58
+#: Share of the learned covariance in that of `ThermalMotion`; the rest is by distance alone.
+LEARNED_SHARE = 0.5
 
 
 class Springs:
@@ -23,16 +30,33 @@ class Springs:
     network : SpringNetwork
     device : str
         Torch device.
+    near : float
+        Share of the predicted RMSF that one unit of displacement stands for (`ThermalMotion`).
+    learned_share : float
+        Weight of these springs, against springs by distance alone, in `ThermalMotion`.
     """
 
-    def __init__(self, network: SpringNetwork, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        network: SpringNetwork,
+        device: str = "cpu",
+        near: float = NEAR,
+        learned_share: float = LEARNED_SHARE,
+    ) -> None:
         self.network = network.to(device).eval()
+        self.near, self.learned_share = near, learned_share
         self.device = torch.device(device)
 
     @classmethod
     def load(cls, directory: str | os.PathLike, device: str = "cpu") -> Springs:
-        """Load a model directory."""
-        return cls(load_module(directory, SpringNetwork), device)
+        """Load a model directory; its config.json may have ``near`` and ``learned_share``."""
+        found = read_config(directory)
+        return cls(
+            load_module(directory, SpringNetwork),
+            device,
+            float(found.get("near", NEAR)),
+            float(found.get("learned_share", LEARNED_SHARE)),
+        )
 
     @torch.inference_mode()
     def stiffness(self, backbone: np.ndarray, sequence: str, index: np.ndarray) -> np.ndarray:

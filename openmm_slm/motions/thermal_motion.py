@@ -5,12 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..protein.elastic_network import PackedNetwork
-from .springs import Springs, unconnected
+from .springs import LEARNED_SHARE, Springs, unconnected
 
-#: Predicted RMSF that one unit of amplitude stands for. The springs learned their amplitude from
-#: half a microsecond of MD at 300 K; the RMSF of B-factors, and of short MD, is so much of it
-#: (median over 148 crystals of validation and left-out training chains).
-NEAR = 0.58
 _TYPICAL = 0.15  # nm, mean RMSF that the springs predict for a typical chain
 _LARGEST = 0.5  # nm, root mean square displacement of structures with loose parts
 
@@ -19,7 +15,8 @@ class ThermalMotion:
     """Thermal motion of the residues of a structure, and displacements of this size.
 
     The covariance is the mean of that of learned springs and that of springs by distance alone
-    (`PackedNetwork`), which has the same mean square. On left-out pairs of conformers, the mean
+    (`PackedNetwork`), which has the same mean square; springs that were tuned to simulations of the
+    protein (`Springs.learned_share`) have more weight. On left-out pairs of conformers, the mean
     predicts better than either which residues move. Where parts touch nowhere, the learned springs
     do not hold them together, and the covariance is that of springs by distance.
 
@@ -50,8 +47,8 @@ class ThermalMotion:
             covariance = covariance * (square * len(ca) / np.trace(covariance))
         else:
             learned = springs.motions(backbone, sequence, index)[1].reshape(size, size)
-            covariance = mean_covariance(learned, covariance)
-        covariance = covariance * NEAR**2
+            covariance = mean_covariance(learned, covariance, springs.learned_share)
+        covariance = covariance * springs.near**2
         mean_square = np.trace(covariance) / len(ca)
         covariance *= min(1, _LARGEST**2 / mean_square)
         self._square = np.diag(covariance).reshape(-1, 3).sum(1)
@@ -67,10 +64,12 @@ class ThermalMotion:
         return self._square
 
 
-def mean_covariance(learned: np.ndarray, packed: np.ndarray) -> np.ndarray:
+def mean_covariance(
+    learned: np.ndarray, packed: np.ndarray, share: float = LEARNED_SHARE
+) -> np.ndarray:
     """Mean of the covariances of learned springs and of a `PackedNetwork`, of the first one's size.
 
-    Both are [3 L, 3 L].
+    Both are [3 L, 3 L]; `share` is the weight of the learned springs.
     """
     same = np.trace(learned) / np.trace(packed)
-    return (learned + same * packed) / 2
+    return share * learned + (1 - share) * same * packed

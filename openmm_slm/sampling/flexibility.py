@@ -102,7 +102,9 @@ def motions_of(
     index = whole.residue_index[known]
     stiffness, learned = springs.motions(backbone, sequence, index)
     packed = PackedNetwork(backbone[:, 1].astype(np.float64), index).covariance
-    covariance = mean_covariance(learned.reshape(packed.shape), packed).reshape(learned.shape)
+    share = springs.learned_share
+    covariance = mean_covariance(learned.reshape(packed.shape), packed, share)
+    covariance = covariance.reshape(learned.shape)
     size = structure.n_residues
     rmsf, crystal = np.full((2, size), np.nan)
     rmsf[known] = np.sqrt(np.einsum("iaia->i", covariance))

@@ -117,7 +117,7 @@ class Trainer:
         if config.bf16 and not self.bf16:
             logger.warning("bfloat16 is slower than float32 on this CPU: training in float32")
         self.step = self.residues = 0
-        self.resumed = False
+        self.resumed = self.enough = False
         self.seconds = 0.0
         self.ema = {k: v.detach().clone() for k, v in model.state_dict().items()}
         loop = {k: v for k, v in asdict(config).items() if k not in _FREE}
@@ -214,7 +214,7 @@ class Trainer:
         batches = prefetch(self._batch, self.step, processes=self.config.loaders)
         ending = False
         with stop_signals() as stopped:
-            while self.step < last and not ending:
+            while self.step < last and not ending and not self.enough:
                 self.seconds = before + time.monotonic() - start
                 warm = min(1.0, (self.step + 1) / max(1, self.config.warmup))
                 rate = warm * (1 - (self.step - first) / decay) if decay else warm
@@ -346,6 +346,11 @@ class Trainer:
         row = {"step": self.step, "residues": self.residues, "seconds": self.seconds, **metrics}
         self._rows.write(row)
         logger.info("step %d: %s", self.step, _text(metrics))
+        self.enough = self.validated(metrics)
+
+    def validated(self, metrics: dict[str, float]) -> bool:
+        """Whether the run ends after a validation with these figures; for subclasses."""
+        return False
 
 
 def _text(metrics: dict) -> str:

@@ -106,7 +106,7 @@ def draw_context(
         drawn = displaced(rng, backbone, present, kind, _how_far(rng, kind))
         if kind == "trace":
             return drawn
-        return _partly_hidden(rng, drawn, _ca(backbone, present), chains)
+        return partly_hidden(rng, drawn, _ca(backbone, present), chains)
     if kind == "soft":
         rms = log_uniform(rng, 0.03, 0.6)
         return softened(rng, backbone, present, chains, absent_spans(rng, present), rms)
@@ -232,7 +232,7 @@ def softened(
     return DrawnContext(told, level, with_rim(inside, chains), True, "soft")
 
 
-def _partly_hidden(
+def partly_hidden(
     rng: np.random.Generator, drawn: DrawnContext, ca: np.ndarray, chains: np.ndarray
 ) -> DrawnContext:
     """Reveal some tokens in half of the draws, and remove a segment in 30 %."""

@@ -188,6 +188,7 @@ def test_every_public_name_can_be_called(tmp_path):
         "complete": lambda f: f(traj, progress=False, **quiet),
         "geometry_report": lambda f: f(traj),
         "flexibility": lambda f: f(traj),
+        "finetune": lambda f: pytest.raises(ValueError, f, wobbling, tmp_path / "model"),
         "Flexibility": lambda f: f(None, *np.zeros((3, 1))),
         "relax": lambda f: f(full, iterations=5, progress=False).report,
         "select_seeds": lambda f: f(full, n=1, report=np.ones(1, bool)),

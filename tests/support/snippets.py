@@ -36,6 +36,8 @@ SMALLER = (
     (r"range\(500\)", "range(4)"),
     (r"\bbest=5\b", "best=2"),
     (r"--time-limit \d+", "--time-limit 1"),  # the configs are shorter than that
+    (r"--hours [\d.]+", "--steps 1 --samples 4"),
+    (r"\bhours=[\d.]+", "steps=1, samples=4"),
     (r"--solvent implicit", "--solvent implicit --equilibration 0.1"),
     (r'solvent="implicit"', 'solvent="implicit", equilibration=0.1'),
     (r"formats=\(", 'solvent="vacuum", equilibration=0, formats=('),

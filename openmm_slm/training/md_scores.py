@@ -1,0 +1,100 @@
+"""Samples of a model against the held-back end of simulations, as a table."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..comparison.comparing import compare
+from ..comparison.coverage import evenly
+from ..sampling.ensemble import EnsembleGenerator
+from .md_frames import MDFrames
+
+if TYPE_CHECKING:
+    import mdtraj
+
+#: Metrics of `openmm_slm.compare` in the table, with their digits.
+METRICS = {"RMSF r": 2, "JS-PwD": 3, "JS-TIC": 3}
+#: Names of the rows, and settings of samples from the first frame.
+SETTINGS = {"": {}, ", noise 0.5": {"noise": 0.5}}
+_LAG = 20  # frames, the default of `compare`
+_PAIRS = 12  # fewest pairs of frames for TICA
+
+Row = dict[str, float]
+
+
+def sampled_rows(
+    model: Path | str, name: str, frames: MDFrames, n: int, seed: int, device: str
+) -> dict[str, Row]:
+    """Rows of samples that a model makes from the first frame."""
+    generator, rows = EnsembleGenerator.from_pretrained(model, device), {}
+    start = frames.trajectory(frames.train[:1])
+    for label, settings in SETTINGS.items():
+        with _without_warnings():
+            samples = generator.sample(
+                frames.sequence, n, template=start, relatives=None, seed=seed, sidechains=None,
+                progress=False, **settings,
+            )  # fmt: skip
+        rows[name + label] = _row(samples.trajectory, frames)
+    return rows
+
+
+def simulated_row(frames: MDFrames, n: int) -> Row:
+    """Row of as many frames of the training part."""
+    return _row(frames.trajectory(frames.train[evenly(len(frames.train), n)]), frames)
+
+
+def tica_settings(lengths: list[int]) -> dict[str, int | None]:
+    """Lag (in frames that are used) and components of TICA for trajectories of these lengths.
+
+    The lag is None, and there is no JS-TIC, for very few frames.
+    """
+    lag = max(1, min(_LAG, max(lengths) // 10))
+    pairs = sum(max(0, length - lag) for length in lengths)
+    return {"tica_lag": lag if pairs >= _PAIRS else None, "tica_components": min(50, pairs // 4)}
+
+
+def _row(samples: mdtraj.Trajectory, frames: MDFrames) -> Row:
+    settings = tica_settings(frames.held_lengths)
+    if settings["tica_lag"] is None:
+        settings.pop("tica_components")
+    with _without_warnings():
+        table = compare(
+            samples,
+            frames.trajectory(frames.held),
+            lengths=frames.held_lengths,
+            n_bootstrap=0,
+            progress=False,
+            **settings,
+        ).table
+    return {name: float(table.loc[name, "value"]) for name in METRICS if name in table.index}
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """The package logs errors only: that some frames are invalid is no news here."""
+    logger = logging.getLogger("openmm_slm")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def markdown(rows: Mapping[str, Row]) -> str:
+    """The table, in Markdown."""
+    digits = {"nats per token": 3, **METRICS}
+    lines = ["| | " + " | ".join(digits) + " |", "| --- |" + " --- |" * len(digits)]
+    for name, row in rows.items():
+        cells = [
+            f"{row[key]:.{size}f}" if np.isfinite(row.get(key, np.nan)) else "-"
+            for key, size in digits.items()
+        ]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)

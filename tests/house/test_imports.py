@@ -189,7 +189,7 @@ def test_every_public_name_can_be_called(tmp_path):
         "geometry_report": lambda f: f(traj),
         "flexibility": lambda f: f(traj),
         "finetune": lambda f: pytest.raises(ValueError, f, wobbling, tmp_path / "model"),
-        "Flexibility": lambda f: f(None, *np.zeros((3, 1))),
+        "Flexibility": lambda f: f(None, *np.zeros((4, 1))),
         "relax": lambda f: f(full, iterations=5, progress=False).report,
         "select_seeds": lambda f: f(full, n=1, report=np.ones(1, bool)),
         "seed_simulations": lambda f: f(

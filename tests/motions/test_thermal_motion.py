@@ -7,8 +7,8 @@ import pytest
 from builders import helix
 
 from openmm_slm.models.registry import load_springs
-from openmm_slm.motions.springs import Springs
-from openmm_slm.motions.thermal_motion import NEAR, ThermalMotion
+from openmm_slm.motions.springs import NEAR, Springs
+from openmm_slm.motions.thermal_motion import ThermalMotion
 from openmm_slm.protein.elastic_network import PackedNetwork, rigid_motions
 
 SEQUENCE = "GEWTYDDATKTFTVTEGDYTLKLVGRNSAQ"

@@ -10,7 +10,6 @@ from numbers import Integral, Real
 
 from ..errors import SLMError, require
 from ..files.options import documented, option, set_checked
-from ..protein.keep_selection import check_keep
 
 SOLVENTS = ("vacuum", "implicit", "obc2", "gbn2", "explicit")
 BOXES = ("cube", "dodecahedron", "octahedron")
@@ -186,6 +185,8 @@ class SeedSettings:
 
     def __post_init__(self) -> None:
         _one_of("forcefield", self.forcefield, PROTEINS)
+        from ..protein.keep_selection import check_keep  # loads NumPy
+
         set_checked(self, "keep", check_keep(self.keep))
         set_checked(self, "parameters", _files(self.parameters))
         if self.solvent == "membrane":

@@ -53,7 +53,9 @@ def test_a_library_is_listed_described_and_verified(folder):
     shown = run("library", "show", folder / "library")
     assert "splits: train 36, test 4" in shown and "# Of a test" in shown
     assert run("library", "verify", folder / "library").count("checksum right") == 6
-    assert "neither a directory nor one of default" in run("library", "show", "nosuch", code=2)
+    assert "neither a directory nor one of complexes, default" in run(
+        "library", "show", "nosuch", code=2
+    )
     assert "openmm-slm: " in run("library", "verify", folder, code=2)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from openmm_slm.data.motion_data import BFACTORS, PAIRS, SIZES, bucket_of
 from openmm_slm.data.shards import ShardDataset, ShardWriter
-from openmm_slm.protein.elastic_network import ElasticNetwork
+from openmm_slm.protein.elastic_network import PackedNetwork
 
 TINY_MOTIONS = {
     "model": {"width": 16, "layers": 1, "edge_width": 16},
@@ -60,7 +60,7 @@ def add_conformers(shards: Path) -> None:
             continue
         done.add(bucket)
         ca = entry.backbone[:, 1].astype(float)
-        move = ElasticNetwork(ca).displacement(rng, 0.1)
+        move = soft_displacement(ca, entry.residue_index, rng)
         writer.add(
             f"{row['id']}-moved",
             row["sequence"],
@@ -71,3 +71,10 @@ def add_conformers(shards: Path) -> None:
             cluster=row["cluster"],
         )
     writer.close()
+
+
+def soft_displacement(ca: np.ndarray, index: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Response [L, 3] of CA to random forces, of about 0.1 nm."""
+    covariance = PackedNetwork(ca, index).covariance
+    move = (covariance @ rng.standard_normal(len(covariance))).reshape(-1, 3)
+    return 0.1 * move / np.sqrt((covariance**2).sum() / len(ca))

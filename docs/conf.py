@@ -73,7 +73,7 @@ shutil.copytree(HERE.parent / "examples", HERE / "examples", ignore=shutil.ignor
 nb_execution_mode = "cache"
 nb_execution_cache_path = str(HERE.parent / "build" / "notebooks")
 nb_execution_in_temp = True
-nb_execution_timeout = 300
+nb_execution_timeout = 900
 nb_execution_raise_on_error = True
 nb_output_stderr = "remove"  # progress bars
 os.environ.setdefault("OMP_NUM_THREADS", "1")

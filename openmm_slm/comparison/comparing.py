@@ -131,9 +131,9 @@ def compare(
     experiment : path or list of dict, optional
         Measured averages: a CSV or JSON file with observable (rg, end_to_end, 3J_HN_HA), value,
         error, unit and residue. See docs/experiment.md.
-    {options}
     progress : bool
         Show a progress bar.
+    {options}
 
     Returns
     -------

@@ -56,10 +56,10 @@ class EnsembleGenerator:
     language_model : StructureLanguageModel
     packer : SideChainPacker, optional
         Default: that of the default model, loaded when it is needed.
-    springs : Springs, optional
-        Motion of templates. Default: that of the default model, loaded when it is needed.
     model : dict, optional
         Name and checksum of the weights (`model_identity`), written to ``run.json``.
+    springs : Springs, optional
+        Motion of templates. Default: that of the default model, loaded when it is needed.
 
     Examples
     --------

@@ -67,9 +67,9 @@ def finetune(
         Model to start from.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"``, ...
-    {options}
     progress : bool
         Show progress bars.
+    {options}
 
     Returns
     -------

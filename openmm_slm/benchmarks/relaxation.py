@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..files.quiet import without_warnings
 from ..language.interface import check_integer
 from ..models.registry import model_identity
 from ..relaxation.relaxation_settings import RelaxationSettings
@@ -19,7 +20,7 @@ from ..relaxation.relaxing import Relaxed, relax
 from ..sampling.ensemble import EnsembleGenerator
 from .parts import Part, measure_parts
 from .proteins import PROTEINS, choose_proteins
-from .samplers_and_baselines import sample_quietly, without_warnings
+from .samplers_and_baselines import sample_quietly
 from .spoiled_frames import FAULTS, spoil
 from .text_table import Column
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ..comparison.baselines import elastic_network, jitter, repeated
+from ..files.quiet import without_warnings
 
 if TYPE_CHECKING:
     import mdtraj
@@ -28,18 +27,6 @@ def _sampled(
     settings |= {"sidechains": None, "progress": False}  # only backbones are compared
     settings.setdefault("relatives", None)  # no protein may find itself
     return generator.sample(sequence, n, seed=seed, **settings).trajectory
-
-
-@contextmanager
-def without_warnings() -> Iterator[None]:
-    """The package logs errors only: benchmarks count invalid frames themselves."""
-    logger = logging.getLogger("openmm_slm")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 def sample_quietly(

@@ -12,6 +12,7 @@ from itertools import product
 
 import numpy as np
 
+from ..files.quiet import without_warnings
 from ..language.interface import check_integer
 from ..models.registry import model_identity
 from ..sampling.ensemble import EnsembleGenerator
@@ -24,7 +25,7 @@ from ..seeding.systems import create_system, load_forcefield
 from ..seeding.writing import write_seeds
 from .parts import Part, measure_parts
 from .proteins import PROTEINS, choose_proteins
-from .samplers_and_baselines import sample_quietly, without_warnings
+from .samplers_and_baselines import sample_quietly
 from .text_table import Column
 
 DEFAULT = ("Trp-cage", "ubiquitin")

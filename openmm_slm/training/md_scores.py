@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +10,7 @@ import numpy as np
 
 from ..comparison.comparing import compare
 from ..comparison.coverage import evenly
+from ..files.quiet import without_warnings
 from ..sampling.ensemble import EnsembleGenerator
 from .md_frames import MDFrames
 
@@ -35,7 +34,7 @@ def sampled_rows(
     generator, rows = EnsembleGenerator.from_pretrained(model, device), {}
     start = frames.trajectory(frames.train[:1])
     for label, settings in SETTINGS.items():
-        with _without_warnings():
+        with without_warnings():
             samples = generator.sample(
                 frames.sequence, n, template=start, relatives=None, seed=seed, sidechains=None,
                 progress=False, **settings,
@@ -63,7 +62,7 @@ def _row(samples: mdtraj.Trajectory, frames: MDFrames) -> Row:
     settings = tica_settings(frames.held_lengths)
     if settings["tica_lag"] is None:
         settings.pop("tica_components")
-    with _without_warnings():
+    with without_warnings():
         table = compare(
             samples,
             frames.trajectory(frames.held),
@@ -73,18 +72,6 @@ def _row(samples: mdtraj.Trajectory, frames: MDFrames) -> Row:
             **settings,
         ).table
     return {name: float(table.loc[name, "value"]) for name in METRICS if name in table.index}
-
-
-@contextmanager
-def _without_warnings() -> Iterator[None]:
-    """The package logs errors only: that some frames are invalid is no news here."""
-    logger = logging.getLogger("openmm_slm")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 def markdown(rows: Mapping[str, Row]) -> str:

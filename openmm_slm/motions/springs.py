@@ -16,7 +16,7 @@ from .spring_network import SpringNetwork
 
 #: Predicted RMSF that one unit of amplitude stands for. The springs learned their amplitude from
 #: half a microsecond of MD at 300 K; the RMSF of B-factors, and of short MD, is so much of it
-#: (median over chains of the validation split and left out of training: `tools/measure_amplitudes.py`).
+#: (median over validation and left-out training chains; `tools/measure_amplitudes.py`).
 NEAR = 0.58
 #: Share of the learned covariance in that of `ThermalMotion`; the rest is by distance alone.
 LEARNED_SHARE = 0.5

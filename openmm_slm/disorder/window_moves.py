@@ -50,10 +50,12 @@ class WindowMoves:
             for width in range(1, min(LONGEST, parts.longest) + 1)
         ]
 
-    def run(self, frames: np.ndarray, backbone: np.ndarray, steps: int, seed: int) -> Frames:
+    def run(
+        self, frames: np.ndarray, backbone: np.ndarray, steps: int, seed: int, attempt: int = 0
+    ) -> Frames:
         """Sample frames: rotations [F, L, 3, 3] and origins [F, L, 3].
 
-        Each frame depends on the seed and its number alone.
+        Each frame depends on the seed, the attempt and its number alone.
 
         Parameters
         ----------
@@ -63,13 +65,14 @@ class WindowMoves:
             N, CA, C of the rigid bodies. Body 0 stays where it is.
         steps : int
             Number of moves.
-        seed : int
+        seed, attempt : int
+            Another attempt makes other conformations of the same frames.
         """
-        torsions, (rotation, origin) = self._best_start(frames, backbone)
+        torsions, (rotation, origin) = self._best_start(frames + attempt, backbone)
         sites = self.energy.sites(rotation, origin)
         table = self.energy.pairs(sites, EVERYTHING, EVERYTHING)
-        drawn = np.stack([_uniforms(seed, int(frame), steps) for frame in frames], 1)
-        common = np.random.Generator(np.random.Philox(key=[seed, 0], counter=[0, 0, 3, 0]))
+        drawn = np.stack([_uniforms(seed, int(frame), steps, attempt) for frame in frames], 1)
+        common = np.random.Generator(np.random.Philox(key=[seed, 0], counter=[0, attempt, 3, 0]))
         for uniforms in drawn:
             windows = self._windows[common.integers(len(self._windows))]
             first, end = windows[common.integers(len(windows))]
@@ -217,9 +220,9 @@ def _block(rows: Residues, columns: Residues) -> tuple:
     return rows[:, None], columns
 
 
-def _uniforms(seed: int, frame: int, steps: int) -> np.ndarray:
+def _uniforms(seed: int, frame: int, steps: int, attempt: int) -> np.ndarray:
     """Random numbers [steps, 2] of a frame."""
-    stream = np.random.Philox(key=[seed, frame], counter=[0, 0, 4, 0])
+    stream = np.random.Philox(key=[seed, frame], counter=[0, attempt, 4, 0])
     return np.random.Generator(stream).random((steps, 2))
 
 

@@ -220,7 +220,7 @@ class BackboneSampler:
         else:
             made = self._draw_folded(frames)
             atom14, report = made.atom14, made.report
-        atom14 = self.chains.build(frames, atom14)
+        atom14, report["threaded_loops"] = self.chains.build(frames, atom14)
         if "segment_score" in report:  # of the loops, beside the chains as they are now
             report["segment_score"] = segment_scores(
                 atom14[:, :, :4],

@@ -120,4 +120,6 @@ def relaxed_block(
     if relaxer:
         trajectory.xyz, judged = relaxer.relax(trajectory.xyz, int(frames[0]))
     known = {"frame": frames, "log_prob_nats": drawn.log_prob}
+    if "threaded_loops" in drawn.report:
+        judged["valid"] = judged["valid"] & (drawn.report["threaded_loops"] == 0)
     return drawn, trajectory, {**known, **judged, **drawn.report}

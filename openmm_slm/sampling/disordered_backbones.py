@@ -15,6 +15,7 @@ import numpy as np
 
 from ..disorder.bead_energy import BeadEnergy
 from ..disorder.moving_parts import MovingParts
+from ..disorder.threaded_loops import threaded_loops
 from ..disorder.window_moves import WindowMoves
 from ..disorder.wished_size import WishedSize
 from ..errors import require
@@ -38,6 +39,7 @@ logger = logging.getLogger(__name__)
 POOL = 64  # sampled conformations that torsions are taken from
 _POOL_SEED = 0x5851F42D4C957F2D  # sets the pool's random stream apart from those of frames
 _STEPS, _PER_RESIDUE = 200, 5  # moves of a frame: a number, and so many for each free residue
+_ATTEMPTS = 5  # at a frame whose free residues pass through a closed loop of the fold
 _ROOM = 0.3  # nm between a side chain of a body and the backbone of free residues
 _FLAT = np.radians(150.0)  # peptide bonds closer to planar than this keep their omega
 
@@ -151,7 +153,7 @@ class DisorderedBackbones:
         probability = self.language_model.log_prob_and_error
         return tokens, *probability(tokens, sequence, **self._condition, **more)
 
-    def build(self, frames: np.ndarray, atom14: np.ndarray) -> np.ndarray:
+    def build(self, frames: np.ndarray, atom14: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Replace the free residues of frames, and move rigid bodies with them.
 
         Parameters
@@ -162,12 +164,13 @@ class DisorderedBackbones:
 
         Returns
         -------
-        ndarray, float32 [F, L, 14, 3]
+        atom14 : ndarray, float32 [F, L, 14, 3]
             Free residues have N, CA, C and O. Rigid bodies keep all atoms; the largest one stays.
+        threaded : ndarray, int [F]
+            Closed loops of the rigid bodies that free residues pass through.
         """
         parts, old = self.parts, atom14.astype(float)
-        steps = number_of_moves(int(parts.free.sum()))
-        rotation, origin = self.moves.run(frames, old[:, :, :4], steps, self.settings.seed)
+        rotation, origin, threaded = self._run(frames, old[:, :, :4])
         built = backbone_of(rotation, origin, self.protein.chain_break)
         made = old.copy()
         made[:, parts.free] = np.nan
@@ -183,7 +186,26 @@ class DisorderedBackbones:
         before = np.flatnonzero(beside & np.append(parts.free[1:] & parts.bonded[1:], False))
         made[:, before, 3] = built[:, before, 3]  # O of a residue follows the next N
         self._make_room(made)
-        return self._beside(frames, made).astype(np.float32)
+        return self._beside(frames, made).astype(np.float32), threaded
+
+    def _run(
+        self, frames: np.ndarray, backbone: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rotations, origins, and loops passed through; frames where it is not 0 are made again."""
+        parts, steps = self.parts, number_of_moves(int(self.parts.free.sum()))
+        rotation = np.empty((*backbone.shape[:2], 3, 3))
+        origin = np.empty((*backbone.shape[:2], 3))
+        threaded, again = np.zeros(len(frames), int), np.arange(len(frames))
+        for attempt in range(_ATTEMPTS):
+            made = self.moves.run(
+                frames[again], backbone[again], steps, self.settings.seed, attempt
+            )
+            rotation[again], origin[again] = made
+            threaded[again] = threaded_loops(made[1], parts.free, parts.bonded)
+            again = np.flatnonzero(threaded)
+            if not len(again):
+                break
+        return rotation, origin, threaded
 
     def _make_room(self, atom14: np.ndarray) -> None:
         """Remove side chains of bodies that overlap the backbone of free residues, in place.

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import atexit
 import os
+import time
 from collections.abc import Iterable
 
 import torch
 import torch.distributed as dist
+
+_PAUSE = 0.2  # s
 
 
 class Processes:
@@ -35,8 +38,7 @@ class Processes:
         self.device = device
         if self.count > 1 and not dist.is_initialized():
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-            # Without it, threads of the group may still run at exit, and the process aborts.
-            atexit.register(dist.destroy_process_group)
+            atexit.register(_leave)
 
     @property
     def first(self) -> bool:
@@ -79,6 +81,17 @@ class Processes:
         """Wait until all processes have called this."""
         if self.count > 1:
             dist.barrier()
+
+
+def _leave() -> None:
+    """Leave the process group before the interpreter ends.
+
+    Threads of gloo release tensors shortly after a collective operation has returned. The process
+    aborts if one of them still needs the interpreter when it is gone.
+    """
+    time.sleep(_PAUSE)
+    dist.destroy_process_group()
+    time.sleep(_PAUSE)
 
 
 def own_device(device: str) -> str:

@@ -16,6 +16,7 @@ COUNTS = {
     "wrong_cb": "CB of the wrong hand",
     "clashes": f"heavy-atom pairs under {CLASH} nm",
     "pierced_rings": "pierced rings",
+    "threaded_loops": "closed loops that disordered residues pass through",
     "kept_clashes": "contacts with kept groups that are too close",
 }
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from ..protein.bonding import Bonding
-
-_EDGE = 1e-9  # tolerance at edges, relative to the side of a triangle
+from ..protein.fan_crossings import fan_crossings
 
 
 def pierced_rings(atoms: np.ndarray, bonding: Bonding) -> np.ndarray:
     """Number of rings pierced by a bond, int64 [F].
 
     The surface of a ring is the fan of triangles between its atoms and their mean, which also fits
-    the puckered ring of proline. A bond pierces the ring if it intersects a triangle (Möller &
-    Trumbore, 1997). Bonds that share an atom with the ring are ignored.
+    the puckered ring of proline. A bond pierces the ring if it intersects a triangle. Bonds that
+    share an atom with the ring are ignored.
 
     Parameters
     ----------
@@ -39,7 +38,7 @@ def pierced_rings(atoms: np.ndarray, bonding: Bonding) -> np.ndarray:
         f, r, b = (index[first : first + 50_000] for index in (frame, ring, bond))
         reaches = _distance_to(start[f, b], end[f, b], centre[f, r]) <= ring_radius[f, r]
         f, r, b = f[reaches], r[reaches], b[reaches]
-        through = _meets_fan(start[f, b], end[f, b], corner[f, r], centre[f, r])
+        through = fan_crossings(start[f, b], end[f, b], corner[f, r], centre[f, r]).any(1)
         pierced[f[through], r[through]] = True
     return pierced.sum(1)
 
@@ -56,24 +55,3 @@ def _distance_to(start: np.ndarray, end: np.ndarray, point: np.ndarray) -> np.nd
     square = np.maximum((along**2).sum(-1), 1e-30)
     share = np.clip(((point - start) * along).sum(-1) / square, 0, 1)
     return np.linalg.norm(start + share[:, None] * along - point, axis=-1)
-
-
-def _meets_fan(
-    start: np.ndarray, end: np.ndarray, corner: np.ndarray, centre: np.ndarray
-) -> np.ndarray:
-    """bool [P]: segments intersect the fans of triangles between corners [P, 6, 3] and centres."""
-    u = corner - centre[:, None]
-    v = np.roll(corner, -1, axis=1) - centre[:, None]
-    along = (end - start)[:, None]
-    across = np.cross(along, v)
-    volume = (u * across).sum(-1)
-    from_centre = (start - centre)[:, None]
-    twist = np.cross(from_centre, u)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        a = (from_centre * across).sum(-1) / volume
-        b = (along * twist).sum(-1) / volume
-        t = (v * twist).sum(-1) / volume
-        # The tolerance puts a segment through an edge into both triangles despite rounding.
-        inside = (a >= -_EDGE) & (b >= -_EDGE) & (a + b <= 1) & (t >= 0) & (t <= 1)
-    # nm^3; triangles from the repeated atom of a five-membered ring have no volume.
-    return (inside & (np.abs(volume) > 1e-12)).any(1)

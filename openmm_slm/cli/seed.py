@@ -54,7 +54,10 @@ from .common import example, existing, new, report_errors, settings_options, str
     help="Input files to write: openmm, amber, gromacs, replica-exchange, westpa; may be repeated.",
 )
 @settings_options(
-    SeedSettings, box_shape={"flag": "--box"}, parameters={"multiple": True, "show_default": False}
+    SeedSettings,
+    box_shape={"flag": "--box"},
+    box={"flag": "--box-size"},
+    parameters={"multiple": True, "show_default": False},
 )
 @report_errors
 def seed(ensemble, md, pressure, **options):

@@ -63,7 +63,8 @@ class SeedBuilder:
     trajectory : mdtraj.Trajectory
         All atoms of the protein and of what is kept beside it, without solvent.
     frames : ndarray, int [n]
-        Frames to build. With ``same_box`` they determine the box size.
+        Frames to build. With ``same_box`` they determine the box size; with ``box="extended"`` all
+        frames do.
     settings : SeedSettings
     d_residues : iterable of int
         Rows of D amino acids.
@@ -93,11 +94,13 @@ class SeedBuilder:
         self._system = create_system(self.topology, self.field, dry)
         atoms = list(trajectory.topology.atoms)
         self._heavy = np.array([a.index for a in atoms if a.element.symbol != "H"])
-        self._boxes = None
+        self._boxes, self._least = None, 0.0
         if settings.explicit:
-            warn_of_large_box(max(box_width(trajectory.xyz[i], settings) for i in frames))
+            sized = frames if settings.box == "fit" else range(trajectory.n_frames)
+            width = max(box_width(trajectory.xyz[i], settings) for i in sized)
+            self._least = 0.0 if settings.box == "fit" else width
+            warn_of_large_box(width)
         if settings.explicit and settings.same_box:
-            width = max(box_width(trajectory.xyz[i], settings) for i in frames)
             solvated = ((i, self._solvated(i, width)) for i in map(int, frames))
             self._boxes = SameBoxes(trajectory.n_atoms, solvated)
 
@@ -136,7 +139,7 @@ class SeedBuilder:
 
     def _solvated(self, frame: int, width: float | None = None) -> Solvated:
         xyz = self.trajectory.xyz[frame]
-        width = width or box_width(xyz, self.settings)
+        width = width or max(self._least, box_width(xyz, self.settings))
         return solvate(self.topology, xyz, self.field, self.settings, width, self._seed(frame))
 
     def _judged(self, frame: int, simulation: app.Simulation, counts: Counts | None) -> Seed:

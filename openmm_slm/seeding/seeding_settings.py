@@ -111,6 +111,13 @@ class SeedSettings:
         "Shape of the periodic box.",
         brief="Shape of the periodic box: cube, dodecahedron, octahedron.",
     )
+    box: str = option(
+        "fit",
+        '"fit" or "extended"',
+        """Size of the periodic box: that of the seed, or at least that of the most extended frame
+        of the ensemble, so that compact frames of a disordered chain have room to extend.""",
+        brief="Size of the box: fit (each seed), extended (the most extended frame).",
+    )
     ionic_strength: float = option(
         0.15,
         "molar",
@@ -207,6 +214,7 @@ class SeedSettings:
             set_checked(self, "water", next(iter(known)) if self.water is None else self.water)
             _one_of(f"water for {self.forcefield}", self.water, known)
         _one_of("box_shape", self.box_shape, BOXES)
+        _one_of("box", self.box, ("fit", "extended"))
         _one_of("constraints", self.constraints, CONSTRAINTS)
         for name in _QUANTITIES:
             set_checked(self, name, _number(name, getattr(self, name)))

@@ -24,6 +24,7 @@ import openmm_slm
 from openmm_slm.cli.main import main
 from openmm_slm.errors import SLMError
 from openmm_slm.protein.trajectory import backbone_trajectory
+from openmm_slm.seeding.building import SeedBuilder
 from openmm_slm.seeding.features import feature_space
 from openmm_slm.seeding.judging import SeedJudge, judge_md
 from openmm_slm.seeding.plain import fast_system
@@ -284,6 +285,16 @@ def test_the_box_of_an_extended_chain_is_told(caplog):
     assert not caplog.text
     warn_of_large_box(20.0)
     assert "20.0 nm wide, a cube of about 267,000 waters" in caplog.text
+
+
+@pytest.mark.slow
+def test_an_extended_box_holds_the_most_extended_frame(peptide):
+    settings = SeedSettings(box="extended", solvent="explicit", equilibration=0, **WET)
+    widths = [box_width(x, settings) for x in peptide.xyz]
+    compact = np.argmin(widths)
+    built = SeedBuilder(peptide, np.array([compact]), settings).build(compact)
+    assert np.linalg.norm(built.box[0]) == pytest.approx(max(widths), abs=0.05)
+    assert max(widths) > min(widths) + 0.05
 
 
 @pytest.mark.parametrize(

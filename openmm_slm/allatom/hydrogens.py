@@ -2,7 +2,7 @@
 
 The position of a hydrogen follows from the heavy neighbours of its parent by ideal bond lengths
 and angles (sp2 and sp3 centres; values of Amber ff14SB, Maier et al., 2015). Only the torsions of
-hydroxyls and thiols are free; every frame uses those of the reference frame.
+hydroxyls and thiols are free; each frame chooses its own (`hydroxyls`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..protein.geometry import dihedral, unit_vector
+from ..protein.geometry import unit_vector
+from .hydroxyls import IN_PLANE, TURNS, Hydroxyls, is_free
 
 if TYPE_CHECKING:
     import mdtraj
@@ -45,6 +46,8 @@ class PlacedAtoms:
         w_b, w_c: 1 if the atom is bonded to p and contributes to e1.
     local : ndarray, float32 [P, 3]
         Coordinates along e1, e2, e3 (nm).
+    hydroxyls : Hydroxyls
+        Hydrogens with a free torsion; they are among `placed` too.
     """
 
     heavy: np.ndarray
@@ -53,15 +56,10 @@ class PlacedAtoms:
     near: np.ndarray
     weight: np.ndarray
     local: np.ndarray
+    hydroxyls: Hydroxyls
 
     @classmethod
-    def from_reference(
-        cls,
-        topology: mdtraj.Topology,
-        residue: np.ndarray,
-        slot: np.ndarray,
-        positions: np.ndarray,
-    ) -> PlacedAtoms:
+    def of(cls, topology: mdtraj.Topology, residue: np.ndarray, slot: np.ndarray) -> PlacedAtoms:
         """Make the recipe for the atoms that are not in atom14 (slot -1).
 
         Parameters
@@ -70,8 +68,6 @@ class PlacedAtoms:
             A atoms, with all bonds.
         residue, slot : ndarray, int [A]
             Row and slot of each atom in atom14; slot -1 for hydrogens and OXT.
-        positions : ndarray, float32 [A, 3]
-            Reference frame (nm), used only for the torsions of hydroxyls and thiols.
         """
         at = np.where(slot < 0, -1, residue * 14 + slot)
         bonded: list[list[int]] = [[] for _ in at]
@@ -84,6 +80,7 @@ class PlacedAtoms:
         for atom in sorted(placed.tolist(), key=lambda i: atoms[i].name):
             siblings.setdefault(bonded[atom][0], []).append(atom)
         recipes = {}
+        free_near, free_local = {}, {}
         for parent, group in siblings.items():
             # Neighbours closer to the main chain come first, as in atom14.
             around = sorted((i for i in bonded[parent] if at[i] >= 0), key=lambda i: at[i])
@@ -97,10 +94,13 @@ class PlacedAtoms:
                 )
                 near = [around[0], beyond[0]]
             near = [*near, near[-1]][:3]
-            local = _local_positions(atoms, parent, near, group, len(around), positions)
+            local = _local_positions(atoms, parent, group, len(around))
             weight = float(len(around) > 1), float(len(around) > 2)
             if atoms[group[0]].name == "OXT":
                 weight = 0.0, 0.0
+            if is_free(atoms[parent]):
+                free_near[group[0]], free_local[group[0]] = at[[parent, *near]], local
+                local = local[:1]
             for atom, xyz in zip(group, local, strict=True):
                 recipes[atom] = (at[[parent, *near]], weight, xyz)
         ordered = [recipes[atom] for atom in placed.tolist()]
@@ -112,6 +112,7 @@ class PlacedAtoms:
             np.array([r[0] for r in ordered], np.int64).reshape(-1, 4),
             np.array([r[1] for r in ordered], np.float32).reshape(-1, 2),
             np.array([r[2] for r in ordered], np.float32).reshape(-1, 3),
+            Hydroxyls.of(topology, bonded, free_near, free_local),
         )
 
     def place(self, atom14: np.ndarray) -> np.ndarray:
@@ -135,29 +136,42 @@ class PlacedAtoms:
         for start in range(0, len(flat), step):
             part = flat[start : start + step]
             out[start : start + step, self.heavy] = part[:, self.heavy_at]
-            out[start : start + step, self.placed] = self._computed(part)
+            out[start : start + step, self.placed] = _in_frames(
+                part, self.near, self.weight, self.local[:, None]
+            )[:, :, 0]
+            free = self.hydroxyls
+            candidates = _in_frames(part, free.near, np.zeros((1, 2), np.float32), free.local)
+            free.turn(out[start : start + step], candidates)
         return out
 
-    def _computed(self, flat: np.ndarray) -> np.ndarray:
-        """Computed atoms [F, P, 3] of frames [F, L * 14, 3]."""
-        parent = flat[:, self.near[:, 0]]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            a, b, c = (unit_vector(flat[:, self.near[:, i]] - parent) for i in (1, 2, 3))
-            e3 = unit_vector(np.cross(a, b))
-            e1 = unit_vector(a + self.weight[:, :1] * b + self.weight[:, 1:] * c)
-            e2 = np.cross(e3, e1)
-            x, y, z = (self.local[:, i : i + 1] for i in range(3))
-            return parent + x * e1 + y * e2 + z * e3
+
+def _in_frames(
+    flat: np.ndarray, near: np.ndarray, weight: np.ndarray, local: np.ndarray
+) -> np.ndarray:
+    """Positions [F, P, K, 3] of local coordinates [P, K, 3] in frames [F, L * 14, 3].
+
+    `near` [P, 4] and `weight` [P, 2] are as in `PlacedAtoms`.
+    """
+    parent = flat[:, near[:, 0]]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        a, b, c = (unit_vector(flat[:, near[:, i]] - parent) for i in (1, 2, 3))
+        e3 = unit_vector(np.cross(a, b))
+        e1 = unit_vector(a + weight[:, :1] * b + weight[:, 1:] * c)
+        e2 = np.cross(e3, e1)
+        x, y, z = (local[:, :, i : i + 1] for i in range(3))
+        parent, e1, e2, e3 = (v[:, :, None] for v in (parent, e1, e2, e3))
+        return parent + x * e1 + y * e2 + z * e3
 
 
 def _parent_is(atom, residue: str, name: str) -> bool:
     return atom.name == name and atom.residue.name == residue
 
 
-def _local_positions(atoms, parent, near, group, neighbours, positions) -> np.ndarray:
+def _local_positions(atoms, parent, group, neighbours) -> np.ndarray:
     """Local coordinates [len(group), 3] of the hydrogens `group` of one parent, sorted by name.
 
-    `neighbours` is the number of heavy atoms bonded to the parent; `near` is (a, b, c).
+    Those of a hydroxyl or thiol are candidates [K, 3]. `neighbours` is the number of heavy atoms
+    bonded to the parent.
     """
     element = atoms[parent].element.symbol
     length = X_H[element]
@@ -173,17 +187,11 @@ def _local_positions(atoms, parent, near, group, neighbours, positions) -> np.nd
         return _from_torsions(length, TETRAHEDRAL, np.radians([180.0, 300.0, 60.0])[: len(group)])
     if len(group) == 2:  # planar NH2, the first hydrogen cis to the main chain
         return _from_torsions(length, np.radians(120.0), [0.0, np.pi])
-    if element == "S":
-        angle = C_S_H
-    else:
-        angle = X_O_H if atoms[parent].residue.name in ("SER", "THR") else C_O_H
-    hydrogen, (a, b) = group[0], near[:2]
-    torsion = dihedral(*(positions[i].astype(np.float64) for i in (hydrogen, parent, a, b)))
+    if not is_free(atoms[parent]):  # an acid: syn to the other oxygen, the stable form
+        return _from_torsions(length, C_O_H, [np.pi])
     if atoms[parent].residue.name == "TYR":
-        torsion = 0.0 if abs(torsion) < np.pi / 2 else np.pi
-    elif atoms[parent].residue.name in ("ASP", "GLU"):
-        torsion = np.pi  # syn to the other oxygen, the stable form of an acid
-    return _from_torsions(length, angle, [torsion])
+        return _from_torsions(length, C_O_H, IN_PLANE)
+    return _from_torsions(length, C_S_H if element == "S" else X_O_H, TURNS)
 
 
 def _from_torsions(length: float, angle: float, torsions) -> np.ndarray:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import random
+import threading
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import require
 from ..protein.keep_selection import symbols
 from ..protein.kept_groups import KeptGroups
-from .protonation import add_hydrogens
 
+if TYPE_CHECKING:
+    import openmm.app
+
+_one_at_a_time = threading.Lock()
 _NUCLEOTIDES = frozenset(["A", "C", "G", "U", "DA", "DC", "DG", "DT"])
 
 
@@ -29,7 +35,7 @@ def with_hydrogens(kept: KeptGroups | None) -> KeptGroups | None:
     if not bare:
         return kept
     topology = kept.topology.to_openmm()
-    made = [add_hydrogens(topology, x, [None] * kept.topology.n_residues, 7.0) for x in kept.xyz]
+    made = [_add_hydrogens(topology, x) for x in kept.xyz]
     full = require("mdtraj").Topology.from_openmm(made[0][0])
     for old, new in zip(kept.topology.residues, full.residues, strict=True):
         new.insertion_code = getattr(old, "insertion_code", "")
@@ -50,3 +56,23 @@ def with_hydrogens(kept: KeptGroups | None) -> KeptGroups | None:
     xyz[:, old_atoms] = kept.xyz  # bit for bit
     bonds = tuple((row, name, number[k]) for row, name, k in kept.bonds)
     return replace(kept, topology=full, xyz=xyz, group=group, bonds=bonds)
+
+
+def _add_hydrogens(
+    topology: openmm.app.Topology, positions: np.ndarray
+) -> tuple[openmm.app.Topology, np.ndarray]:
+    """Topology with hydrogens, and positions float32 [A, 3] (nm); bitwise reproducible."""
+    mm, app, unit = (require(f"openmm{part}") for part in ("", ".app", ".unit"))
+    places = [mm.Vec3(*xyz) for xyz in positions.astype(float).tolist()]
+    modeller = app.Modeller(topology, places * unit.nanometer)
+    # Modeller draws initial hydrogen positions from Python's global generator. Other threads, such
+    # as those of Dask, draw from it too, so Modeller gets a generator of its own.
+    module = require("openmm.app.modeller")
+    with _one_at_a_time:
+        module.random = random.Random(0)
+        try:
+            modeller.addHydrogens(platform=mm.Platform.getPlatformByName("Reference"))
+        finally:
+            module.random = random
+    found = np.array(modeller.positions.value_in_unit(unit.nanometer), np.float32)
+    return modeller.topology, found

@@ -24,7 +24,7 @@ from ..protein.structure import ProteinStructure
 from ..protein.unmodelled import residue_label
 from .ideal import measure_geometry
 from .rotamers import chi_torsions
-from .topology import heavy_topology
+from .topology import openmm_topology
 
 # PDBFixer can only be created from a file; its atoms are replaced afterwards.
 _ONE_ATOM = "ATOM      1  CA  ALA A   1       0.000   0.000   0.000  1.00  0.00           C\nEND\n"
@@ -90,7 +90,7 @@ def build_with_pdbfixer(
     with _fixer() as fixer:
         for number in tqdm(np.flatnonzero(complete), disable=not progress or len(chosen) < 2):
             present = np.isfinite(given[number]).all(-1)
-            fixer.topology = heavy_topology(structure, present)
+            fixer.topology = openmm_topology(structure, present)
             places = given[number][present].astype(float).tolist()
             fixer.positions = [mm.Vec3(*xyz) for xyz in places] * unit.nanometer
             fixer.missingResidues = {}

@@ -1,16 +1,14 @@
-"""Protonation by OpenMM's Modeller, made reproducible, with a correction for histidines."""
+"""Protonation of residues: by the structure or by pH, tautomers of histidine by hydrogen bonds."""
 
 from __future__ import annotations
 
 import logging
-import random
-import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import require
 from ..protein.disulfides import Pairs
+from ..protein.geometry import unit_vector
 from ..protein.structure import ProteinStructure
 from ..protein.unmodelled import residue_label
 from ..protein.variants import usual_variants
@@ -18,20 +16,21 @@ from .capping import free_ends
 
 if TYPE_CHECKING:
     import mdtraj
-    import openmm.app
 
 logger = logging.getLogger(__name__)
-_one_at_a_time = threading.Lock()
 
 PROTONATIONS = ("input", "ph")
 _TAUTOMERS = {"HID", "HIE"}
 # At chain ends, Amber force fields have these residues in their charged form only.
 _CHARGED = {"D": "ASP", "E": "GLU", "K": "LYS"}
 H_H_CONTACT = 0.2  # nm; two N-H hydrogens closer than this point at each other
+_ACCEPTED = 0.26  # nm; a nitrogen this close to an N-H hydrogen accepts a hydrogen bond
+_BOND = 0.35, np.radians(50)  # donor-acceptor distance (nm) and D-H-A bend of hydrogen bonds
+_N_H = 0.101  # nm
 
 
 def required_variants(structure: ProteinStructure, disulfides: Pairs) -> list[str | None]:
-    """Variant of each residue to pass to Modeller; None where Modeller decides by pH.
+    """Variant of each residue that the structure or the force fields require; None: pH decides.
 
     Residues have the variant that the structure states, except at chain ends without a cap.
     """
@@ -92,64 +91,101 @@ def report_protonation(
         )  # fmt: skip
 
 
-def add_hydrogens(
-    topology: openmm.app.Topology, positions: np.ndarray, variants: list[str | None], ph: float
-) -> tuple[openmm.app.Topology, np.ndarray]:
-    """Topology with hydrogens, and positions float32 [A, 3] (nm); bitwise reproducible."""
-    mm, app, unit = (require(f"openmm{part}") for part in ("", ".app", ".unit"))
-    places = [mm.Vec3(*xyz) for xyz in positions.astype(float).tolist()]
-    modeller = app.Modeller(topology, places * unit.nanometer)
-    # Modeller draws initial hydrogen positions from Python's global generator. Other threads, such
-    # as those of Dask, draw from it too, so Modeller gets a generator of its own.
-    module = require("openmm.app.modeller")
-    with _one_at_a_time:
-        module.random = random.Random(0)
-        try:
-            platform = mm.Platform.getPlatformByName("Reference")
-            modeller.addHydrogens(pH=ph, variants=variants, platform=platform)
-        finally:
-            module.random = random
-    found = np.array(modeller.positions.value_in_unit(unit.nanometer), np.float32)
-    return modeller.topology, found
+def chosen_variants(
+    structure: ProteinStructure, disulfides: Pairs, ph: float
+) -> tuple[list[str | None], list[int]]:
+    """Variant of each residue, None if it has one form only; rows of histidines to decide.
+
+    These are neutral at `ph`; they are HID until `tautomers` decides.
+    """
+    variants, undecided = required_variants(structure, disulfides), []
+    for row, letter in enumerate(structure.sequence):
+        usual = usual_variants(letter, ph)
+        if variants[row] is None and usual:
+            variants[row] = usual[0]
+            if len(usual) > 1:
+                undecided.append(row)
+    return variants, undecided
 
 
-def wrong_histidines(topology: mdtraj.Topology, positions: np.ndarray) -> dict[int, str]:
-    """Find neutral histidines whose hydrogen points at another N-H, and their correct tautomer.
+def tautomers(
+    topology: mdtraj.Topology, positions: np.ndarray, rows: list[int], undecided: list[int]
+) -> dict[int, str]:
+    """HID or HIE for neutral histidines, by their hydrogen bonds.
 
-    Modeller treats every nitrogen as an acceptor. It therefore chooses HID for a histidine whose
-    ND1 accepts a hydrogen bond of an amide, a common motif. Histidines whose other nitrogen also
-    accepts a hydrogen bond are left as they are.
+    As OpenMM's Modeller does, HIE if only the hydrogen at NE2 points at O or N of another residue.
+    That rule takes every nitrogen for an acceptor. So the hydrogen then moves to the other nitrogen
+    if it points at another N-H, unless that nitrogen accepts a hydrogen bond too.
+
+    Parameters
+    ----------
+    topology : mdtraj.Topology
+        With hydrogens.
+    positions : ndarray [A, 3]
+        nm.
+    rows : list of int
+        Row of each residue of the topology.
+    undecided : list of int
+        Rows of the histidines.
 
     Returns
     -------
     dict
-        Tautomer (HID or HIE) by residue index.
+        Tautomer by row.
     """
-    hydrogens: dict[tuple[int, str], int] = {}  # hydrogen on (residue, nitrogen)
-    donated, owner = [], []
+    atoms, wanted = list(topology.atoms), set(undecided)
+    owner = np.array([atom.residue.index for atom in atoms])
+    polar = np.array([atom.element.symbol in ("N", "O") for atom in atoms])
+    protons: dict[int, list[int]] = {}  # hydrogens of each nitrogen
     for one, other in topology.bonds:
         nitrogen, hydrogen = (one, other) if one.element.symbol == "N" else (other, one)
         if nitrogen.element.symbol == "N" and hydrogen.element.symbol == "H":
-            hydrogens[nitrogen.residue.index, nitrogen.name] = hydrogen.index
-            donated.append(hydrogen.index)
-            owner.append(nitrogen.residue.index)
-    donated, owner = positions[np.array(donated, int)], np.array(owner)
+            protons.setdefault(nitrogen.index, []).append(hydrogen.index)
+    placed: dict[int, dict[str, tuple[np.ndarray, np.ndarray]]] = {}  # nitrogens, and hydrogens
+    out = {}
+    for residue in topology.residues:
+        if rows[residue.index] in wanted:
+            at = {atom.name: positions[atom.index].astype(float) for atom in residue.atoms}
+            placed[residue.index] = {
+                "HID": (at["ND1"], _opposite(at["ND1"], at["CG"], at["CE1"])),
+                "HIE": (at["NE2"], _opposite(at["NE2"], at["CD2"], at["CE1"])),
+            }
+            others = positions[polar & (owner != residue.index)]
+            bonded = {
+                name: _points_at(*pair, others) for name, pair in placed[residue.index].items()
+            }
+            out[residue.index] = "HIE" if bonded["HIE"] and not bonded["HID"] else "HID"
+    donated = [
+        (row, positions[h]) for n, found in protons.items() for h in found
+        if (row := int(owner[n])) not in placed or atoms[n].name == "N"
+    ]  # fmt: skip
+    donated += [(row, placed[row][name][1]) for row, name in out.items()]
+    owner, donated = np.array([r for r, _ in donated]), np.array([x for _, x in donated])
 
     def nearest(point: np.ndarray, row: int) -> float:
         """Distance (nm) to the closest N-H hydrogen of another residue."""
         return np.linalg.norm(donated - point, axis=-1)[owner != row].min(initial=np.inf)
 
-    out = {}
-    for residue in topology.residues:
-        row = residue.index
-        protonated = [name for name in ("ND1", "NE2") if (row, name) in hydrogens]
-        if residue.name == "HIS" and len(protonated) == 1:
-            free = "NE2" if protonated == ["ND1"] else "ND1"
-            other = next(atom.index for atom in residue.atoms if atom.name == free)
-            contact = nearest(positions[hydrogens[row, protonated[0]]], row) < H_H_CONTACT
-            if contact and nearest(positions[other], row) > 0.26:
-                out[row] = "HIE" if free == "NE2" else "HID"
-    return out
+    flipped = {"HID": "HIE", "HIE": "HID"}
+    for row, name in out.items():
+        other = flipped[name]
+        contact = nearest(placed[row][name][1], row) < H_H_CONTACT
+        if contact and nearest(placed[row][other][0], row) > _ACCEPTED:
+            out[row] = other
+    return {rows[row]: name for row, name in out.items()}
+
+
+def _opposite(nitrogen: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Hydrogen of a nitrogen in a ring, opposite to its two neighbours."""
+    return nitrogen + _N_H * unit_vector(2 * nitrogen - one - other)
+
+
+def _points_at(donor: np.ndarray, hydrogen: np.ndarray, acceptors: np.ndarray) -> bool:
+    """True if a hydrogen makes a hydrogen bond to one of the points [K, 3]."""
+    far, bend = _BOND
+    near = acceptors[np.linalg.norm(acceptors - donor, axis=-1) <= far]
+    cosine = unit_vector(near - hydrogen) @ unit_vector(hydrogen - donor)
+    return bool((cosine > np.cos(bend)).any())
 
 
 def variant_name(residue: str, atoms: set[str], disulfide: bool) -> str:

@@ -18,14 +18,9 @@ from ..protein.sequence import THREE_LETTER
 from ..protein.structure import ProteinStructure
 from ..protein.unmodelled import residue_label
 from .capping import bonded_caps, free_ends, rows_in_order, with_cap_rows
+from .hydrogen_names import hydrogen_names
 from .hydrogens import PlacedAtoms
-from .protonation import (
-    PROTONATIONS,
-    add_hydrogens,
-    required_variants,
-    variant_name,
-    wrong_histidines,
-)
+from .protonation import PROTONATIONS, chosen_variants, tautomers, variant_name
 
 if TYPE_CHECKING:
     import mdtraj
@@ -87,10 +82,10 @@ def define_topology(
     """Define atoms, bonds and protonation from one frame of an ensemble.
 
     Chain ends without a cap are charged (NH3+, or NH2+ of proline; COO- with OXT). Residues have
-    the protonation that the structure states (`variants`); that of others OpenMM's Modeller chooses
-    by `ph`, and the tautomer of a neutral histidine by its hydrogen bonds in this
-    frame. A cysteine is CYX in a disulfide, and has its hydrogen otherwise. Asp, Glu and Lys at
-    chain ends are charged at any pH, as Amber force fields require. Hydrogen positions are those of
+    the protonation that the structure states (`variants`), others that of `ph`, and the tautomer
+    of a neutral histidine follows from its hydrogen bonds in this frame. A cysteine is CYX in a
+    disulfide, and has its hydrogen otherwise. Asp, Glu and Lys at chain ends are charged at any
+    pH, as Amber force fields require. Hydrogen positions are those of
     `openmm_slm.allatom.hydrogens`. The same input gives bitwise identical results.
 
     Parameters
@@ -121,31 +116,27 @@ def define_topology(
     pairs = parse_disulfides(disulfides, structure.atom14, structure.sequence)
     _check_complete(structure, frame)
     _report_breaks(structure)
-    heavy = heavy_topology(structure, structure.atom_mask[frame], pairs, ends=True)
-    found = _all_atom_topology(heavy, structure, frame, pairs)
     if not hydrogens:
-        return found
-    positions, variants = found.positions, required_variants(structure, pairs)
-    rows = rows_in_order(structure)
-    for _ in range(2):
-        wanted = [variants[row] if row < len(variants) else None for row in rows]
-        full, approximate = add_hydrogens(heavy, positions, wanted, float(ph))
-        found = _all_atom_topology(full, structure, frame, pairs, approximate)
-        wrong = wrong_histidines(found.topology, found.positions)
-        wrong = {rows[i]: name for i, name in wrong.items() if variants[rows[i]] is None}
-        if not wrong:
-            break
-        variants = [wrong.get(row, variant) for row, variant in enumerate(variants)]
+        return _all_atom_topology(structure, frame, pairs, None)
+    variants, undecided = chosen_variants(structure, pairs, ph)
+    found = _all_atom_topology(structure, frame, pairs, variants)
+    if undecided:
+        chosen = tautomers(found.topology, found.positions, rows_in_order(structure), undecided)
+        turned = [chosen.get(row, name) for row, name in enumerate(variants)]
+        if turned != variants:
+            found = _all_atom_topology(structure, frame, pairs, turned)
     return found
 
 
-def heavy_topology(
-    structure: ProteinStructure, present: np.ndarray, disulfides: Pairs = (), *, ends: bool = False
-) -> openmm.app.Topology:
+def openmm_topology(
+    structure: ProteinStructure, present: np.ndarray, disulfides: Pairs = (), *,
+    ends: bool = False, variants: list[str] | None = None,
+) -> openmm.app.Topology:  # fmt: skip
     """OpenMM topology of the heavy atoms `present`, bool [L, 14], in atom14 order.
 
     A chain break starts a new chain. `ends` adds the caps of the structure, and OXT to the last
-    residue of each chain without a cap.
+    residue of each chain without a cap. `variants` adds the hydrogens of these variants, each
+    behind its parent.
     """
     app = require("openmm.app")
     topology = app.Topology()
@@ -153,14 +144,24 @@ def heavy_topology(
     caps = bonded_caps(structure) if ends else []
     before = {cap.row: cap for cap in caps if cap.before}
     behind = {cap.row: cap for cap in caps if not cap.before}
-    last = free_ends(structure)[1]
+    first, last = free_ends(structure)
     sulfurs = {}
+
+    def add_atoms(residue, names: Iterable[str], variant: str | None, begins: bool) -> None:
+        hydrogens = {}
+        if variants is not None:
+            hydrogens = hydrogen_names(residue.name, variant, begins)
+        for name in names:
+            parent = topology.addAtom(name, element(name[0]), residue)
+            for hydrogen in hydrogens.get(name, ()):
+                topology.addAtom(hydrogen, element("H"), residue)
+            if name == "SG":
+                sulfurs[row] = parent
 
     def add_cap(cap: Cap | None) -> None:
         if cap is not None:
             residue = topology.addResidue(cap.kind, chain, str(cap.number), cap.code)
-            for name in CAP_ATOMS[cap.kind]:
-                topology.addAtom(name, element(name[0]), residue)
+            add_atoms(residue, CAP_ATOMS[cap.kind], None, False)
 
     for row, letter in enumerate(structure.sequence):
         if structure.chain_break[row]:
@@ -171,10 +172,8 @@ def heavy_topology(
             str(structure.insertion_code[row]),
         )  # fmt: skip
         names = [name for name, here in zip(ATOM14[letter], present[row], strict=False) if here]
-        for name in [*names, "OXT"] if ends and last[row] else names:
-            atom = topology.addAtom(name, element(name[0]), residue)
-            if name == "SG":
-                sulfurs[row] = atom
+        names = [*names, "OXT"] if ends and last[row] else names
+        add_atoms(residue, names, variants and variants[row], first[row])
         add_cap(behind.get(row))
     topology.createStandardBonds()
     for i, j in disulfides:
@@ -237,13 +236,12 @@ def _places(
 
 
 def _all_atom_topology(
-    topology: openmm.app.Topology, structure: ProteinStructure, frame: int, pairs: Pairs,
-    positions: np.ndarray | None = None,
-) -> AllAtomTopology:  # fmt: skip
-    """Convert an OpenMM topology, and place its atoms in `frame`.
-
-    `positions` [A, 3] (nm) set the torsions of hydroxyls and thiols.
-    """
+    structure: ProteinStructure, frame: int, pairs: Pairs, wanted: list[str] | None
+) -> AllAtomTopology:
+    """Topology with the hydrogens of the variants `wanted`, if given, and its atoms in `frame`."""
+    topology = openmm_topology(
+        structure, structure.atom_mask[frame], pairs, ends=True, variants=wanted
+    )
     converted = require("mdtraj").Topology.from_openmm(topology)
     caps, length = bonded_caps(structure), structure.n_residues
     codes = [*structure.insertion_code.tolist(), *(cap.code for cap in caps)]
@@ -255,8 +253,7 @@ def _all_atom_topology(
         if row < length:
             names = {atom.name for atom in residue.atoms}
             variants.append(variant_name(residue.name, names, row in bonded))
-    if positions is None:
-        positions = np.zeros((converted.n_atoms, 3), np.float32)
+    positions = np.zeros((converted.n_atoms, 3), np.float32)
     found = AllAtomTopology(
         converted, positions, *_places(converted, structure), pairs, tuple(variants)
     )
@@ -267,4 +264,4 @@ def _all_atom_topology(
 
 def placed_atoms(found: AllAtomTopology) -> PlacedAtoms:
     """Recipe that places the atoms of a topology from atom14."""
-    return PlacedAtoms.from_reference(found.topology, found.residue, found.slot, found.positions)
+    return PlacedAtoms.of(found.topology, found.residue, found.slot)

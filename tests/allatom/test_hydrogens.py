@@ -225,15 +225,46 @@ def test_failed_frames_disturb_no_other_and_blocks_change_nothing(extended, monk
 
 
 def test_a_distorted_reference_spoils_no_other_frame(extended):
-    """Bonds and angles come from chemistry: of the reference only hydroxyls are taken."""
+    """Bonds and angles come from chemistry, and torsions from each frame itself."""
     s, _, recipe = extended
     noise = np.random.default_rng(0).normal(0, 0.02, s.atom14.shape)
     bent = define_topology(replace(s, atom14=(s.atom14 + noise).astype(np.float32)))
-    other = placed_atoms(bent)
-    turned = [a.index for a in bent.topology.atoms if a.name in ("HG", "HG1", "HH")]
-    same = np.setdiff1d(np.arange(bent.topology.n_atoms), turned)
     x = folded(2)
-    np.testing.assert_array_equal(other.place(x)[:, same], recipe.place(x)[:, same])
+    np.testing.assert_array_equal(placed_atoms(bent).place(x), recipe.place(x))
+
+
+def test_each_frame_turns_its_hydroxyl_to_its_acceptor():
+    """A carbonyl oxygen is 0.28 nm from OG, in two directions in two frames."""
+    s = structure(template_chain("ASAGG")[None], "ASAGG")
+    found = define_topology(s)
+    at = atoms_by_name(found.topology)
+    x = np.repeat(s.atom14, 2, 0)
+    x[:, 3:] += 5.0  # out of the way
+    cb, og = (s.atom14[0, 1, slot].astype(float) for slot in (4, 5))
+    along = (og - cb) / np.linalg.norm(og - cb)
+    away = np.cross(along, s.atom14[0, 1, 1] - cb)
+    away /= np.linalg.norm(away)
+    for frame, sign in enumerate((1, -1)):
+        x[frame, 3, 3] = og + 0.28 * (0.33 * along + 0.94 * sign * away)
+    placed = placed_atoms(found).place(x)
+    oxygen, hydrogen, acceptor = (
+        placed[:, at[row, name]] for row, name in ((1, "OG"), (1, "HG"), (3, "O"))
+    )
+    assert (angle(oxygen, hydrogen, acceptor) > 150).all()
+    assert (np.linalg.norm(hydrogen - acceptor, axis=-1) < 0.21).all()
+
+
+def test_two_hydroxyls_do_not_point_at_each_other():
+    s = structure(template_chain("ASASA")[None], "ASASA")
+    rotation = superpose(s.atom14[0, 3, 3:6], s.atom14[0, 1, 3:6][::-1])[1]
+    x = s.atom14.copy()
+    cb, og = s.atom14[0, 1, 4:6]
+    turned = (x[0, 3:] - x[0, 3, 5]) @ rotation.T
+    x[0, 3:] = turned + og + 0.27 * (og - cb) / np.linalg.norm(og - cb)
+    found = define_topology(structure(x, "ASASA"))
+    at = atoms_by_name(found.topology)
+    one, other = (found.positions[at[row, "HG"]] for row in (1, 3))
+    assert np.linalg.norm(one - other) > 0.18
 
 
 def test_the_hydrogen_of_an_acid_is_syn_and_that_of_a_phenol_in_the_ring_plane():

@@ -8,11 +8,13 @@ from dataclasses import replace
 
 import numpy as np
 import openmm
+import openmm.app as app
+import openmm.unit as unit
 import pytest
 from all_atoms import template_chain, villin
 from force_fields import NEWER, has, load
 
-from openmm_slm.allatom.topology import define_topology
+from openmm_slm.allatom.topology import define_topology, openmm_topology
 from openmm_slm.errors import StructureError
 from openmm_slm.protein.sequence import AMINO_ACIDS
 from openmm_slm.protein.structure import ProteinStructure
@@ -129,6 +131,26 @@ def test_a_histidine_that_accepts_a_hydrogen_bond_at_nd1_carries_its_hydrogen_at
     atom14[0, 3:] = (other @ rotation.T + translation).reshape(3, 14, 3)
     found = define_topology(protein("AHA:AAA", atom14=atom14))
     assert found.variants[1] == "HIE" and "HD1" not in names(found, 1)
+
+
+@pytest.mark.parametrize("ph", [3.0, 7.0, 11.0])
+def test_hydrogens_are_those_of_modeller(ph):
+    """Atoms in OpenMM's order, and bonds, for every residue at every place of a chain."""
+    chains = [f"{x}{x}{x}" for x in AMINO_ACIDS if x not in "DEK"] + ["ADEKA", "ACA"]
+    s = protein(":".join(chains))
+    found = define_topology(s, ph=ph, disulfides=[(4, 57)])
+    heavy = openmm_topology(s, s.atom_mask[0], found.disulfides, ends=True)
+    positions = found.positions[[a.element.symbol != "H" for a in found.topology.atoms]]
+    modeller = app.Modeller(heavy, positions.astype(float) * unit.nanometer)
+    variants = [{"H": v, "C": v}.get(x) for x, v in zip(s.sequence, found.variants, strict=True)]
+    reference = openmm.Platform.getPlatformByName("Reference")
+    modeller.addHydrogens(pH=ph, variants=variants, platform=reference)
+
+    def described(topology) -> tuple[list, set]:
+        atoms = [(a.residue.index, a.residue.name, a.name) for a in topology.atoms()]
+        return atoms, {frozenset((one.index, other.index)) for one, other in topology.bonds()}
+
+    assert described(found.topology.to_openmm()) == described(modeller.topology)
 
 
 def test_atoms_bonds_and_places_belong_together():

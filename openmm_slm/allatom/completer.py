@@ -45,7 +45,7 @@ class AtomCompleter:
     ----------
     structure : ProteinStructure
         Frames that determine the topology: disulfides follow from all of them, protonation from
-        the frame with the fewest clashes among the first 8.
+        the frame with the fewest clashes among the first 8, before atoms are added.
     packer : SideChainPacker, optional
         Required for ``sidechains="packer"``.
     sidechains : "packer" or "pdbfixer"
@@ -91,20 +91,22 @@ class AtomCompleter:
         check_backbone(structure)
         self.structure, self.packer, self.sidechains = structure, packer, sidechains
         self.protein = Protein.of(structure, disulfides, cis_allowed, d_residues)
-        first = structure.atom14[:CANDIDATES] if sidechains == "packer" else structure.atom14[:1]
-        packed = self.heavy_atoms(first)
-        report = all_atom_report(packed, self.protein)
-        if not report["finite"].any():
+        first = structure.atom14[: CANDIDATES if sidechains == "packer" else 1]
+        finite = np.isfinite(first[:, :, :4]).all((1, 2, 3))
+        if not finite.any():
             raise StructureError(
-                f"none of the first {len(packed)} frames has finite N, CA, C and O; give frames "
+                f"none of the first {len(first)} frames has finite N, CA, C and O; give frames "
                 "with complete backbones"
             )
-        frame = int(np.argmin(np.where(report["finite"], report["clashes"], np.inf)))
+        clashes = all_atom_report(first, self.protein)["clashes"] if len(first) > 1 else [0]
+        frame = int(np.argmin(np.where(finite, clashes, np.inf)))
+        chosen = slice(frame, frame + 1)
+        packed = self.heavy_atoms(first[chosen])
         self.kept, self._kept_part = kept, kept_part
         stated = kept_variants(structure, protonation, ph)
         stated = kept.coordinated(stated) if kept else stated
         self.topology = define_topology(
-            replace(structure, atom14=packed, variants=stated), frame,
+            replace(structure.frames(chosen), atom14=packed, variants=stated),
             hydrogens=hydrogens, ph=ph, disulfides=self.protein.disulfides,
         )  # fmt: skip
         if hydrogens:

@@ -10,6 +10,10 @@ import torch
 from ..networks.out_of_memory import in_halves
 from .sampling import frame_uniforms
 
+# The first batch of a run is divided before these frames: one frame, and the frames that decide on
+# disulfides, are common requests.
+_FIRST = (1, 8)
+
 
 def sample_frames(
     compute: Callable[..., tuple[torch.Tensor, ...]],
@@ -19,7 +23,7 @@ def sample_frames(
     seed: int,
     own: dict[str, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, ...]:
-    """Compute frames in batches of `size`.
+    """Compute frames in batches of `size`; the first is divided into frames 0, 1 to 7, and the rest.
 
     A frame always has the same row of the same batch, whichever frames are requested, because
     matrix kernels may round differently for other shapes. A batch is halved only if it does not
@@ -44,31 +48,44 @@ def sample_frames(
     """
     frames, length = np.asarray(frames, dtype=np.int64), known.shape[-1]
     out: list[np.ndarray] = []
-    for group in np.unique(frames // size):
-        rows = np.flatnonzero(frames // size == group)
-        slots = frames[rows] % size
-        given = np.zeros((size, length), np.int64)
+    for first, last in _batches(frames, size):
+        rows = np.flatnonzero((frames >= first) & (frames < last))
+        slots, count = frames[rows] - first, last - first
+        given = np.zeros((count, length), np.int64)
         given[:] = -1 if known.ndim == 2 else known
         if known.ndim == 2:
             given[slots] = known[rows]
-        numbers = int(group) * size + np.arange(size)
-        uniforms = np.stack([frame_uniforms(seed, frame, length) for frame in numbers.tolist()], 1)
+        numbers = range(first, last)
+        uniforms = np.stack([frame_uniforms(seed, frame, length) for frame in numbers], 1)
 
         more = {}
         for name, values in (own or {}).items():
-            more[name] = np.zeros((size, *values.shape[1:]), values.dtype)
+            more[name] = np.zeros((count, *values.shape[1:]), values.dtype)
             more[name][slots] = values[rows]
 
         def some(part: slice, given=given, uniforms=uniforms, more=more):
             mine = {name: values[part] for name, values in more.items()}
             return compute(given[part], uniforms[:, part], **mine)
 
-        made = [torch.cat(part) for part in zip(*in_halves(some, size), strict=True)]
+        made = [torch.cat(part) for part in zip(*in_halves(some, count), strict=True)]
         found = [values.cpu().numpy()[slots] for values in made]
         out = out or [np.empty((len(frames), *each.shape[1:]), each.dtype) for each in found]
         for whole, each in zip(out, found, strict=True):
             whole[rows] = each
     return tuple(out)
+
+
+def _batches(frames: np.ndarray, size: int) -> list[tuple[int, int]]:
+    """First and last + 1 of the batches that contain the frames."""
+    found = set()
+    for frame in frames.tolist():
+        first = frame - frame % size
+        edges = [first, first + size]
+        if first == 0:
+            edges = [0, *(edge for edge in _FIRST if edge < size), size]
+        place = next(i for i, edge in enumerate(edges[1:]) if frame < edge)
+        found.add((edges[place], edges[place + 1]))
+    return sorted(found)
 
 
 def known_tokens(known: np.ndarray | None, frames: int, length: int, vocabulary: int) -> np.ndarray:

@@ -29,16 +29,15 @@ def atom_completer(
 ) -> AtomCompleter:
     """The completer of all frames; its topology depends on the sequence and the seed alone.
 
-    Disulfides come from the template, or from the first 8 frames, which are sampled for this even
-    if n is smaller: frame i of n = 1 has the same topology as frame i of n = 500.
+    Disulfides come from the template. Without one, those of a sequence with several cysteines come
+    from the first 8 frames, which are sampled for this even if n is smaller: frame i of n = 1 has
+    the same topology as frame i of n = 500.
     """
     disulfides = settings.disulfides
     if disulfides == "auto" and template is not None:
         disulfides = find_disulfides(template.atom14, sampler.protein.sequence)
     several = disulfides == "auto" and settings.sequence.count("C") > 1
-    # One frame is enough without disulfides; the others of its batch cost little.
-    together = sampler.language_model.frames_together(settings.length)
-    drawn = sampler.begin(8 if several else min(8, together))
+    drawn = sampler.begin(8 if several else 1)
     return AtomCompleter(
         sampler.structure(drawn.atom14),
         packer,

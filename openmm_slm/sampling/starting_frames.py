@@ -19,6 +19,7 @@ from .state_path import StatePath
 from .states import template_rows
 from .template import Template
 
+_CACHED = 64 * 2**20  # bytes; motions of templates that are kept
 _GOLDEN = (np.sqrt(5) - 1) / 2  # its multiples modulo 1 are evenly spread
 
 
@@ -53,7 +54,9 @@ class StartingFrames:
         if settings.path:
             self.path = StatePath(template, tokens, index, settings.n, settings.seed)
         self._springs = springs
-        self._of_template = lru_cache(maxsize=2)(self._motion_of_template)
+        # Frames take templates in turn.
+        most = _CACHED // (8 * (3 * len(chain)) ** 2)
+        self._of_template = lru_cache(maxsize=max(2, most))(self._motion_of_template)
 
     def rows(self, frames: np.ndarray) -> np.ndarray:
         """Frames of the template from which these start; on a path, the nearest states."""

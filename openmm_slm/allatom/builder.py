@@ -26,7 +26,9 @@ def place_atom(
     axis = F.normalize(c - b, dim=-1)
     normal = F.normalize(torch.cross(b - a, axis, dim=-1), dim=-1)
     across = torch.cross(normal, axis, dim=-1)
-    out = torch.cos(torsion).unsqueeze(-1) * across + torch.sin(torsion).unsqueeze(-1) * normal
+    # In float64: as float32 they differ in the last digit with their place in an array.
+    cosine, sine = (f(torsion.double()).to(c.dtype).unsqueeze(-1) for f in (torch.cos, torch.sin))
+    out = cosine * across + sine * normal
     out = torch.sin(angle).unsqueeze(-1) * out - torch.cos(angle).unsqueeze(-1) * axis
     return c + length.unsqueeze(-1) * out
 

@@ -118,7 +118,9 @@ class AtomCompleter:
             rows = [row if row < len(self.protein) else -1 for row in rows_in_order(structure)]
             self.frame_topology = joined(self.frame_topology, kept, np.array(rows))
 
-    def heavy_atoms(self, atom14: np.ndarray, obstacles: Obstacles | None = None) -> np.ndarray:
+    def heavy_atoms(
+        self, atom14: np.ndarray, obstacles: Obstacles | None = None, passes: int = 3
+    ) -> np.ndarray:
         """All heavy atoms [F, L, 14, 3] of frames [F, L, 4 or 14, 3]; see `SideChainPacker.pack`.
 
         Frames with non-finite N, CA, C or O are NaN in the result.
@@ -135,6 +137,7 @@ class AtomCompleter:
             encode_sequence(self.protein.sequence),
             self.protein.residue_index,
             disulfides=self.protein.disulfides,
+            passes=passes,
             obstacles=obstacles,
         )
 

@@ -7,6 +7,7 @@ import os
 import numpy as np
 import torch
 
+from ..networks.half_precision import fast_products
 from ..networks.storage import load_module
 from ..protein.disulfides import CB_CB, Pairs
 from ..protein.obstacles import Obstacles
@@ -111,22 +112,23 @@ class SideChainPacker:
         given = bond_sulfurs(given, disulfides, network.builder, CB_CB)
         mask = torch.ones_like(aa, dtype=torch.bool)
         encoded = network.encode(given[:, :, :4], aa, mask, rows(index))
-        aa, given = encoded.amino_acids, given.flatten(0, 1)
-        present = network.builder.present[aa]
-        # Glycine has no side chain and does not count as known.
-        complete = (torch.isfinite(given).all(-1) | ~present).all(-1) & present[:, 4]
-        chi_given = network.builder.known_chi(given, aa)
-        chi, atoms = torch.nan_to_num(chi_given), torch.nan_to_num(given)
-        state = torch.where(complete, KNOWN, ABSENT)
-        any_known = bool(complete.any())
-        for number in range(passes):
-            # The first pass has no side chains as input unless some are known.
-            side_chains = (chi, atoms) if any_known or number else None
-            nodes = network.environments(encoded, side_chains, state)
-            chosen, _ = network.choose(nodes, uniform if number == passes - 1 else None)
-            chi = torch.where(torch.isfinite(chi_given), chi_given, chosen)
-            atoms = network.builder(encoded.atoms, aa, chi, given)
-            state = torch.where(complete, KNOWN, GUESSED)
+        with fast_products(device):
+            aa, given = encoded.amino_acids, given.flatten(0, 1)
+            present = network.builder.present[aa]
+            # Glycine has no side chain and does not count as known.
+            complete = (torch.isfinite(given).all(-1) | ~present).all(-1) & present[:, 4]
+            chi_given = network.builder.known_chi(given, aa)
+            chi, atoms = torch.nan_to_num(chi_given), torch.nan_to_num(given)
+            state = torch.where(complete, KNOWN, ABSENT)
+            any_known = bool(complete.any())
+            for number in range(passes):
+                # The first pass has no side chains as input unless some are known.
+                side_chains = (chi, atoms) if any_known or number else None
+                nodes = network.environments(encoded, side_chains, state)
+                chosen, _ = network.choose(nodes, uniform if number == passes - 1 else None)
+                chi = torch.where(torch.isfinite(chi_given), chi_given, chosen)
+                atoms = network.builder(encoded.atoms, aa, chi, given)
+                state = torch.where(complete, KNOWN, GUESSED)
         if clash_passes:
             atoms = relieve_clashes(
                 network, encoded, nodes, atoms, given, chi_given, ~complete, b, clash_passes,

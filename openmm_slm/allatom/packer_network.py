@@ -358,13 +358,17 @@ def _probes(backbone: torch.Tensor, frames) -> tuple[torch.Tensor, torch.Tensor]
 
 
 def _torsions(backbone: torch.Tensor, mask: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """cos, sin and presence of phi, psi, omega: [B, L, 9]."""
-    n, ca, c = backbone[:, :, 0], backbone[:, :, 1], backbone[:, :, 2]
+    """cos, sin and presence of phi, psi, omega: [B, L, 9].
+
+    In float64: functions of float32 differ in the last digit with their place in an array, and
+    products in bfloat16 would amplify that.
+    """
+    n, ca, c = backbone.double()[:, :, :3].unbind(2)
     bonded = mask[:, 1:] & mask[:, :-1] & (index[:, 1:] - index[:, :-1] == 1)
 
     def features(a, b, c, d, last: bool) -> torch.Tensor:
         angle = torsion_angle(a, b, c, d)
-        values = torch.stack([angle.cos(), angle.sin(), torch.ones_like(angle)], -1)
+        values = torch.stack([angle.cos(), angle.sin(), torch.ones_like(angle)], -1).float()
         return F.pad(values * bonded.unsqueeze(-1), (0, 0, 0, 1) if last else (0, 0, 1, 0))
 
     before, after = (slice(None), slice(None, -1)), (slice(None), slice(1, None))

@@ -13,6 +13,7 @@ from ..validity.close_contacts import clashing_residues
 from ..validity.kept_contacts import residues_at_obstacles
 
 ROUNDS = 4
+_REPACKED = 1  # passes of the packer; most side chains are known then, and more change nothing
 _FIRST = 5  # slot of the first atom that moves with a chi
 
 
@@ -33,7 +34,7 @@ def fit_side_chains(
     ----------
     pack : function
         Fills absent atoms of frames [F, L, 14, 3] (`SideChainPacker.pack`); takes `obstacles`, if
-        there are any.
+        there are any, and `passes` when it repacks.
     atom14 : ndarray, float32 [F, L, 14, 3]
         nm; NaN where absent. Side chains present keep their shape, but move with their residue.
     protein : Protein
@@ -68,7 +69,7 @@ def fit_side_chains(
         frames = repack.any(1)
         if frames.any():
             beside = () if around is None else (around.take(frames),)
-            separated[frames] = pack(separated[frames], *beside)
+            separated[frames] = pack(separated[frames], *beside, passes=_REPACKED)
         packed[invalid] = separated
         clashing[invalid] = _clashing(separated, protein, around)
     moved = np.linalg.norm(packed[:, :, :3] - start, axis=-1)

@@ -150,8 +150,8 @@ def _measure(generator: EnsembleGenerator, entry: Entry, n: int, seed: int) -> d
     bare = np.full((*projected.shape[:2], 14, 3), np.nan, np.float32)
     bare[:, :, :4] = projected
 
-    def pack(atom14: np.ndarray) -> np.ndarray:
-        return generator.packer.pack(atom14, amino_acids, index)
+    def pack(atom14: np.ndarray, passes: int = 3) -> np.ndarray:
+        return generator.packer.pack(atom14, amino_acids, index, passes=passes)
 
     fitted, _ = fit_side_chains(pack, bare, Protein(sequence, broken), np.ones(len(sequence)))
     projected = fitted[:, :, :4]

@@ -23,7 +23,7 @@ def sample_frames(
     seed: int,
     own: dict[str, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, ...]:
-    """Compute frames in batches of `size`; the first is divided into frames 0, 1 to 7, and the rest.
+    """Compute frames in batches of `size`; the first is divided into frame 0, 1 to 7, and the rest.
 
     A frame always has the same row of the same batch, whichever frames are requested, because
     matrix kernels may round differently for other shapes. A batch is halved only if it does not

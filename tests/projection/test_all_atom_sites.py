@@ -41,8 +41,8 @@ def helices(apart: float) -> np.ndarray:
     return np.concatenate([one, two]).astype(np.float32)
 
 
-def packed(packer: SideChainPacker, backbone: np.ndarray) -> np.ndarray:
-    return packer.pack(backbone, encode_sequence(SEQUENCE), INDEX)
+def packed(packer: SideChainPacker, backbone: np.ndarray, passes: int = 3) -> np.ndarray:
+    return packer.pack(backbone, encode_sequence(SEQUENCE), INDEX, passes=passes)
 
 
 def report(atom14: np.ndarray) -> dict:
@@ -94,8 +94,8 @@ def test_sampled_frames_are_fitted_until_nothing_clashes(packer):
     weight = np.ones(2 * LENGTH)
     weight[15] = 0
 
-    def pack(x):
-        return packed(packer, x)
+    def pack(x, passes=3):
+        return packed(packer, x, passes=passes)
 
     made, moved = fit_side_chains(pack, frame, Protein(SEQUENCE, START), weight)
     assert report(made)["valid"][0] and 0 < moved[0] < 0.2

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import time
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,6 +15,7 @@ from ..models.registry import model_identity
 from ..protein.trajectory import from_trajectory
 from ..sampling.ensemble import EnsembleGenerator
 from .benchmark_workers import Workers
+from .clustenm import clustenm
 from .conformer_pairs import on_sequence, pooled_correlation, score_pair
 from .references import Reference, load_pair, read_references
 from .results import ResultTable, hold_folder
@@ -27,6 +30,7 @@ PUBLISHED = {
     "S-T5*": (None, 0.144, None, None),
 }
 METHODS = (*SAMPLERS, *BASELINES)
+OTHERS = {"clustenm": clustenm}
 _HEAD = (
     ("flexibility r", "pooled"), ("per target", "mean"), ("", "median"), ("TM-ens", "mean"),
     ("", "median"), ("gain", "mean"), ("TM of", "samples"), ("r with", "TM pair"),
@@ -42,6 +46,7 @@ def benchmark_apo_holo(
     n: int = 5,
     seed: int = 0,
     limit: int | None = None,
+    against: Sequence[str] = (),
     processes: int = 1,
     progress: bool = True,
 ) -> str:
@@ -58,6 +63,8 @@ def benchmark_apo_holo(
         Samples of a target, and their seed.
     limit : int, optional
         Number of pairs, from the first; default all.
+    against : sequence of str
+        ``"clustenm"``: conformers by ClustENM of ProDy, if it is installed.
     processes : int
         Targets measured at a time, each with one thread.
 
@@ -73,18 +80,26 @@ def benchmark_apo_holo(
     pairs = [reference for reference in read_references(references) if reference.is_pair][:limit]
     if not pairs:
         raise StructureError(f"{references}: no row of kind 'pair' in targets.csv; nothing to do")
+    for name in against:
+        if name not in OTHERS:
+            raise StructureError(f"against has {name!r}; give {', '.join(OTHERS)}")
+    methods = (*METHODS, *against)
     run = {"model": model_identity(model), "n": n, "seed": seed}
-    settings = run | {"methods": list(METHODS), "rmsf_nm": RMSF}
+    settings = run | {"methods": list(methods), "rmsf_nm": RMSF}
     with hold_folder(output), Workers(model, device, processes) as workers:
         table, targets = ResultTable(output, settings), {pair.id: pair for pair in pairs}
-        rows = workers.rows(table, score_target, targets, n, seed, progress=progress)
-    return _table(list(rows.values()), n)
+        rows = workers.rows(table, score_target, targets, n, seed, methods, progress=progress)
+    return _table(list(rows.values()), n, methods)
 
 
 def score_target(
-    generator: EnsembleGenerator, pair: Reference, n: int, seed: int
+    generator: EnsembleGenerator,
+    pair: Reference,
+    n: int,
+    seed: int,
+    methods: Sequence[str] = METHODS,
 ) -> dict[str, float]:
-    """Row of one target: figures of each of `METHODS`, named ``<method> <figure>``."""
+    """Row of one target: figures of each method, named ``<method> <figure>``."""
     conformers = load_pair(pair)
     first, second = (
         on_sequence(each.backbone[0, :, 1].astype(np.float64), each.sequence, pair.sequence)
@@ -92,26 +107,34 @@ def score_target(
     )
     start = conformers[0].to_trajectory("backbone")[0]
     row = {}
-    for method in METHODS:
+    for method in methods:
+        begun = time.process_time()
         if method in SAMPLERS:
             made = SAMPLERS[method](generator, pair.sequence, start, n, seed)
+        elif method in OTHERS:
+            made = OTHERS[method](conformers[0].to_trajectory("heavy")[0], n, seed)
         else:
             made = BASELINES[method](start, n, RMSF, seed)
+        seconds = time.process_time() - begun
         found = from_trajectory(made)
         ca = on_sequence(found.backbone[:, :, 1].astype(np.float64), found.sequence, pair.sequence)
-        scores = score_pair(first, second, ca)
+        scores = score_pair(first, second, ca) | {"seconds": seconds}
         row |= {f"{method} {name}": value for name, value in scores.items()}
     return row
 
 
-def _table(rows: list[dict[str, float]], n: int) -> str:
+def _table(rows: list[dict[str, float]], n: int, methods: Sequence[str]) -> str:
     """The table, published figures below."""
     lines = [
         f"{len(rows)} pairs, {n} samples each; baselines are made from the first conformer "
         f"({RMSF:g} nm RMSF)",
         *(f"{'':24}" + "".join(f" {each[k]:>13}" for each in _HEAD) for k in (0, 1)),
     ]
-    lines += [_line(method, _figures(rows_of(method, rows))) for method in METHODS]
+    lines += [_line(method, _figures(rows_of(method, rows))) for method in methods]
+    if len(methods) > len(METHODS):
+        lines.append("CPU seconds of a target, mean")
+        seconds = {name: [row["seconds"] for row in rows_of(name, rows)] for name in methods}
+        lines += [f"{name:24} {np.mean(each):13.1f}" for name, each in seconds.items()]
     lines.append("published, 90 pairs (* at second hand)")
     lines += [_line(name, values) for name, values in PUBLISHED.items()]
     return "\n".join(lines)

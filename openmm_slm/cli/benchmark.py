@@ -164,6 +164,10 @@ def flexibility():
     click.option("-o", "--output", type=new, required=True, help="Folder for finished targets."),
     model, number("-n", default=5, least=2, help="Samples per target."), seed,
     number("--limit", default=None, help="Use only the first so many pairs [default: all]."),
+    click.option(
+        "--against", multiple=True, type=click.Choice(["clustenm"]),
+        help="Also ClustENM of ProDy, if it is installed; may be repeated.",
+    ),
     processes,
     lines=("openmm-slm benchmark apo-holo --references references -n 2 --limit 1 -o pairs",),
 )  # fmt: skip

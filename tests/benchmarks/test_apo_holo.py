@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import pytest
 from builders import helix
 from reference_sets import bent, quick_sampler, write_references
 
+import openmm_slm
 from openmm_slm.benchmarks import apo_holo
 from openmm_slm.benchmarks.apo_holo import benchmark_apo_holo
+from openmm_slm.benchmarks.clustenm import clustenm
 from openmm_slm.benchmarks.conformer_pairs import (
     align_to,
     distances_after_fit,
@@ -149,13 +152,20 @@ def test_a_stopped_run_resumes_to_the_same_table(references, tmp_path, monkeypat
     )
     assert benchmark_apo_holo(references, tmp_path / "stopped", **QUIET) == whole
     assert done == ["a", "b", "c"]
-    for name in ("targets.csv", "run.json"):
-        same = [(tmp_path / folder / name).read_text() for folder in ("whole", "stopped")]
-        assert same[0] == same[1]
+    folders = [tmp_path / name for name in ("whole", "stopped")]
+    assert len({(folder / "run.json").read_text() for folder in folders}) == 1
+    assert figures(folders[0]) == figures(folders[1])
     monkeypatch.setattr(apo_holo, "score_target", None)  # nothing is done again
     assert benchmark_apo_holo(references, tmp_path / "whole", **QUIET) == whole
     assert whole.startswith("3 pairs, 3 samples each")
     assert "AlphaFlow*" in whole and "0.864" in whole
+
+
+def figures(folder: Path) -> list[dict[str, str]]:
+    """Rows of ``targets.csv``, without times."""
+    with open(folder / "targets.csv", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    return [{k: v for k, v in row.items() if not k.endswith("seconds")} for row in rows]
 
 
 def test_other_settings_do_not_mix(references, tmp_path, quick):
@@ -169,6 +179,17 @@ def test_other_settings_do_not_mix(references, tmp_path, quick):
         benchmark_apo_holo(references, tmp_path / "out", **QUIET, limit=0)
     with pytest.raises(ValueError, match="n is 1; .*needs two"):
         benchmark_apo_holo(references, tmp_path / "out", **QUIET | {"n": 1})
+    with pytest.raises(ValueError, match="against has 'amber'; give clustenm"):
+        benchmark_apo_holo(references, tmp_path / "out", **QUIET, against=("amber",))
+
+
+def test_clustenm_minimises_moved_structures():
+    pytest.importorskip("prody", reason="ProDy is needed by this comparison alone")
+    start = openmm_slm.generate_ensemble("GYDPETGTWG", 1, seed=1, progress=False)
+    start.xyz += np.random.default_rng(0).normal(0, 0.005, start.xyz.shape)
+    made = clustenm(start, 3, 0)
+    assert 1 <= len(made) <= 3 and made.n_residues == 10
+    assert openmm_slm.geometry_report(made)["clashes"].sum() == 0
 
 
 @pytest.mark.slow

@@ -8,11 +8,14 @@ import torch
 
 from ..networks.rigid_frames import torsion_angle
 from ..protein.sequence import AMINO_ACIDS
+from ..validity.criteria import CLASH
 from .builder import AtomBuilder, place_atom
 
 _CYSTEINE = AMINO_ACIDS.index("C")
 _CB, _SG = 4, 5
+_BACKBONE = [0, 2, 3]  # N, C, O
 _BOND, _ANGLE = 0.2033, math.radians(104)  # SG-SG, nm; CB-SG-SG
+_CROWDED = CLASH + 0.01  # nm between SG and N, C and O of its residue
 _STEPS = 72  # grid points of chi1
 
 
@@ -22,7 +25,8 @@ def bond_sulfurs(
     """Place CB and SG of cysteine pairs so that SG-SG is as close to an ideal bond as possible.
 
     A grid search over the chi1 angles of both residues optimises the bond length, the CB-SG-SG
-    angles and the torsion about the bond (near +-90 degrees).
+    angles and the torsion about the bond (near +-90 degrees), and keeps SG away from N, C and O of
+    its own residue.
 
     Parameters
     ----------
@@ -58,6 +62,11 @@ def bond_sulfurs(
         values = (geometry(name, _SG, (b, _STEPS)) for name in ("length", "angle"))
         return cb, place_atom(*wide, *values, chi.expand(b, _STEPS))
 
+    def crowded(row: int, sg: torch.Tensor) -> torch.Tensor:
+        """Cost [B, steps] of places [B, steps, 3] of SG near the backbone of its residue."""
+        away = (sg.unsqueeze(2) - atoms[:, row, None, _BACKBONE]).norm(dim=-1)
+        return (((_CROWDED - away) / 0.001).clamp(min=0) ** 2).nan_to_num().sum(-1)
+
     for i, j in pairs:
         (cb_i, sg_i), (cb_j, sg_j) = sulfurs(i), sulfurs(j)
         one, other = sg_i.unsqueeze(2), sg_j.unsqueeze(1)
@@ -65,6 +74,7 @@ def bond_sulfurs(
         cb_one, cb_other = (x.view(b, 1, 1, 3).expand_as(one) for x in (cb_i, cb_j))
         length = (one - other).norm(dim=-1)
         cost = ((length - _BOND) / 0.005) ** 2
+        cost = cost + crowded(i, sg_i).unsqueeze(2) + crowded(j, sg_j).unsqueeze(1)
         for sg, partner, cb in ((one, other, cb_one), (other, one, cb_other)):
             cosine = torch.cosine_similarity(cb - sg, partner - sg, dim=-1)
             cost = cost + ((torch.acos(cosine.clamp(-1, 1)) - _ANGLE) / 0.1) ** 2

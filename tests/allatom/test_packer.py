@@ -6,17 +6,20 @@ import numpy as np
 import pytest
 import torch
 from all_atoms import template_chain, villin
-from builders import helix
+from builders import helix, regular
 from scipy.spatial.transform import Rotation
 from toys import TINY_PACKER, write_side_chains
 
 from openmm_slm.allatom.packer import SideChainPacker
 from openmm_slm.allatom.packer_network import ABSENT, KNOWN, PackerConfig, PackerNetwork
 from openmm_slm.allatom.rotamers import chi_difference, chi_torsions, has_atom
+from openmm_slm.allatom.sulfurs import bond_sulfurs
 from openmm_slm.models.registry import load_packer
+from openmm_slm.protein.geometry import cb_position
 from openmm_slm.protein.protein import Protein
 from openmm_slm.protein.sequence import AMINO_ACIDS, encode_sequence
 from openmm_slm.training.train_packer import side_chain_entries, train_packer
+from openmm_slm.validity.criteria import CLASH
 from openmm_slm.validity.report import all_atom_report
 
 
@@ -122,6 +125,22 @@ def test_drawn_side_chains_differ_and_repeat(packer, protein):
     spread = np.abs(np.angle(np.exp(1j * (chi - chi[:1])))).max(0)
     assert (np.nan_to_num(spread) > 1).sum() >= 3  # some residues have more than one rotamer
     assert (np.nan_to_num(spread) < 0.2).sum() >= 3  # and some do not
+
+
+@pytest.mark.parametrize("psi", [20.0, 60.0, 100.0])
+def test_sulfurs_of_disulfides_keep_away_from_the_oxygen_of_their_residue(packer, psi):
+    """Two cysteines with CB 0.39 nm apart, in any orientation."""
+    residue = regular(3, -70.0, psi)[1]
+    cb = cb_position(residue)
+    turns, ways = (Rotation.random(100, random_state=seed).as_matrix() for seed in (0, 1))
+    others = (residue - cb) @ turns + cb + 0.39 * ways[:, :1]
+    atoms = torch.full((len(turns), 2, 14, 3), torch.nan)
+    atoms[:, 0, :4] = torch.as_tensor(residue)
+    atoms[:, 1, :4] = torch.as_tensor(others)
+    made = bond_sulfurs(atoms, ((0, 1),), packer.network.builder, limit=0.5)
+    assert (made[:, :, 5] - made[:, :, 3]).norm(dim=-1).min() > CLASH
+    bond = (made[:, 0, 5] - made[:, 1, 5]).norm(dim=-1)
+    assert ((bond > 0.18) & (bond < 0.25)).double().mean() > 0.7
 
 
 def test_disulfides_are_closed_where_cysteines_face_each_other(packer):

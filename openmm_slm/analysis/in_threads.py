@@ -23,20 +23,37 @@ def number_of_threads() -> int:
     return min(os.cpu_count() or 1, _MOST)
 
 
-def in_threads(make: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """Yield ``make(item)`` for each item, in order; one result per thread is made ahead."""
-    threads = number_of_threads()
+def in_threads(
+    make: Callable[[T], R],
+    items: Iterable[T],
+    threads: int | None = None,
+    begin: Callable[[], object] | None = None,
+) -> Iterator[R]:
+    """Yield ``make(item)`` for each item, in order; one result per thread is made ahead.
+
+    Parameters
+    ----------
+    make : callable
+        Its exception is raised here at the item's turn; later items that have started are finished
+        and discarded.
+    items : iterable
+    threads : int, optional
+        Default: `number_of_threads`. 1: nothing is made ahead.
+    begin : callable, optional
+        Called first in each thread.
+    """
+    threads = threads or number_of_threads()
     if threads == 1:
         yield from map(make, items)
         return
     items = iter(items)
-    with ThreadPoolExecutor(threads) as pool:
+    pool = ThreadPoolExecutor(threads, "openmm_slm", begin)
+    try:
         ahead: deque[Future[R]] = deque(pool.submit(make, x) for x in islice(items, threads))
-        try:
-            while ahead:
-                made = ahead.popleft().result()
-                ahead.extend(pool.submit(make, x) for x in islice(items, 1))
-                yield made
-                del made
-        finally:
-            pool.shutdown(cancel_futures=True)
+        while ahead:
+            made = ahead.popleft().result()
+            ahead.extend(pool.submit(make, x) for x in islice(items, 1))
+            yield made
+            del made
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
 from typing import TypeVar
+
+from ..analysis.in_threads import in_threads
 
 T, R = TypeVar("T"), TypeVar("R")
 _WORKERS = 8  # maximum, because each worker holds an item in memory
@@ -47,15 +46,7 @@ def in_order(make: Callable[[T], R], items: Iterable[T], workers: int = 1) -> It
         torch.get_num_threads()  # initialises torch here, before the next line
         torch.set_num_threads(max(1, threads // workers))
 
-    items = iter(items)
-    pool = ThreadPoolExecutor(workers, "openmm_slm", begin)
     try:
-        ahead: deque[Future[R]] = deque(pool.submit(make, x) for x in islice(items, workers))
-        while ahead:
-            made = ahead.popleft().result()
-            ahead.extend(pool.submit(make, x) for x in islice(items, 1))
-            yield made
-            del made
+        yield from in_threads(make, items, workers, begin)
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
         torch.set_num_threads(threads)  # a worker's setting also applies to new threads

@@ -90,6 +90,7 @@ def generate_ensemble(
     noise: float | None = ...,
     rg: float | None = ...,
     best: int | None = ...,
+    fragments: str | dict | None = ...,
     rounds: int = ...,
     deform: str | float | None = ...,
     min_plddt: float | None = ...,

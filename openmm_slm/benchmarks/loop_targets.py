@@ -30,10 +30,13 @@ class Loop:
     native : ProteinStructure
     rows : ndarray, int [K]
         Residues of the loop, consecutive.
+    entry : str
+        Id or PDB entry.
     """
 
     native: ProteinStructure
     rows: np.ndarray
+    entry: str = ""
 
 
 def coil_loops(
@@ -43,7 +46,7 @@ def coil_loops(
     dataset = ShardDataset(data, split, ("backbone", "heavy", "shard"))
     for entry in choose_chains(dataset, chains, LONGEST, lambda x: len(coil_stretch(x, size)) > 0):
         native = from_backbone(entry.backbone[None], entry.sequence)
-        yield entry.id, Loop(native, coil_stretch(entry, size))
+        yield entry.id, Loop(native, coil_stretch(entry, size), entry.id)
 
 
 def coil_stretch(entry: Entry, size: int | None = None) -> np.ndarray:
@@ -78,7 +81,8 @@ def cdr_h3_loops(data: str | os.PathLike, split: str) -> Iterator[tuple[str, Loo
         if find_chain_breaks(native.backbone[0], native.chain_index).sum() > 2:
             continue  # residues are missing
         seen.add(heavy)
-        yield f"{row['pdb']} {heavy[loop[0] : loop[-1] + 1]}", Loop(native, loop)
+        name = f"{row['pdb']} {heavy[loop[0] : loop[-1] + 1]}"
+        yield name, Loop(native, loop, row["pdb"])
 
 
 def variable_domains(sequences: list[str]) -> dict[str, np.ndarray]:
@@ -121,7 +125,8 @@ def interface_loops(data: str | os.PathLike, split: str) -> Iterator[tuple[str, 
             continue
         mine = np.flatnonzero(chain == chain[rows[0]])
         alone = from_backbone(backbone[mine][None], chains[chain[rows[0]]])
-        yield row["id"], Loop(native, rows), Loop(alone, rows - mine[0])
+        entry = row.get("pdb") or row["id"]
+        yield row["id"], Loop(native, rows, entry), Loop(alone, rows - mine[0], entry)
 
 
 def interface_span(ca: np.ndarray, chain: np.ndarray) -> np.ndarray:

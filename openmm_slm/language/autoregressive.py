@@ -69,13 +69,14 @@ def draw_tokens(
     log_prob : Tensor, float64 [B]
         Log-probability of the sampled tokens at temperature 1, summed.
     """
-    rows, length = known.shape
+    rows = len(known)
     tokens = known.clone()
     log_prob = torch.zeros(rows, dtype=torch.float64, device=known.device)
     cache = network.begin(memory, rows)
     other = network.begin(blind, rows) if guidance else None
     previous = torch.full_like(known[:, 0], network.config.vocabulary)
-    for position in range(length):
+    unknown = (known < 0).any(0).nonzero()
+    for position in range(int(unknown[-1]) + 1 if len(unknown) else 0):  # the rest is known
         logits = network.step(memory, cache, position, previous).double()
         sampled, sharpened = known[:, position] < 0, logits
         if guidance:

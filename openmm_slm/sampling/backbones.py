@@ -13,7 +13,6 @@ from ..disorder.wished_size import radius_of_gyration
 from ..files.report_table import Report
 from ..language.condition import SequenceCondition
 from ..language.interface import StructureLanguageModel
-from ..language.masking import with_rim
 from ..language.structure_context import StructureContext
 from ..motions.springs import Springs
 from ..projection.close_peptides import close_peptide_bonds
@@ -29,7 +28,7 @@ from ..validity.report import backbone_report
 from .disordered_backbones import DisorderedBackbones
 from .kept_placement import KeptPlacement
 from .sampled_backbones import SampledBackbones
-from .segment_scores import segment_scores
+from .segment_sampling import SegmentSampler
 from .settings import SamplingSettings
 from .starting_frames import StartingFrames
 from .template import Template
@@ -42,8 +41,6 @@ logger = logging.getLogger(__name__)
 # Expected distance (nm) of CA from its starting frame, for kept and for sampled tokens. Halving or
 # doubling these changes little; without starting frames, sampled residues fly apart.
 KEPT, SAMPLED = 0.05, 0.1
-#: Levels (nm) of resampled segments in the rounds after the first (models with structure input).
-REFINED = (0.3, 0.2)
 
 
 def best_first(scores: np.ndarray) -> np.ndarray:
@@ -98,7 +95,10 @@ class BackboneSampler:
             named = np.isin(np.arange(len(self.chain)), settings.resample)
             #: bool [T, L]: residues that are sampled; the atoms of all others are kept.
             self.sampled = named | ~template.known
-            self._encode_kept()
+            self.segments = SegmentSampler(
+                tokenizer, language_model, settings, template, self.protein, self.letters,
+                self.sampled, self._sample,
+            )  # fmt: skip
         #: float [L]: above 0 for residues that may move to close peptides or to resolve clashes.
         self.movable = np.full(len(self.chain), float(settings.project))
         if template is not None and settings.resample is not None:
@@ -176,7 +176,7 @@ class BackboneSampler:
             return self._resampled(frames)
         else:
             drawn, backbone, lddt = self._noised(frames)
-        return self._finished(drawn.tokens, drawn.log_prob, backbone, lddt)
+        return self._finished(drawn.tokens, drawn.log_prob, backbone, lddt.mean(1))
 
     def structure(self, atom14: np.ndarray) -> ProteinStructure:
         """Frames with the chain ids and residue numbers of the final trajectory."""
@@ -222,11 +222,12 @@ class BackboneSampler:
             atom14, report = made.atom14, made.report
         atom14, report["threaded_loops"] = self.chains.build(frames, atom14)
         if "segment_score" in report:  # of the loops, beside the chains as they are now
-            report["segment_score"] = segment_scores(
+            report["segment_score"] = self.segments.scores(
                 atom14[:, :, :4],
-                self.protein.sequence,
-                self.sampled.any(0) & rest,
+                self.starts.rows(frames),
                 report["projection_moved_nm"],
+                made.fragments,
+                without=~rest,
             )
         if self.settings.project:
             closed, moved = close_peptide_bonds(
@@ -249,16 +250,6 @@ class BackboneSampler:
                 "held; they stay and do not count as invalid",
                 clashes[0], CLASH,
             )  # fmt: skip
-
-    def _encode_kept(self) -> None:
-        """Encode kept residues without the sampled ones: no token may tell where these were.
-
-        Next to sampled residues these tokens differ from those of the whole chain, from which the
-        decoder learned. They are hints, and the tokens of the rim (`with_rim`) are sampled too.
-        """
-        kept = ~self.sampled
-        self.tokens = self.tokenizer.encode_backbone(self.template.backbone, kept, self.index)
-        self._hidden = np.stack([with_rim(each, self.chain) for each in self.sampled])
 
     def _sample(
         self, frames: np.ndarray, known: np.ndarray | None = None, number: int = 0, **more: object
@@ -298,56 +289,26 @@ class BackboneSampler:
         return drawn, backbone, lddt
 
     def _resampled(self, frames: np.ndarray) -> SampledBackbones:
-        """Sample some residues and keep the atoms of all others at the template's positions.
-
-        A model with structure input repeats this: it sees the segments of the round before, off by
-        about so many nm.
-        """
+        """Sample some residues and keep the atoms of all others at the template's positions."""
         which = self.starts.rows(frames)
-        sampled, template = self.sampled[which], self.template
-        moving, start = self.sampled.any(0).astype(float), template.backbone[which]
-        rounds = REFINED if self.language_model.sees_structure else ()
-        for number, off in enumerate((np.inf, *rounds)):
-            if number:
-                start, _ = close_peptide_bonds(backbone, self.protein, moving)  # noqa: F821
-            level = np.where(sampled, off, 0.0)
-            drawn = self._sample_segments(frames, which, start, level, number)
-            backbone, lddt = self._decode(drawn.tokens, start, level)
-        made = self._finished(drawn.tokens, drawn.log_prob, backbone, lddt, moving)
-        kept = ~sampled
+        found = self.segments.sample(frames, which)
+        drawn, moving = found.drawn, self.sampled.any(0).astype(float)
+        made = self._finished(drawn.tokens, drawn.log_prob, found.backbone, found.lddt, moving)
+        kept = ~self.sampled[which]
         oxygen = made.atom14[:, :, 3].copy()  # O changes in a residue before a sampled one
-        made.atom14[kept] = template.atom14[which][kept]
+        made.atom14[kept] = self.template.atom14[which][kept]
         made.atom14[:, :, 3] = oxygen
-        made.report["segment_score"] = segment_scores(
-            made.atom14[:, :, :4],
-            self.protein.sequence,
-            sampled.any(0),
-            made.report["projection_moved_nm"],
-        )
-        return made
+        backbone, moved = made.atom14[:, :, :4], made.report["projection_moved_nm"]
+        score = self.segments.scores(backbone, which, moved, found.fragments)
+        made.report["segment_score"] = score
+        if self.settings.fragments:
+            made.report["fragment"] = self.segments.names(which, found.fragments)
+        return replace(made, fragments=found.fragments)
 
     def _context_of(self, start: np.ndarray, level: np.ndarray) -> dict[str, StructureContext]:
         """Contexts of the frames from which decoding starts."""
         each = (StructureContext.of(x, s, self.index) for x, s in zip(start, level, strict=True))
         return {"structure": StructureContext.stacked(list(each))}
-
-    def _sample_segments(
-        self,
-        frames: np.ndarray,
-        which: np.ndarray,
-        start: np.ndarray,
-        level: np.ndarray,
-        number: int,
-    ):
-        """Sample the tokens of the residues to resample, and of the rim."""
-        known = np.where(self._hidden[which], -1, self.tokens[which])
-        if not self.language_model.sees_structure:
-            return self._sample(frames, known, number)
-        if number == 0 and len(self.tokens) == 1:  # all frames share it: the trunk runs once
-            context = StructureContext.of(start[0], level[0], self.index)
-            return self._sample(frames, known[0], structure=context, hints=self.tokens[0])
-        context = self._context_of(start, level)
-        return self._sample(frames, known, number, hints=self.tokens[which], **context)
 
     def _finished(self, tokens, log_prob, backbone, lddt, weight=None) -> SampledBackbones:
         moved = np.zeros(len(tokens), np.float32)
@@ -356,7 +317,7 @@ class BackboneSampler:
             moved = shift.max(1)
         atom14 = np.full((*tokens.shape, 14, 3), np.nan, np.float32)
         atom14[:, :, :4] = backbone
-        report = {"predicted_lddt": lddt.mean(1), "projection_moved_nm": moved}
+        report = {"predicted_lddt": lddt, "projection_moved_nm": moved}
         if self.settings.log_prob == "bound":
             log_prob, error = self.language_model.log_prob_and_error(
                 tokens, self.settings.sequence, **self._condition

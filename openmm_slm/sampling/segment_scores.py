@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from ..library.fragments import Fragments
 from ..protein.contact_potential import contact_energy
+from .segment_fragments import Segment
 
-#: kT per nm that the projection moved an atom. The value is of little influence: 0 to 20 choose
-#: equally good samples of 34 coil loops of validation chains.
+# The values below were chosen on 30 loops of validation chains; doubling or halving one of them
+# changes the mean RMSD of the first-ranked sample by less than 0.01 nm.
+
+#: kT per nm that the projection moved an atom.
 MOVED = 10.0
+CONTACTS = 0.4  # weight of the contact energy beside fragments
+_WIDTH = 0.2  # nm, of the kernel that compares a sample with fragments
+_TRUST = 0.6  # exponent of the weight of a fragment, per nat of its fit
+_START, _SURE = 3.0, 10.0  # nats: cost of a frame that starts from a fragment; largest fit
 
 
-def segment_scores(
-    backbone: np.ndarray, sequence: str, sampled: np.ndarray, moved: np.ndarray
+def segment_costs(
+    backbone: np.ndarray,
+    sequence: str,
+    segment: Segment,
+    moved: np.ndarray,
+    used: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Scores of resampled segments, float64 [F]; higher is better.
+    """Costs of samples of one segment, float64 [F]; lower is better.
 
-    The score is minus the energy per residue (kT) of the segments in the contact potential
-    (`openmm_slm.protein.contact_potential`), with each other and with the rest of the protein, and
-    minus 10 kT per nm that the projection moved an atom: a segment that does not fit is stretched.
-    The log-probability of the tokens and the predicted lDDT tell nothing more on validation loops.
+    The cost is the energy per residue (kT) of the segment in the contact potential
+    (`openmm_slm.protein.contact_potential`), with itself and with the rest of the protein, plus 10
+    kT per nm that the projection moved an atom: a segment that does not fit is stretched.
+
+    With fragments, 0.4 times this is added to -ln of the density of fragments at the sample. The
+    density is a mean of Gaussians of the RMSD, with weights exp(0.6 fit). A sample that starts from
+    a fragment costs 3 more, minus 0.6 of its fit: only a fragment of a similar sequence is better
+    than the samples of the language model.
 
     Parameters
     ----------
@@ -27,9 +45,52 @@ def segment_scores(
         nm.
     sequence : str
         L letters.
-    sampled : ndarray, bool [L]
+    segment : Segment
     moved : ndarray [F]
         How far the projection moved atoms, nm.
+    used : ndarray, int [F], optional
+        Fragment from which each sample starts; -1 for none.
     """
-    rows = np.flatnonzero(sampled)
-    return -contact_energy(backbone, sequence, rows) / len(rows) - MOVED * moved
+    rows = segment.rows
+    cost = contact_energy(backbone, sequence, rows) / len(rows) + MOVED * moved
+    if not segment.fragments:
+        return cost
+    cost = CONTACTS * cost - _log_density(backbone[:, rows, :3], segment.fragments)
+    if used is not None:
+        fit = np.minimum(segment.fragments.fit[used], _SURE)
+        cost += np.where(used >= 0, _START - _TRUST * fit, 0.0)
+    return cost
+
+
+def segment_scores(
+    backbone: np.ndarray,
+    sequence: str,
+    segments: Sequence[Segment],
+    moved: np.ndarray,
+    used: np.ndarray,
+) -> np.ndarray:
+    """Scores of samples, float64 [F]: minus the mean of `segment_costs`; higher is better.
+
+    `used` [F, segments] has the fragment from which each segment starts, or -1.
+    """
+    costs = [
+        segment_costs(backbone, sequence, segment, moved, mine)
+        for segment, mine in zip(segments, used.T, strict=True)
+    ]
+    return -np.mean(costs, 0)
+
+
+def _log_density(x: np.ndarray, fragments: Fragments) -> np.ndarray:
+    """ln of the density of fragments [F] at segments [F, K, 3, 3]; 0 where all are identical."""
+    a = x.reshape(len(x), -1).astype(np.float64)
+    b = fragments.backbone.reshape(len(fragments), -1).astype(np.float64)
+    square = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
+    weight = _TRUST * fragments.fit
+    exponent = weight - square / (3 * x.shape[1]) / _WIDTH**2
+    return _log_sum(exponent) - _log_sum(weight)
+
+
+def _log_sum(values: np.ndarray) -> np.ndarray:
+    """ln of the sum of exp over the last axis."""
+    top = values.max(-1, keepdims=True)
+    return np.log(np.exp(values - top).sum(-1)) + top[..., 0]

@@ -122,6 +122,14 @@ class SamplingSettings:
         ``segment_score``, best first.""",
         brief="With --resample: keep so many of the n frames, those of the highest segment_score.",
     )
+    fragments: str | dict | None = option(
+        "auto",
+        "str, dict or None",
+        """With `resample`: structure library of fragments (`openmm_slm.sampling.segment_sampling`):
+        ``"auto"`` (the shipped one), a name or folder, a dict of ``library``, ``splits`` and
+        ``exclude`` (chain ids or PDB entries to leave out), or None.""",
+        brief="With --resample: library of fragments: auto (shipped), a name or folder, or none.",
+    )
     rounds: int = option(
         1,
         "int",
@@ -264,7 +272,9 @@ class SamplingSettings:
         from ..language.interface import check_integer
         from ..protein.keep_selection import check_keep
         from ..protein.plddt import checked_plddt
+        from .fragment_choice import checked_fragments
 
+        set_checked(self, "fragments", checked_fragments(self.fragments, bool(self.resample)))
         set_checked(self, "min_plddt", checked_plddt(self.min_plddt))
         if self.min_plddt is not None and "relatives" in (self.template or {"relatives": None}):
             raise SLMError(

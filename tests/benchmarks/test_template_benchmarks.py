@@ -120,8 +120,15 @@ def test_figures_of_a_loop_that_is_displaced(monkeypatch):
     frames = np.repeat(native.backbone, 4, 0)
     for frame, size in enumerate((0.1, 0.2, 0.3, 0.4)):
         frames[frame, rows, :, 0] += size
-    monkeypatch.setattr(loops, "sample_quietly", lambda *args, **kwargs: sampled(frames, sequence))
-    found = loops.score_loop(None, loop_targets.Loop(native, rows), 4, 0)
+    given = []
+
+    def sample(*args, fragments, **kwargs):
+        given.append(fragments)
+        return sampled(frames, sequence)
+
+    monkeypatch.setattr(loops, "sample_quietly", sample)
+    found = loops.score_loop(None, loop_targets.Loop(native, rows, "1ABC"), 4, 0)
+    assert given == [{"splits": ["train"], "exclude": ["1ABC"]}]  # no loop finds itself
     assert found["best_nm"] == pytest.approx(0.1, abs=1e-5)
     assert found["median_nm"] == pytest.approx(0.25, abs=1e-5)
     assert found["top_nm"] == pytest.approx(0.3, abs=1e-5)

@@ -1,0 +1,70 @@
+"""Library fragments for the resampled segments of a template."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..library.fragments import ANCHORS, Fragments, find_fragments
+from ..library.registry import load_library
+from .template import Template
+
+_DISTINCT = 0.05  # nm, RMSD of two fragments from which frames start
+_LOOKED_AT = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """Consecutive residues that are sampled, and their fragments.
+
+    Attributes
+    ----------
+    rows : ndarray, int [K]
+    fragments : Fragments, optional
+        None at the end of a chain and without a library.
+    """
+
+    rows: np.ndarray
+    fragments: Fragments | None = None
+
+
+def segments_of(
+    sampled: np.ndarray, template: Template, row: int, chosen: dict[str, object] | None
+) -> list[Segment]:
+    """Segments of the residues `sampled` [L] in a frame of a template, with fragments if `chosen`.
+
+    `chosen` is the option `fragments` (`checked_fragments`).
+    """
+    chain = np.cumsum(template.chain_break)
+    edges = np.flatnonzero((np.diff(sampled) != 0) | (np.diff(chain) != 0)) + 1
+    found = []
+    for rows in np.split(np.arange(len(sampled)), edges):
+        if not sampled[rows[0]]:
+            continue
+        first, end = int(rows[0]), int(rows[-1]) + 1
+        anchors = np.r_[first - ANCHORS : first, end : end + ANCHORS]
+        inside = anchors[0] >= 0 and anchors[-1] < len(sampled)
+        if chosen is None or not inside or len(set(chain[anchors])) > 1 or sampled[anchors].any():
+            found.append(Segment(rows))
+            continue
+        x = template.backbone[row]
+        options = {"splits": chosen["splits"], "exclude": chosen["exclude"]}
+        letters = template.sequence.replace(":", "")[first:end]
+        before, after = x[first - ANCHORS : first], x[end : end + ANCHORS]
+        library = load_library(chosen["library"])
+        found.append(Segment(rows, find_fragments(library, letters, before, after, **options)))
+    return found
+
+
+def distinct(fragments: Fragments, number: int) -> np.ndarray:
+    """Indices of the first `number` fragments of which no two are nearer than 0.05 nm RMSD."""
+    chosen: list[int] = []
+    flat = fragments.backbone[:_LOOKED_AT].reshape(min(len(fragments), _LOOKED_AT), -1)
+    nearest = np.full(len(flat), np.inf)
+    size = flat.shape[1] // 3
+    while len(chosen) < number and (nearest > _DISTINCT).any():
+        chosen.append(int((nearest > _DISTINCT).argmax()))
+        off = np.sqrt(((flat - flat[chosen[-1]]) ** 2).sum(1) / size)
+        nearest = np.minimum(nearest, off)
+    return np.array(chosen, int)

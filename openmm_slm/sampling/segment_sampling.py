@@ -1,0 +1,273 @@
+"""Sampling of the residues of a template that are resampled, with all others held.
+
+Language models that see the structure work in two steps. In the first, each frame gets several
+*tries*, drawn and decoded without its segments; for each segment the try with the lowest cost is
+chosen (`segment_scores`). Every fourth frame takes a library fragment instead. In the second step,
+the model samples the segments again and sees those of the first, off by about 0.2 nm.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from ..language.interface import StructureLanguageModel, TokenSamples
+from ..language.masking import with_rim
+from ..language.structure_context import StructureContext
+from ..library.registry import load_library
+from ..projection.close_peptides import close_peptide_bonds
+from ..protein.geometry import place_oxygen
+from ..protein.protein import Protein
+from ..tokenizer.interface import StructureTokenizer
+from .segment_fragments import Segment, distinct, segments_of
+from .segment_scores import segment_costs, segment_scores
+from .settings import SamplingSettings
+from .template import Template
+
+#: Tries of a frame. Chosen on validation loops: 2 are worse, 8 little better.
+TRIES = 4
+#: Every so manieth frame starts from a fragment.
+EVERY = 4
+SEEN = 0.2  # nm, level of the segments in the second step
+#: Known residues near the segments that the decoder sees. With 40 or with all of them, samples are
+#: equally good.
+SURROUNDINGS = 56
+_RANKED = 256  # fragments of a segment from which frames start
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """Frames whose segments were sampled.
+
+    Attributes
+    ----------
+    drawn : TokenSamples
+    backbone : ndarray, float32 [F, L, 4, 3]
+        nm.
+    lddt : ndarray [F]
+        Mean predicted lDDT of the segments and their surroundings.
+    fragments : ndarray, int [F, S]
+        Fragment from which each segment starts; -1: none. S is that of the template's frame with
+        most segments.
+    """
+
+    drawn: TokenSamples
+    backbone: np.ndarray
+    lddt: np.ndarray
+    fragments: np.ndarray
+
+
+class SegmentSampler:
+    """Samples residues of a template and holds the others.
+
+    Parameters
+    ----------
+    tokenizer : StructureTokenizer
+    language_model : StructureLanguageModel
+    settings : SamplingSettings
+    template : Template
+    protein : Protein
+    letters : ndarray, int [L]
+        Amino acid numbers.
+    sampled : ndarray, bool [T, L]
+        Residues that are sampled, for each frame of the template.
+    draw : callable
+        (frames, known tokens, number of the step, ...) -> TokenSamples.
+    """
+
+    def __init__(
+        self,
+        tokenizer: StructureTokenizer,
+        language_model: StructureLanguageModel,
+        settings: SamplingSettings,
+        template: Template,
+        protein: Protein,
+        letters: np.ndarray,
+        sampled: np.ndarray,
+        draw: Callable[..., TokenSamples],
+    ) -> None:
+        self.tokenizer, self.language_model = tokenizer, language_model
+        self.chosen, self.template, self.protein = settings.fragments, template, protein
+        self.letters, self.sampled, self._draw = letters, sampled, draw
+        self.index = protein.residue_index
+        # No token may tell where sampled residues were. Next to them, tokens of the kept residues
+        # differ from those of the whole chain, from which the decoder learned: they are hints, and
+        # the tokens of the rim (`with_rim`) are sampled too.
+        self.tokens = tokenizer.encode_backbone(template.backbone, ~sampled, self.index)
+        chain = np.cumsum(template.chain_break)
+        self._known = np.where(np.stack([with_rim(x, chain) for x in sampled]), -1, self.tokens)
+        self._lock = threading.Lock()
+        self._segments = lru_cache(maxsize=8)(self._find_segments)
+        self._near = lru_cache(maxsize=8)(self._find_near)
+
+    def sample(self, frames: np.ndarray, which: np.ndarray) -> Decoded:
+        """Sample frames [F] that start from the frames `which` [F] of the template."""
+        start = np.stack([self._start(row) for row in which])
+        rows = np.unique(which)
+        used = np.full((len(frames), max(len(self.segments(row)) for row in rows)), -1)
+        level = np.where(self.sampled[which], np.inf, 0.0)
+        if not self.language_model.sees_structure:
+            drawn = self._draw(frames, self._known[which], 0)
+            return Decoded(drawn, *self._decode(drawn.tokens, start, level, which), used)
+        for row in rows:
+            mine = np.flatnonzero(which == row)
+            start[mine], found = self._first(frames[mine], int(row))
+            used[mine, : found.shape[1]] = found
+        level = np.where(self.sampled[which], SEEN, 0.0)
+        each = [StructureContext.of(x, s, self.index) for x, s in zip(start, level, strict=True)]
+        context = StructureContext.stacked(each)
+        hints = self.tokens[which]
+        drawn = self._draw(frames, self._known[which], 1, structure=context, hints=hints)
+        return Decoded(drawn, *self._decode(drawn.tokens, start, level, which), used)
+
+    def segments(self, row: int) -> list[Segment]:
+        """Segments of a frame of the template, with their fragments."""
+        with self._lock:
+            return self._segments(int(row))
+
+    def scores(
+        self,
+        backbone: np.ndarray,
+        which: np.ndarray,
+        moved: np.ndarray,
+        used: np.ndarray,
+        without: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """``segment_score`` [F] of frames; see `openmm_slm.sampling.segment_scores`.
+
+        Parameters
+        ----------
+        backbone : ndarray [F, L, 4, 3]
+        which : ndarray, int [F]
+            Frame of the template of each frame.
+        moved : ndarray [F]
+            How far the projection moved atoms, nm.
+        used : ndarray, int [F, S]
+            `Decoded.fragments`.
+        without : ndarray, bool [L], optional
+            Segments of such residues alone do not count.
+        """
+        score = np.empty(len(which))
+        without = np.zeros(len(self.letters), bool) if without is None else without
+        for row in np.unique(which):
+            mine, every = np.flatnonzero(which == row), self.segments(row)
+            kept = [k for k, segment in enumerate(every) if not without[segment.rows].all()]
+            score[mine] = segment_scores(
+                backbone[mine],
+                self.protein.sequence,
+                [every[k] for k in kept],
+                moved[mine],
+                used[np.ix_(mine, kept)],
+            )
+        return score
+
+    def names(self, which: np.ndarray, used: np.ndarray) -> np.ndarray:
+        """Names [F] of the fragments used: chain and first residue, ``+`` between segments."""
+        if self.chosen is None:
+            return np.full(len(which), "")
+        library, found = load_library(self.chosen["library"]), []
+        for row, mine in zip(which, used, strict=True):
+            parts = []
+            for segment, k in zip(self.segments(row), mine, strict=False):
+                if k >= 0:
+                    number = int(segment.fragments.chain[k])
+                    chain, first = library.chains[number], segment.fragments.first[k]
+                    name = f"{chain.pdb}_{chain.chain}" if chain.pdb else chain.id
+                    parts.append(f"{name}:{library.residue_numbers(number)[first]}")
+            found.append("+".join(parts))
+        return np.array(found)
+
+    # -- parts ----------------------------------------------------------------------------------
+
+    def _first(self, frames: np.ndarray, row: int) -> tuple[np.ndarray, np.ndarray]:
+        """Backbones [F, L, 4, 3] of the first step, and the fragments used [F, segments]."""
+        start, out = self._start(row)[None], np.repeat(self._start(row)[None], len(frames), 0)
+        level = np.where(self.sampled[row], np.inf, 0.0)[None]
+        context = StructureContext.of(start[0], level[0], self.index)
+        tries = (frames[:, None] * TRIES + np.arange(TRIES)).ravel()
+        drawn = self._draw(tries, self._known[row], 0, structure=context, hints=self.tokens[row])
+        rows = np.full(len(tries), row)
+        x, _ = self._decode(drawn.tokens, start, level, rows)
+        near, protein = self._near(row)
+        closed, moved = close_peptide_bonds(
+            x[:, near], protein, self.sampled[row][near].astype(float)
+        )
+        x[:, near] = closed
+        shift = np.zeros(x.shape[:2])
+        shift[:, near] = moved
+        segments = self.segments(row)
+        used = np.full((len(frames), len(segments)), -1)
+        for number, segment in enumerate(segments):
+            mine = segment.rows
+            cost = segment_costs(x, self.protein.sequence, segment, shift[:, mine].max(1))
+            best = np.arange(len(frames)) * TRIES + cost.reshape(-1, TRIES).argmin(1)
+            out[:, mine] = x[best][:, mine]
+            order = self._order(segment)
+            turn = np.where(frames % EVERY == EVERY - 1, frames // EVERY, len(order))
+            taken = turn < len(order)
+            if taken.any():
+                used[taken, number] = order[turn[taken]]
+                out[np.ix_(taken, mine, range(3))] = segment.fragments.backbone[used[taken, number]]
+        out[:, self.sampled[row], 3] = place_oxygen(out, self.protein.chain_break)[
+            :, self.sampled[row]
+        ]
+        return out, used
+
+    def _order(self, segment: Segment) -> np.ndarray:
+        """Fragments of a segment in the order in which frames start from them."""
+        if not segment.fragments:
+            return np.empty(0, int)
+        return distinct(segment.fragments, _RANKED)
+
+    def _start(self, row: int) -> np.ndarray:
+        """Backbone [L, 4, 3] of a frame of the template; O is placed where it is missing."""
+        x = np.array(self.template.backbone[row], np.float32)
+        placed = place_oxygen(x, self.protein.chain_break)
+        x[:, 3] = np.where(np.isfinite(x[:, 3]), x[:, 3], placed)
+        x[self.sampled[row]] = np.where(
+            np.isfinite(x[self.sampled[row]]), x[self.sampled[row]], np.nan
+        )
+        return x
+
+    def _decode(
+        self, tokens: np.ndarray, start: np.ndarray, level: np.ndarray, which: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Decode the segments and their surroundings; all other residues keep their atoms."""
+        backbone = np.array(np.broadcast_to(start, (len(tokens), *start.shape[1:])))
+        level = np.broadcast_to(level, tokens.shape)
+        lddt = np.empty(len(tokens))
+        for row in np.unique(which):
+            mine, (near, _) = np.flatnonzero(which == row), self._near(int(row))
+            part = np.ix_(mine, near)
+            backbone[part], found = self.tokenizer.decode_with_confidence(
+                tokens[part], self.letters[near], self.index[near], backbone[part], level[part]
+            )
+            lddt[mine] = found.mean(1)
+        return backbone, lddt
+
+    def _find_segments(self, row: int) -> list[Segment]:
+        return segments_of(self.sampled[row], self.template, row, self.chosen)
+
+    def _find_near(self, row: int) -> tuple[np.ndarray, Protein]:
+        """Rows of the segments and of the known residues near them, and the protein of these."""
+        sampled = self.sampled[row]
+        level = np.where(sampled, np.inf, 0.0)
+        place = StructureContext.of(self.template.backbone[row], level, self.index).origin
+        far = np.full(len(sampled), np.inf)
+        for virtual in place[sampled]:
+            far = np.minimum(far, np.linalg.norm(place - virtual, axis=1))
+        far[sampled] = -1
+        near = np.sort(np.argsort(far, kind="stable")[: sampled.sum() + SURROUNDINGS])
+        whole = self.protein
+        gap = np.diff(near, prepend=-2) != 1
+        return near, Protein(
+            "".join(whole.sequence[k] for k in near),
+            whole.chain_break[near] | gap,
+            self.index[near],
+            cis_allowed=whole.cis_allowed[near],
+            d_residues=whole.d_residues[near],
+        )

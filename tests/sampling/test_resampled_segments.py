@@ -1,0 +1,127 @@
+"""Resampled segments: fragments of a library, tries, scores."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from builders import helix
+from small_library import write_small_library
+
+import openmm_slm
+from openmm_slm.library.fragments import Fragments
+from openmm_slm.library.registry import load_library
+from openmm_slm.protein.structure import from_backbone
+from openmm_slm.protein.trajectory import from_trajectory
+from openmm_slm.sampling.fragment_choice import checked_fragments
+from openmm_slm.sampling.segment_fragments import Segment, distinct, segments_of
+from openmm_slm.sampling.segment_scores import segment_costs
+from openmm_slm.sampling.template import Template
+
+ROWS = np.arange(20, 28)
+QUIET = {"progress": False, "seed": 3, "sidechains": None}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("resampled")
+    write_small_library(folder)
+    return folder / "library"
+
+
+@pytest.fixture(scope="module")
+def native(folder):
+    """A chain of the library."""
+    library = load_library(folder)
+    return from_backbone(library.backbone(0)[None], library.sequence(0))
+
+
+@pytest.fixture(scope="module")
+def generator():
+    return openmm_slm.EnsembleGenerator.from_pretrained("default", device="cpu")
+
+
+def off(made, native) -> np.ndarray:
+    """RMSD of N, CA and C of the segment, nm."""
+    x = from_trajectory(made.trajectory).backbone[:, ROWS, :3]
+    return np.sqrt(((x - native.backbone[0][ROWS, :3]) ** 2).sum(-1).mean((1, 2)))
+
+
+def test_every_fourth_frame_starts_from_a_fragment_the_best_one_first(folder, generator, native):
+    options = {"template": native, "resample": ROWS, **QUIET}
+    made = generator.sample(native.sequence, 9, fragments=str(folder), **options)
+    started = made.report["fragment"] != ""
+    assert started.tolist() == (np.arange(9) % 4 == 3).tolist()
+    assert made.report["fragment"][3] == "000X_A:25"  # the chain itself, which is numbered from 5
+    assert off(made, native)[3] < 0.05 < np.median(off(made, native))
+    assert made.report["segment_score"].argmax() == 3
+    few = generator.sample(native.sequence, 4, fragments=str(folder), batch_size=3, **options)
+    np.testing.assert_array_equal(few.tokens, made.tokens[:4])
+    np.testing.assert_array_equal(few.report["fragment"], made.report["fragment"][:4])
+
+
+def test_chains_that_are_left_out_start_no_frame(folder, generator, native, tmp_path):
+    given = {"library": str(folder), "splits": "train", "exclude": ["000X"]}
+    options = {"template": native, "resample": ROWS, **QUIET}
+    generator.write(native.sequence, tmp_path / "run", 4, fragments=given, **options)
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["fragments"]["exclude"] == ["000X"] and run["fragments"]["splits"] == ["train"]
+    made = generator.sample(native.sequence, 4, fragments=run["fragments"], **options)
+    assert made.report["fragment"][3] not in ("", "000X_A:25")
+    none = generator.sample(native.sequence, 4, fragments=None, **options)
+    assert "fragment" not in none.report and np.isfinite(none.report["segment_score"]).all()
+
+
+def test_only_segments_with_two_ends_have_fragments(folder):
+    x = np.concatenate([helix(30), helix(30) + np.float32(4)])[None]
+    template = Template.of(from_backbone(x, "A" * 30 + ":" + "A" * 30), "A" * 30 + ":" + "A" * 30)
+    sampled = np.zeros(60, bool)
+    for rows in (range(1, 6), range(10, 16), range(27, 33), range(40, 46), range(47, 50)):
+        sampled[rows] = True
+    found = segments_of(sampled, template, 0, checked_fragments(str(folder), resample=True))
+    rows = [(int(one.rows[0]), len(one.rows)) for one in found]
+    assert rows == [(1, 5), (10, 6), (27, 3), (30, 3), (40, 6), (47, 3)]
+    assert [bool(one.fragments) for one in found] == [False, True, False, False, False, False]
+
+
+def test_samples_near_fragments_of_a_similar_sequence_cost_least():
+    """Two fragments: the sample on the one of the better fit costs least, one between them less
+    than one beside both."""
+    x = np.repeat(helix(12)[None], 4, 0)
+    rows = np.arange(4, 8)
+    a, b = x[0, rows, :3], x[0, rows, :3] + np.float32([0, 0, 0.6])
+    fragments = Fragments(np.stack([a, b]), np.array([5.0, 0.0]), np.zeros(2, int), np.arange(2))
+    for frame, shift in enumerate((0.0, 0.6, 0.3, 1.2)):
+        x[frame, rows, :, 2] += shift
+    cost = segment_costs(x, "X" * 12, Segment(rows, fragments), np.zeros(4))  # X: no contacts
+    assert np.argsort(cost).tolist() == [0, 2, 1, 3]
+    # d^2 / w^2 of the sample at 1.2 nm from a fragment of weight exp(-3)
+    assert cost[3] - cost[1] == pytest.approx((0.6 / 0.2) ** 2, abs=0.01)
+    used = np.array([0, -1, -1, -1])
+    sure = segment_costs(x, "X" * 12, Segment(rows, fragments), np.zeros(4), used)
+    assert sure[0] - cost[0] == pytest.approx(3 - 0.6 * 5) and sure[1] == cost[1]
+    assert distinct(fragments, 5).tolist() == [0, 1]
+    same = Fragments(np.stack([a, a, b]), np.zeros(3), np.zeros(3, int), np.arange(3))
+    assert distinct(same, 5).tolist() == [0, 2]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("nowhere", "library 'nowhere' is neither"),
+        ({"libary": "default"}, "fragments has 'libary'"),
+        ({"splits": [3]}, "fragments has splits"),
+        (3, "fragments is 3"),
+        ({"sha256": "0" * 16}, "checksum"),
+    ],
+)
+def test_bad_choices_are_named(given, said):
+    with pytest.raises(ValueError, match=said):
+        checked_fragments(given, resample=True)
+
+
+def test_fragments_without_resample_are_refused_unless_by_default():
+    assert checked_fragments("auto", resample=False) is None
+    with pytest.raises(ValueError, match="no residue is resampled"):
+        checked_fragments("default", resample=False)

@@ -31,7 +31,7 @@ _hdf5 = click.option(
     help="Write samples.h5 too: frames and topology in one HDF5 file of MDTraj.",
 )
 # `sample` and `complete` share the options that determine the topology.
-_TOPOLOGY = ("hydrogens", "ph", "protonation", "disulfides")
+_TOPOLOGY = ("hydrogens", "ph", "protonation", "disulfides", "keep")
 _NOT_TOPOLOGY = tuple(f.name for f in options_of(SamplingSettings) if f.name not in _TOPOLOGY)
 _drop_invalid = click.option(
     "--drop-invalid", is_flag=True, help="Leave out frames with invalid geometry."
@@ -193,7 +193,14 @@ def sample(
     show_default=True,
     help="Method that builds side chains.",
 )
-@settings_options(SamplingSettings, leave_out=_NOT_TOPOLOGY)
+@settings_options(
+    SamplingSettings,
+    leave_out=_NOT_TOPOLOGY,
+    keep={
+        "help": "What stays besides protein: auto (ligands and metals beside it in the first "
+        "frame), all (waters too), none, or an MDTraj selection."
+    },
+)
 @click.option("--model", default="default", show_default=True, help="Model whose packer is used.")
 @click.option("--resume", is_flag=True, help="Continue the run in --output.")
 @dask_option
@@ -204,7 +211,8 @@ def complete_command(trajectory, threads, disulfides, **options):
     """Add missing side chains, hydrogens and OXT to the frames of TRAJECTORY.
 
     TRAJECTORY is a PDB or mmCIF file, a name (pdb:5PTI), or XTC, DCD, ... with --top. Every residue
-    must have N, CA and C. Side-chain atoms and caps (ACE, NME, NH2) that are present are kept.
+    must have N, CA and C. Side-chain atoms and caps (ACE, NME, NH2) that are present are kept, and
+    so are ligands and metals beside the protein (--keep).
     """
     from ..sampling.completion import complete
 

@@ -238,9 +238,16 @@ class StructureReader:
 
     def blocks(self, start: int = 0, size: int = BLOCK) -> Iterator[ProteinStructure]:
         """Yield frames from `start` on in blocks of `size`."""
+        for structure, _ in self.with_all_atoms(start, size):
+            yield structure
+
+    def with_all_atoms(
+        self, start: int = 0, size: int = BLOCK
+    ) -> Iterator[tuple[ProteinStructure, mdtraj.Trajectory | None]]:
+        """Yield the blocks with their frames of all atoms; None where only the protein was read."""
         if self._whole is not None:
             for i in range(start, self.n_frames, size):
-                yield self._whole.frames(slice(i, i + size))
+                yield self._whole.frames(slice(i, i + size)), None
             return
         for block in self._frames.blocks(start, size):
             finite = np.isfinite(block.xyz).all((1, 2))
@@ -249,7 +256,7 @@ class StructureReader:
                     f"{self._name}: frame {start + int((~finite).argmax())} has coordinates that "
                     "are not finite; remove it"
                 )
-            yield structure_of(block)
+            yield structure_of(block), block
             start += len(block)
 
     def load(self) -> ProteinStructure:

@@ -7,6 +7,7 @@ they move as one rigid body. Waters are groups of their own.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,7 @@ from .chains import protein_chains
 
 if TYPE_CHECKING:
     import mdtraj
-    from mdtraj.core.topology import Residue
+    from mdtraj.core.topology import Atom, Residue
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +26,7 @@ AUTO, ALL, NONE = "auto", "all", "none"
 NEAR = 0.6  # nm; "auto" keeps groups with a heavy atom this close to one of the protein
 TOUCHING = 0.4  # nm; groups with closer heavy atoms are one rigid body
 COORDINATION = 0.28  # nm; longest bond of a metal to N, O or S
+_VIRTUAL = "VS"  # MDTraj's symbol of a virtual site
 _NAMED = 10  # residues that a message names
 
 #: Elements that bind N, O and S at bonding distance (symbols in capitals).
@@ -46,6 +48,12 @@ ADDITIVES = frozenset((
     "FMT", "MPD", "MRD", "DMS", "TRS", "CIT", "FLC", "IPA", "EOH", "MOH", "MES", "EPE", "NO3",
     "SCN", "AZI", "BME", "DTT", "TLA", "NH4", "CAC", "UNX", "UNL",
 ))  # fmt: skip
+#: Lipids of force fields of CHARMM and AMBER, whose files name parts of lipids.
+LIPIDS = frozenset((
+    "POPC", "POPE", "POPG", "POPS", "DPPC", "DOPC", "DOPE", "DLPC", "DLPE", "DMPC",
+    "DSPC", "CHL1", "CHL", "PA", "PC", "PE", "OL", "POP", "DPP",
+))  # fmt: skip
+_MEMBRANE = 10  # lipids that are a membrane, not ligands
 
 
 def residue_name(residue: Residue) -> str:
@@ -67,12 +75,24 @@ def is_metal(symbol: str) -> bool:
 
 def symbols(topology: mdtraj.Topology) -> list[str]:
     """Element symbol of each atom; empty for virtual sites and atoms of unknown element."""
-    return ["" if a.element is None else a.element.symbol.strip() for a in topology.atoms]
+    return [symbol_of(atom) for atom in topology.atoms]
+
+
+def symbol_of(atom: Atom) -> str:
+    """Element symbol of an atom; empty for virtual sites and atoms of unknown element."""
+    symbol = "" if atom.element is None else atom.element.symbol.strip()
+    return "" if symbol == _VIRTUAL else symbol
 
 
 def is_bulk(residue: Residue) -> bool:
     """Whether a residue is water or a monovalent ion of the buffer."""
     return residue.is_water or (residue.n_atoms == 1 and residue.name.upper() in BULK_IONS)
+
+
+def membrane(residues: Iterable[Residue]) -> list[Residue]:
+    """The lipids among residues if they are a membrane: ten or more."""
+    lipids = [residue for residue in residues if residue.name.upper() in LIPIDS]
+    return lipids if len(lipids) >= _MEMBRANE else []
 
 
 def other_residues(topology: mdtraj.Topology) -> list[Residue]:
@@ -100,8 +120,8 @@ def kept_residues(trajectory: mdtraj.Trajectory, keep: str, source: object) -> l
         Frames with all atoms; the first decides what is near the protein.
     keep : str
         "auto": ligands, cofactors, nucleic acids and metals within 0.6 nm of the protein, without
-        waters, monovalent ions and usual additives of crystals. "all", "none", or an MDTraj
-        selection.
+        waters, monovalent ions, usual additives of crystals, membranes, and residues with atoms of
+        unknown element. "all", "none", or an MDTraj selection.
     source : object
         Name for messages.
 
@@ -121,6 +141,12 @@ def kept_residues(trajectory: mdtraj.Trajectory, keep: str, source: object) -> l
         r for r in others
         if not is_bulk(r) and r.name.upper() not in ADDITIVES and residue_letter(r.name) == "X"
     ]  # fmt: skip
+    lipids = {r.index for r in membrane(wanted)}
+    vague = [r for r in wanted if any(not symbol_of(a) for a in r.atoms)]
+    if vague:
+        logger.warning("%s: left out, for atoms of unknown element: %s", source, listed(vague))
+    unfit = lipids | {r.index for r in vague}
+    wanted = [r for r in wanted if r.index not in unfit]
     if not wanted:
         return []
     near = _near_protein(trajectory)

@@ -102,6 +102,14 @@ class KeptGroups:
         residues = kept_residues(trajectory, keep, source)
         if not residues:
             return None
+        return cls.of_residues(trajectory, residues, rows, sequence, atom14, source)
+
+    @classmethod
+    def of_residues(
+        cls, trajectory: mdtraj.Trajectory, residues: list[mdtraj.core.topology.Residue],
+        rows: np.ndarray, sequence: str, atom14: np.ndarray, source: object = "the template",
+    ) -> KeptGroups:  # fmt: skip
+        """Groups of some residues of a trajectory; the arguments are those of `of`."""
         atoms = [atom.index for residue in residues for atom in residue.atoms]
         xyz = trajectory.xyz[:, atoms]
         unknown = {atom.residue for atom in map(trajectory.topology.atom, atoms)

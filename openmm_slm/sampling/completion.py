@@ -25,6 +25,7 @@ from ..protein.atoms import residue_letter
 from ..protein.ca_trace import lone_ca
 from ..protein.structure import ProteinStructure
 from ..protein.unmodelled import refuse_cyclic, warn_of_caps, warn_of_d_residues, warn_of_rebuilt
+from .kept_input import KeptInput, KeptPositions
 from .workers import dask_workers, one_thread
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ logger = logging.getLogger(__name__)
 _one_at_a_time = threading.Lock()
 
 BLOCK = 100  # frames in memory at once; the first block decides the disulfides
+#: A block of frames, and the positions of what is kept beside them.
+Given = tuple[ProteinStructure, np.ndarray | None]
 
 
 def complete(
@@ -46,6 +49,7 @@ def complete(
     disulfides: str | Iterable[tuple[int, int]] | None = "auto",
     *,
     protonation: str = "input",
+    keep: str = "auto",
     top: str | os.PathLike | mdtraj.Topology | None = None,
     model: str | os.PathLike = "default",
     device: str = "auto",
@@ -63,8 +67,7 @@ def complete(
         with `top`, which is read block by block. Every residue must have N, CA and C, or a CA
         alone, as in frames of coarse-grained models: then its backbone is built, for which CA move
         a little. Side-chain atoms that are present are kept, missing heavy atoms are built, and
-        hydrogens are replaced. Caps of chain ends (ACE, NME, NH2) are kept. Waters, ions and
-        ligands are left out.
+        hydrogens are replaced. Caps of chain ends (ACE, NME, NH2) are kept.
     sidechains : "packer" or "pdbfixer"
         The package's packer, or PDBFixer with its errors corrected (seconds to a minute per frame).
     hydrogens : bool
@@ -79,6 +82,10 @@ def complete(
         "input" keeps forms of the input other than those of pH 7 (ASH, GLH, LYN, HIP, CYM) and the
         tautomers of neutral histidines (HID, HIE), which residue names or hydrogens state; a
         warning names the residues. `ph` determines all others; with "ph", it determines all.
+    keep : str
+        What stays besides protein, where it is in each frame: ``"auto"`` (ligands, cofactors,
+        nucleic acids and metals within 0.6 nm of the protein in the first frame), ``"all"`` (waters
+        and ions too), ``"none"``, or an MDTraj selection. See docs/ligands.md.
     top : path or mdtraj.Topology, optional
         Topology for trajectory files without one, such as XTC and DCD.
     model : str or path
@@ -98,15 +105,17 @@ def complete(
     -------
     mdtraj.Trajectory
         The same number of frames, with one topology for which
-        ``ForceField.createSystem(traj.topology.to_openmm())`` works. With `output`: the folder, as
-        a Path. One warning counts the invalid frames. If CA were given alone, the report has the
-        column ``ca_moved_nm``, the root mean square distance of CA from where they were.
+        ``ForceField.createSystem(traj.topology.to_openmm())`` works, if the force field has
+        parameters for what is kept. With `output`: the folder, as a Path. One warning counts the
+        invalid frames. If CA were given alone, the report has the column ``ca_moved_nm``, the root
+        mean square distance of CA from where they were.
 
     Raises
     ------
     ValueError
         Residues other than the 20 standard ones, missing backbone atoms, duplicate atoms, a cyclic
-        chain, or coordinates that are not finite. The message names the residue or frame.
+        chain, or coordinates that are not finite; or `keep` selects nothing, or protein. The
+        message names the residue or frame.
 
     Examples
     --------
@@ -124,7 +133,10 @@ def complete(
     if reader.topology is not None:
         _check_ca(reader.topology)
     n = reader.n_frames
-    first = next(reader.blocks(0, BLOCK))
+    first, frames = next(reader.with_all_atoms(0, BLOCK))
+    places = KeptPositions(trajectory, top, reader, keep, first, frames, hydrogens)
+    kept = places.kept
+    del frames
     lone = lone_ca(first)
     mapper = load_backmapper(model, device) if lone.any() else None
     if mapper:
@@ -140,20 +152,25 @@ def complete(
     packer = load_packer(model, device) if sidechains == "packer" else None
     options = {
         "sidechains": sidechains, "hydrogens": hydrogens, "ph": ph, "protonation": protonation,
-        "disulfides": disulfides, "d_residues": as_d,
+        "disulfides": disulfides, "d_residues": as_d, "kept": kept and kept.groups,
     }  # fmt: skip
     completer = AtomCompleter(first, packer, **options)
+
+    def given(start: int) -> Iterator[Given]:
+        for structure, frames in reader.with_all_atoms(start, BLOCK):
+            size = structure.n_frames
+            yield structure, places.of_block(start, size, frames)
+            start += size
 
     def blocks(start: int) -> Iterator[Block]:
         done = start
         if done == n:
             return
-        given = reader.blocks(start, BLOCK)
         if workers is None:
-            made = map(_block_completer(completer, mapper, lone), given)
+            made = map(_block_completer(completer, mapper, lone, kept), given(start))
         else:
-            setup = workers.source, first, lone, {**options, "disulfides": bonded}
-            made = workers.cluster.blocks(completed_blocks, setup, given)
+            setup = workers.source, first, lone, {**options, "disulfides": bonded}, kept
+            made = workers.cluster.blocks(completed_blocks, setup, given(start))
         with tqdm(total=n, initial=start, unit="frame", disable=not progress) as bar:
             for trajectory, report in made:
                 yield trajectory, {"frame": done + np.arange(len(trajectory)), **report}
@@ -167,6 +184,7 @@ def complete(
             "seed": None, "sidechains": sidechains, "hydrogens": hydrogens, "ph": ph,
             "protonation": protonation,
             "disulfides": [list(pair) for pair in bonded],
+            "keep": keep, **(kept.given.identity() if kept else {}),
             "model": model_identity(model),
             "environment": environment(str(packer.device) if packer else "cpu"),
         }  # fmt: skip
@@ -179,15 +197,15 @@ def complete(
     return out
 
 
-def completed_blocks(setup: tuple) -> Callable[[ProteinStructure], Block]:
+def completed_blocks(setup: tuple) -> Callable[[Given], Block]:
     """In a Dask worker: a function that completes a block of frames."""
-    source, first, lone, options = setup
+    source, first, lone, options, kept = setup
     mapper = load_backmapper(*source) if lone.any() else None
     packer = load_packer(*source) if options["sidechains"] == "packer" else None
     one_thread()
-    make = _block_completer(AtomCompleter(first, packer, **options), mapper, lone)
+    make = _block_completer(AtomCompleter(first, packer, **options), mapper, lone, kept)
 
-    def alone(block: ProteinStructure) -> Block:
+    def alone(block: Given) -> Block:
         one_thread()
         on_cpu = packer is not None and packer.device.type == "cpu"
         with nullcontext() if on_cpu else _one_at_a_time:  # GPUs and PDBFixer are shared
@@ -197,14 +215,16 @@ def completed_blocks(setup: tuple) -> Callable[[ProteinStructure], Block]:
 
 
 def _block_completer(
-    completer: AtomCompleter, mapper: Backmapper | None, lone: np.ndarray
-) -> Callable[[ProteinStructure], Block]:
+    completer: AtomCompleter, mapper: Backmapper | None, lone: np.ndarray, kept: KeptInput | None
+) -> Callable[[Given], Block]:
     """A function that completes a block of frames; `lone` [L] are residues of a CA alone."""
 
-    def make(block: ProteinStructure) -> Block:
+    def make(given: Given) -> Block:
+        block, xyz = given
+        beside = kept and kept.completed(xyz)
         movable = lone.astype(float) if mapper else None
         ready = with_oxygens(mapper.complete(block) if mapper else block)
-        made, report = completer.complete(ready.atom14, movable, caps=block.caps)
+        made, report = completer.complete(ready.atom14, movable, caps=block.caps, kept=beside)
         if mapper:
             report["ca_moved_nm"] = _ca_moved(made, block)
         return made, report

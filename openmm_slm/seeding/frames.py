@@ -15,7 +15,7 @@ from ..files.frame_reader import FrameReader
 from ..files.report_table import Report
 from ..protein.atoms import CAPS
 from ..protein.chains import protein_chains
-from ..protein.keep_selection import AUTO, is_bulk, kept_residues, listed
+from ..protein.keep_selection import AUTO, is_bulk, kept_residues, listed, membrane
 from ..relaxation.chemistry import chemistry
 from ..validity.report import geometry_report
 from .judging import judge_md
@@ -24,12 +24,6 @@ if TYPE_CHECKING:
     import mdtraj
 
 logger = logging.getLogger(__name__)
-
-_LIPIDS = frozenset((
-    "POPC", "POPE", "POPG", "POPS", "DPPC", "DOPC", "DOPE", "DLPC", "DLPE", "DMPC",
-    "DSPC", "CHL1", "CHL", "PA", "PC", "PE", "OL", "POP", "DPP",
-))  # fmt: skip
-_MEMBRANE = 10  # lipids that are a membrane, not ligands
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,8 +119,7 @@ def solute(trajectory: mdtraj.Trajectory, keep: str = AUTO) -> mdtraj.Trajectory
     protein = {r.index for _, chain in protein_chains(topology) for r in chain}
     if not protein:
         raise StructureError(f"no protein residue in {trajectory.n_residues} residues")
-    lipids = [residue for residue in topology.residues if residue.name.upper() in _LIPIDS]
-    if len(lipids) >= _MEMBRANE:
+    if lipids := membrane(topology.residues):
         raise SLMError(
             f"{len(lipids)} lipids ({listed(lipids[:3])}, ...): membranes are not supported; "
             "remove them (Trajectory.atom_slice), or set up the System yourself"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from holo import with_calcium
 
 import openmm_slm
 from openmm_slm.sampling.many_sequences import sample_fasta
@@ -116,5 +117,18 @@ def test_complete_and_relax(client, tmp_path):
     for output, dask in zip(folders[2:], (None, client), strict=True):
         openmm_slm.relax(folders[0], output=output, dask=dask, iterations=30, progress=False)
     assert contents(folders[2]) == contents(folders[3])
+    holo = tmp_path / "holo.pdb"
+    with_calcium(openmm_slm.generate_ensemble(PEPTIDE, 1, seed=1, **QUIET)).save_pdb(str(holo))
+    for verb in ("complete", "sample"):  # the ion stays
+        for name, dask in (("here", None), ("there", client)):
+            options = {"output": tmp_path / verb / name, "dask": dask, **QUIET}
+            if verb == "complete":
+                openmm_slm.complete(holo, **options)
+            else:
+                options |= {"template": holo, "seed": 1, "batch_size": 2}
+                openmm_slm.generate_ensemble(PEPTIDE, 4, **options)
+        found = contents(tmp_path / verb / "here")
+        assert b"calcium" in found["topology.pdb"] or b" CA    CA Z" in found["topology.pdb"]
+        assert found == contents(tmp_path / verb / "there")
     with pytest.raises(ValueError, match="processes are those of this machine"):
         openmm_slm.relax(folders[0], dask=client, processes=2)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
+import mdtraj as md
 import numpy as np
 
 from openmm_slm.protein.loading import read_structure
@@ -54,6 +55,23 @@ def between(path: Path, one: tuple[int, str], other: tuple[int, str], away: floa
     ring = middle + height * (np.cos(angles)[:, None] * side + np.sin(angles)[:, None] * other_side)
     free = [np.sort(np.linalg.norm(heavy - point, axis=-1))[2] for point in ring]
     return ring[int(np.argmax(free))]
+
+
+def with_calcium(peptide: md.Trajectory) -> md.Trajectory:
+    """The first frame of a peptide with a calcium ion, chain Z, at 0.27 nm from its nearest atom.
+
+    The ion is beside an aspartate.
+    """
+    topology, x = peptide.topology.copy(), peptide.xyz[0]
+    oxygen = next(a.index for a in topology.atoms if (a.residue.name, a.name) == ("ASP", "OD1"))
+    topology.add_atom(
+        "CA", md.element.calcium, topology.add_residue("CA", topology.add_chain("Z"), 7)
+    )
+    heavy = x[peptide.topology.select("not element H")]
+    around = x[oxygen] + 0.26 * np.random.default_rng(0).normal(size=(500, 3))
+    clear = np.linalg.norm(heavy[:, None] - around, axis=-1).min(0)
+    place = around[np.argmin(np.abs(clear - 0.27))]
+    return md.Trajectory(np.append(x, place[None], 0)[None], topology)
 
 
 def _atom(structure, number: int, name: str) -> np.ndarray:

@@ -30,7 +30,7 @@ from .template import Template
 
 #: Tries of a frame. Chosen on validation loops: 2 are worse, 8 little better.
 TRIES = 4
-#: Every so manieth frame starts from a fragment.
+#: One frame in this many starts from a fragment.
 EVERY = 4
 SEEN = 0.2  # nm, level of the segments in the second step
 #: Known residues near the segments that the decoder sees. With 40 or with all of them, samples are

@@ -24,6 +24,7 @@ from .finetuning_networks import check_family, tune_language_model, tune_motions
 from .finetuning_settings import FinetuningSettings
 from .md_frames import MDFrames, open_simulations, write_frames
 from .md_scores import markdown, sampled_rows, simulated_row
+from .tuned_amplitude import fitted_amplitude, set_amplitude
 
 if TYPE_CHECKING:
     import mdtraj
@@ -129,15 +130,22 @@ def finetune(
         )
         parts = {name: find_part(model, name) for name in _PARTS}
         parts["motions"] = motions.directory
-        made = language.directory
+        made, amplitude = language.directory, None
         if not (work / "model" / "config.json").exists():
             assemble_model(tokenizer, made, work / "model", "", **parts)
+        if motions.figures:
+            amplitude = _once(
+                work / "amplitude.json",
+                lambda: fitted_amplitude(work / "model", frames, n, seed, device),
+            )
+            for springs in (motions.directory, work / "model" / "motions"):
+                set_amplitude(springs, amplitude["near"])
         after = _once(
             work / "after.json",
             lambda: sampled_rows(work / "model", "after", frames, n, seed, device),
         )
         rows = _table(before, after, language.figures)
-        card = card_of(record, frames, language, motions, markdown(rows))
+        card = card_of(record, frames, language, motions, amplitude, markdown(rows))
         assemble_model(tokenizer, made, output, card, **parts)  # config.json comes last
         shutil.rmtree(work)
     return output

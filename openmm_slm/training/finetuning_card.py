@@ -6,6 +6,7 @@ from .finetuning_networks import Tuned
 from .finetuning_settings import HELD_BACK
 from .md_frames import MDFrames
 from .md_scores import tica_settings
+from .tuned_amplitude import Amplitude
 
 _CARD = """# {title}
 
@@ -35,11 +36,14 @@ evenly spaced.
 The loss of the language model is in nats per token. The weights of the best step are kept. Learning
 rate {learning_rate:g}, seed {seed}, openmm_slm {openmm_slm}.
 
+{amplitude}
+
 ## Samples against the held-back frames
 
 {samples} frames per row: samples from the first frame as `template` with the default settings, and
 with `noise=0.5`. The last row is the part for training of the same simulations: the noise floor.
-RMSF r: higher is better; the others: lower. JS-TIC has {lag}.
+RMSF r: higher is better; mean RMSF: near that of the last row; the others: lower. JS-TIC has
+{lag}.
 
 {table}
 
@@ -48,7 +52,15 @@ does not tell how well they cover the conformations of the protein.
 """
 
 
-def card_of(record: dict, frames: MDFrames, language: Tuned, motions: Tuned, table: str) -> str:
+_AMPLITUDE = """A `deform` of 1 (`near`) is {near:.2f} times the motion that the springs predict.
+It was fitted to the mean RMSF of CA in the part for training, {simulated:.2f} Å; samples had
+{sampled:.2f} Å before, with a factor of 1."""
+
+
+def card_of(
+    record: dict, frames: MDFrames, language: Tuned, motions: Tuned,
+    amplitude: Amplitude | None, table: str,
+) -> str:  # fmt: skip
     """The card, in Markdown."""
     lag = tica_settings(frames.held_lengths)["tica_lag"]
     chains = frames.sequence.count(":") + 1
@@ -78,6 +90,13 @@ def card_of(record: dict, frames: MDFrames, language: Tuned, motions: Tuned, tab
         measured=len(frames.held),
         networks="\n".join(rows),
         lag="no value: too few frames" if lag is None else f"a lag of {lag} frames of those used",
+        amplitude="The amplitude of displacements is that of `{}`.".format(record["model"]["name"])
+        if amplitude is None
+        else _AMPLITUDE.format(
+            near=amplitude["near"],
+            simulated=10 * amplitude["simulated"],
+            sampled=10 * amplitude["sampled"],
+        ),
         table=table,
         **{name: record[name] for name in ("learning_rate", "seed", "openmm_slm", "samples")},
     )

@@ -144,7 +144,7 @@ def tune_motions(
         steps=chosen.steps or _ENDLESS, learning_rate=5e-4, warmup=10, ema=0.95, seed=chosen.seed,
         bf16=False, log_every=10, validate_every=25, checkpoint_minutes=CHECKPOINT_MINUTES,
     )  # fmt: skip
-    # One unit of displacement is the motion in these simulations, and these springs know it best.
+    # These springs know the motion in these simulations best; `near` is fitted after training.
     return _run(
         load_module(part, SpringNetwork),
         lambda trained, batch, step: motion_loss(trained, batch, LOSS),

@@ -36,7 +36,7 @@ class MDMotions:
     def __init__(self, frames: MDFrames, seed: int) -> None:
         self.frames, self.seed = frames, seed
         self.letters = encode_sequence(frames.sequence.replace(":", "")).astype(np.int64)
-        self._square = _mean_square(frames.train)
+        self._square = mean_square(frames.train[:, :, 1])
 
     def batch(self, step: int) -> dict[str, np.ndarray]:
         """Arrays of `stack_observations` for a training step."""
@@ -50,7 +50,7 @@ class MDMotions:
         train, held = self.frames.train, self.frames.held
         rows = np.linspace(0, len(held) - 1, _MEASURED).round().astype(int)
         pairs = np.stack([np.broadcast_to(train[0], held[rows].shape), held[rows]], 1)
-        arrays = self._arrays(train[:1], _mean_square(held), pairs)
+        arrays = self._arrays(train[:1], mean_square(held[:, :, 1]), pairs)
 
         def evaluate(model: torch.nn.Module) -> dict[str, float]:
             device = next(model.parameters()).device
@@ -84,9 +84,9 @@ class MDMotions:
         return Observation("md", "md", kind, backbone, self.letters, index, target)
 
 
-def _mean_square(backbone: np.ndarray) -> np.ndarray:
-    """Mean square fluctuation [L] (nm^2) of CA about the mean structure."""
-    ca = backbone[:, :, 1].astype(np.float64)
+def mean_square(ca: np.ndarray) -> np.ndarray:
+    """Mean square fluctuation [L] (nm^2) of CA [F, L, 3] (nm) about their mean structure."""
+    ca = ca.astype(np.float64)
     even = np.full(len(ca), 1 / len(ca))
     off = deviations(ca, mean_structure(ca, even))
     return (off**2).mean(0).reshape(-1, 3).sum(-1)

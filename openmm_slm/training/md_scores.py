@@ -13,12 +13,14 @@ from ..comparison.coverage import evenly
 from ..files.quiet import without_warnings
 from ..sampling.ensemble import EnsembleGenerator
 from .md_frames import MDFrames
+from .tuned_amplitude import mean_rmsf
 
 if TYPE_CHECKING:
     import mdtraj
 
 #: Metrics of `openmm_slm.compare` in the table, with their digits.
 METRICS = {"RMSF r": 2, "JS-PwD": 3, "JS-TIC": 3}
+SIZE = "mean RMSF, Å"
 #: Names of the rows, and settings of samples from the first frame.
 SETTINGS = {"": {}, ", noise 0.5": {"noise": 0.5}}
 _LAG = 20  # frames, the default of `compare`
@@ -71,12 +73,13 @@ def _row(samples: mdtraj.Trajectory, frames: MDFrames) -> Row:
             progress=False,
             **settings,
         ).table
-    return {name: float(table.loc[name, "value"]) for name in METRICS if name in table.index}
+    found = {name: float(table.loc[name, "value"]) for name in METRICS if name in table.index}
+    return {**found, SIZE: 10 * mean_rmsf(samples.xyz[:, samples.topology.select("name CA")])}
 
 
 def markdown(rows: Mapping[str, Row]) -> str:
     """The table, in Markdown."""
-    digits = {"nats per token": 3, **METRICS}
+    digits = {"nats per token": 3, SIZE: 2, **METRICS}
     lines = ["| | " + " | ".join(digits) + " |", "| --- |" + " --- |" * len(digits)]
     for name, row in rows.items():
         cells = [

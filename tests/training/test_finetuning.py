@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import mdtraj as md
 import numpy as np
@@ -19,12 +20,14 @@ from openmm_slm.data.shards import ShardDataset
 from openmm_slm.models.registry import find_part, load_springs, verify_model
 from openmm_slm.motions.springs import LEARNED_SHARE, NEAR
 from openmm_slm.motions.thermal_motion import ThermalMotion
+from openmm_slm.networks.storage import assemble_model
 from openmm_slm.training import finetuning_networks
 from openmm_slm.training.early_stopping import StoppingTrainer
 from openmm_slm.training.finetuning import table_of
 from openmm_slm.training.loop import LoopConfig
 from openmm_slm.training.md_contexts import draw_md_context
 from openmm_slm.training.md_frames import HELD, TRAIN, MDFrames, open_simulations, write_frames
+from openmm_slm.training.tuned_amplitude import fitted_amplitude, set_amplitude
 
 QUICK = {"steps": 3, "samples": 4, "device": "cpu", "progress": False}
 
@@ -115,6 +118,26 @@ def test_tuned_springs_are_used_at_their_own_size(frames) -> None:
     np.testing.assert_allclose(after, np.einsum("iaia->i", covariance), rtol=1e-6)
 
 
+def test_samples_of_tuned_springs_fluctuate_as_much_as_the_simulation(frames, tmp_path) -> None:
+    parts = [find_part("default", name) for name in ("tokenizer", "language_model", "motions")]
+    model = assemble_model(*parts[:2], tmp_path / "model", "", motions=parts[2])
+    write_frames(open_simulations([frames], None), tmp_path / "frames", 1000)
+    found = MDFrames.read(tmp_path / "frames")
+    same = fitted_amplitude(model, found, 16, 1, "cpu")
+    assert same["near"] == pytest.approx(NEAR, rel=0.25)  # the simulation is of such samples
+    mean = found.train.mean(0)
+    train = (mean + 1.6 * (found.train - mean)).astype(np.float32)
+    train[0] = found.train[0]  # the template
+    larger = replace(found, train=train)
+    fitted = fitted_amplitude(model, larger, 16, 1, "cpu")
+    assert fitted["near"] == pytest.approx(1.6 * same["near"], rel=0.05)
+    set_amplitude(model / "motions", fitted["near"])
+    assert load_springs(model, "cpu").near == fitted["near"]
+    after = fitted_amplitude(model, larger, 16, 1, "cpu")
+    assert abs(after["sampled"] / after["simulated"] - 1) < 0.12
+    assert abs(fitted["sampled"] / fitted["simulated"] - 1) > 0.25
+
+
 # -- training --------------------------------------------------------------------------------------
 
 
@@ -198,6 +221,7 @@ def test_a_run_that_was_killed_goes_on_and_its_model_samples(frames, tiny, tmp_p
     (given,) = record["trajectories"]
     assert (given["frames"], given["held_back"]) == (40, 8)
     assert given["sha256"] in card and SEQUENCE in card and "trained on the trajectories" in card
+    assert f"(`near`) is {load_springs(model, 'cpu').near:.2f} times the motion" in card
     samples = openmm_slm.generate_ensemble(
         SEQUENCE, 3, template=frames[0], model=model, seed=1, progress=False, device="cpu"
     )
@@ -216,7 +240,7 @@ def test_command(frames, tiny, tmp_path) -> None:
     command = ["finetune", tmp_path / "md.xtc", *options]
     done = CliRunner().invoke(main, [str(each) for each in command])
     assert done.exit_code == 0, done.output
-    for row in ("nats per token", "before", "after", "MD, training part", "JS-TIC"):
+    for row in ("nats per token", "mean RMSF", "before", "after", "MD, training part", "JS-TIC"):
         assert row in done.output
     done = CliRunner().invoke(main, [str(each) for each in [*command, "--seed", 2]])
     assert done.exit_code == 2 and "choose another output folder" in done.output

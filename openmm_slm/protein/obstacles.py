@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -10,9 +10,11 @@ import numpy as np
 
 from .atoms import ATOM14
 from .bonding import SLOTS, bonding
+from .keep_selection import symbols
 
 if TYPE_CHECKING:
     import mdtraj
+    from mdtraj.core.topology import Residue
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +43,57 @@ class Obstacles:
     def take(self, frames: np.ndarray) -> Obstacles:
         """Some of the frames, by numbers or a mask."""
         return replace(self, xyz=self.xyz[frames])
+
+
+@dataclass(frozen=True, eq=False)
+class ObstacleAtoms:
+    """K heavy atoms of a topology that are obstacles in its frames.
+
+    Attributes
+    ----------
+    index : ndarray, int [K]
+        Their numbers in the topology.
+    elements, bonded
+        As in `Obstacles`.
+    """
+
+    index: np.ndarray
+    elements: tuple[str, ...]
+    bonded: np.ndarray
+
+    @classmethod
+    def of(
+        cls,
+        topology: mdtraj.Topology,
+        residues: Iterable[Residue],
+        rows: Mapping[int, int],
+        sequence: str,
+    ) -> ObstacleAtoms:
+        """Heavy atoms of some residues.
+
+        `rows` has the row of each residue of the protein, whose letters are `sequence`, by its
+        index. Residues are known by their index: bonds of a copied topology have the atoms of the
+        original.
+        """
+        inside, element = {residue.index for residue in residues}, symbols(topology)
+        index = np.array(
+            [a.index for a in topology.atoms
+             if a.residue.index in inside and element[a.index] != "H"], int
+        )  # fmt: skip
+        bound = [
+            (rows[a.residue.index], a.name, b.index)
+            for pair in topology.bonds for a, b in (pair, pair[::-1])
+            if a.residue.index in rows and b.residue.index in inside
+        ]  # fmt: skip
+        return cls(
+            index,
+            tuple(element[k] for k in index),
+            bonded_pairs(topology, index, bound, sequence),
+        )
+
+    def at(self, xyz: np.ndarray) -> Obstacles:
+        """The obstacles in frames [F, A, 3] of the topology."""
+        return Obstacles(xyz[:, self.index], self.elements, self.bonded)
 
 
 def bonded_pairs(

@@ -11,8 +11,8 @@ from ..errors import SLMError, StructureError
 from ..files.report_table import Report
 from ..protein.atoms import residue_letter
 from ..protein.chains import protein_chains
-from ..protein.keep_selection import other_residues, symbols
-from ..protein.obstacles import Obstacles, bonded_pairs
+from ..protein.keep_selection import other_residues
+from ..protein.obstacles import ObstacleAtoms
 from ..protein.protein import Protein
 from ..protein.superposition import rmsd
 from ..protein.trajectory import atom_slots
@@ -94,19 +94,10 @@ class FrameJudge:
             cis_allowed=_mask("cis_allowed", cis_allowed, len(row)),
             d_residues=_mask("d_residues", d_residues, len(row)),
         )
-        inside = {residue.index for residue in other_residues(topology)}
-        element = symbols(topology)
-        self.others = np.array(
-            [a.index for a in topology.atoms
-             if a.residue.index in inside and element[a.index] != "H"], int
-        )  # fmt: skip
-        bound = [
-            (row[a.residue.index], a.name, b.index)
-            for pair in topology.bonds for a, b in (pair, pair[::-1])
-            if a.residue.index in row and b.residue.index in inside
-        ]  # fmt: skip
-        self._elements = tuple(element[k] for k in self.others)
-        self._bonded = bonded_pairs(topology, self.others, bound, self.protein.sequence)
+        self._obstacles = ObstacleAtoms.of(
+            topology, other_residues(topology), row, self.protein.sequence
+        )
+        self.others = self._obstacles.index
 
     def atom14(self, xyz: np.ndarray) -> np.ndarray:
         """Convert frames [F, A, 3] to atom14 float32 [F, L, 14, 3]; NaN where absent."""
@@ -123,9 +114,8 @@ class FrameJudge:
         atom14 = self.atom14(xyz)
         report = all_atom_report(atom14, self.protein, terminal_oxygen=oxygen)
         if len(self.others):
-            obstacles = Obstacles(xyz[:, self.others], self._elements, self._bonded)
             atoms = np.concatenate([atom14, oxygen[:, :, None]], 2)
-            report |= kept_report(atoms, self.protein.sequence, obstacles)
+            report |= kept_report(atoms, self.protein.sequence, self._obstacles.at(xyz))
             report["valid"] = report["valid"] & (report["kept_clashes"] == 0)
         return report
 

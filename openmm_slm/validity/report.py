@@ -32,13 +32,16 @@ from ..protein.bonding import OXT, SLOTS
 from ..protein.chains import divided, protein_chains
 from ..protein.disulfides import disulfide_formed
 from ..protein.geometry import C_N, CA_C, N_CA, backbone_torsions, peptide_bond_lengths
+from ..protein.keep_selection import is_bulk, other_residues
 from ..protein.loading import load_structure
+from ..protein.obstacles import ObstacleAtoms, Obstacles
 from ..protein.protein import Protein
 from ..protein.ramachandran import ALLOWED, FAVOURED, OUTLIER, classify
 from ..protein.structure import ProteinStructure
 from .close_contacts import close_contacts, closest_ca
 from .criteria import BOND_TOLERANCE, CIS_OMEGA, CLASH, CLOSEST_CA, PEPTIDE_TOLERANCE, TRANS_OMEGA
 from .handedness import wrong_hands
+from .kept_contacts import kept_report
 from .rings import pierced_rings
 
 if TYPE_CHECKING:
@@ -242,8 +245,9 @@ def geometry_report(
     Parameters
     ----------
     structure : ProteinStructure, mdtraj.Trajectory, or path of a PDB or mmCIF file
-        Hydrogens, solvent and ligands are ignored. OXT is included if given in a Trajectory.
-        Frames without any side chain are treated as backbones.
+        Hydrogens, waters and monovalent ions are ignored. OXT, ligands, metals and nucleic acids
+        are included if given in a Trajectory. Frames without any side chain are treated as
+        backbones.
     disulfides : iterable of (int, int), "auto" or "none"
         Bonded cysteines, as residue rows from 0. "auto": the S-S bonds of a Trajectory's topology;
         without any, the pairs close enough to be bonded in more than half of the frames.
@@ -255,7 +259,8 @@ def geometry_report(
     Returns
     -------
     dict of ndarray [F]
-        ``frame`` (from 0), then the columns of `all_atom_report` or `backbone_report`;
+        ``frame`` (from 0), then the columns of `all_atom_report` or `backbone_report`, and of
+        `openmm_slm.validity.kept_contacts.kept_report` if there is more than protein;
         ``pandas.DataFrame(report)`` makes a table.
 
     Raises
@@ -264,15 +269,38 @@ def geometry_report(
         The structure has no protein or no frame with finite coordinates, or a disulfide is
         impossible.
     """
+    if hasattr(structure, "topology") and hasattr(structure, "xyz"):
+        structure = divided(structure)
     found, oxygen, bonded = _read(structure)
-    frame = {"frame": np.arange(found.n_frames)}
+    report: Report = {"frame": np.arange(found.n_frames)}
     with_side_chains = bool(set(found.sequence) - set("GX"))
     if with_side_chains and not np.isfinite(found.atom14[:, :, 4:]).any():
-        return frame | backbone_report(found.backbone, Protein.of(found, None, cis_allowed))
-    if bonded and isinstance(disulfides, str) and disulfides == "auto":
-        disulfides = bonded
-    protein = Protein.of(found, disulfides, cis_allowed, d_residues)
-    return frame | all_atom_report(found.atom14, protein, terminal_oxygen=oxygen)
+        atoms = found.backbone
+        report |= backbone_report(atoms, Protein.of(found, None, cis_allowed))
+    else:
+        if bonded and isinstance(disulfides, str) and disulfides == "auto":
+            disulfides = bonded
+        protein = Protein.of(found, disulfides, cis_allowed, d_residues)
+        atoms = found.atom14
+        report |= all_atom_report(atoms, protein, terminal_oxygen=oxygen)
+        if oxygen is not None:
+            atoms = np.concatenate([atoms, oxygen[:, :, None]], 2)
+    beside = None if oxygen is None else _beside(structure, found.sequence)
+    if beside is not None:
+        report |= kept_report(atoms, found.sequence, beside)
+        report["valid"] = report["valid"] & (report["kept_clashes"] == 0)
+    return report
+
+
+def _beside(trajectory: mdtraj.Trajectory, sequence: str) -> Obstacles | None:
+    """What a trajectory has besides protein, waters and monovalent ions; None if nothing."""
+    topology = trajectory.topology
+    others = [residue for residue in other_residues(topology) if not is_bulk(residue)]
+    if not others:
+        return None
+    residues = (residue for _, chain in protein_chains(topology) for residue in chain)
+    rows = {residue.index: row for row, residue in enumerate(residues)}
+    return ObstacleAtoms.of(topology, others, rows, sequence).at(trajectory.xyz)
 
 
 def _read(
@@ -284,7 +312,6 @@ def _read(
     """
     if not (hasattr(structure, "topology") and hasattr(structure, "xyz")):
         return load_structure(structure), None, []
-    structure = divided(structure)
     topology, xyz = structure.topology, structure.xyz
     residues = (residue for _, chain in protein_chains(topology) for residue in chain)
     row = {residue: i for i, residue in enumerate(residues)}

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import mdtraj as md
 import numpy as np
 import pytest
 from all_atoms import template_chain
 
+import openmm_slm
 from openmm_slm.protein.atoms import ATOM14
 from openmm_slm.protein.bonding import SLOTS
 from openmm_slm.protein.obstacles import Obstacles
+from openmm_slm.protein.structure import from_backbone
 from openmm_slm.validity.kept_contacts import kept_report, residues_at_obstacles
 
 SEQUENCE = "GCHDEKG"
@@ -64,3 +69,26 @@ def test_the_residue_that_clashes_is_named():
     obstacles = Obstacles(beside(5, "NZ", 0.2)[None, None], ("C",), np.zeros((0, 2), int))
     found = residues_at_obstacles(CHAIN[None], SEQUENCE, obstacles)
     assert np.flatnonzero(found[0]).tolist() == [5]
+
+
+@pytest.mark.parametrize(
+    ("residue", "symbol", "away", "clash"),
+    [("LIG", "C", 0.2, True), ("LIG", "C", 0.3, False), ("ZN", "Zn", 0.2, False),
+     ("HOH", "O", 0.2, None), ("NA", "Na", 0.1, None)],
+)  # fmt: skip
+def test_geometry_report_counts_ligands_and_metals_of_a_trajectory(residue, symbol, away, clash):
+    chain = replace(from_backbone(CHAIN[None, :, :4], SEQUENCE), atom14=CHAIN[None])
+    protein = chain.to_trajectory()
+    topology = protein.topology.copy()
+    added = topology.add_residue(residue, topology.add_chain("Z"), 1)
+    topology.add_atom("X1", md.element.get_by_symbol(symbol), added)
+    point = beside(2, "NE2", away).astype(np.float32)
+    both = md.Trajectory(np.append(protein.xyz, point[None, None], 1), topology)
+    report, alone = (openmm_slm.geometry_report(each) for each in (both, protein))
+    others = set(alone) - {"valid"}
+    assert {k: report[k].tolist() for k in others} == {k: alone[k].tolist() for k in others}
+    assert alone["valid"].all() and report["valid"].tolist() == [not clash]
+    if clash is None:  # waters and ions of the buffer
+        assert "kept_clashes" not in report
+    else:
+        assert (report["kept_clashes"] > 0).tolist() == [clash]

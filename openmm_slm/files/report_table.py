@@ -11,6 +11,8 @@ import numpy as np
 
 from ..errors import SLMError
 
+_UNITS = ("_nm", "_nats")  # ends of the names of columns
+
 Report = dict[str, np.ndarray]  # columns by name, one value per frame
 
 
@@ -38,7 +40,8 @@ def read_report(directory: str | os.PathLike) -> Report:
 def _column(name: str, texts: tuple[str, ...]) -> np.ndarray:
     if name in ("valid", "finite", "valid_before"):
         return np.array(texts) == "1"
-    for kind in (int, float):
+    # Lengths and log probabilities are no counts, even if all of them are whole numbers.
+    for kind in (float,) if name.endswith(_UNITS) else (int, float):
         try:
             return np.array(texts, kind)
         except ValueError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..errors import SLMError
 from .benchmark_workers import Workers
@@ -25,12 +25,15 @@ class Part:
         ``measure(generator, target, n, seed)``: figures of one target.
     columns : mapping of str to Column
         By their heading.
+    more : mapping of str to mapping
+        Columns of further tables of the same rows, by their title.
     """
 
     title: str
     targets: Mapping[str, object]
     measure: Callable[..., dict[str, float]]
     columns: Mapping[str, Column]
+    more: Mapping[str, Mapping[str, Column]] = field(default_factory=dict)
 
 
 def measure_parts(
@@ -72,5 +75,6 @@ def measure_parts(
             rows = workers.rows(
                 table, part.measure, part.targets, *settings, unit=name, progress=progress
             )
-            tables.append(text_table(f"{name}: {part.title}", rows, part.columns))
+            for title, columns in {part.title: part.columns, **part.more}.items():
+                tables.append(text_table(f"{name}: {title}", rows, columns))
     return "\n\n".join(tables)

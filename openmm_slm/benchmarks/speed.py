@@ -5,30 +5,21 @@ from __future__ import annotations
 import filecmp
 import os
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from ..allatom.completer import AtomCompleter
 from ..errors import SLMError
 from ..language.interface import check_integer
 from ..models.registry import model_identity
-from ..projection.close_peptides import close_peptide_bonds
-from ..protein.protein import Protein
-from ..protein.sequence import sequence_layout
-from ..protein.structure import from_backbone
 from ..sampling.ensemble import EnsembleGenerator
 from .commands import kill_command, run_command
 from .dask_cluster_cost import dask_part
-from .memory import peak_memory
 from .parts import Part, measure_parts
 from .proteins import PROTEINS, choose_proteins
 from .samplers_and_baselines import sample_quietly
+from .stages import FRAMES, LENGTHS, stages_part
 from .text_table import Column
 
-LENGTHS = (50, 100, 200, 400, 800)
 SAMPLED = 100  # backbones that are completed again and again
 PEPTIDE = "GYDPETGTWGKLACDEFGHIRPDFCLEPPY"
 _MEMORY = {"memory, MiB": Column("memory_mib", 0)}
@@ -42,6 +33,7 @@ def benchmark_speed(
     *,
     parts: Sequence[str] = (),
     lengths: Sequence[int] = LENGTHS,
+    frames: Sequence[int] = FRAMES,
     proteins: Sequence[str] = (),
     n: int = 500,
     structures: str | os.PathLike | None = None,
@@ -55,17 +47,19 @@ def benchmark_speed(
     output : path, optional
         Folder for ``<part>.csv`` and ``run.json``.
     parts : sequence of str
-        ``lengths``: processor seconds of each step of a sample, by number of residues;
+        ``stages``: processor seconds of each stage of sampling, by residues and frames;
         ``completion``: `openmm-slm complete` of n backbones; ``resume``: n samples of a peptide
         of 30 residues to disk, then again killed halfway and resumed; ``prepare``:
         `openmm-slm prepare` of `structures`; ``dask``: 40 short sequences here, then with ``--dask
         local:1`` and ``local:2``, and the scheduling of trivial blocks. Default: all but ``dask``,
         ``prepare`` only with `structures`.
     lengths : sequence of int
-        Residues of ``lengths``: ubiquitin's sequence, repeated.
+        Residues of ``stages``: sequences of proteins one behind the other, without relatives.
+    frames : sequence of int
+        Frames of ``stages``.
     proteins : sequence of str
-        Those of ``completion``, keys of `openmm_slm.benchmarks.proteins.PROTEINS`; default BPTI
-        and myoglobin.
+        Those of ``stages``, with relatives, and of ``completion``: keys of
+        `openmm_slm.benchmarks.proteins.PROTEINS`; default BPTI and myoglobin.
     n : int
         Frames of ``completion`` and ``resume``.
     structures : path, optional
@@ -80,21 +74,14 @@ def benchmark_speed(
     check_integer("n", n, 2, "frames of completion and resume")
     for length in lengths:
         check_integer("lengths", length, 5, "residues")
+    for count in frames:
+        check_integer("frames", count, 1, "frames of a run")
     if "prepare" in parts and structures is None:
         raise SLMError("the part prepare needs structures, a folder of PDB or mmCIF files")
     chosen = choose_proteins(proteins, ("BPTI", "myoglobin"))
     name, run = os.fspath(model), {"model": model_identity(model), "n": n, "seed": seed}
     table = {
-        "lengths": Part(
-            "processor seconds a sample on this number of residues, and peak memory so far",
-            {f"{length} residues": length for length in lengths},
-            length_costs,
-            {
-                "samples": Column("samples", 0),
-                **{step: Column(step, 3) for step in ("tokens", "decode", "project", "all atoms")},
-                **_MEMORY,
-            },
-        ),
+        "stages": stages_part(chosen, tuple(lengths), tuple(frames)),
         "completion": Part(
             f"{n} backbones to all atoms",
             {protein: (protein, name, device) for protein in chosen},
@@ -125,31 +112,6 @@ def benchmark_speed(
             {"files": Column("files", 0), "MB": Column("megabytes", 0), **_COMMAND},
         )
     return measure_parts(table, parts, output, run, model, device, progress)
-
-
-def length_costs(generator: EnsembleGenerator, length: int, n: int, seed: int) -> dict[str, float]:
-    """Processor seconds of each step of a sample, for one batch of the language model."""
-    sequence = (PROTEINS["ubiquitin"] * -(-length // len(PROTEINS["ubiquitin"])))[:length]
-    letters, _, index = sequence_layout((sequence,))
-    first = np.arange(length) == 0
-    count = generator.language_model.frames_together(length)
-    clock = [time.process_time()]
-    tokens = generator.language_model.sample(sequence, range(count), seed=seed).tokens
-    clock.append(time.process_time())
-    decoded = generator.tokenizer.decode_tokens(tokens, letters, index)
-    clock.append(time.process_time())
-    backbone, _ = close_peptide_bonds(decoded, Protein(sequence, first))
-    clock.append(time.process_time())
-    atoms = np.full((count, length, 14, 3), np.nan, np.float32)
-    atoms[:, :, :4] = backbone
-    first_frame = from_backbone(backbone[:1], sequence)
-    completer = AtomCompleter(first_frame, generator.packer, disulfides=None)
-    clock.append(time.process_time())  # the topology is made once, whatever the number of frames
-    completer.complete(atoms)
-    clock.append(time.process_time())
-    steps = dict(zip(("tokens", "decode", "project", "", "all atoms"), np.diff(clock), strict=True))
-    row = {name: float(seconds) / count for name, seconds in steps.items() if name}
-    return row | {"samples": float(count), "memory_mib": peak_memory()}
 
 
 def completion_cost(

@@ -311,21 +311,25 @@ def complexes():
 @verb(
     "speed", continued, model, parts,
     numbers(
-        "--length", "lengths", kind=int, default=(50, 100, 200, 400, 800),
-        help="Number of residues; may be repeated.",
+        "--length", "lengths", kind=int, default=(58, 150, 300),
+        help="Residues of the table of stages; may be repeated.",
+    ),
+    numbers(
+        "--frames", kind=int, default=(1, 50, 500),
+        help="Frames of the table of stages; may be repeated.",
     ),
     proteins,
     number("-n", default=500, least=2, help="Frames of the tables of completion and resume."),
     click.option(
         "--structures", type=directory, help="PDB or mmCIF files for the table of prepare."
     ),
-    lines=("openmm-slm benchmark speed --part lengths --length 50",),
+    lines=("openmm-slm benchmark speed --part stages --length 58 --frames 1 --protein BPTI",),
 )  # fmt: skip
 def speed():
     """Time and memory of sampling, completion and data preparation.
 
-    Tables: lengths, completion, resume (a killed run is continued), prepare, dask (40 sequences on
-    a local Dask cluster; only if asked for).
+    Tables: stages (of sampling), completion, resume (a killed run is continued), prepare, dask (40
+    sequences on a local Dask cluster; only if asked for).
     """
     from ..benchmarks.speed import benchmark_speed
 

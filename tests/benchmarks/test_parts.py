@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from builders import ideal_backbone
 
-from openmm_slm.benchmarks import relaxation, seeding, speed
+from openmm_slm.allatom.hydrogens import PlacedAtoms
+from openmm_slm.benchmarks import relaxation, seeding, speed, stages
 from openmm_slm.benchmarks.benchmark_workers import Workers
 from openmm_slm.benchmarks.commands import kill_command, run_command
 from openmm_slm.benchmarks.memory import peak_memory
@@ -102,13 +103,37 @@ def test_a_command_is_killed_once_it_counts_so_many_frames(tmp_path):
     assert time.monotonic() - begin < 60
 
 
-def test_steps_of_a_sample_take_longer_for_longer_chains(monkeypatch):
+def test_stages_add_up_to_the_whole_and_are_measured_only_while_asked():
     generator = EnsembleGenerator.from_pretrained("default", "cpu")
-    kind = type(generator.language_model)
-    monkeypatch.setattr(kind, "frames_together", lambda self, length: 2)
-    short, long = (speed.length_costs(generator, length, 0, 0) for length in (10, 120))
-    assert short["samples"] == 2
-    assert long["decode"] > short["decode"] > 0 and long["all atoms"] > short["all atoms"] > 0
+    before = generator.packer.pack, PlacedAtoms.place
+    made = stages.stage_costs(generator, stages.Run("GYDPETGTWGKLACDE", 3, False), 0, 1)
+    assert (generator.packer.pack, PlacedAtoms.place) == before
+    assert sum(made[name] for name in stages.STAGES) == pytest.approx(made["total"])
+    assert sum(made[f"{name}_share"] for name in stages.STAGES) == pytest.approx(1)
+    never = {name for name in stages.STAGES if made[name] <= 0}
+    assert never == {"start"}  # there is no template
+    assert made["per_frame"] == pytest.approx(made["total"] / 3)
+
+
+def test_a_stage_counts_without_the_stages_that_it_calls():
+    clock = stages.StageClock()
+
+    def busy(seconds: float) -> None:
+        end = time.process_time() + seconds
+        while time.process_time() < end:
+            pass
+
+    inner = clock.timed(busy, "inner")
+    with clock.stage("outer"):
+        busy(0.02)
+        inner(0.06)
+        busy(0.02)
+    busy(0.02)
+    assert clock.seconds["outer"] == pytest.approx(0.04, abs=0.01)
+    assert clock.seconds["inner"] == pytest.approx(0.06, abs=0.01)
+
+
+def test_data_to_prepare_are_asked_for():
     with pytest.raises(ValueError, match="prepare needs structures"):
         speed.benchmark_speed(parts=("prepare",), **QUIET)
 

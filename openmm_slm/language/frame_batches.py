@@ -10,9 +10,9 @@ import torch
 from ..networks.out_of_memory import in_halves
 from .sampling import frame_uniforms
 
-# The first batch of a run is divided before these frames: one frame, and the frames that decide on
+# The first batch of a run is divided before these frames: one frame, and the 4 or 8 that decide on
 # disulfides, are common requests.
-_FIRST = (1, 8)
+_FIRST = (1, 4, 8)
 
 
 def sample_frames(
@@ -23,7 +23,7 @@ def sample_frames(
     seed: int,
     own: dict[str, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, ...]:
-    """Compute frames in batches of `size`; the first is divided into frame 0, 1 to 7, and the rest.
+    """Compute frames in batches of `size`; the first is divided at `_FIRST`.
 
     A frame always has the same row of the same batch, whichever frames are requested, because
     matrix kernels may round differently for other shapes. A batch is halved only if it does not

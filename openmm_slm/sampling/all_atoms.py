@@ -31,13 +31,16 @@ def atom_completer(
 
     Disulfides come from the template. Without one, those of a sequence with several cysteines come
     from the first 8 frames, which are sampled for this even if n is smaller: frame i of n = 1 has
-    the same topology as frame i of n = 500.
+    the same topology as frame i of n = 500. Four are enough if no two cysteines are close in any of
+    them, because a pair has to be close in five of eight.
     """
     disulfides = settings.disulfides
     if disulfides == "auto" and template is not None:
         disulfides = find_disulfides(template.atom14, sampler.protein.sequence)
     several = disulfides == "auto" and settings.sequence.count("C") > 1
-    drawn = sampler.begin(8 if several else 1)
+    drawn = sampler.begin(4 if several else 1)
+    if several and find_disulfides(drawn.atom14, sampler.protein.sequence, share=0):
+        drawn = sampler.begin(8)
     return AtomCompleter(
         sampler.structure(drawn.atom14),
         packer,

@@ -128,7 +128,7 @@ class BackboneSampler:
 
     def begin(self, number: int) -> SampledBackbones:
         """Sample the first `number` frames and store them for `draw`."""
-        self._first = self._draw(np.arange(number))
+        self._first = self.draw(np.arange(number))
         return self._first
 
     def draw(self, frames: np.ndarray) -> SampledBackbones:

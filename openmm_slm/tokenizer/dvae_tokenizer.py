@@ -7,6 +7,7 @@ import os
 import numpy as np
 import torch
 
+from ..networks.half_precision import fast_products
 from ..networks.out_of_memory import in_halves
 from ..networks.storage import load_module
 from .dvae import DVAE
@@ -107,15 +108,16 @@ class DVAETokenizer(StructureTokenizer):
                     torch.as_tensor(np.array(start[part]), device=self.device),
                     torch.as_tensor(np.array(level[part]), device=self.device),
                 )
-            decoded = self.model.reconstruct(
-                torch.as_tensor(batch, device=self.device),
-                letters.expand(b, -1),
-                mask.expand(b, -1),
-                positions.expand(b, -1),
-                starting_frames,
-            )
+            with fast_products(self.device):
+                decoded = self.model.reconstruct(
+                    torch.as_tensor(batch, device=self.device),
+                    letters.expand(b, -1),
+                    mask.expand(b, -1),
+                    positions.expand(b, -1),
+                    starting_frames,
+                )
             backbone[part] = decoded.backbones[-1].cpu().numpy()
-            confidence[part] = decoded.predicted_lddt().cpu().numpy()
+            confidence[part] = decoded.predicted_lddt().float().cpu().numpy()
 
         for first in range(0, frames, size):
             in_halves(decode_part, min(size, frames - first), first)

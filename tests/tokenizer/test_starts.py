@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,7 @@ from openmm_slm.errors import StructureError
 from openmm_slm.networks.rigid_frames import compose, frames_from_backbone, invert
 from openmm_slm.protein.sequence import sequence_layout
 from openmm_slm.protein.superposition import rmsd, superpose
+from openmm_slm.tokenizer import dvae_tokenizer
 from openmm_slm.tokenizer.dvae import DVAE, DVAEConfig
 from openmm_slm.tokenizer.dvae_tokenizer import DVAETokenizer
 from openmm_slm.tokenizer.starts import Start, initial_frames
@@ -82,7 +85,9 @@ def test_fixed_residues_keep_their_atoms(tokenizer, inputs):
     assert np.isfinite(out).all()
 
 
-def test_the_answer_turns_with_the_start(tokenizer, inputs):
+def test_the_answer_turns_with_the_start(tokenizer, inputs, monkeypatch):
+    """In float32: products in bfloat16 round, and these tokens, drawn at random, amplify that."""
+    monkeypatch.setattr(dvae_tokenizer, "fast_products", lambda device: nullcontext())
     turn = Rotation.random(rng=3).as_matrix()
     level = np.full((1, LENGTH), 0.1)
     level[0, 5:15], level[0, 20:25] = np.inf, 0

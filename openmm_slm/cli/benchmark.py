@@ -310,14 +310,8 @@ def complexes():
 
 @verb(
     "speed", continued, model, parts,
-    numbers(
-        "--length", "lengths", kind=int, default=(58, 150, 300),
-        help="Residues of the table of stages; may be repeated.",
-    ),
-    numbers(
-        "--frames", kind=int, default=(1, 50, 500),
-        help="Frames of the table of stages; may be repeated.",
-    ),
+    numbers("--length", "lengths", kind=int, default=(58, 150, 300), help="Residues (stages)."),
+    numbers("--frames", kind=int, default=(1, 50, 500), help="Frames (stages)."),
     proteins,
     number("-n", default=500, least=2, help="Frames of the tables of completion and resume."),
     click.option(

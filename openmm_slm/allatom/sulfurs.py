@@ -46,23 +46,21 @@ def bond_sulfurs(
         `atoms` with CB and SG of the pairs filled in.
     """
     out = atoms.clone()
+    b = len(atoms)
     chi = torch.linspace(-math.pi, math.pi, _STEPS + 1, device=atoms.device)[:-1]
 
     def geometry(name: str, slot: int, shape: tuple[int, ...]) -> torch.Tensor:
         return getattr(builder, name)[_CYSTEINE, slot].expand(shape)
 
-    def carbon(row: int) -> torch.Tensor:
+    def sulfurs(row: int) -> tuple[torch.Tensor, torch.Tensor]:
         n, ca, c = (atoms[:, row, i] for i in range(3))
-        values = (geometry(name, _CB, (len(atoms),)) for name in ("length", "angle", "torsion"))
-        known = atoms[:, row, _CB]
-        return torch.where(torch.isfinite(known), known, place_atom(n, c, ca, *values))
-
-    def sulfurs(frames: torch.Tensor, row: int, cb: torch.Tensor) -> torch.Tensor:
-        shape = (len(frames), _STEPS)
-        n, ca = atoms[frames, row, 0], atoms[frames, row, 1]
-        wide = (x.unsqueeze(1).expand(*shape, 3) for x in (n, ca, cb))
-        values = (geometry(name, _SG, shape) for name in ("length", "angle"))
-        return place_atom(*wide, *values, chi.expand(shape))
+        values = (geometry(name, _CB, (b,)) for name in ("length", "angle", "torsion"))
+        cb = torch.where(
+            torch.isfinite(atoms[:, row, _CB]), atoms[:, row, _CB], place_atom(n, c, ca, *values)
+        )
+        wide = (x.unsqueeze(1).expand(b, _STEPS, 3) for x in (n, ca, cb))
+        values = (geometry(name, _SG, (b, _STEPS)) for name in ("length", "angle"))
+        return cb, place_atom(*wide, *values, chi.expand(b, _STEPS))
 
     def crowded(row: int, sg: torch.Tensor) -> torch.Tensor:
         """Cost [B, steps] of places [B, steps, 3] of SG near the backbone of its residue."""
@@ -70,13 +68,7 @@ def bond_sulfurs(
         return (((_CROWDED - away) / 0.001).clamp(min=0) ** 2).nan_to_num().sum(-1)
 
     for i, j in pairs:
-        cb_i, cb_j = carbon(i), carbon(j)
-        absent = ~torch.isfinite(atoms[:, [i, j], _SG]).all(-1).any(1)
-        frames = torch.nonzero(((cb_i - cb_j).norm(dim=-1) <= limit) & absent).squeeze(1)
-        if not len(frames):
-            continue
-        cb_i, cb_j, b = cb_i[frames], cb_j[frames], len(frames)
-        sg_i, sg_j = sulfurs(frames, i, cb_i), sulfurs(frames, j, cb_j)
+        (cb_i, sg_i), (cb_j, sg_j) = sulfurs(i), sulfurs(j)
         one, other = sg_i.unsqueeze(2), sg_j.unsqueeze(1)
         one, other = torch.broadcast_tensors(one, other)
         cb_one, cb_other = (x.view(b, 1, 1, 3).expand_as(one) for x in (cb_i, cb_j))
@@ -88,10 +80,12 @@ def bond_sulfurs(
             cost = cost + ((torch.acos(cosine.clamp(-1, 1)) - _ANGLE) / 0.1) ** 2
         cost = cost + 4 * torsion_angle(cb_one, one, other, cb_other).cos() ** 2
         best = cost.flatten(1).argmin(1)
-        each = torch.arange(b, device=atoms.device)
+        frames = torch.arange(b, device=atoms.device)
+        absent = ~torch.isfinite(atoms[:, [i, j], _SG]).all(-1).any(1)
+        fits = ((cb_i - cb_j).norm(dim=-1) <= limit) & absent
         for row, cb, sg in (
-            (i, cb_i, sg_i[each, best // _STEPS]),
-            (j, cb_j, sg_j[each, best % _STEPS]),
+            (i, cb_i, sg_i[frames, best // _STEPS]),
+            (j, cb_j, sg_j[frames, best % _STEPS]),
         ):
-            out[frames, row, _CB], out[frames, row, _SG] = cb, sg
+            out[fits, row, _CB], out[fits, row, _SG] = cb[fits], sg[fits]
     return out

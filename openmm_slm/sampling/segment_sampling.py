@@ -2,8 +2,9 @@
 
 Language models that see the structure work in two steps. In the first, each frame gets several
 *tries*, drawn and decoded without its segments; for each segment the try with the lowest cost is
-chosen (`segment_scores`). Every fourth frame takes a library fragment instead. In the second step,
-the model samples the segments again and sees those of the first, off by about 0.2 nm.
+chosen (`segment_scores`). Every fourth frame takes a library fragment instead, as long as there are
+good ones. In the second step, the model samples the segments again and sees those of the first, off
+by about 0.2 nm.
 """
 
 from __future__ import annotations
@@ -28,15 +29,18 @@ from .segment_scores import segment_costs, segment_scores
 from .settings import SamplingSettings
 from .template import Template
 
-#: Tries of a frame. Chosen on validation loops: 2 are worse, 8 little better.
-TRIES = 4
+#: Tries of a frame. On validation loops, 2 and 4 are worse, and 8 little better.
+TRIES = 6
 #: One frame in this many starts from a fragment.
 EVERY = 4
 SEEN = 0.2  # nm, level of the segments in the second step
-#: Known residues near the segments that the decoder sees. With 40 or with all of them, samples are
-#: equally good.
-SURROUNDINGS = 56
-_RANKED = 256  # fragments of a segment from which frames start
+#: Known residues near the segments that the decoder sees, in the tries and in the second step. With
+#: all residues, samples are no better.
+NEAR_TRIES, NEAR_SECOND = 36, 56
+#: Smallest fit (nats) of a fragment from which frames start. On validation loops, one in four with
+#: a larger fit is better than 95 % of the tries, and one in 25 of the others.
+LEAST_FIT = -8.0
+_RANKED = 256  # fragments of a segment from which frames start, at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,8 +195,8 @@ class SegmentSampler:
         tries = (frames[:, None] * TRIES + np.arange(TRIES)).ravel()
         drawn = self._draw(tries, self._known[row], 0, structure=context, hints=self.tokens[row])
         rows = np.full(len(tries), row)
-        x, _ = self._decode(drawn.tokens, start, level, rows)
-        near, protein = self._near(row)
+        x, _ = self._decode(drawn.tokens, start, level, rows, NEAR_TRIES)
+        near, protein = self._near(row, NEAR_TRIES)
         closed, moved = close_peptide_bonds(
             x[:, near], protein, self.sampled[row][near].astype(float)
         )
@@ -221,7 +225,8 @@ class SegmentSampler:
         """Fragments of a segment in the order in which frames start from them."""
         if not segment.fragments:
             return np.empty(0, int)
-        return distinct(segment.fragments, _RANKED)
+        order = distinct(segment.fragments, _RANKED)
+        return order[segment.fragments.fit[order] >= LEAST_FIT]
 
     def _start(self, row: int) -> np.ndarray:
         """Backbone [L, 4, 3] of a frame of the template; O is placed where it is missing."""
@@ -234,14 +239,19 @@ class SegmentSampler:
         return x
 
     def _decode(
-        self, tokens: np.ndarray, start: np.ndarray, level: np.ndarray, which: np.ndarray
+        self,
+        tokens: np.ndarray,
+        start: np.ndarray,
+        level: np.ndarray,
+        which: np.ndarray,
+        number: int = NEAR_SECOND,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Decode the segments and their surroundings; all other residues keep their atoms."""
+        """Decode the segments and `number` residues near them; all others keep their atoms."""
         backbone = np.array(np.broadcast_to(start, (len(tokens), *start.shape[1:])))
         level = np.broadcast_to(level, tokens.shape)
         lddt = np.empty(len(tokens))
         for row in np.unique(which):
-            mine, (near, _) = np.flatnonzero(which == row), self._near(int(row))
+            mine, (near, _) = np.flatnonzero(which == row), self._near(int(row), number)
             part = np.ix_(mine, near)
             backbone[part], found = self.tokenizer.decode_with_confidence(
                 tokens[part], self.letters[near], self.index[near], backbone[part], level[part]
@@ -252,8 +262,8 @@ class SegmentSampler:
     def _find_segments(self, row: int) -> list[Segment]:
         return segments_of(self.sampled[row], self.template, row, self.chosen)
 
-    def _find_near(self, row: int) -> tuple[np.ndarray, Protein]:
-        """Rows of the segments and of the known residues near them, and the protein of these."""
+    def _find_near(self, row: int, number: int) -> tuple[np.ndarray, Protein]:
+        """Rows of the segments and of `number` residues near them, and the protein of these."""
         sampled = self.sampled[row]
         level = np.where(sampled, np.inf, 0.0)
         place = StructureContext.of(self.template.backbone[row], level, self.index).origin
@@ -261,7 +271,7 @@ class SegmentSampler:
         for virtual in place[sampled]:
             far = np.minimum(far, np.linalg.norm(place - virtual, axis=1))
         far[sampled] = -1
-        near = np.sort(np.argsort(far, kind="stable")[: sampled.sum() + SURROUNDINGS])
+        near = np.sort(np.argsort(far, kind="stable")[: sampled.sum() + number])
         whole = self.protein
         gap = np.diff(near, prepend=-2) != 1
         return near, Protein(

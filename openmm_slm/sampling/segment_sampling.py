@@ -31,6 +31,8 @@ from .template import Template
 
 #: Tries of a frame. On validation loops, 2 and 4 are worse, and 8 little better.
 TRIES = 6
+#: Residues in all tries of a frame: of many residues there are fewer tries, as each takes longer.
+MOST_TRIED = 120
 #: One frame in this many starts from a fragment.
 EVERY = 4
 SEEN = 0.2  # nm, level of the segments in the second step
@@ -192,7 +194,8 @@ class SegmentSampler:
         start, out = self._start(row)[None], np.repeat(self._start(row)[None], len(frames), 0)
         level = np.where(self.sampled[row], np.inf, 0.0)[None]
         context = StructureContext.of(start[0], level[0], self.index)
-        tries = (frames[:, None] * TRIES + np.arange(TRIES)).ravel()
+        count = int(np.clip(MOST_TRIED // max(1, self.sampled[row].sum()), 1, TRIES))
+        tries = (frames[:, None] * count + np.arange(count)).ravel()
         drawn = self._draw(tries, self._known[row], 0, structure=context, hints=self.tokens[row])
         rows = np.full(len(tries), row)
         x, _ = self._decode(drawn.tokens, start, level, rows, NEAR_TRIES)
@@ -208,7 +211,7 @@ class SegmentSampler:
         for number, segment in enumerate(segments):
             mine = segment.rows
             cost = segment_costs(x, self.protein.sequence, segment, shift[:, mine].max(1))
-            best = np.arange(len(frames)) * TRIES + cost.reshape(-1, TRIES).argmin(1)
+            best = np.arange(len(frames)) * count + cost.reshape(-1, count).argmin(1)
             out[:, mine] = x[best][:, mine]
             order = self._order(segment)
             turn = np.where(frames % EVERY == EVERY - 1, frames // EVERY, len(order))

@@ -32,11 +32,14 @@ class Loop:
         Residues of the loop, consecutive.
     entry : str
         Id or PDB entry.
+    related : bool
+        Chains of the training split may be relatives, as with antibodies.
     """
 
     native: ProteinStructure
     rows: np.ndarray
     entry: str = ""
+    related: bool = False
 
 
 def coil_loops(
@@ -82,7 +85,7 @@ def cdr_h3_loops(data: str | os.PathLike, split: str) -> Iterator[tuple[str, Loo
             continue  # residues are missing
         seen.add(heavy)
         name = f"{row['pdb']} {heavy[loop[0] : loop[-1] + 1]}"
-        yield name, Loop(native, loop, row["pdb"])
+        yield name, Loop(native, loop, row["pdb"], related=True)
 
 
 def variable_domains(sequences: list[str]) -> dict[str, np.ndarray]:
@@ -126,7 +129,7 @@ def interface_loops(data: str | os.PathLike, split: str) -> Iterator[tuple[str, 
         mine = np.flatnonzero(chain == chain[rows[0]])
         alone = from_backbone(backbone[mine][None], chains[chain[rows[0]]])
         entry = row.get("pdb") or row["id"]
-        yield row["id"], Loop(native, rows, entry), Loop(alone, rows - mine[0], entry)
+        yield row["id"], Loop(native, rows, entry, True), Loop(alone, rows - mine[0], entry, True)
 
 
 def interface_span(ca: np.ndarray, chain: np.ndarray) -> np.ndarray:

@@ -10,9 +10,12 @@ import numpy as np
 from ..data.shards import ShardDataset
 from ..errors import StructureError
 from ..language.interface import check_integer
+from ..library.library import Library
+from ..library.registry import load_library
 from ..models.registry import model_identity
 from ..projection.close_peptides import close_peptide_bonds
 from ..protein.protein import Protein
+from ..protein.sequence import encode_sequence
 from ..protein.structure import ProteinStructure
 from ..protein.trajectory import from_trajectory
 from ..sampling.ensemble import EnsembleGenerator
@@ -24,6 +27,7 @@ from .text_table import Column, text_table
 
 LENGTHS = range(4, 17, 2)  # residues of the loops of `by_length`
 TRAINING = "train"  # split of the library whose fragments are used
+SIMILAR = 0.7  # share of identical letters of a loop in relatives that are left out
 PEPTIDE = 0.133  # nm, C-N
 _FIGURES = {  # label: figure and the factor to what is shown
     "best sample, A": ("best_nm", 10),
@@ -82,8 +86,9 @@ def benchmark_loops(
     str
         Medians and quartiles over loops. RMSD is of N, CA and C of the loop, the fixed residues
         superposed. Fragments are those of training chains in the shipped library, without the
-        entry of the loop. A random closure is an arc between the ends of the loop that the
-        projection makes a chain.
+        entry of the loop. Training chains are no relatives of a coil loop; for CDR-H3 and
+        interfaces, chains with 70 % of the letters of the loop are left out too. A random closure
+        is an arc between the ends of the loop that the projection makes a chain.
     """
     check_integer("chains", chains, 1, "chains with a loop")
     check_integer("n", n, 1, "samples of a loop")
@@ -118,8 +123,10 @@ def score_loop(generator: EnsembleGenerator, loop: Loop, n: int, seed: int) -> d
     """Figures of one loop; see `benchmark_loops`."""
     native, rows = loop.native, loop.rows
     start = time.perf_counter()
-    # No loop may find itself or a relative: 30 % identity separates the splits.
-    known = {"splits": [TRAINING], "exclude": [loop.entry]}
+    known = {"splits": [TRAINING], "exclude": [loop.entry]}  # no loop may find itself
+    if loop.related:
+        letters = "".join(native.sequence[row] for row in rows)
+        known["exclude"] += similar_chains(load_library(), letters)
     made = sample_quietly(
         generator, native.chain_sequences, n, seed, template=native, resample=rows, sidechains=None,
         fragments=known,
@@ -145,6 +152,18 @@ def score_loop(generator: EnsembleGenerator, loop: Loop, n: int, seed: int) -> d
         "bond_nm": float(np.abs(bonds - PEPTIDE).max()),
         "fixed": float((x[:, fixed, :3] == true[fixed, :3]).all()),
     }
+
+
+def similar_chains(library: Library, letters: str) -> list[str]:
+    """Ids of library chains that have 70 % or more of the letters of a loop in one stretch."""
+    every, wanted = library.files.array("letters"), encode_sequence(letters)
+    count = len(every) - len(wanted) + 1
+    same = np.zeros(count, np.int16)
+    for place, letter in enumerate(wanted):
+        same += every[place : place + count] == letter
+    first = np.flatnonzero(same >= SIMILAR * len(wanted))
+    numbers = np.unique(np.searchsorted(library.begin, first, "right") - 1)
+    return [library.chains[number].id for number in numbers]
 
 
 def random_closures(native: ProteinStructure, rows: np.ndarray, n: int, seed: int) -> np.ndarray:

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from builders import helix, ideal_backbone
 from reference_sets import write_references
+from small_library import write_small_library
 
 from openmm_slm.benchmarks import complexes, loop_targets, loops, templates
 from openmm_slm.benchmarks.samplers_and_baselines import template_settings
 from openmm_slm.data.shards import Entry, ShardWriter
+from openmm_slm.library.registry import load_library
 from openmm_slm.protein.structure import from_backbone
 from openmm_slm.protein.trajectory import backbone_trajectory
 
@@ -136,6 +138,16 @@ def test_figures_of_a_loop_that_is_displaced(monkeypatch):
     assert found["bond_nm"] > 0.1  # the loop was torn off
     frames[0, 3, 1, 2] += 0.001
     assert loops.score_loop(None, loop_targets.Loop(native, rows), 4, 0)["fixed"] == 0.0
+
+
+def test_library_chains_that_have_a_loop_nearly_are_named(tmp_path):
+    sequences = write_small_library(tmp_path)
+    library = load_library(tmp_path / "library")
+    loop = sequences["chain4"][20:30]
+    changed = "".join("W" if x != "W" else "A" for x in loop[:3]) + loop[3:]
+    assert loops.similar_chains(library, changed) == ["chain4"]  # 70 % are the same
+    other = "".join("W" if x != "W" else "A" for x in loop[:4]) + loop[4:]
+    assert loops.similar_chains(library, other) == []
 
 
 def test_random_closures_are_chains_and_keep_the_rest():

@@ -1,6 +1,6 @@
 """Adaptive sampling of Trp-cage: sample, simulate, fine-tune, and sample again.
 
-Run: python examples/adaptive.py [--quick]
+Run: python examples/adaptive.py [--short | --quick]
 """
 
 import sys
@@ -11,10 +11,16 @@ import numpy as np
 import openmm_slm
 
 quick = "--quick" in sys.argv
-rounds, n_samples, n_seeds = (1, 12, 2) if quick else (3, 100, 5)
-steps, every = (300, 10) if quick else (50_000, 250)
-equilibration = 0.2 if quick else 20  # ps
-tuning = {"steps": 2, "samples": 4} if quick else {"hours": 0.2}
+short = "--short" in sys.argv
+if quick:
+    rounds, n_samples, n_seeds, steps, every, equilibration = 1, 12, 2, 300, 10, 0.2
+    tuning = {"steps": 2, "samples": 4}
+elif short:
+    rounds, n_samples, n_seeds, steps, every, equilibration = 2, 40, 3, 5_000, 25, 1
+    tuning = {"steps": 30, "samples": 20}
+else:  # an hour or more; equilibration is in ps
+    rounds, n_samples, n_seeds, steps, every, equilibration = 3, 100, 5, 50_000, 250, 20
+    tuning = {"hours": 0.2}
 
 # %% [markdown]
 # Each round samples around the first structure, simulates from the least populated samples, and

@@ -14,7 +14,10 @@ import sys
 from pathlib import Path
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-SETTINGS = 'quick = "--quick" in sys.argv'
+SETTINGS = {
+    'quick = "--quick" in sys.argv': "quick = True  # False: at full length",
+    'short = "--short" in sys.argv': "short = False",
+}
 
 
 def notebook(script: str) -> str:
@@ -22,7 +25,8 @@ def notebook(script: str) -> str:
     title = ast.get_docstring(ast.parse(script)).partition("\n")[0].rstrip(".")
     body = script.split('"""', 2)[2]
     body = body.replace("import sys\n", "", 1)
-    body = body.replace(SETTINGS, "quick = True  # False: at full length")
+    for line, instead in SETTINGS.items():
+        body = body.replace(line, instead)
     first, *parts = body.split("\n# %%")
     cells = [_cell("markdown", f"# {title}"), _cell("code", first)]
     for part in parts:

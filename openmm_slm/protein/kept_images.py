@@ -117,7 +117,12 @@ def _trees(graph) -> tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
 
 
 def beside_protein(trajectory: mdtraj.Trajectory, residues: list[Residue]) -> mdtraj.Trajectory:
-    """The trajectory with some of its residues in the image nearest to the protein."""
+    """The trajectory with some of its residues in the image nearest to the protein.
+
+    Without residues or a box, it is the same object.
+    """
+    if not residues or box_of(trajectory) is None:
+        return trajectory
     images = NearestImages(trajectory.topology, residues)
     xyz = trajectory.xyz.copy()
     xyz[:, images.atoms] = images.xyz(trajectory)

@@ -99,7 +99,7 @@ class KeptPositions:
             residues = kept_residues(one, keep, name)
             if residues:
                 self._images = NearestImages(frames.topology, residues)
-                one.xyz[:, self._images.atoms] = self._images.xyz(frames[:1])
+                one = beside_protein(one, residues)
                 rows = np.arange(first.n_residues)
                 groups = KeptGroups.of_residues(
                     one, residues, rows, first.sequence, first.atom14[:1], name

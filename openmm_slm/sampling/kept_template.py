@@ -13,8 +13,9 @@ from ..files.formats import STRUCTURE_FILES, extension
 from ..files.frame_reader import FrameReader
 from ..protein.atoms import CAPS, residue_letter
 from ..protein.chains import protein_chains
-from ..protein.keep_selection import AUTO, NONE, check_keep
+from ..protein.keep_selection import AUTO, NONE, check_keep, other_residues
 from ..protein.kept_groups import KeptGroups
+from ..protein.kept_images import beside_protein
 from ..protein.named_structures import local_file
 from ..protein.structure import ProteinStructure
 from ..protein.structure_files import parse
@@ -51,6 +52,10 @@ def read_kept(
         return None
     name = source if isinstance(source, (str, os.PathLike)) else "the template"
     trajectory = FrameReader(source, top).load()
+    if not _is_structure_file(source):  # the molecules of a crystal are where its authors want them
+        others = other_residues(trajectory.topology)
+        wanted = [r for r in others if keep != AUTO or not r.is_water]
+        trajectory = beside_protein(trajectory, wanted)
     count = sum(len(chain) for _, chain in protein_chains(trajectory.topology))
     there = np.flatnonzero(rows >= 0)
     if trajectory.n_frames != len(atom14) or count != rows.max() + 1:
@@ -82,13 +87,17 @@ def may_keep(source: object, keep: str) -> bool:
 
 def _has_others(source: object) -> bool:
     """Whether a structure file has residues besides amino acids, caps and waters."""
-    if not isinstance(source, (str, os.PathLike)):
+    if not _is_structure_file(source):
         return True
-    path = local_file(source)
-    if extension(path) not in STRUCTURE_FILES or Path(path).is_dir():
-        return True
-    model = next(iter(parse(path).models), ())
+    model = next(iter(parse(local_file(source)).models), ())
     return any(
         residue_letter(residue.name) == "X" and residue.name not in (*CAPS, *_WATERS)
         for chain in model for residue in chain
     )  # fmt: skip
+
+
+def _is_structure_file(source: object) -> bool:
+    if not isinstance(source, (str, os.PathLike)):
+        return False
+    path = local_file(source)
+    return extension(path) in STRUCTURE_FILES and not Path(path).is_dir()

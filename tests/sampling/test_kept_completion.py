@@ -16,7 +16,9 @@ from openmm_slm.cli.main import main
 from openmm_slm.files.frame_reader import FrameReader
 from openmm_slm.protein.keep_selection import other_residues
 from openmm_slm.protein.loading import read_structure
+from openmm_slm.protein.trajectory import from_trajectory
 from openmm_slm.sampling.kept_input import KeptPositions
+from openmm_slm.sampling.template import Template
 
 QUIET = {"progress": False, "device": "cpu"}
 BOX = 6.0  # nm
@@ -122,6 +124,13 @@ def test_a_trajectory_in_blocks_has_them_beside_the_protein_in_each_frame(
     openmm_slm.complete(tmp_path / "md.xtc", **options)
     for name in ("samples.xtc", "report.csv", "topology.pdb"):
         assert (tmp_path / "cut" / name).read_bytes() == (out / name).read_bytes()
+
+
+def test_groups_of_a_template_are_taken_from_the_image_of_the_protein(whole, wrapped):
+    sequence = from_trajectory(whole).chain_sequences
+    found = [Template.of(each, sequence, keep="auto").kept for each in (whole, wrapped)]
+    assert [r.name for r in found[1].topology.residues] == ["CMO", "HEM", "ZN"]
+    np.testing.assert_allclose(found[1].xyz, found[0].xyz, atol=1e-5)
 
 
 def ending_after(blocks: int):

@@ -23,6 +23,7 @@ from ..models.registry import load_backmapper, load_packer, model_identity
 from ..networks.forks import one_thread_if_forked
 from ..protein.atoms import residue_letter
 from ..protein.ca_trace import lone_ca
+from ..protein.keep_selection import is_bulk
 from ..protein.structure import ProteinStructure
 from ..protein.unmodelled import refuse_cyclic, warn_of_caps, warn_of_d_residues, warn_of_rebuilt
 from .kept_input import KeptInput, KeptPositions
@@ -191,10 +192,17 @@ def complete(
         with dask_workers(dask, model, device) as workers:
             return to_folder(output, run, blocks, resume=resume)
     with dask_workers(dask, model, device) as workers:
-        out = to_memory(blocks(0), "openmm_slm.geometry_report gives the reasons")[0]
+        out = to_memory(blocks(0), _reasons(kept))[0]
     if hasattr(trajectory, "unitcell_vectors"):
         out.time, out.unitcell_vectors = trajectory.time, trajectory.unitcell_vectors
     return out
+
+
+def _reasons(kept: KeptInput | None) -> str:
+    """Where the reasons for invalid frames are: `geometry_report` leaves waters out."""
+    if kept and any(is_bulk(residue) for residue in kept.groups.topology.residues):
+        return "report.csv gives the reasons: call complete with output"
+    return "openmm_slm.geometry_report gives the reasons"
 
 
 def completed_blocks(setup: tuple) -> Callable[[Given], Block]:

@@ -438,7 +438,7 @@ def test_templates_and_loops(at_hand, esmdiff, model):
     gen = openmm_slm.EnsembleGenerator.from_pretrained(where, device="cpu")
     options = {"template": template, "seed": 2, "sidechains": None, "progress": False}
     tokens = gen.tokenizer.encode(template)[0]
-    loop = gen.sample(sequence, n=2, resample=[5, 6, 7], **options)
+    loop = gen.sample(sequence, n=2, resample=[5, 6, 7], fragments=None, **options)
     kept, own = np.r_[0:5, 8:15], template.xyz.reshape(1, 15, 4, 3)
     # Tokens do not know the loop; those of two residues on each side are sampled too.
     alone = gen.tokenizer.encode_backbone(own, np.isin(np.arange(15), kept)[None], np.arange(15))

@@ -88,18 +88,18 @@ def test_frames_of_a_model_that_sees_structure_depend_on_seed_and_number_alone(t
 def test_the_best_segments_come_first_and_are_frames_of_the_whole_run(tmp_path, template):
     options = {"template": template, "resample": range(12, 20), "sidechains": None, **QUIET}
     generator = openmm_slm.EnsembleGenerator.from_pretrained("default", device="cpu")
-    whole = generator.sample(SEQUENCE, 20, batch_size=7, **options)
-    best = generator.sample(SEQUENCE, 20, best=3, **options)
+    whole = generator.sample(SEQUENCE, 8, batch_size=3, **options)
+    best = generator.sample(SEQUENCE, 8, best=3, **options)
     score = whole.report["segment_score"]
     assert best.report["frame"].tolist() == np.argsort(-score, kind="stable")[:3].tolist()
     np.testing.assert_allclose(best.report["segment_score"], np.sort(score)[:-4:-1], atol=1e-5)
     np.testing.assert_array_equal(best.tokens, whole.tokens[best.report["frame"]])
     few = generator.sample(SEQUENCE, 2, **options).report["segment_score"]
     np.testing.assert_allclose(few, score[:2], atol=1e-5)
-    generator.write(SEQUENCE, tmp_path / "best", 20, best=3, **options)
+    generator.write(SEQUENCE, tmp_path / "best", 8, best=3, **options)
     assert read_report(tmp_path / "best")["frame"].tolist() == best.report["frame"].tolist()
-    with pytest.raises(ValueError, match="run with n 20, not 30"):
-        generator.write(SEQUENCE, tmp_path / "best", 30, best=3, resume=True, **options)
+    with pytest.raises(ValueError, match="run with n 8, not 9"):
+        generator.write(SEQUENCE, tmp_path / "best", 9, best=3, resume=True, **options)
 
 
 def test_noise_moves_all_and_stays_near(generator, template):

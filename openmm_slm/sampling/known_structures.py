@@ -26,6 +26,7 @@ from ..library.registry import (
     shipped_libraries,
 )
 from ..library.storage import ABOUT, is_library
+from ..protein.disulfides import find_disulfides
 from .domain_placement import joined
 from .template import Template
 
@@ -186,6 +187,7 @@ def thread_on_library(
             usable = np.isfinite(frames[:, :, 1, 0]).sum(1) > 3
             if not usable.any():
                 continue
+            usable[usable] = _with_cysteines(frames[usable], "".join(chains))
             parts.append(frames[usable])
             hits = [hit for hit, kept in zip(hits, usable, strict=True) if kept]
             names.append([_name(hit) for hit in hits])
@@ -262,6 +264,16 @@ def _worth_using(hits: list[LibraryHit]) -> list[LibraryHit]:
         if hit is best
         or (hit.closeness >= WORTH * best.closeness and hit.coverage >= COVERED * best.coverage)
     ]
+
+
+def _with_cysteines(frames: np.ndarray, letters: str) -> np.ndarray:
+    """Frames [T] with both residues of each disulfide that most frames have; all if none has them.
+
+    Residues that a frame lacks are sampled, and a sampled cysteine seldom meets its partner.
+    """
+    rows = sorted({row for pair in find_disulfides(frames, letters) for row in pair})
+    there = np.isfinite(frames[:, rows, 1, 0]).all(1)
+    return there if there.any() else ~there
 
 
 def _name(hit: LibraryHit) -> str:

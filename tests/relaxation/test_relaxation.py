@@ -66,9 +66,6 @@ def test_the_report_is_that_of_the_frames(relaxed):
         ("amber14-all.xml", "obc2", ["amber14-all.xml", "implicit/obc2.xml"]),
         ("amber14-all.xml", "gbn2", ["amber14-all.xml", "implicit/gbn2.xml"]),
         where_present("amber19-all.xml", "amber19-all.xml", "vacuum", ["amber19-all.xml"]),
-        where_present(
-            "charmm36_2024.xml", "charmm36_2024", "vacuum", ["charmm36_2024.xml"], slow=True
-        ),
     ],
 )
 def test_energies_are_those_of_a_fresh_simulation(peptide, field, solvent, files):

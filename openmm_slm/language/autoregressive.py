@@ -162,6 +162,8 @@ class AutoregressiveModel(StructureLanguageModel):
             )
 
         size = self.frames_together(length)
+        if shared is None:  # the trunk of each frame needs as much memory as its tokens
+            size = max(1, size // 2)
         return TokenSamples(*sample_frames(compute, frames, known, size, seed, own))
 
     def check_options(self, steps: int | None, order: str | None, guidance: float) -> None:

@@ -278,8 +278,14 @@ def _address_in(path: str) -> str:
 
 
 def _client(distributed: Any, address: str, given: object) -> Any:
-    try:
+    def client() -> Any:
         return distributed.Client(address, timeout=ANSWER, set_as_default=False)
+
+    try:
+        try:
+            return client()
+        except AssertionError:  # on a busy machine, its thread may not have started in time
+            return client()
     except (OSError, ValueError, TimeoutError) as error:
         why = str(error).split("\n")[0]
         raise SLMError(

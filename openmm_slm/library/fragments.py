@@ -83,7 +83,7 @@ def find_fragments(
     Returns
     -------
     Fragments
-        None for gaps of fewer than 3 or more than 20 residues.
+        Empty for gaps of fewer than 3 or more than 20 residues.
     """
     size = len(letters)
     ends = np.concatenate([before[:, :3], after[:, :3]]).astype(np.float64)

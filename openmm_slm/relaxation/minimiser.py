@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import SLMError, require
 from .judging import FrameJudge
 from .relaxation_settings import RelaxationSettings
-from .system import BONDED, GUARDS, NONBONDED, guarded_system
+from .system import BONDED, GUARDS, NONBONDED, REPULSION, guarded_system
 
 if TYPE_CHECKING:
     import mdtraj
@@ -100,7 +100,9 @@ class FrameMinimiser:
             self._begin()
             return float("nan")
 
-    def minimise(self, x: np.ndarray, number: int = 0, untangle: bool = False) -> np.ndarray:
+    def minimise(
+        self, x: np.ndarray, number: int = 0, *, repel: bool = False, untangle: bool = False
+    ) -> np.ndarray:
         """Minimise a frame.
 
         Parameters
@@ -109,6 +111,8 @@ class FrameMinimiser:
             nm. Must be finite, without coinciding atoms.
         number : int
             Frame number. With the seed it determines the velocities of annealing.
+        repel : bool
+            Keep heavy atoms 0.26 nm apart at all stages.
         untangle : bool
             Separate atoms for longer and almost without restraint. The springs then restrain to
             the result of this stage.
@@ -133,6 +137,7 @@ class FrameMinimiser:
             self.context.setPositions(x)
             if untangle or not self._energy() < ROUGH * len(x):
                 self._part(untangle)
+            self._use({BONDED, NONBONDED, GUARDS} | ({REPULSION} if repel else set()))
             self._settle()
             if settings.anneal:
                 self.context.setVelocitiesToTemperature(settings.temperature, int(seed % 2**31))
@@ -154,9 +159,8 @@ class FrameMinimiser:
         """Separate overlapping atoms without nonbonded forces, so that all forces are finite."""
         restraint = self.settings.restraint * (_FREE if untangle else 1.0)
         self.context.setParameter("reach", 1.1)
-        self.context.getIntegrator().setIntegrationForceGroups({BONDED, GUARDS})
+        self._use({BONDED, GUARDS, REPULSION})
         self._descend(restraint, (4 if untangle else 1) * _PARTING)
-        self.context.getIntegrator().setIntegrationForceGroups({BONDED, NONBONDED, GUARDS})
         self.context.setParameter("reach", 1.0)
         if untangle:
             self._hold(self._positions())
@@ -173,6 +177,9 @@ class FrameMinimiser:
         minimizer.minimize(self.context, self.settings.tolerance, iterations)
 
     # -- the Context -------------------------------------------------------------------------
+
+    def _use(self, groups: set[int]) -> None:
+        self.context.getIntegrator().setIntegrationForceGroups(groups)
 
     def _hold(self, x: np.ndarray) -> None:
         springs = self.protein.springs

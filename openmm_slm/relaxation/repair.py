@@ -61,10 +61,10 @@ class Repairs:
         last = x if found is None else found
         for name, start in starts.items():
             begin, untangle = start(last)
-            if begin is None or (found is None and begin is x and not untangle):
+            if begin is None:
                 continue
             try:
-                last = self.minimiser.minimise(begin, number, untangle)
+                last = self.minimiser.minimise(begin, number, repel=True, untangle=untangle)
             except MinimisationError:
                 continue
             yield name, last

@@ -24,7 +24,7 @@ from ..protein.trajectory import backbone_trajectory
 from ..tokenizer.interface import StructureTokenizer
 from ..validity.close_contacts import close_contacts
 from ..validity.criteria import CLASH
-from ..validity.report import backbone_report
+from ..validity.report import all_atom_report, backbone_report
 from .disordered_backbones import DisorderedBackbones
 from .kept_placement import KeptPlacement
 from .sampled_backbones import SampledBackbones
@@ -41,6 +41,7 @@ logger = logging.getLogger(__name__)
 # Expected distance (nm) of CA from its starting frame, for kept and for sampled tokens. Halving or
 # doubling these changes little; without starting frames, sampled residues fly apart.
 KEPT, SAMPLED = 0.05, 0.1
+AGAIN = 3  # an invalid frame of resampled residues is made again so many times
 
 
 def best_first(scores: np.ndarray) -> np.ndarray:
@@ -289,9 +290,25 @@ class BackboneSampler:
         return drawn, backbone, lddt
 
     def _resampled(self, frames: np.ndarray) -> SampledBackbones:
-        """Sample some residues and keep the atoms of all others at the template's positions."""
+        """Sample some residues and keep the atoms of all others at the template's positions.
+
+        Frames that are invalid are made again, up to three times.
+        """
+        made = self._resampled_once(frames, 0)
+        for again in range(1, AGAIN + 1) if self.settings.project else ():
+            report = all_atom_report(made.atom14, self.protein, rigid=self.rigid)
+            bad = np.flatnonzero(~report["valid"])
+            if not len(bad):
+                break
+            other = made.followed_by(self._resampled_once(frames[bad], again))
+            order = np.arange(len(frames))
+            order[bad] = len(frames) + np.arange(len(bad))
+            made = other.rows(order)
+        return made
+
+    def _resampled_once(self, frames: np.ndarray, again: int) -> SampledBackbones:
         which = self.starts.rows(frames)
-        found = self.segments.sample(frames, which)
+        found = self.segments.sample(frames, which, again)
         drawn, moving = found.drawn, self.sampled.any(0).astype(float)
         made = self._finished(drawn.tokens, drawn.log_prob, found.backbone, found.lddt, moving)
         kept = ~self.sampled[which]

@@ -2,9 +2,9 @@
 
 Language models that see the structure work in two steps. In the first, each frame gets several
 *tries*, drawn and decoded without its segments; for each segment the try with the lowest cost is
-chosen (`segment_scores`). Every fourth frame takes a library fragment instead, as long as there are
-good ones. In the second step, the model samples the segments again and sees those of the first, off
-by about 0.2 nm.
+chosen (`segment_scores`), where clashes cost most. Every fourth frame takes a library fragment
+instead, as long as there are good ones. In the second step, the model samples the segments again
+and sees those of the first, off by about 0.2 nm.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from ..projection.close_peptides import close_peptide_bonds
 from ..protein.geometry import place_oxygen
 from ..protein.protein import Protein
 from ..tokenizer.interface import StructureTokenizer
+from .segment_clashes import segment_clashes
 from .segment_fragments import Segment, distinct, segments_of
 from .segment_scores import segment_costs, segment_scores
 from .settings import SamplingSettings
@@ -35,6 +36,8 @@ TRIES = 6
 MOST_TRIED = 120
 #: One frame in this many starts from a fragment.
 EVERY = 4
+#: Cost of each pair of clashing atoms of a try. With 0, samples are as good and fewer are valid.
+CLASHED = 2.0
 SEEN = 0.2  # nm, level of the segments in the second step
 #: Known residues near the segments that the decoder sees, in the tries and in the second step. With
 #: all residues, samples are no better.
@@ -110,24 +113,29 @@ class SegmentSampler:
         self._segments = lru_cache(maxsize=8)(self._find_segments)
         self._near = lru_cache(maxsize=8)(self._find_near)
 
-    def sample(self, frames: np.ndarray, which: np.ndarray) -> Decoded:
-        """Sample frames [F] that start from the frames `which` [F] of the template."""
+    def sample(self, frames: np.ndarray, which: np.ndarray, again: int = 0) -> Decoded:
+        """Sample frames [F] that start from the frames `which` [F] of the template.
+
+        With `again` over 0, these are other samples, of which none starts from a fragment.
+        """
         start = np.stack([self._start(row) for row in which])
         rows = np.unique(which)
         used = np.full((len(frames), max(len(self.segments(row)) for row in rows)), -1)
         level = np.where(self.sampled[which], np.inf, 0.0)
         if not self.language_model.sees_structure:
-            drawn = self._draw(frames, self._known[which], 0)
+            drawn = self._draw(frames, self._known[which], 2 * again)
             return Decoded(drawn, *self._decode(drawn.tokens, start, level, which), used)
         for row in rows:
             mine = np.flatnonzero(which == row)
-            start[mine], found = self._first(frames[mine], int(row))
+            start[mine], found = self._first(frames[mine], int(row), again)
             used[mine, : found.shape[1]] = found
         level = np.where(self.sampled[which], SEEN, 0.0)
         each = [StructureContext.of(x, s, self.index) for x, s in zip(start, level, strict=True)]
         context = StructureContext.stacked(each)
         hints = self.tokens[which]
-        drawn = self._draw(frames, self._known[which], 1, structure=context, hints=hints)
+        drawn = self._draw(
+            frames, self._known[which], 2 * again + 1, structure=context, hints=hints
+        )
         return Decoded(drawn, *self._decode(drawn.tokens, start, level, which), used)
 
     def segments(self, row: int) -> list[Segment]:
@@ -189,14 +197,16 @@ class SegmentSampler:
 
     # -- parts ----------------------------------------------------------------------------------
 
-    def _first(self, frames: np.ndarray, row: int) -> tuple[np.ndarray, np.ndarray]:
+    def _first(self, frames: np.ndarray, row: int, again: int) -> tuple[np.ndarray, np.ndarray]:
         """Backbones [F, L, 4, 3] of the first step, and the fragments used [F, segments]."""
         start, out = self._start(row)[None], np.repeat(self._start(row)[None], len(frames), 0)
         level = np.where(self.sampled[row], np.inf, 0.0)[None]
         context = StructureContext.of(start[0], level[0], self.index)
         count = int(np.clip(MOST_TRIED // max(1, self.sampled[row].sum()), 1, TRIES))
         tries = (frames[:, None] * count + np.arange(count)).ravel()
-        drawn = self._draw(tries, self._known[row], 0, structure=context, hints=self.tokens[row])
+        drawn = self._draw(
+            tries, self._known[row], 2 * again, structure=context, hints=self.tokens[row]
+        )
         rows = np.full(len(tries), row)
         x, _ = self._decode(drawn.tokens, start, level, rows, NEAR_TRIES)
         near, protein = self._near(row, NEAR_TRIES)
@@ -211,11 +221,12 @@ class SegmentSampler:
         for number, segment in enumerate(segments):
             mine = segment.rows
             cost = segment_costs(x, self.protein.sequence, segment, shift[:, mine].max(1))
+            cost += CLASHED * segment_clashes(x, self.protein, mine, self.template.atom14[row])
             best = np.arange(len(frames)) * count + cost.reshape(-1, count).argmin(1)
             out[:, mine] = x[best][:, mine]
             order = self._order(segment)
             turn = np.where(frames % EVERY == EVERY - 1, frames // EVERY, len(order))
-            taken = turn < len(order)
+            taken = (turn < len(order)) & (again == 0)
             if taken.any():
                 used[taken, number] = order[turn[taken]]
                 out[np.ix_(taken, mine, range(3))] = segment.fragments.backbone[used[taken, number]]

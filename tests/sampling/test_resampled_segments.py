@@ -12,11 +12,15 @@ from small_library import write_small_library
 import openmm_slm
 from openmm_slm.library.fragments import Fragments
 from openmm_slm.library.registry import load_library
+from openmm_slm.protein.protein import Protein
 from openmm_slm.protein.structure import from_backbone
 from openmm_slm.protein.trajectory import from_trajectory
+from openmm_slm.sampling.backbones import BackboneSampler
 from openmm_slm.sampling.fragment_choice import checked_fragments
+from openmm_slm.sampling.segment_clashes import segment_clashes
 from openmm_slm.sampling.segment_fragments import Segment, distinct, segments_of
 from openmm_slm.sampling.segment_scores import segment_costs
+from openmm_slm.sampling.settings import SamplingSettings
 from openmm_slm.sampling.template import Template
 
 ROWS = np.arange(20, 28)
@@ -104,6 +108,45 @@ def test_samples_near_fragments_of_a_similar_sequence_cost_least():
     assert distinct(fragments, 5).tolist() == [0, 1]
     same = Fragments(np.stack([a, a, b]), np.zeros(3), np.zeros(3, int), np.arange(3))
     assert distinct(same, 5).tolist() == [0, 2]
+
+
+def test_clashes_with_atoms_and_side_chains_that_are_held_are_counted():
+    """A helix of 12 with a free residue beside it, which nears a backbone and a side chain."""
+    x = np.concatenate([helix(12), helix(12)[:1] + np.float32([5, 0, 0])])
+    frames = np.repeat(x[None], 3, 0)
+    held = np.full((13, 14, 3), np.nan, np.float32)
+    held[:, :4] = x
+    held[6, 5] = x[6, 1] + np.float32([0, 3, 0])
+    frames[1, 12] += x[6, 3] - x[12, 0] + np.float32([0.05, 0.2, 0])  # N to the O of residue 6
+    frames[2, 12] += held[6, 5] - x[12, 1]  # CA to its CG
+    protein = Protein("A" * 6 + "K" + "A" * 6, np.isin(np.arange(13), [0, 12]))
+    found = segment_clashes(frames, protein, np.array([12]), held)
+    assert found[0] == 0 and (found[1:] > 0).all()
+    held[6, 5] = np.nan
+    assert (segment_clashes(frames, protein, np.array([12]), held) > 0).tolist() == [0, 1, 0]
+
+
+def test_frames_that_are_made_again_are_others_without_fragments(folder, generator, native):
+    chosen = checked_fragments(str(folder), resample=True)
+    settings = SamplingSettings(
+        native.sequence,
+        8,
+        template={},
+        resample=ROWS.tolist(),
+        seed=3,
+        fragments=chosen,
+        temperature=1.0,
+        top_p=1.0,
+    )
+    sampler = BackboneSampler(
+        generator.tokenizer, generator.language_model, settings,
+        Template.of(native, native.sequence),
+    )  # fmt: skip
+    first, second = (
+        sampler.segments.sample(np.array([3]), np.array([0]), again) for again in (0, 1)
+    )
+    assert first.fragments.max() >= 0 > second.fragments.max()
+    assert (first.drawn.tokens != second.drawn.tokens)[0, ROWS].any()
 
 
 @pytest.mark.parametrize(

@@ -172,7 +172,7 @@ class SegmentSampler:
             kept = [k for k, segment in enumerate(every) if not without[segment.rows].all()]
             score[mine] = segment_scores(
                 backbone[mine],
-                self.protein.sequence,
+                self.protein,
                 [every[k] for k in kept],
                 moved[mine],
                 used[np.ix_(mine, kept)],
@@ -220,7 +220,7 @@ class SegmentSampler:
         used = np.full((len(frames), len(segments)), -1)
         for number, segment in enumerate(segments):
             mine = segment.rows
-            cost = segment_costs(x, self.protein.sequence, segment, shift[:, mine].max(1))
+            cost = segment_costs(x, self.protein, segment, shift[:, mine].max(1))
             cost += CLASHED * segment_clashes(x, self.protein, mine, self.template.atom14[row])
             best = np.arange(len(frames)) * count + cost.reshape(-1, count).argmin(1)
             out[:, mine] = x[best][:, mine]

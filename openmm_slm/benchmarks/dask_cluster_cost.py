@@ -7,6 +7,7 @@ import random
 import tempfile
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from ..files.dask_cluster import dask_cluster
@@ -46,22 +47,35 @@ def _cost(
     model, device, dask = target
     if dask == SCHEDULING:
         return scheduling_cost()
-    with tempfile.TemporaryDirectory() as root:
-        fasta, draw = Path(root, "in.fasta"), random.Random(seed)
+    here = _LocalRun.of(model, device, seed)
+    if dask is None:
+        return here.cost
+    there = Path(here.root, dask.replace(":", "_"))
+    cost = run_command(*here.command, there, "--dask", dask)
+    names = [str(path.relative_to(here.output)) for path in here.output.rglob("*.*")]
+    names = [name for name in names if not name.endswith(".lock")]
+    same, _, _ = filecmp.cmpfiles(here.output, there, names, shallow=False)
+    return {**cost, "files": float(len(names)), "equal_files": float(len(same))}
+
+
+class _LocalRun:
+    """A run without Dask, which all rows are compared with; made once per process."""
+
+    def __init__(self, model: str, device: str, seed: int) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        self.root, draw = self._folder.name, random.Random(seed)
+        fasta, self.output = Path(self.root, "in.fasta"), Path(self.root, "here")
         with open(fasta, "w", encoding="utf-8") as handle:
             for number in range(SEQUENCES):
                 letters = draw.choices("ACDEFGHIKLMNPQRSTVWY", k=draw.randint(*LENGTHS))
                 handle.write(f">s{number}\n{''.join(letters)}\n")
-        command = ["sample", fasta, "-n", 16, "--batch-size", 8, "--seed", seed, "--model", model]
-        command += ["--device", device, "--threads", 1, "-o"]
-        if dask is None:
-            return run_command(*command, Path(root, "here"))
-        cost = run_command(*command, Path(root, "there"), "--dask", dask)
-        run_command(*command, Path(root, "here"))
-        names = [str(p.relative_to(Path(root, "here"))) for p in Path(root, "here").rglob("*.*")]
-        names = [name for name in names if not name.endswith(".lock")]
-        same, _, _ = filecmp.cmpfiles(Path(root, "here"), Path(root, "there"), names, shallow=False)
-    return {**cost, "files": float(len(names)), "equal_files": float(len(same))}
+        self.command = [
+            "sample", fasta, "-n", 16, "--batch-size", 8, "--seed", seed, "--model", model,
+            "--device", device, "--threads", 1, "-o",
+        ]  # fmt: skip
+        self.cost = run_command(*self.command, self.output)
+
+    of = staticmethod(cache(lambda *arguments: _LocalRun(*arguments)))
 
 
 def scheduling_cost(tasks: int = TASKS) -> dict[str, float]:

@@ -19,11 +19,12 @@ from ..files.json_file import write_json
 from ..files.options import takes
 from ..models.registry import check_parts, find_device, find_part, model_identity
 from ..networks.storage import assemble_model
+from .central_frame import CENTRAL, write_central_frame
 from .finetuning_card import card_of
 from .finetuning_networks import check_family, tune_language_model, tune_motions
 from .finetuning_settings import FinetuningSettings
 from .md_frames import MDFrames, open_simulations, write_frames
-from .md_scores import markdown, sampled_rows, simulated_row
+from .md_scores import markdown, other_rows, sampled_rows
 from .tuned_amplitude import fitted_amplitude, set_amplitude
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ def finetune(
     Returns
     -------
     Path
-        `output`.
+        `output`. Its ``central.pdb`` is the frame nearest to the mean of the first four fifths,
+        the best template for samples of the simulated states.
 
     Raises
     ------
@@ -117,7 +119,7 @@ def finetune(
             work / "before.json",
             lambda: {
                 **sampled_rows(model, "before", frames, n, seed, device),
-                "MD, training part": simulated_row(frames, n),
+                **other_rows(frames, n, seed),
             },
         )
         seconds = 3600 * chosen.hours
@@ -146,6 +148,7 @@ def finetune(
         )
         rows = _table(before, after, language.figures)
         card = card_of(record, frames, language, motions, amplitude, markdown(rows))
+        write_central_frame(simulations, frames, output / CENTRAL)
         assemble_model(tokenizer, made, output, card, **parts)  # config.json comes last
         shutil.rmtree(work)
     return output

@@ -40,8 +40,10 @@ rate {learning_rate:g}, seed {seed}, openmm_slm {openmm_slm}.
 
 ## Samples against the held-back frames
 
-{samples} frames per row: samples from the first frame as `template` with the default settings, and
-with `noise=0.5`. The last row is the part for training of the same simulations: the noise floor.
+{samples} frames per row: samples with `central.pdb`, the frame nearest to the mean of the part for
+training, as `template` with the default settings, and with `noise=0.5`. Baselines start from the
+same frame: `jitter` is random noise, and `ANM` an elastic network, both as large as the motion of
+the part for training. The last row is that part itself: the noise floor.
 RMSF r: higher is better; mean RMSF: near that of the last row; the others: lower. JS-TIC has
 {lag}.
 

@@ -144,6 +144,12 @@ def write_frames(simulations: Sequence[Simulation], directory: Path, most: int) 
     writer.close()
 
 
+def _place(name: str) -> tuple[int, int]:
+    """Trajectory and frame from a name in the shards, such as ``t0_25``."""
+    number, frame = name[1:].split("_")
+    return int(number), int(frame)
+
+
 def _kept(simulation: Simulation, share: float) -> dict[int, str]:
     """Numbers of the frames to use, and their splits."""
     end = simulation.n_frames - simulation.held_back
@@ -192,6 +198,8 @@ class MDFrames:
         ``:`` between chains.
     train, held : ndarray, float32 [F, L, 4, 3]
         Backbones, nm, in the order of time.
+    train_places : list of (int, int)
+        Trajectory, and frame in it, of each frame of `train`.
     held_lengths : list of int
         Held-back frames of each trajectory.
     index, number : ndarray, int32 [L]
@@ -201,6 +209,7 @@ class MDFrames:
     sequence: str
     train: np.ndarray
     held: np.ndarray
+    train_places: list[tuple[int, int]]
     held_lengths: list[int]
     index: np.ndarray
     number: np.ndarray
@@ -218,6 +227,7 @@ class MDFrames:
             row["sequence"],
             stacked[TRAIN],
             stacked[HELD],
+            [_place(row["id"]) for row in parts[TRAIN].rows],
             [len(group) for group in held.clusters()],
             parts[TRAIN][0].residue_index,
             parts[TRAIN].residue_numbers(0),

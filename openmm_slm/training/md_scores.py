@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..comparison.baselines import elastic_network, jitter
 from ..comparison.comparing import compare
 from ..comparison.coverage import evenly
+from ..errors import StructureError
 from ..files.quiet import without_warnings
 from ..sampling.ensemble import EnsembleGenerator
+from .central_frame import central_template
 from .md_frames import MDFrames
 from .tuned_amplitude import mean_rmsf
 
@@ -21,7 +25,7 @@ if TYPE_CHECKING:
 #: Metrics of `openmm_slm.compare` in the table, with their digits.
 METRICS = {"RMSF r": 2, "JS-PwD": 3, "JS-TIC": 3}
 SIZE = "mean RMSF, Å"
-#: Names of the rows, and settings of samples from the first frame.
+#: Names of the rows, and settings of samples from the central frame.
 SETTINGS = {"": {}, ", noise 0.5": {"noise": 0.5}}
 _LAG = 20  # frames, the default of `compare`
 _PAIRS = 12  # fewest pairs of frames for TICA
@@ -32,9 +36,9 @@ Row = dict[str, float]
 def sampled_rows(
     model: Path | str, name: str, frames: MDFrames, n: int, seed: int, device: str
 ) -> dict[str, Row]:
-    """Rows of samples that a model makes from the first frame."""
+    """Rows of samples that a model makes from the central frame."""
     generator, rows = EnsembleGenerator.from_pretrained(model, device), {}
-    start = frames.trajectory(frames.train[:1])
+    start = central_template(frames)
     for label, settings in SETTINGS.items():
         with without_warnings():
             samples = generator.sample(
@@ -45,9 +49,17 @@ def sampled_rows(
     return rows
 
 
-def simulated_row(frames: MDFrames, n: int) -> Row:
-    """Row of as many frames of the training part."""
-    return _row(frames.trajectory(frames.train[evenly(len(frames.train), n)]), frames)
+def other_rows(frames: MDFrames, n: int, seed: int) -> dict[str, Row]:
+    """Rows of baselines from the central frame, and of as many frames of the training part.
+
+    Baselines have the mean RMSF of the training part. There is no ANM of parts that touch nowhere.
+    """
+    start, size, rows = central_template(frames), mean_rmsf(frames.train[:, :, 1]), {}
+    for name, baseline in (("jitter", jitter), ("ANM", elastic_network)):
+        with suppress(StructureError):
+            rows[name] = _row(baseline(start, n, size, seed=seed), frames)
+    part = frames.train[evenly(len(frames.train), n)]
+    return {**rows, "MD, training part": _row(frames.trajectory(part), frames)}
 
 
 def tica_settings(lengths: list[int]) -> dict[str, int | None]:

@@ -12,6 +12,7 @@ from ..files.quiet import without_warnings
 from ..models.registry import load_springs
 from ..networks.storage import read_config
 from ..sampling.ensemble import EnsembleGenerator
+from .central_frame import central_template
 from .md_frames import MDFrames
 from .md_motions import mean_square
 
@@ -39,14 +40,14 @@ def fitted_amplitude(
 ) -> Amplitude:
     """The amplitude with which samples have the mean RMSF of the part for training.
 
-    Samples are backbones from the first frame with the default settings. RMSF is taken as
+    Samples are backbones from the central frame with the default settings. RMSF is taken as
     proportional to the amplitude; decoding makes it smaller than the springs predict.
     """
     generator = EnsembleGenerator.from_pretrained(model, device)
     with without_warnings():
         made = generator.sample(
-            frames.sequence, n, template=frames.trajectory(frames.train[:1]), relatives=None,
-            seed=seed, sidechains=None, progress=False,
+            frames.sequence, n, template=central_template(frames), relatives=None, seed=seed,
+            sidechains=None, progress=False,
         ).trajectory  # fmt: skip
     sampled = mean_rmsf(made.xyz[:, made.topology.select("name CA")])
     simulated = mean_rmsf(frames.train[:, :, 1])

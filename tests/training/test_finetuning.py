@@ -22,6 +22,7 @@ from openmm_slm.motions.springs import LEARNED_SHARE, NEAR
 from openmm_slm.motions.thermal_motion import ThermalMotion
 from openmm_slm.networks.storage import assemble_model
 from openmm_slm.training import finetuning_networks
+from openmm_slm.training.central_frame import CENTRAL, central_frame
 from openmm_slm.training.early_stopping import StoppingTrainer
 from openmm_slm.training.finetuning import table_of
 from openmm_slm.training.loop import LoopConfig
@@ -127,7 +128,8 @@ def test_samples_of_tuned_springs_fluctuate_as_much_as_the_simulation(frames, tm
     assert same["near"] == pytest.approx(NEAR, rel=0.25)  # the simulation is of such samples
     mean = found.train.mean(0)
     train = (mean + 1.6 * (found.train - mean)).astype(np.float32)
-    train[0] = found.train[0]  # the template
+    template = central_frame(found)
+    train[template] = found.train[template]
     larger = replace(found, train=train)
     fitted = fitted_amplitude(model, larger, 16, 1, "cpu")
     assert fitted["near"] == pytest.approx(1.6 * same["near"], rel=0.05)
@@ -136,6 +138,17 @@ def test_samples_of_tuned_springs_fluctuate_as_much_as_the_simulation(frames, tm
     after = fitted_amplitude(model, larger, 16, 1, "cpu")
     assert abs(after["sampled"] / after["simulated"] - 1) < 0.12
     assert abs(fitted["sampled"] / fitted["simulated"] - 1) > 0.25
+
+
+def test_the_central_frame_is_the_one_about_which_the_others_are(frames, tmp_path) -> None:
+    write_frames(open_simulations([frames], None), tmp_path / "frames", 1000)
+    found = MDFrames.read(tmp_path / "frames")
+    rng = np.random.default_rng(1)
+    train = found.train[0] + 0.05 * rng.normal(size=found.train.shape).astype(np.float32)
+    train += 5 * rng.random((len(train), 1, 1, 3), np.float32)  # frames are superposed
+    train[7] = found.train[0]
+    assert central_frame(replace(found, train=train)) == 7
+    assert found.train_places == [(0, frame) for frame in range(len(train))]
 
 
 # -- training --------------------------------------------------------------------------------------
@@ -210,8 +223,8 @@ def test_a_run_that_was_killed_goes_on_and_its_model_samples(frames, tiny, tmp_p
     assert parts(model) != parts(tiny)
     assert table_of(model) == table_of(tmp_path / "whole")
     assert sorted(path.name for path in model.iterdir() if not path.name.startswith(".")) == [
-        "README.md", "backmapping", "config.json", "finetune.json", "language_model", "motions",
-        "packer", "tokenizer",
+        "README.md", "backmapping", "central.pdb", "config.json", "finetune.json", "language_model",
+        "motions", "packer", "tokenizer",
     ]  # fmt: skip
     assert len(verify_model(model)) == 6
     card, record = (
@@ -222,8 +235,11 @@ def test_a_run_that_was_killed_goes_on_and_its_model_samples(frames, tiny, tmp_p
     assert (given["frames"], given["held_back"]) == (40, 8)
     assert given["sha256"] in card and SEQUENCE in card and "trained on the trajectories" in card
     assert f"(`near`) is {load_springs(model, 'cpu').near:.2f} times the motion" in card
+    central = md.load(str(model / CENTRAL))
+    same = [k for k in range(32) if np.abs(frames.xyz[k] - central.xyz[0]).max() < 0.001]
+    assert len(same) == 1 and central.topology.n_atoms == frames.n_atoms  # of the part for training
     samples = openmm_slm.generate_ensemble(
-        SEQUENCE, 3, template=frames[0], model=model, seed=1, progress=False, device="cpu"
+        SEQUENCE, 3, template=central, model=model, seed=1, progress=False, device="cpu"
     )
     assert np.isfinite(samples.xyz).all()
     written = (model / "README.md").stat().st_mtime_ns
@@ -240,7 +256,15 @@ def test_command(frames, tiny, tmp_path) -> None:
     command = ["finetune", tmp_path / "md.xtc", *options]
     done = CliRunner().invoke(main, [str(each) for each in command])
     assert done.exit_code == 0, done.output
-    for row in ("nats per token", "mean RMSF", "before", "after", "MD, training part", "JS-TIC"):
+    for row in (
+        "nats per token",
+        "mean RMSF",
+        "before",
+        "after",
+        "jitter",
+        "ANM",
+        "MD, training part",
+    ):
         assert row in done.output
     done = CliRunner().invoke(main, [str(each) for each in [*command, "--seed", 2]])
     assert done.exit_code == 2 and "choose another output folder" in done.output

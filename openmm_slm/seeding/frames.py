@@ -15,7 +15,15 @@ from ..files.frame_reader import FrameReader
 from ..files.report_table import Report
 from ..protein.atoms import CAPS
 from ..protein.chains import protein_chains
-from ..protein.keep_selection import AUTO, is_bulk, kept_residues, listed, membrane
+from ..protein.keep_selection import (
+    AUTO,
+    is_bulk,
+    kept_residues,
+    listed,
+    membrane,
+    other_residues,
+)
+from ..protein.kept_images import beside_protein
 from ..relaxation.chemistry import chemistry
 from ..validity.report import geometry_report
 from .judging import judge_md
@@ -110,6 +118,8 @@ def _valid(
 def solute(trajectory: mdtraj.Trajectory, keep: str = AUTO) -> mdtraj.Trajectory:
     """The protein and what `keep` names (`kept_residues`), without the solvent.
 
+    In a periodic box, ligands and ions are moved to the image nearest to the protein.
+
     Raises
     ------
     SLMError
@@ -124,6 +134,8 @@ def solute(trajectory: mdtraj.Trajectory, keep: str = AUTO) -> mdtraj.Trajectory
             f"{len(lipids)} lipids ({listed(lipids[:3])}, ...): membranes are not supported; "
             "remove them (Trajectory.atom_slice), or set up the System yourself"
         )
+    movable = [r for r in other_residues(topology) if keep != AUTO or not r.is_water]
+    trajectory = beside_protein(trajectory, movable)
     kept = {residue.index for residue in kept_residues(trajectory, keep, "the ensemble")}
     stay = [r for r in topology.residues
             if r.index in protein | kept or r.name in CAPS]  # fmt: skip

@@ -14,6 +14,7 @@ import openmm_slm
 from openmm_slm.errors import SLMError
 from openmm_slm.protein.keep_selection import other_residues
 from openmm_slm.relaxation.judging import FrameJudge
+from openmm_slm.seeding.frames import solute
 
 SHORT = {"equilibration": 0.2, "platform": "CPU"}
 
@@ -53,6 +54,14 @@ def test_a_ligand_without_parameters_is_named_with_the_remedy(holo):
         openmm_slm.seed_simulations(holo, n=1, keep="resname XYZ", report=holo_report(holo))
     with pytest.raises(SLMError, match="nothing.xml.*no such file"):
         openmm_slm.seed_simulations(holo, n=1, parameters="nothing.xml")
+
+
+def test_groups_in_another_periodic_image_come_to_the_protein(holo):
+    boxed = md.Trajectory(holo.xyz.copy(), holo.topology)
+    boxed.unitcell_vectors = np.tile(8 * np.eye(3), (len(holo), 1, 1))
+    others = boxed.topology.select("resname HEM CMO ZN")
+    boxed.xyz[:, others] += np.array([8, -8, 0])
+    np.testing.assert_allclose(solute(boxed).xyz, holo.xyz, atol=1e-5)
 
 
 def holo_report(trajectory: md.Trajectory) -> np.ndarray:

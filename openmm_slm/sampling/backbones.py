@@ -28,10 +28,12 @@ from ..validity.report import all_atom_report, backbone_report
 from .disordered_backbones import DisorderedBackbones
 from .kept_placement import KeptPlacement
 from .sampled_backbones import SampledBackbones
-from .segment_sampling import SegmentSampler
+from .segment_fragments import segments_of
+from .segment_sampling import SEEN, SegmentSampler
 from .settings import SamplingSettings
 from .starting_frames import StartingFrames
 from .template import Template
+from .template_gaps import TemplateGaps
 
 if TYPE_CHECKING:
     import mdtraj
@@ -100,6 +102,7 @@ class BackboneSampler:
                 tokenizer, language_model, settings, template, self.protein, self.letters,
                 self.sampled, self._sample,
             )  # fmt: skip
+        self.gaps = self._gaps_of_template()
         #: float [L]: above 0 for residues that may move to close peptides or to resolve clashes.
         self.movable = np.full(len(self.chain), float(settings.project))
         if template is not None and settings.resample is not None:
@@ -119,6 +122,25 @@ class BackboneSampler:
         if template is not None and template.kept is not None:
             held = self.disordered, self.rigid, self.starts.rows
             self.kept = KeptPlacement(template.kept, *held)
+
+    def _gaps_of_template(self) -> TemplateGaps | None:
+        """Gaps of a template that starts frames as it is; relatives have none."""
+        template, settings = self.template, self.settings
+        given = template is not None and settings.resample is None and not template.names
+        if not given or settings.path or not self.language_model.sees_structure:
+            return None
+        disordered = np.isin(np.arange(len(self.chain)), settings.disordered or ())
+        if not (~template.known & ~disordered).any():
+            return None
+        segments = SegmentSampler(
+            self.tokenizer, self.language_model, settings, template, self.protein, self.letters,
+            ~template.known, lambda frames, known, number, **more: self._sample(
+                frames, known, -1 - number, **more  # other random numbers than in the rounds
+            ),
+        )  # fmt: skip
+        gaps = TemplateGaps(segments, self.chain, disordered)
+        without = (segments_of(~known, template, 0, None) for known in template.known)
+        return gaps if any(gaps.is_gap(each) for found in without for each in found) else None
 
     def _kept_d_residues(self) -> np.ndarray | None:
         """D amino acids of the template that are not sampled; bool [L]."""
@@ -283,6 +305,9 @@ class BackboneSampler:
             ]
             start, masked = (np.stack(part) for part in zip(*begun, strict=True))
             level = np.where(masked, SAMPLED, KEPT)
+            if self.gaps is not None and number == 0:
+                start, placed, rim = self.gaps.filled(frames, self.starts.rows(frames), start)
+                level, masked = np.where(placed, SEEN, level), masked | rim
             more = self._context_of(start, level) if self.language_model.sees_structure else {}
             drawn = self._sample(frames, np.where(masked, -1, tokens), number, **more)
             backbone, lddt = self._decode(drawn.tokens, start, level)

@@ -18,31 +18,31 @@ AUTO, NONE, SHIPPED = "auto", "none", "default"
 _KEYS = ("library", "splits", "exclude", "sha256")
 
 
-def checked_fragments(given: object, resample: bool) -> dict[str, object] | None:
+def checked_fragments(given: object, template: bool) -> dict[str, object] | None:
     """The option as a dict with ``library``, ``splits``, ``exclude`` and ``sha256``, or None.
 
     Parameters
     ----------
     given : object
         As the user gave it.
-    resample : bool
-        Residues are resampled; otherwise there are no fragments.
+    template : bool
+        There is a template other than relatives; otherwise there are no fragments.
 
     Raises
     ------
     StructureError
-        It is neither the name or folder of a library, nor such a dict, nor None; nothing is
-        resampled; or the checksum is that of another library.
+        It is neither the name or folder of a library, nor such a dict, nor None; there is no
+        template; or the checksum is that of another library.
     """
     if given is None or (isinstance(given, str) and given == NONE):
         return None
     automatic = isinstance(given, str) and given == AUTO
-    if automatic and not (resample and SHIPPED in shipped_libraries()):
+    if automatic and not (template and SHIPPED in shipped_libraries()):
         return None
-    if not resample:
+    if not template:
         raise StructureError(
-            f"fragments is {given!r}, but no residue is resampled; give resample, or leave "
-            "fragments out"
+            f"fragments is {given!r}, but there is no template whose residues are sampled; give "
+            "template, or leave fragments out"
         )
     chosen = given if isinstance(given, dict) else {"library": SHIPPED if automatic else given}
     unknown = sorted(set(map(str, chosen)) - set(_KEYS))

@@ -23,10 +23,19 @@ class Segment:
     rows : ndarray, int [K]
     fragments : Fragments, optional
         None at the end of a chain and without a library.
+    inside : bool
+        Two residues of the same chain are held on either side.
     """
 
     rows: np.ndarray
     fragments: Fragments | None = None
+    inside: bool = False
+
+    @property
+    def anchors(self) -> np.ndarray:
+        """Rows of the two residues before the segment and the two after it; int [4]."""
+        first, end = int(self.rows[0]), int(self.rows[-1]) + 1
+        return np.r_[first - ANCHORS : first, end : end + ANCHORS]
 
 
 def segments_of(
@@ -42,18 +51,20 @@ def segments_of(
     for rows in np.split(np.arange(len(sampled)), edges):
         if not sampled[rows[0]]:
             continue
-        first, end = int(rows[0]), int(rows[-1]) + 1
-        anchors = np.r_[first - ANCHORS : first, end : end + ANCHORS]
+        segment = Segment(rows)
+        anchors = segment.anchors
         inside = anchors[0] >= 0 and anchors[-1] < len(sampled)
-        if chosen is None or not inside or len(set(chain[anchors])) > 1 or sampled[anchors].any():
-            found.append(Segment(rows))
+        inside = inside and len(set(chain[anchors])) == 1 and not sampled[anchors].any()
+        if chosen is None or not inside:
+            found.append(Segment(rows, inside=inside))
             continue
         x = template.backbone[row]
         options = {"splits": chosen["splits"], "exclude": chosen["exclude"]}
-        letters = template.sequence.replace(":", "")[first:end]
-        before, after = x[first - ANCHORS : first], x[end : end + ANCHORS]
+        letters = template.sequence.replace(":", "")[rows[0] : rows[-1] + 1]
+        before, after = x[anchors[:ANCHORS]], x[anchors[ANCHORS:]]
         library = load_library(chosen["library"])
-        found.append(Segment(rows, find_fragments(library, letters, before, after, **options)))
+        fragments = find_fragments(library, letters, before, after, **options)
+        found.append(Segment(rows, fragments, inside=True))
     return found
 
 

@@ -127,7 +127,7 @@ class SegmentSampler:
             return Decoded(drawn, *self._decode(drawn.tokens, start, level, which), used)
         for row in rows:
             mine = np.flatnonzero(which == row)
-            start[mine], found = self._first(frames[mine], int(row), again)
+            start[mine], found = self.first(frames[mine], int(row), again)
             used[mine, : found.shape[1]] = found
         level = np.where(self.sampled[which], SEEN, 0.0)
         each = [StructureContext.of(x, s, self.index) for x, s in zip(start, level, strict=True)]
@@ -197,8 +197,11 @@ class SegmentSampler:
 
     # -- parts ----------------------------------------------------------------------------------
 
-    def _first(self, frames: np.ndarray, row: int, again: int) -> tuple[np.ndarray, np.ndarray]:
-        """Backbones [F, L, 4, 3] of the first step, and the fragments used [F, segments]."""
+    def first(self, frames: np.ndarray, row: int, again: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Backbones [F, L, 4, 3] of the first step, and the fragments used [F, segments].
+
+        All frames [F] start from the frame `row` of the template.
+        """
         start, out = self._start(row)[None], np.repeat(self._start(row)[None], len(frames), 0)
         level = np.where(self.sampled[row], np.inf, 0.0)[None]
         context = StructureContext.of(start[0], level[0], self.index)

@@ -125,10 +125,9 @@ class SamplingSettings:
     fragments: str | dict | None = option(
         "auto",
         "str, dict or None",
-        """With `resample`: structure library of fragments (`openmm_slm.sampling.segment_sampling`):
-        ``"auto"`` (the shipped one), a name or folder, a dict of ``library``, ``splits`` and
-        ``exclude`` (chain ids or PDB entries to leave out), or None.""",
-        brief="With --resample: library of fragments: auto (shipped), a name or folder, or none.",
+        """Library of fragments for residues of a template that are missing or resampled: ``"auto"``
+        (shipped), name, folder, dict of ``library``, ``splits``, ``exclude`` (chains), or None.""",
+        brief="With --template: library of fragments: auto (shipped), a name or folder, or none.",
     )
     rounds: int = option(
         1,
@@ -274,7 +273,8 @@ class SamplingSettings:
         from ..protein.plddt import checked_plddt
         from .fragment_choice import checked_fragments
 
-        set_checked(self, "fragments", checked_fragments(self.fragments, bool(self.resample)))
+        own = self.template is not None and "relatives" not in self.template
+        set_checked(self, "fragments", checked_fragments(self.fragments, own))
         set_checked(self, "min_plddt", checked_plddt(self.min_plddt))
         if self.min_plddt is not None and "relatives" in (self.template or {"relatives": None}):
             raise SLMError(

@@ -14,7 +14,8 @@ from openmm_slm.library.fragments import Fragments
 from openmm_slm.library.registry import load_library
 from openmm_slm.protein.protein import Protein
 from openmm_slm.protein.structure import from_backbone
-from openmm_slm.protein.trajectory import from_trajectory
+from openmm_slm.protein.superposition import superpose
+from openmm_slm.protein.trajectory import backbone_trajectory, from_trajectory
 from openmm_slm.sampling.backbones import BackboneSampler
 from openmm_slm.sampling.fragment_choice import checked_fragments
 from openmm_slm.sampling.segment_clashes import segment_clashes
@@ -47,9 +48,14 @@ def generator():
 
 
 def off(made, native) -> np.ndarray:
-    """RMSD of N, CA and C of the segment, nm."""
-    x = from_trajectory(made.trajectory).backbone[:, ROWS, :3]
-    return np.sqrt(((x - native.backbone[0][ROWS, :3]) ** 2).sum(-1).mean((1, 2)))
+    """RMSD of N, CA and C of the segment, all others superposed, nm."""
+    x, true = (
+        y[:, :, :3].reshape(len(y), -1, 3)
+        for y in (from_trajectory(made.trajectory).backbone, native.backbone[:1])
+    )
+    others = np.isin(np.arange(len(native.sequence)), ROWS, invert=True).repeat(3)
+    moved, _, _ = superpose(x, true, others)
+    return np.sqrt(((moved - true)[:, ~others] ** 2).sum(-1).mean(1))
 
 
 def test_every_fourth_frame_starts_from_a_fragment_the_best_one_first(folder, generator, native):
@@ -83,7 +89,7 @@ def test_only_segments_with_two_ends_have_fragments(folder):
     sampled = np.zeros(60, bool)
     for rows in (range(1, 6), range(10, 16), range(27, 33), range(40, 46), range(47, 50)):
         sampled[rows] = True
-    found = segments_of(sampled, template, 0, checked_fragments(str(folder), resample=True))
+    found = segments_of(sampled, template, 0, checked_fragments(str(folder), template=True))
     rows = [(int(one.rows[0]), len(one.rows)) for one in found]
     assert rows == [(1, 5), (10, 6), (27, 3), (30, 3), (40, 6), (47, 3)]
     assert [bool(one.fragments) for one in found] == [False, True, False, False, False, False]
@@ -127,8 +133,21 @@ def test_clashes_with_atoms_and_side_chains_that_are_held_are_counted():
     assert (segment_clashes(frames, protein, np.array([12]), held) > 0).tolist() == [0, 1, 0]
 
 
+def test_residues_that_a_template_lacks_start_from_fragments_too(folder, generator, native):
+    """Frame 3 starts from the chain itself; frames depend neither on the batch nor on others."""
+    whole = backbone_trajectory(native.backbone, native.sequence)
+    atoms = [a.index for a in whole.topology.atoms if a.residue.index not in ROWS]
+    options = {"template": whole.atom_slice(atoms), "deform": 0, **QUIET}
+    made = generator.sample(native.sequence, 5, fragments=str(folder), **options)
+    assert off(made, native).argmin() == 3 and off(made, native)[3] < 0.05
+    few = generator.sample(native.sequence, 4, fragments=str(folder), batch_size=3, **options)
+    np.testing.assert_array_equal(few.tokens, made.tokens[:4])
+    without = generator.sample(native.sequence, 4, fragments=None, **options)
+    assert off(without, native)[3] > 2 * off(made, native)[3]
+
+
 def test_frames_that_are_made_again_are_others_without_fragments(folder, generator, native):
-    chosen = checked_fragments(str(folder), resample=True)
+    chosen = checked_fragments(str(folder), template=True)
     settings = SamplingSettings(
         native.sequence,
         8,
@@ -162,10 +181,10 @@ def test_frames_that_are_made_again_are_others_without_fragments(folder, generat
 )
 def test_bad_choices_are_named(given, said):
     with pytest.raises(ValueError, match=said):
-        checked_fragments(given, resample=True)
+        checked_fragments(given, template=True)
 
 
-def test_fragments_without_resample_are_refused_unless_by_default():
-    assert checked_fragments("auto", resample=False) is None
-    with pytest.raises(ValueError, match="no residue is resampled"):
-        checked_fragments("default", resample=False)
+def test_fragments_without_a_template_are_refused_unless_by_default():
+    assert checked_fragments("auto", template=False) is None
+    with pytest.raises(ValueError, match="there is no template"):
+        checked_fragments("default", template=False)

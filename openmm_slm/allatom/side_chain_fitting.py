@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..projection.all_atom_sites import separate_clashing_residues
+from ..projection.end_oxygens import second_oxygen, turn_end_oxygens
 from ..protein.obstacles import Obstacles
 from ..protein.protein import Protein
 from ..validity.close_contacts import clashing_residues
@@ -29,6 +30,7 @@ def fit_side_chains(
     """Pack side chains on sampled frames, and move residues apart whose side chains clash.
 
     Each round moves clashing residues apart as rigid bodies, then repacks those that still clash.
+    The oxygens of chain ends turn away from side chains.
 
     Parameters
     ----------
@@ -54,11 +56,12 @@ def fit_side_chains(
     given = np.isfinite(atom14[:, :, _FIRST:]).any((2, 3))
     bridged = np.isin(np.arange(len(protein)), np.array(protein.disulfides, int).ravel())
     packed = pack(atom14) if obstacles is None else pack(atom14, obstacles)
-    start = packed[:, :, :3].copy()
+    start, movable = packed[:, :, :3].copy(), weight > 0
+    turn_end_oxygens(packed, protein.chain_break, movable)
     clashing = _clashing(packed, protein, obstacles)
     for _ in range(rounds):
         invalid = np.flatnonzero(clashing.any(1))
-        if not len(invalid) or not (weight > 0).any():
+        if not len(invalid) or not movable.any():
             break
         around = None if obstacles is None else obstacles.take(invalid)
         separated, _ = separate_clashing_residues(packed[invalid], protein, weight, around)
@@ -70,6 +73,7 @@ def fit_side_chains(
         if frames.any():
             beside = () if around is None else (around.take(frames),)
             separated[frames] = pack(separated[frames], *beside, passes=_REPACKED)
+        turn_end_oxygens(separated, protein.chain_break, movable)
         packed[invalid] = separated
         clashing[invalid] = _clashing(separated, protein, around)
     moved = np.linalg.norm(packed[:, :, :3] - start, axis=-1)
@@ -78,7 +82,10 @@ def fit_side_chains(
 
 def _clashing(atom14: np.ndarray, protein: Protein, obstacles: Obstacles | None) -> np.ndarray:
     """Residues [F, L] that clash with each other or with obstacles."""
-    found = clashing_residues(atom14, protein.bonding)
+    ends = np.append(protein.chain_break[1:], True)
+    second = np.full((*atom14.shape[:2], 1, 3), np.nan)
+    second[:, ends, 0] = second_oxygen(*np.moveaxis(atom14[:, ends, 1:4], 2, 0))
+    found = clashing_residues(np.concatenate([atom14, second], 2), protein.bonding)
     if obstacles is not None:
         found |= residues_at_obstacles(atom14, protein.sequence, obstacles)
     return found

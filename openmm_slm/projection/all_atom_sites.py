@@ -18,12 +18,14 @@ from ..protein.superposition import superpose
 from ..validity.criteria import CLASH, CONTACT_RADII
 from .backbone_sites import BACKBONE, BackboneSites
 from .close_peptides import close_peptide_bonds
+from .end_oxygens import second_oxygen
 from .obstacle_residues import obstacle_radii, with_obstacles
 from .verlet_list import VerletList
 
 _OVERLAP = 0.256  # nm; residues with a closer pair of atoms are pushed apart
 _NEAR = 0.262  # nm; largest contact distance of neighbours, which phi and psi limit
-_O, _END = 3, 14  # O in a peptide plane; O of chain ends, a separate site rigid with its residue
+_O, _END = 3, 14  # O in a peptide plane; O of chain ends, a separate site rigid with its residue.
+# There, _O is the second oxygen.
 _SIDE = slice(4, 14)
 
 
@@ -112,8 +114,9 @@ class AllAtomSites(BackboneSites):
         for i, letter in enumerate(protein.sequence):
             names = ATOM14[letter]
             self._radius[i, : len(names)] = [CONTACT_RADII[name[0]] for name in names]
-        self.local = _local_coordinates(atom14)
-        self.local[:, _END, self.bonded] = self.local[:, _O, ~self.bonded] = np.nan
+        self.local, second = _local_coordinates(atom14)
+        self.local[:, _END, self.bonded] = np.nan
+        self.local[:, _O, ~self.bonded] = second[:, ~self.bonded]
         if obstacles is not None:  # they have no backbone of their own
             last = slice(length - len(obstacles), length)
             self.local[:, :4, last] = self.local[:, _END, last] = np.nan
@@ -151,16 +154,19 @@ class AllAtomSites(BackboneSites):
         return contact * allowed, np.float32(CLASH) * allowed
 
 
-def _local_coordinates(atom14: np.ndarray) -> np.ndarray:
-    """Local coordinates [4, 15, L, F] of the atoms and, last, of O as a rigid site."""
-    n, ca, c = (atom14[:, :, slot].astype(np.float64) for slot in range(3))
+def _local_coordinates(atom14: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Local coordinates [4, 15, L, F] of the atoms and, last, of O as a rigid site.
+
+    Also those of OXT, [4, L, F].
+    """
+    n, ca, c, o = (atom14[:, :, slot].astype(np.float64) for slot in range(4))
     b, k = ca - n, c - ca
     axes = np.stack([b, k, np.cross(b, k)], -1)  # columns
-    atoms = np.concatenate([atom14, atom14[:, :, _O : _O + 1]], 2)
-    relative = np.swapaxes(atoms - ca[:, :, None], -1, -2)
+    rigid = np.stack([o, second_oxygen(ca, c, o)], 2)
+    relative = np.swapaxes(np.concatenate([atom14, rigid], 2) - ca[:, :, None], -1, -2)
     complete = np.isfinite(axes).all((-1, -2))
     axes[~complete] = np.eye(3)
-    local = np.zeros((4, SLOTS, *atom14.shape[1::-1]), np.float32)
+    local = np.zeros((4, SLOTS + 1, *atom14.shape[1::-1]), np.float32)
     local[:3] = np.linalg.solve(axes, relative).transpose(2, 3, 1, 0)
     local[:, :4] = BACKBONE.T[..., None, None]
-    return local
+    return local[:, :SLOTS], local[:, SLOTS]

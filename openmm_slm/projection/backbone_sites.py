@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..protein.disulfides import Pairs
 from ..validity.criteria import CLASH
 from .rigid_body_step import place_sites
 
@@ -50,12 +51,12 @@ _NEAR = {
     (_CB, _N): 0.30, (_CB, _C): 0.30, (_CB, _O): 0.30, (_CB, _CB): 0.30, (_CB, _CD): 0.30,
 }  # fmt: skip
 # Local coordinates of the kinds of sites (`rigid_body_step`).
-_CB_LOCAL = 0.56802827, -0.54067466, -5.8273431, 0
+CB_LOCAL = 0.56802827, -0.54067466, -5.8273431, 0
 BACKBONE = np.array([(-1, 0, 0, 0), (0, 0, 0, 0), (0, 1, 0, 0), (0, 1.757, 0, -0.893)])
 _LOCAL = np.array([
     *BACKBONE,
-    _CB_LOCAL,
-    np.multiply(_CB_LOCAL, 0.25 / 0.153),  # bead 0.25 nm from CA: the middle of most rotamers
+    CB_LOCAL,
+    np.multiply(CB_LOCAL, 0.25 / 0.153),  # bead 0.25 nm from CA: the middle of most rotamers
     (-1.189, -0.457, -5.82, 0),
     (-0.741, -0.663, -7.46, 0),  # ring: between CG and CD of proline
 ])  # fmt: skip
@@ -74,6 +75,8 @@ class BackboneSites:
         Mobility of each residue.
     separation : float
         Contact distance (nm) of CA atoms two or more residues apart.
+    disulfides : tuple of (int, int)
+        Bonded cysteines. Their side chains reserve no space from each other.
     traces : bool
         Use CA only.
 
@@ -91,18 +94,22 @@ class BackboneSites:
         chain_break: np.ndarray,
         weight: np.ndarray,
         separation: float,
+        disulfides: Pairs = (),
         *,
         traces: bool = False,
     ) -> None:
         self.weight = np.asarray(weight, np.float32)
         self.bonded = np.append(~np.asarray(chain_break, bool)[1:], False)  # to the next residue
         contact, overlap, clash = _distances(separation)
+        self._partner = np.full(len(sequence), -1)
+        for pair in disulfides:
+            self._partner[min(pair)] = max(pair)
         kind, local = _sites(sequence, self.bonded)
         if traces:
             kind, local = kind[:, [_CA]], local[:, [_CA]]
         self.local = local.transpose(2, 1, 0)[..., None]
         self.widest = np.float32(overlap.max())
-        # The tables [S, S, 2 * C * C] have one entry per pair of the C combinations of site kinds.
+        # The tables [S, S, 3 * C * C] have one entry per pair of the C combinations of site kinds.
         kinds, self._row = np.unique(kind, axis=0, return_inverse=True)
         self._kinds, self._row = len(kinds), self._row.ravel()
         square = np.where(overlap > 0, overlap**2, -np.inf)
@@ -130,20 +137,26 @@ class BackboneSites:
 
     def _rows(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         near = (j - i == 1) & self.bonded[i]
-        return (near * self._kinds + self._row[i]) * self._kinds + self._row[j]
+        relation = np.where(self._partner[i] == j, 2, near)
+        return (relation * self._kinds + self._row[i]) * self._kinds + self._row[j]
 
 
 def _distances(separation: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Contact, overlap and clash distances, each [0 or 1 for neighbours, kind, kind]."""
-    contact, overlap = np.zeros((2, 2, _ABSENT + 1, _ABSENT + 1))
-    others = np.ix_([0], _KINDS, _KINDS)
+    """Contact, overlap and clash distances [3, kind, kind] of pairs of residues.
+
+    The first axis is for neighbours (1), bonded cysteines (2), and all other pairs (0).
+    """
+    contact, overlap = np.zeros((2, 3, _ABSENT + 1, _ABSENT + 1))
+    others = np.ix_([0, 2], _KINDS, _KINDS)
     contact[others], overlap[others] = _CONTACT, _OVERLAP
-    contact[0, _CA, _CA], overlap[0, _CA, _CA] = separation, 0.92 * separation
+    contact[[0, 2], _CA, _CA], overlap[[0, 2], _CA, _CA] = separation, 0.92 * separation
     for pair, distance in _NEAR.items():
         contact[(1, *pair)], overlap[(1, *pair)] = distance, _NEAR_OVERLAP
+    for table in (contact, overlap):  # their distances have other limits (`disulfide_bridges`)
+        table[2, [_CB, _BEAD]] = table[2, :, [_CB, _BEAD]] = 0
     clash = np.minimum(overlap, CLASH)
     clash[:, [_BEAD, _RING]] = clash[:, :, [_BEAD, _RING]] = 0
-    clash[0, _CA, _CA] = overlap[0, _CA, _CA]
+    clash[[0, 2], _CA, _CA] = overlap[[0, 2], _CA, _CA]
     return contact, overlap, clash
 
 

@@ -16,12 +16,14 @@ from ..protein.protein import Protein
 from ..protein.superposition import superpose
 from .backbone_sites import BackboneSites
 from .constraints import Peptides, largest_error, satisfy
+from .disulfide_bridges import DisulfideBridges
 from .end_oxygens import turn_end_oxygens
 from .separate_segments import separate_segments
 from .verlet_list import VerletList
 
 _TOGETHER = 10  # sweeps between two searches for overlaps
 _TRACES = 0.5  # strength of pushes between CA only: without over-relaxation
+_BONDS = 0.5  # the same for bonded cysteines
 _BETWEEN = 3  # sweeps after each step of `separate_segments`
 _LAST = 30  # last sweeps, with pushes between CA only, so that peptides end up closed
 _TWISTED = np.sin(np.radians(28))  # limit for |sin(omega)|; frames are invalid from 30 degrees
@@ -85,14 +87,16 @@ def close_peptide_bonds(
     joined = np.flatnonzero(~chain_break[1:] & (movable[1:] | movable[:-1])) + 1
 
     x = backbone[:, :, :3].copy()
-    everything = sites or BackboneSites(sequence, chain_break, weight, separation)
+    pairs = protein.disulfides
+    bridges = DisulfideBridges(pairs, peptides.row, weight)
+    everything = sites or BackboneSites(sequence, chain_break, weight, separation, pairs)
     traces = BackboneSites(sequence, chain_break, weight, separation, traces=True)
 
     def relax(active: np.ndarray, pushed: BackboneSites) -> np.ndarray:
         """Relax the `active` frames of `x` in place; return those that are not finished."""
         part = peptides.coordinates(x[active])
         near = VerletList(pushed, active, peptides.row)
-        contacts = near.contacts(part)
+        contacts, bonds = near.contacts(part), bridges.contacts(part)
         strength = _TRACES
         for sweep in range(0, sweeps, _TOGETHER):
             if not len(active):
@@ -108,15 +112,19 @@ def close_peptide_bonds(
             for _ in range(_TOGETHER):
                 satisfy(joints)
                 contacts.separate(part, strength)
+                if pushed is everything:
+                    bonds.separate(part, _BONDS)
                 satisfy(shapes)
-            contacts = near.contacts(part)
+            contacts, bonds = near.contacts(part), bridges.contacts(part)
             unfinished = largest_error(joints + shapes) > tolerance
             unfinished[contacts.bodies[0]] = True
+            if pushed is everything:
+                unfinished[bonds.bodies[0]] = True
             if not unfinished.all():
                 x[active[~unfinished]] = peptides.frames(part[..., ~unfinished])
                 part, active = part.compress(unfinished, 3), active[unfinished]
                 near.select(unfinished)
-                contacts = contacts.select(unfinished)
+                contacts, bonds = contacts.select(unfinished), bonds.select(unfinished)
         x[active] = peptides.frames(part)
         return active
 

@@ -33,6 +33,9 @@ class Contacts:
         Local coordinates of the sites.
     distance : ndarray, float32 [P]
         Target distances (nm).
+    sign : ndarray, float32 [P]
+        1 where sites are closer than the target and pushed apart, -1 where they are farther apart
+        and pulled together.
     weight : ndarray, float32 [2, P]
         Mobility of the residues.
     order, start : ndarray, int [2 P], [B]
@@ -43,9 +46,44 @@ class Contacts:
     body: np.ndarray
     local: np.ndarray
     distance: np.ndarray
+    sign: np.ndarray
     weight: np.ndarray
     order: np.ndarray
     start: np.ndarray
+
+    @classmethod
+    def of(
+        cls,
+        frame: np.ndarray,
+        residue: np.ndarray,
+        local: np.ndarray,
+        distance: np.ndarray,
+        row: np.ndarray,
+        weight: np.ndarray,
+        sign: float | np.ndarray = 1.0,
+    ) -> Contacts:
+        """Contacts of P pairs of sites.
+
+        Parameters
+        ----------
+        frame : ndarray, int [P]
+        residue : ndarray, int [2, P]
+        local, distance, sign
+            See the attributes; one `sign` may be for all.
+        row : ndarray, int [L]
+            Row of each residue in the coordinates.
+        weight : ndarray, float32 [L]
+            Mobility of each residue.
+        """
+        length = len(row)
+        key, body = np.unique(frame * length + residue, return_inverse=True)
+        body = body.reshape(residue.shape)
+        where, which = np.divmod(key, length)
+        bodies = np.stack([where, row[which], row[np.minimum(which + 1, length - 1)]])
+        order = np.argsort(body, axis=None, kind="stable")
+        start = np.searchsorted(body.ravel()[order], np.arange(len(key)))
+        sign = np.broadcast_to(np.float32(sign), distance.shape)
+        return cls(bodies, body, local, distance, sign, weight[residue], order, start)
 
     def select(self, kept: np.ndarray) -> Contacts:
         """Contacts of the frames `kept`, bool [F]; the others must not have any."""
@@ -54,7 +92,7 @@ class Contacts:
         return replace(self, bodies=bodies)
 
     def separate(self, x: np.ndarray, strength: float = 1.0) -> None:
-        """Push the residues of frames [3, 3, L, F] apart once, as rigid bodies and in place."""
+        """Push or pull the residues of frames [3, 3, L, F] once, as rigid bodies and in place."""
         if not len(self.distance):
             return
         frame, row, after = self.bodies
@@ -69,7 +107,7 @@ class Contacts:
         point = centre.take(self.body, 1) + arm
         away = point[:, 1] - point[:, 0]
         length = np.sqrt(np.einsum("xp,xp->p", away, away))
-        missing = np.maximum(self.distance - length, 0)
+        missing = np.maximum(self.sign * (self.distance - length), 0)
         if not missing.any():
             return
         away[:, length < 1e-6] = [[1e-6], [0], [0]]  # coinciding sites: any direction
@@ -81,7 +119,7 @@ class Contacts:
         # A body moves by the mean of its pushes, weighted by overlap. The sum would overshoot for
         # residues with many overlapping sites.
         share = self.weight * (missing * missing / np.maximum(ready, np.float32(1e-9)))
-        share *= _SIGN
+        share *= _SIGN * self.sign
         pushes = np.empty((7, *share.shape), np.float32)
         np.multiply(away[:, None], share, out=pushes[:3])
         np.multiply(twist, share, out=pushes[3:6])

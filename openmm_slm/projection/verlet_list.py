@@ -70,7 +70,10 @@ class VerletList:
         frame, i, a, j, b, distance = (np.concatenate(part) for part in zip(*found, strict=True))
         with_clash = self.marked[frame]
         frame, i, a, j, b, distance = (y[with_clash] for y in (frame, i, a, j, b, distance))
-        return self._contacts(frame, np.stack([i, j]), np.stack([a, b]), distance)
+        residue, local = np.stack([i, j]), self.sites.local
+        number = self.frames[frame] if local.shape[3] > 1 else 0 * frame
+        local = local[:, np.stack([a, b]), residue, number]
+        return Contacts.of(frame, residue, local, distance, self.row, self.sites.weight)
 
     def _update(self, positions: np.ndarray) -> None:
         """Reduce the gaps by the displacements; rebuild the list of frames beyond the skin."""
@@ -116,24 +119,6 @@ class VerletList:
             self.marked[frame[(square < clash**2).any((0, 1))]] = True
             a, b, pair = np.nonzero(square < (contact * np.float32(_MARGIN)) ** 2)
         return frame[pair], i[pair], a, j[pair], b, contact[a, b, pair]
-
-    def _contacts(
-        self, frame: np.ndarray, residue: np.ndarray, site: np.ndarray, distance: np.ndarray
-    ) -> Contacts:
-        """Contacts from pairs of residues [2, P] and of their sites [2, P]."""
-        length = len(self.row)
-        key, body = np.unique(frame * length + residue, return_inverse=True)
-        body = body.reshape(residue.shape)
-        where, which = np.divmod(key, length)
-        bodies = np.stack([where, self.row[which], self.row[np.minimum(which + 1, length - 1)]])
-        local = self.sites.local
-        number = self.frames[frame] if local.shape[3] > 1 else 0 * frame
-        order = np.argsort(body, axis=None, kind="stable")
-        start = np.searchsorted(body.ravel()[order], np.arange(len(key)))
-        weight = self.sites.weight[residue]
-        return Contacts(
-            bodies, body, local[:, site, residue, number], distance, weight, order, start
-        )
 
 
 def _bounding_spheres(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -32,15 +32,16 @@ def atom_completer(
     Disulfides come from the template. Without one, those of a sequence with several cysteines come
     from the first 8 frames, which are sampled for this even if n is smaller: frame i of n = 1 has
     the same topology as frame i of n = 500. Four are enough if no two cysteines are close in any of
-    them, because a pair has to be close in five of eight.
+    them, because a pair has to be close in five of eight. The bonded frames are then sampled.
     """
-    disulfides = settings.disulfides
-    if disulfides == "auto" and template is not None:
-        disulfides = find_disulfides(template.atom14, sampler.protein.sequence)
-    several = disulfides == "auto" and settings.sequence.count("C") > 1
+    unknown = settings.disulfides == "auto" and template is None
+    several = unknown and settings.sequence.count("C") > 1
     drawn = sampler.begin(4 if several else 1)
     if several and find_disulfides(drawn.atom14, sampler.protein.sequence, share=0):
         drawn = sampler.begin(8)
+        if pairs := find_disulfides(drawn.atom14, sampler.protein.sequence):
+            sampler.bond(pairs)
+            drawn = sampler.begin(8)
     return AtomCompleter(
         sampler.structure(drawn.atom14),
         packer,
@@ -48,7 +49,7 @@ def atom_completer(
         hydrogens=settings.hydrogens,
         ph=settings.ph,
         protonation=settings.protonation,
-        disulfides=disulfides,
+        disulfides=sampler.protein.disulfides,
         cis_allowed=sampler.protein.cis_allowed,
         d_residues=sampler.protein.d_residues,
         kept=sampler.kept and sampler.kept.groups,

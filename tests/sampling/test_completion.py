@@ -140,8 +140,10 @@ def test_force_fields_take_generated_frames(sequence):
 
 def test_frames_that_cannot_form_a_disulfide_are_marked():
     gen = openmm_slm.EnsembleGenerator.from_pretrained(device="cpu")
-    report = gen.sample(BPTI, 4, seed=1, disulfides=[(4, 54)], progress=False).report
+    settings = {"seed": 1, "disulfides": [(4, 54)], "progress": False}
+    report = gen.sample(BPTI, 4, relatives=None, **settings).report
     assert report["disulfides_open"].max() == 1  # sampled chains are not folded
+    assert gen.sample(BPTI, 4, **settings).report["disulfides_open"].max() == 0
 
 
 def test_topology_does_not_depend_on_how_many_are_sampled():

@@ -19,12 +19,12 @@ from ..files.json_file import write_json
 from ..files.options import takes
 from ..models.registry import check_parts, find_device, find_part, model_identity
 from ..networks.storage import assemble_model
-from .central_frame import CENTRAL, write_central_frame
 from .finetuning_card import card_of
 from .finetuning_networks import check_family, tune_language_model, tune_motions
 from .finetuning_settings import FinetuningSettings
 from .md_frames import MDFrames, open_simulations, write_frames
 from .md_scores import markdown, other_rows, sampled_rows
+from .starting_structures import write_starting_structures
 from .tuned_amplitude import fitted_amplitude, set_amplitude
 
 if TYPE_CHECKING:
@@ -76,8 +76,8 @@ def finetune(
     Returns
     -------
     Path
-        `output`. Its ``central.pdb`` is the frame nearest to the mean of the first four fifths,
-        the best template for samples of the simulated states.
+        `output`. In it, ``central.pdb`` and ``frames.pdb`` are templates for samples of the
+        simulated states: the frame nearest to the mean of the first four fifths, and ten frames.
 
     Raises
     ------
@@ -148,7 +148,7 @@ def finetune(
         )
         rows = _table(before, after, language.figures)
         card = card_of(record, frames, language, motions, amplitude, markdown(rows))
-        write_central_frame(simulations, frames, output / CENTRAL)
+        write_starting_structures(simulations, frames, output)
         assemble_model(tokenizer, made, output, card, **parts)  # config.json comes last
         shutil.rmtree(work)
     return output

@@ -41,9 +41,10 @@ rate {learning_rate:g}, seed {seed}, openmm_slm {openmm_slm}.
 ## Samples against the held-back frames
 
 {samples} frames per row: samples with `central.pdb`, the frame nearest to the mean of the part for
-training, as `template` with the default settings, and with `noise=0.5`. Baselines start from the
-same frame: `jitter` is random noise, and `ANM` an elastic network, both as large as the motion of
-the part for training. The last row is that part itself: the noise floor.
+training, as `template` with the default settings, and with `noise=0.5`; and samples with
+`frames.pdb`, ten evenly spaced frames of that part, and `deform=0.5`. Baselines start from
+`central.pdb`: `jitter` is random noise, and `ANM` an elastic network, both as large as the motion
+of the part for training. The last row is that part itself: the noise floor.
 RMSF r: higher is better; mean RMSF: near that of the last row; the others: lower. JS-TIC has
 {lag}.
 

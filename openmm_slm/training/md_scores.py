@@ -15,8 +15,8 @@ from ..comparison.coverage import evenly
 from ..errors import StructureError
 from ..files.quiet import without_warnings
 from ..sampling.ensemble import EnsembleGenerator
-from .central_frame import central_template
 from .md_frames import MDFrames
+from .starting_structures import CENTRAL, SEVERAL, starting_structures
 from .tuned_amplitude import mean_rmsf
 
 if TYPE_CHECKING:
@@ -25,8 +25,12 @@ if TYPE_CHECKING:
 #: Metrics of `openmm_slm.compare` in the table, with their digits.
 METRICS = {"RMSF r": 2, "JS-PwD": 3, "JS-TIC": 3}
 SIZE = "mean RMSF, Å"
-#: Names of the rows, and settings of samples from the central frame.
-SETTINGS = {"": {}, ", noise 0.5": {"noise": 0.5}}
+#: Names of the rows, the templates, and the settings of samples.
+SETTINGS: dict[str, tuple[str, dict[str, float]]] = {
+    "": (CENTRAL, {}),
+    ", noise 0.5": (CENTRAL, {"noise": 0.5}),
+    ", 10 frames": (SEVERAL, {"deform": 0.5}),
+}
 _LAG = 20  # frames, the default of `compare`
 _PAIRS = 12  # fewest pairs of frames for TICA
 
@@ -36,14 +40,13 @@ Row = dict[str, float]
 def sampled_rows(
     model: Path | str, name: str, frames: MDFrames, n: int, seed: int, device: str
 ) -> dict[str, Row]:
-    """Rows of samples that a model makes from the central frame."""
+    """Rows of samples of a model."""
     generator, rows = EnsembleGenerator.from_pretrained(model, device), {}
-    start = central_template(frames)
-    for label, settings in SETTINGS.items():
+    for label, (start, settings) in SETTINGS.items():
         with without_warnings():
             samples = generator.sample(
-                frames.sequence, n, template=start, relatives=None, seed=seed, sidechains=None,
-                progress=False, **settings,
+                frames.sequence, n, template=starting_structures(frames, start), relatives=None,
+                seed=seed, sidechains=None, progress=False, **settings,
             )  # fmt: skip
         rows[name + label] = _row(samples.trajectory, frames)
     return rows
@@ -54,7 +57,8 @@ def other_rows(frames: MDFrames, n: int, seed: int) -> dict[str, Row]:
 
     Baselines have the mean RMSF of the training part. There is no ANM of parts that touch nowhere.
     """
-    start, size, rows = central_template(frames), mean_rmsf(frames.train[:, :, 1]), {}
+    start, rows = starting_structures(frames, CENTRAL), {}
+    size = mean_rmsf(frames.train[:, :, 1])
     for name, baseline in (("jitter", jitter), ("ANM", elastic_network)):
         with suppress(StructureError):
             rows[name] = _row(baseline(start, n, size, seed=seed), frames)

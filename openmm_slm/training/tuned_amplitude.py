@@ -12,9 +12,9 @@ from ..files.quiet import without_warnings
 from ..models.registry import load_springs
 from ..networks.storage import read_config
 from ..sampling.ensemble import EnsembleGenerator
-from .central_frame import central_template
 from .md_frames import MDFrames
 from .md_motions import mean_square
+from .starting_structures import CENTRAL, starting_structures
 
 LEAST, MOST = 0.25, 4.0  # times the RMSF that the springs predict
 
@@ -46,8 +46,8 @@ def fitted_amplitude(
     generator = EnsembleGenerator.from_pretrained(model, device)
     with without_warnings():
         made = generator.sample(
-            frames.sequence, n, template=central_template(frames), relatives=None, seed=seed,
-            sidechains=None, progress=False,
+            frames.sequence, n, template=starting_structures(frames, CENTRAL), relatives=None,
+            seed=seed, sidechains=None, progress=False,
         ).trajectory  # fmt: skip
     sampled = mean_rmsf(made.xyz[:, made.topology.select("name CA")])
     simulated = mean_rmsf(frames.train[:, :, 1])

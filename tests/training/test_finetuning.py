@@ -22,12 +22,12 @@ from openmm_slm.motions.springs import LEARNED_SHARE, NEAR
 from openmm_slm.motions.thermal_motion import ThermalMotion
 from openmm_slm.networks.storage import assemble_model
 from openmm_slm.training import finetuning_networks
-from openmm_slm.training.central_frame import CENTRAL, central_frame
 from openmm_slm.training.early_stopping import StoppingTrainer
 from openmm_slm.training.finetuning import table_of
 from openmm_slm.training.loop import LoopConfig
 from openmm_slm.training.md_contexts import draw_md_context
 from openmm_slm.training.md_frames import HELD, TRAIN, MDFrames, open_simulations, write_frames
+from openmm_slm.training.starting_structures import CENTRAL, SEVERAL, central_frame
 from openmm_slm.training.tuned_amplitude import fitted_amplitude, set_amplitude
 
 QUICK = {"steps": 3, "samples": 4, "device": "cpu", "progress": False}
@@ -223,8 +223,8 @@ def test_a_run_that_was_killed_goes_on_and_its_model_samples(frames, tiny, tmp_p
     assert parts(model) != parts(tiny)
     assert table_of(model) == table_of(tmp_path / "whole")
     assert sorted(path.name for path in model.iterdir() if not path.name.startswith(".")) == [
-        "README.md", "backmapping", "central.pdb", "config.json", "finetune.json", "language_model",
-        "motions", "packer", "tokenizer",
+        "README.md", "backmapping", "central.pdb", "config.json", "finetune.json", "frames.pdb",
+        "language_model", "motions", "packer", "tokenizer",
     ]  # fmt: skip
     assert len(verify_model(model)) == 6
     card, record = (
@@ -237,7 +237,11 @@ def test_a_run_that_was_killed_goes_on_and_its_model_samples(frames, tiny, tmp_p
     assert f"(`near`) is {load_springs(model, 'cpu').near:.2f} times the motion" in card
     central = md.load(str(model / CENTRAL))
     same = [k for k in range(32) if np.abs(frames.xyz[k] - central.xyz[0]).max() < 0.001]
-    assert len(same) == 1 and central.topology.n_atoms == frames.n_atoms  # of the part for training
+    several = md.load(str(model / SEVERAL))
+    np.testing.assert_allclose(several.xyz[[0, -1]], frames.xyz[[0, 31]], atol=0.001)
+    assert (
+        several.n_frames == 10 and len(same) == 1 and central.topology.n_atoms == frames.n_atoms
+    )  # of the part for training
     samples = openmm_slm.generate_ensemble(
         SEQUENCE, 3, template=central, model=model, seed=1, progress=False, device="cpu"
     )

@@ -6,6 +6,7 @@ Kubernetes and in clouds. It is imported only if it is asked for.
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -279,6 +280,9 @@ def _address_in(path: str) -> str:
 
 def _client(distributed: Any, address: str, given: object) -> Any:
     def client() -> Any:
+        # What a failed client left is closed now. If the garbage collector did so while this one
+        # starts, Dask would wait for its own lock for ever.
+        gc.collect()
         return distributed.Client(address, timeout=ANSWER, set_as_default=False)
 
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -104,6 +105,22 @@ def test_no_scheduler_and_files_that_are_none(tmp_path, monkeypatch):
     ):
         with pytest.raises(SLMError, match=named), dask_cluster(given):
             pass
+
+
+def test_what_a_failed_client_left_is_closed_before_another_starts(client):
+    def connecting():
+        found = [each for each in gc.get_objects() if type(each) is distributed.Client]
+        return sum(each.status == "connecting" for each in found)
+
+    gc.disable()  # else it may be closed at any time, also while the next client starts
+    try:
+        with pytest.raises(SLMError, match="no Dask scheduler"), dask_cluster("http:nonsense"):
+            pass
+        assert connecting()
+        with dask_cluster(client.scheduler.address):
+            assert not connecting()
+    finally:
+        gc.enable()
 
 
 def test_dask_is_imported_only_if_it_is_asked_for():

@@ -43,6 +43,11 @@ def generator():
 def folder(generator, tmp_path_factory):
     where = tmp_path_factory.mktemp("pages") / "<b>my & protein"
     generator.write(PEPTIDE, where, 30, seed=4, progress=False)
+    rows = (where / "report.csv").read_text().splitlines(keepends=True)
+    cells = rows[7].split(",")
+    cells[rows[0].split(",").index("valid")] = "0"  # so that one at least is not valid
+    rows[7] = ",".join(cells)
+    (where / "report.csv").write_text("".join(rows))
     write_report_page(where)
     return where
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..projection.end_oxygens import C_OXT, CA_C_OXT
 from ..protein.geometry import unit_vector
 from .hydroxyls import IN_PLANE, TURNS, Hydroxyls, is_free
 
@@ -19,11 +20,9 @@ if TYPE_CHECKING:
     import mdtraj
 
 X_H = {"C": 0.109, "N": 0.101, "O": 0.096, "S": 0.1336}  # nm
-C_OXT = 0.125
 TETRAHEDRAL = np.arccos(-1 / 3)
 HALF_H_X_H = np.radians(54.0)  # half of the angle H-X-H of a parent with two heavy neighbours
 X_O_H, C_O_H, C_S_H = np.radians(108.5), np.radians(113.0), np.radians(96.0)
-CA_C_OXT = np.radians(117.0)
 CHUNK = 64  # MiB of temporary arrays
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from ..files.dask_cluster import dask_cluster
 from ..sampling.ensemble import EnsembleGenerator
@@ -47,10 +48,10 @@ def _cost(
     model, device, dask = target
     if dask == SCHEDULING:
         return scheduling_cost()
-    here = _LocalRun.of(model, device, seed)
+    here = local_run(model, device, seed)
     if dask is None:
         return here.cost
-    there = Path(here.root, dask.replace(":", "_"))
+    there = here.output.with_name(dask.replace(":", "_"))
     cost = run_command(*here.command, there, "--dask", dask)
     names = [str(path.relative_to(here.output)) for path in here.output.rglob("*.*")]
     names = [name for name in names if not name.endswith(".lock")]
@@ -58,24 +59,30 @@ def _cost(
     return {**cost, "files": float(len(names)), "equal_files": float(len(same))}
 
 
-class _LocalRun:
-    """A run without Dask, which all rows are compared with; made once per process."""
+class LocalRun(NamedTuple):
+    """A run without Dask: its folder, its command without the output, and its cost.
 
-    def __init__(self, model: str, device: str, seed: int) -> None:
-        self._folder = tempfile.TemporaryDirectory()
-        self.root, draw = self._folder.name, random.Random(seed)
-        fasta, self.output = Path(self.root, "in.fasta"), Path(self.root, "here")
-        with open(fasta, "w", encoding="utf-8") as handle:
-            for number in range(SEQUENCES):
-                letters = draw.choices("ACDEFGHIKLMNPQRSTVWY", k=draw.randint(*LENGTHS))
-                handle.write(f">s{number}\n{''.join(letters)}\n")
-        self.command = [
-            "sample", fasta, "-n", 16, "--batch-size", 8, "--seed", seed, "--model", model,
-            "--device", device, "--threads", 1, "-o",
-        ]  # fmt: skip
-        self.cost = run_command(*self.command, self.output)
+    Other runs write beside it; all folders go with `root`.
+    """
 
-    of = staticmethod(cache(lambda *arguments: _LocalRun(*arguments)))
+    output: Path
+    command: list[object]
+    cost: dict[str, float]
+    root: tempfile.TemporaryDirectory
+
+
+@cache
+def local_run(model: str, device: str, seed: int) -> LocalRun:
+    """The run which all rows are compared with, made once per process."""
+    root, draw = tempfile.TemporaryDirectory(), random.Random(seed)
+    fasta, output = Path(root.name, "in.fasta"), Path(root.name, "here")
+    with open(fasta, "w", encoding="utf-8") as handle:
+        for number in range(SEQUENCES):
+            letters = draw.choices("ACDEFGHIKLMNPQRSTVWY", k=draw.randint(*LENGTHS))
+            handle.write(f">s{number}\n{''.join(letters)}\n")
+    command = ["sample", fasta, "-n", 16, "--batch-size", 8, "--seed", seed, "--model", model]
+    command += ["--device", device, "--threads", 1, "-o"]
+    return LocalRun(output, command, run_command(*command, output), root)
 
 
 def scheduling_cost(tasks: int = TASKS) -> dict[str, float]:

@@ -13,7 +13,7 @@ from ..validity.criteria import CLASH
 _ROOM = 0.29  # nm from both oxygens to other atoms: an ordinary contact
 _ANGLES = np.radians(np.arange(-180.0, 180, 15))
 _NEAREST = np.argsort(np.abs(_ANGLES), kind="stable")
-_C_OXT, _CA_C_OXT = 0.125, np.radians(117.0)  # nm, as in `openmm_slm.allatom.hydrogens`
+C_OXT, CA_C_OXT = 0.125, np.radians(117.0)  # length (nm) and angle of OXT
 _OWN = 5  # N, CA, C, O and CB of the residue itself: never too near
 
 
@@ -55,7 +55,7 @@ def second_oxygen(ca: np.ndarray, c: np.ndarray, o: np.ndarray) -> np.ndarray:
         axis = (c - ca) / np.linalg.norm(c - ca, axis=-1, keepdims=True)
         off = (o - c) - axis * ((o - c) * axis).sum(-1, keepdims=True)
         off = off / np.linalg.norm(off, axis=-1, keepdims=True)
-        return c - _C_OXT * (np.cos(_CA_C_OXT) * axis + np.sin(_CA_C_OXT) * off)
+        return c - C_OXT * (np.cos(CA_C_OXT) * axis + np.sin(CA_C_OXT) * off)
 
 
 def _room(atoms: np.ndarray, places: np.ndarray) -> np.ndarray:

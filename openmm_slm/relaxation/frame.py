@@ -57,7 +57,9 @@ class FrameRelaxer:
         before = self.minimiser.energy(x)
         found = None
         try:
-            found = self.minimiser.minimise(x, number)
+            # Dynamics brings salt bridges together; without repairs, nothing parts them later.
+            repel = bool(self.settings.anneal) or not self.settings.repair
+            found = self.minimiser.minimise(x, number, repel=repel)
         except MinimisationError as failure:
             error = str(failure)
         else:

@@ -12,9 +12,10 @@ energy. `GUARDS` are restraints that are not part of it:
   be D have the mirror image at CA, and nothing at CB.
 
 `REPULSION` is 0.5 k (d - r)^2 for atoms more than three bonds apart and closer than d, which is
-0.26 nm for two heavy atoms. It costs a quarter of the time of all forces, so it is used only where
-it is needed: to separate overlapping atoms, for which the force field diverges, and in repairs.
-Without it, a hydroxyl and a carboxylate may end below 0.25 nm in vacuum.
+0.26 nm for two heavy atoms. It is slow on a CPU, so it is used only where it is needed: to separate
+overlapping atoms, for which the force field diverges, in repairs, and if there are none, with
+dynamics, and for several copies. Without it, a hydroxyl and a carboxylate may end below 0.25 nm in
+vacuum.
 """
 
 from __future__ import annotations

@@ -79,7 +79,8 @@ class TiledRelaxer:
         sites = sites[:, None] - sites.mean(0)
         filled = np.resize(xyz - centre, (self.copies, *xyz.shape[1:]))  # repeats frames
         try:
-            found = self.minimiser.minimise((filled + sites).reshape(-1, 3))
+            # On a GPU, the repulsion costs less than repairs of single frames.
+            found = self.minimiser.minimise((filled + sites).reshape(-1, 3), repel=True)
         except MinimisationError:
             return []
         found = found.reshape(filled.shape) - sites

@@ -17,6 +17,8 @@ from ..analysis.fluctuations import deviations, mean_structure
 from ..comparison.coverage import evenly
 from ..errors import require
 from ..files.frame_reader import StructureReader
+from ..protein.keep_selection import other_residues
+from ..protein.kept_images import beside_protein
 from .md_frames import MDFrames, Simulation
 
 if TYPE_CHECKING:
@@ -50,8 +52,10 @@ def write_starting_structures(
     simulations: Sequence[Simulation], frames: MDFrames, folder: Path
 ) -> None:
     """Write the files, with all atoms but waters; only the backbone if simulations differ."""
+    readers = [StructureReader(each.source, each.top) for each in simulations]
     for name in (CENTRAL, SEVERAL):
-        found = [_whole(simulations, *frames.train_places[k]) for k in _chosen(frames, name)]
+        places = [frames.train_places[k] for k in _chosen(frames, name)]
+        found = [_whole(readers[number], frame) for number, frame in places]
         first = found[0]
         if any(each is None or each.topology != first.topology for each in found):
             made = starting_structures(frames, name)
@@ -60,12 +64,15 @@ def write_starting_structures(
         made.save_pdb(str(folder / name))
 
 
-def _whole(simulations: Sequence[Simulation], number: int, frame: int) -> mdtraj.Trajectory | None:
-    """A frame without waters and box; None from a file of which only the protein is read."""
-    source = simulations[number]
-    _, block = next(StructureReader(source.source, source.top).with_all_atoms(frame, 1))
+def _whole(reader: StructureReader, frame: int) -> mdtraj.Trajectory | None:
+    """A frame without waters and box; None from a file of which only the protein is read.
+
+    Ligands and ions are in the periodic image nearest to the protein.
+    """
+    _, block = next(reader.with_all_atoms(frame, 1))
     if block is None:
         return None
     block = block.atom_slice(block.topology.select("not water"))
+    block = beside_protein(block, other_residues(block.topology))
     block.unitcell_vectors = None
     return block

@@ -27,7 +27,12 @@ from openmm_slm.training.finetuning import table_of
 from openmm_slm.training.loop import LoopConfig
 from openmm_slm.training.md_contexts import draw_md_context
 from openmm_slm.training.md_frames import HELD, TRAIN, MDFrames, open_simulations, write_frames
-from openmm_slm.training.starting_structures import CENTRAL, SEVERAL, central_frame
+from openmm_slm.training.starting_structures import (
+    CENTRAL,
+    SEVERAL,
+    central_frame,
+    write_starting_structures,
+)
 from openmm_slm.training.tuned_amplitude import fitted_amplitude, set_amplitude
 
 QUICK = {"steps": 3, "samples": 4, "device": "cpu", "progress": False}
@@ -149,6 +154,23 @@ def test_the_central_frame_is_the_one_about_which_the_others_are(frames, tmp_pat
     train[7] = found.train[0]
     assert central_frame(replace(found, train=train)) == 7
     assert found.train_places == [(0, frame) for frame in range(len(train))]
+
+
+def test_starting_structures_have_ligands_beside_the_protein_and_no_water(frames, tmp_path) -> None:
+    topology = frames.topology.copy()
+    chain = topology.add_chain()
+    for name, atom, element in (("ZN", "ZN", "Zn"), ("HOH", "O", "O")):
+        residue = topology.add_residue(name, chain)
+        topology.add_atom(atom, md.element.get_by_symbol(element), residue)
+    beside = frames.xyz[:, :1] + np.float32([0.4, 0, 0])
+    whole = md.Trajectory(np.concatenate([frames.xyz, beside + 9, beside], 1), topology)
+    whole.unitcell_vectors = np.tile(9 * np.eye(3), (len(whole), 1, 1))
+    simulations = open_simulations([whole], None)
+    write_frames(simulations, tmp_path / "frames", 1000)
+    write_starting_structures(simulations, MDFrames.read(tmp_path / "frames"), tmp_path)
+    found = md.load(str(tmp_path / SEVERAL))
+    assert [a.name for a in found.topology.atoms][frames.n_atoms :] == ["ZN"]
+    np.testing.assert_allclose(found.xyz[0, -1], beside[0, 0], atol=0.001)
 
 
 # -- training --------------------------------------------------------------------------------------

@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 
 LOCAL = "local"
 ANSWER = 20.0  # seconds in which a scheduler must answer
+#: Workers keep freed memory, as commands do (`openmm_slm.cli.common.prepare_cpu`). Dask's setting
+#: returns it to the system at once, and page faults follow when it is needed again.
+MALLOC = {
+    "MALLOC_MMAP_MAX_": 0, "MALLOC_TRIM_THRESHOLD_": 2**31 - 1, "MALLOC_TOP_PAD_": 2**28,
+}  # fmt: skip
 RECOUNT = 5.0  # seconds between two counts of the workers' threads
 
 
@@ -252,9 +257,12 @@ def _local(distributed: Any, text: str) -> Any:
     number = text.partition(":")[2] or _cpus()
     if not (str(number).isdecimal() and int(number)):
         raise SLMError(f"dask is {text!r}; give local, or local:N with N worker processes")
-    return distributed.LocalCluster(
-        n_workers=int(number), threads_per_worker=1, processes=True, dashboard_address=None
-    )
+    config = require("dask").config
+    environ = {**config.get("distributed.nanny.pre-spawn-environ", {}), **MALLOC}
+    with config.set({"distributed.nanny.pre-spawn-environ": environ}):
+        return distributed.LocalCluster(
+            n_workers=int(number), threads_per_worker=1, processes=True, dashboard_address=None
+        )
 
 
 def _cpus() -> int:

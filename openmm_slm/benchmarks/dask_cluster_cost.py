@@ -18,8 +18,8 @@ from .parts import Part
 from .text_table import Column
 
 SEQUENCES, LENGTHS = 40, (12, 30)
-TASKS = 10_000  # trivial blocks; the scheduler holds a few at a time, whatever their number
-SCHEDULING = f"{TASKS:,} trivial blocks"
+#: Numbers of trivial blocks; the scheduler holds a few at a time, whatever their number.
+TASKS = {f"{number:,} trivial blocks": number for number in (10_000, 100_000)}
 
 
 def dask_part(model: str, device: str) -> Part:
@@ -29,7 +29,7 @@ def dask_part(model: str, device: str) -> Part:
     rows: dict[str, tuple] = {key: (model, device, dask) for key, dask in targets.items()}
     return Part(
         f"{SEQUENCES} sequences of {LENGTHS[0]} to {LENGTHS[1]} residues here and on Dask workers",
-        {**rows, SCHEDULING: (model, device, SCHEDULING)},
+        {**rows, **{name: (model, device, name) for name in TASKS}},
         _cost,
         {
             "seconds": Column("seconds", 1),
@@ -46,8 +46,8 @@ def _cost(
     generator: EnsembleGenerator, target: tuple[str, str, str | None], n: int, seed: int
 ) -> dict[str, float]:
     model, device, dask = target
-    if dask == SCHEDULING:
-        return scheduling_cost()
+    if dask in TASKS:
+        return scheduling_cost(TASKS[dask])
     here = local_run(model, device, seed)
     if dask is None:
         return here.cost
@@ -85,7 +85,7 @@ def local_run(model: str, device: str, seed: int) -> LocalRun:
     return LocalRun(output, command, run_command(*command, output), root)
 
 
-def scheduling_cost(tasks: int = TASKS) -> dict[str, float]:
+def scheduling_cost(tasks: int) -> dict[str, float]:
     """Time of blocks that do nothing, on two workers, and the most that the client waited for."""
     most = 0
     with dask_cluster("local:2") as cluster:

@@ -25,7 +25,7 @@ from .text_table import Column, text_table
 
 #: (backbone [L, 4, 3] in nm, sequence, residue index) -> mean square fluctuation [L] of CA.
 Method = Callable[[np.ndarray, str, np.ndarray], np.ndarray]
-OURS, BOTH = "learned springs", "with packed springs"
+CRYSTAL, OURS, BOTH = "predicted B-factors", "learned springs", "with packed springs"
 _COLUMNS = {
     "median r": Column("r", 3),
     "from": Column("low", 3),
@@ -51,7 +51,10 @@ _MD = {
 
 
 def methods(springs: Springs) -> dict[str, Method]:
-    """The model (`BOTH`: RMSF as of `flexibility`), and springs that depend on distance alone."""
+    """The model, and springs that depend on distance alone.
+
+    `CRYSTAL` gives ``bfactors`` of `flexibility`, and `BOTH` its RMSF.
+    """
 
     def anisotropic(backbone: np.ndarray, sequence: str, index: np.ndarray) -> np.ndarray:
         stiffness, modes = network_modes(backbone[:, 1])
@@ -63,6 +66,7 @@ def methods(springs: Springs) -> dict[str, Method]:
         return (learned + packed * learned.sum() / packed.sum()) / 2
 
     return {
+        CRYSTAL: lambda x, sequence, index: springs.motions(x, sequence, index).crystal,
         OURS: lambda x, sequence, index: np.einsum(
             "iaia->i", springs.motions(x, sequence, index)[1]
         ),

@@ -30,8 +30,10 @@ class Flexibility:
         Stiffness of the springs between CA, along and across the line between them, in kT / nm^2
         at 300 K; 0 where there is no spring. These are the learned springs.
     bfactors : ndarray, float64 [L]
-        Predicted B-factors (A^2): those of the learned springs alone, which fit the profiles of
-        crystals better than `rmsf` does; NaN as in `rmsf`.
+        Predicted B-factors (A^2) of a crystal. Their mean is that of the learned springs; their
+        profile is a linear readout of the structure and of these springs
+        (`openmm_slm.motions.bfactor_readout`), which fits the profiles of crystals better than
+        `rmsf` does; NaN as in `rmsf`.
     """
 
     structure: ProteinStructure

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn as nn
 
+from .bfactor_readout import BFactorReadout
 from .residue_graph import CUTOFF, NODE_FEATURES, SEPARATIONS, ResidueGraph
 
 _RADIAL = 16  # Gaussians between 0.3 nm and the cutoff
@@ -21,12 +22,13 @@ _RANGE = 5.0  # largest change of the logarithm of a stiffness by the network
 
 @dataclass(frozen=True)
 class SpringConfig:
-    """Sizes of a `SpringNetwork`."""
+    """Sizes of a `SpringNetwork`; `readout` is whether it has a `BFactorReadout`."""
 
     width: int = 64
     layers: int = 2
     edge_width: int = 64
     dropout: float = 0.0
+    readout: bool = False
 
 
 class SpringNetwork(nn.Module):
@@ -65,6 +67,7 @@ class SpringNetwork(nn.Module):
         nn.init.zeros_(self.out.bias)
         nn.init.constant_(self.out.bias[1:], math.log(_ACROSS / (1 - _ACROSS)))
         self.scale = nn.Parameter(torch.tensor(math.log(_SCALE)))
+        self.readout = BFactorReadout() if config.readout else None
 
     def forward(self, graph: ResidueGraph) -> torch.Tensor:
         """Stiffness [2, N, N] in kT / nm^2 at 300 K, float64: symmetric, 0 beyond the cutoff.
@@ -90,6 +93,10 @@ class SpringNetwork(nn.Module):
         size = len(graph.ca)
         flat = both.new_zeros(2, size * size).index_copy(1, i * size + j, both)
         return flat.view(2, size, size)
+
+    def crystal(self, graph: ResidueGraph, square: torch.Tensor) -> torch.Tensor:
+        """Mean squares [N] as B-factors of crystals show them, from those of the springs."""
+        return square if self.readout is None else self.readout(graph, square)
 
     def _edges(self, graph: ResidueGraph) -> torch.Tensor:
         width = CUTOFF / _RADIAL

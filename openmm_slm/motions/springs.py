@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,8 +11,8 @@ import torch
 from ..errors import StructureError
 from ..networks.storage import load_module, read_config
 from ..protein.sequence import encode_sequence
-from .network_covariance import network_covariance
-from .residue_graph import CUTOFF, residue_graph
+from .network_covariance import mean_square, network_covariance
+from .residue_graph import CUTOFF, ResidueGraph, residue_graph
 from .spring_network import SpringNetwork
 
 #: Predicted RMSF that one unit of amplitude stands for. The springs learned their amplitude from
@@ -20,6 +21,25 @@ from .spring_network import SpringNetwork
 NEAR = 0.58
 #: Share of the learned covariance in that of `ThermalMotion`; the rest is by distance alone.
 LEARNED_SHARE = 0.5
+
+
+class SpringMotions(NamedTuple):
+    """Motions of the CA of a structure at 300 K.
+
+    Attributes
+    ----------
+    stiffness : ndarray, float64 [2, L, L]
+        As in `Springs.stiffness`.
+    covariance : ndarray, float64 [L, 3, L, 3]
+        nm^2, without rigid-body motions.
+    crystal : ndarray, float64 [L]
+        Mean squares (nm^2) whose profile is that of B-factors in crystals, in which large motions
+        count less. Their mean is that of the covariance.
+    """
+
+    stiffness: np.ndarray
+    covariance: np.ndarray
+    crystal: np.ndarray
 
 
 class Springs:
@@ -77,28 +97,24 @@ class Springs:
             Along the line between two CA, and across it. Symmetric; 0 between residues whose CA are
             1.5 nm or further apart.
         """
-        return self._stiffness(backbone, sequence, index)[1].cpu().numpy()
+        return self.network(self._graph(backbone, sequence, index)).cpu().numpy()
 
     @torch.inference_mode()
-    def motions(
-        self, backbone: np.ndarray, sequence: str, index: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Stiffness [2, L, L] as above, and the covariance [L, 3, L, 3] (nm^2) of CA at 300 K.
+    def motions(self, backbone: np.ndarray, sequence: str, index: np.ndarray) -> SpringMotions:
+        """Motions of CA at 300 K, for arguments as above."""
+        graph = self._graph(backbone, sequence, index)
+        stiffness = self.network(graph)
+        covariance, size = network_covariance(graph.ca, stiffness), len(sequence)
+        crystal = self.network.crystal(graph, mean_square(covariance))
+        covariance = covariance.view(size, 3, size, 3)
+        return SpringMotions(*(x.cpu().numpy() for x in (stiffness, covariance, crystal)))
 
-        The covariance has no rigid-body motions.
-        """
-        ca, springs = self._stiffness(backbone, sequence, index)
-        size = len(sequence)
-        covariance = network_covariance(ca, springs).view(size, 3, size, 3)
-        return springs.cpu().numpy(), covariance.cpu().numpy()
-
-    def _stiffness(self, backbone, sequence, index) -> tuple[torch.Tensor, torch.Tensor]:
-        graph = residue_graph(
+    def _graph(self, backbone, sequence, index) -> ResidueGraph:
+        return residue_graph(
             torch.as_tensor(np.asarray(backbone), device=self.device),
             torch.as_tensor(encode_sequence(sequence), dtype=torch.long, device=self.device),
             torch.as_tensor(np.asarray(index), dtype=torch.long, device=self.device),
         )
-        return graph.ca, self.network(graph)
 
 
 def unconnected(ca: np.ndarray) -> np.ndarray:

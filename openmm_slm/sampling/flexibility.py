@@ -100,7 +100,7 @@ def motions_of(
     backbone += (structure.atom14[0, known, 1] - backbone[:, 1])[:, None]
     sequence = "".join(np.array(list(structure.sequence))[known])
     index = whole.residue_index[known]
-    stiffness, learned = springs.motions(backbone, sequence, index)
+    stiffness, learned, square = springs.motions(backbone, sequence, index)
     packed = PackedNetwork(backbone[:, 1].astype(np.float64), index).covariance
     share = springs.learned_share
     covariance = mean_covariance(learned.reshape(packed.shape), packed, share)
@@ -108,7 +108,7 @@ def motions_of(
     size = structure.n_residues
     rmsf, crystal = np.full((2, size), np.nan)
     rmsf[known] = np.sqrt(np.einsum("iaia->i", covariance))
-    crystal[known] = np.einsum("iaia->i", learned)
+    crystal[known] = square
     wide = np.full((size, 3, size, 3), np.nan)
     wide[np.ix_(known, range(3), known, range(3))] = covariance
     joined = np.zeros((2, size, size))

@@ -50,8 +50,11 @@ def train_network(
     resume: bool,
     decay: int | None,
     progress: bool,
+    export: Callable | None = None,
 ) -> Path:
     """Train a network that has a ``config`` dataclass; returns the exported model directory.
+
+    `export` writes the trained network, a module, to a directory; by default with `save_module`.
 
     For the arguments see `Trainer` and `openmm_slm.training.train_packer.train_packer`.
     """
@@ -60,7 +63,7 @@ def train_network(
         loss,
         make_batch,
         validate,
-        lambda trained, where: save_module(where, trained),
+        export or (lambda trained, where: save_module(where, trained)),
         directory,
         loop,
         device,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,8 @@ from ..files.json_settings import build, check_names, merge
 from ..motions.network_covariance import mean_square, network_covariance
 from ..motions.spring_network import SpringConfig, SpringNetwork
 from ..networks.rigid_frames import full_precision
-from ..networks.storage import load_module
+from ..networks.storage import load_module, save_module
+from .fit_readout import fit_readout
 from .loop import LoopConfig
 from .motion_batches import MotionSampler, each_observation, stack_observations
 from .motion_losses import bfactor_loss, displacement_loss, pearson, size_loss
@@ -25,7 +27,7 @@ from .network_training import if_there_is_data, train_network
 
 DATA = {"bfactors": 4, "pair": 2, "size": 2, "max_length": 200, "prefix": None}
 LOSS = {"bfactors": 1.0, "pair": 0.3, "size": 1.0, "rigid": 0.5, "noise_nm": 0.0}
-_LONGEST = 300  # residues of a chain in the validation
+_LONGEST = 300  # residues of a chain in the validation, and in the fit of the readout
 _MEASURED = {"bfactors": 100, "pair": 40, "size": 60}  # observations in the validation, of each
 
 
@@ -137,7 +139,8 @@ def train_motions(
     """Train the network of springs (see `train_packer`).
 
     The config has the sections ``model`` (`SpringConfig`), ``training`` (`LoopConfig`), ``data``
-    and ``loss``. `motions` is a directory as in `openmm_slm.data.motion_data`.
+    and ``loss``. `motions` is a directory as in `openmm_slm.data.motion_data`. Afterwards the
+    readout of B-factors is fitted to chains with up to 300 residues (`fit_readout`).
     """
     check_names(config, {"model", "training", "data", "loss"}, "config")
     chosen = merge(DATA, config.get("data", {}), "data")
@@ -159,6 +162,13 @@ def train_motions(
             left_out = None
         return validation(observed, left_out)
 
+    whole = MotionData(motions, observed.dataset, _LONGEST)
+
+    def export(trained: SpringNetwork, where: Path) -> None:
+        if whole.part(0, "fit"):
+            trained = fit_readout(copy.deepcopy(trained), whole)
+        save_module(where, trained)
+
     return train_network(
         model,
         lambda m, batch, step: motion_loss(m, batch, options),
@@ -172,4 +182,5 @@ def train_motions(
         resume=resume,
         decay=decay,
         progress=progress,
+        export=export,
     )

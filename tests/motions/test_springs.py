@@ -11,6 +11,7 @@ from toys import write_shards
 from openmm_slm.data.shards import ShardDataset
 from openmm_slm.errors import StructureError
 from openmm_slm.models.registry import load_springs
+from openmm_slm.motions.bfactor_readout import FEATURES, crystal_features
 from openmm_slm.motions.network_covariance import FLOOR, mean_square, network_covariance
 from openmm_slm.motions.network_covariance import spring_hessian as network_hessian
 from openmm_slm.motions.residue_graph import CUTOFF, residue_graph
@@ -129,3 +130,42 @@ def test_parts_that_touch_nowhere_and_single_residues_are_told():
         check_connected(ca, names)
     with pytest.raises(StructureError, match="1 residues with CA; .* 4 or more"):
         check_connected(ca[:1], names)
+
+
+def test_bfactors_have_the_mean_of_the_springs_and_depend_on_neither_position_nor_size(
+    springs, chain
+):
+    backbone, sequence, index = chain
+    assert springs.network.readout is not None
+    found = springs.motions(backbone, sequence, index)
+    square = np.einsum("iaia->i", found.covariance)
+    assert (found.crystal > 0).all()
+    assert found.crystal.mean() == pytest.approx(square.mean())
+    assert np.ptp(found.crystal) / found.crystal.mean() > 0.3  # not flat
+    moved = springs.motions(turned(backbone).astype(np.float32), sequence, index)
+    np.testing.assert_allclose(moved.crystal, found.crystal, rtol=5e-3)
+
+
+def test_residues_without_neighbours_around_them_have_the_larger_bfactors(springs):
+    """The ends of a helix, in which all other residues are alike."""
+    backbone = helix(30).astype(np.float32)
+    found = springs.motions(backbone, "A" * 30, np.arange(30)).crystal
+    assert min(found[:2].min(), found[-2:].min()) > 1.2 * np.median(found)
+
+
+def test_networks_without_a_readout_give_the_mean_squares_of_their_springs(chain):
+    springs = Springs(SpringNetwork())
+    found = springs.motions(*chain)
+    np.testing.assert_allclose(found.crystal, np.einsum("iaia->i", found.covariance))
+
+
+def test_features_of_bfactors_do_not_join_the_ends_of_two_chains():
+    """Neighbours along a chain are those of the same chain: an end has fewer of them."""
+    backbone = np.concatenate([helix(12), helix(12) + [0.0, 1.0, 0.0]]).astype(np.float32)
+    amino_acids = torch.as_tensor(encode_sequence("G" * 12 + "W" * 12)).long()
+    index = np.concatenate([np.arange(12), 100 + np.arange(12)])
+    graph = residue_graph(torch.as_tensor(backbone), amino_acids, torch.as_tensor(index))
+    features = crystal_features(graph, torch.ones(24, dtype=torch.float64))
+    width = FEATURES // 6
+    along = features[:, 3 * width : 4 * width][:, -21:]  # amino acids of neighbours
+    assert len(torch.unique(along[:12], dim=0)) == len(torch.unique(along[12:], dim=0)) == 1

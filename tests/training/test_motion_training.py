@@ -15,7 +15,11 @@ from openmm_slm.data.motion_data import MotionData, bucket_of
 from openmm_slm.data.shards import ShardDataset
 from openmm_slm.errors import StructureError
 from openmm_slm.motions.network_covariance import mean_square, network_covariance
+from openmm_slm.motions.spring_network import SpringNetwork
+from openmm_slm.motions.springs import Springs
 from openmm_slm.protein.elastic_network import packed_stiffness
+from openmm_slm.protein.sequence import AMINO_ACIDS
+from openmm_slm.training.fit_readout import fit_readout, ridge
 from openmm_slm.training.motion_losses import bfactor_loss, displacement_loss, size_loss
 from openmm_slm.training.train_motions import train_motions
 
@@ -90,6 +94,32 @@ def test_wrong_files_are_told(folders, tmp_path):
     np.savez(tmp_path / "bfactors.npz", id=np.array(["chain0"]), lens=[3], B=np.ones(3))
     with pytest.raises(StructureError, match="3 B-factors of chain0, which has"):
         MotionData(tmp_path, dataset)
+
+
+def test_the_readout_finds_the_residues_whose_bfactors_are_large(folders):
+    """B-factors of the toys are larger for G."""
+    data = MotionData(folders[1], ShardDataset(folders[0], "train"))
+    network = fit_readout(SpringNetwork().eval(), data)
+    left_out = MotionData(folders[1], ShardDataset(folders[0], "val"))
+    glycine = AMINO_ACIDS.index("G")
+    seen = (left_out.observation(0, row) for row in left_out.rows[0])
+    one = next(one for one in seen if (one.amino_acids == glycine).any())
+    sequence = "".join((AMINO_ACIDS + "X")[k] for k in one.amino_acids)
+    found = Springs(network).motions(one.backbone.astype(np.float64), sequence, one.index).crystal
+    loose = one.amino_acids == glycine
+    assert found[loose].mean() > 1.3 * found[~loose].mean()
+    before = Springs(SpringNetwork()).motions(one.backbone, sequence, one.index).crystal
+    b = one.target[:, 0]
+    assert np.corrcoef(found, b)[0, 1] > np.corrcoef(before, b)[0, 1] + 0.3
+
+
+def test_a_ridge_regression_finds_the_weights_whatever_the_units():
+    rng = np.random.default_rng(0)
+    x = torch.as_tensor(rng.normal(size=(4000, 3)) * [1, 100, 0.01])
+    y = x @ torch.tensor([1.0, 0.02, 0.0], dtype=x.dtype)
+    found = ridge(x.T @ x, x.T @ y, len(x)) * torch.tensor([1.0, 100, 0.01])
+    assert found[0] / found[1] == pytest.approx(0.5, rel=0.05)
+    assert abs(found[2]) < 0.05
 
 
 def test_it_learns_and_resumes_exactly_and_can_be_measured(folders, tmp_path):

@@ -186,6 +186,11 @@ def verify(model):
     "--motions", type=directory, help="Trained network of springs [default: the shipped one]."
 )
 @click.option(
+    "--segments",
+    type=directory,
+    help="Trained network that ranks sampled segments [default: the shipped one].",
+)
+@click.option(
     "--card",
     type=existing,
     required=True,

@@ -21,9 +21,8 @@ from .common import (
     threads_option,
 )
 
-_training = stack(
+_training_of_any = stack(
     click.argument("config", type=existing),
-    click.option("--data", type=directory, required=True, help="Shard directory."),
     click.option("-o", "--output", type=new, required=True, help="Run directory to write."),
     click.option("--time-limit", type=float, help="Save and stop after this many minutes."),
     click.option("--resume", is_flag=True, help="Continue the run in --output."),
@@ -36,11 +35,15 @@ _training = stack(
     device_option,
     threads_option,
 )
+_training = stack(
+    _training_of_any,
+    click.option("--data", type=directory, required=True, help="Shard directory."),
+)
 
 
 @click.group()
 def train() -> None:
-    """Train a tokenizer, a language model, or a network for side chains, CA traces or motions."""
+    """Train a tokenizer, a language model, or one of the smaller networks."""
 
 
 @train.command(
@@ -183,6 +186,32 @@ def train_motions_command(config, data, motions, output, time_limit, threads, **
             read_config_file(config), data, motions, output, time_limit=seconds, **options
         )
     )
+
+
+@train.command(
+    "segments",
+    epilog=example(
+        "openmm-slm train segments segments.json --decoys decoys -o segments --time-limit 30"
+    ),
+)
+@_training_of_any
+@click.option(
+    "--decoys", type=directory, required=True, help="Folder of sampled segments (decoys_*.npz)."
+)
+@report_errors
+def train_segments_command(config, decoys, output, time_limit, threads, **options):
+    """Train the network that ranks sampled segments.
+
+    CONFIG is a JSON file of settings.
+    """
+    from ..models.registry import find_device
+    from ..training.train_segments import train_segments
+
+    prepare_cpu(threads)
+    options["device"] = find_device(options["device"])
+    logging.getLogger("openmm_slm.training").setLevel(logging.INFO)
+    seconds = None if time_limit is None else 60 * time_limit
+    _report(train_segments(read_config_file(config), decoys, output, time_limit=seconds, **options))
 
 
 @click.command(

@@ -2,7 +2,7 @@
 
 A model is a directory with ``config.json``, ``README.md`` (the model card) and a sub-directory for
 each part: ``tokenizer``, ``language_model`` and, if the model has its own, ``packer``,
-``backmapping`` and ``motions``.
+``backmapping``, ``motions`` and ``segments``.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..allatom.backmapping import Backmapper
     from ..allatom.packer import SideChainPacker
     from ..language.interface import StructureLanguageModel
+    from ..language.segment_ranker import SegmentRanker
     from ..motions.springs import Springs
     from ..tokenizer.interface import StructureTokenizer
 
@@ -101,7 +102,7 @@ def find_part(model: str | os.PathLike, part: str) -> Path:
     kind = read_config(directory).get("kind")
     if kind == "model" and part == "language_model":
         raise ModelError(f"{directory}: the model directory has no {part}; fetch the model again")
-    single = kind in (*TOKENIZERS, "packer") and part not in ("backmapping", "motions")
+    single = kind in (*TOKENIZERS, "packer") and part not in ("backmapping", "motions", "segments")
     if part == "language_model" or single or kind == part:
         return directory
     if part == "tokenizer":
@@ -117,7 +118,7 @@ def model_identity(model: str | os.PathLike = "default") -> dict[str, str]:
     named = str(model) in {*shipped_models(), *registered_models(), *BROUGHT}
     checksums = [
         sorted(read_config(find_part(model, part))["sha256"].items())
-        for part in ("tokenizer", "language_model", "packer", "motions")
+        for part in ("tokenizer", "language_model", "packer", "motions", "segments")
     ]
     digest = hashlib.sha256(json.dumps(checksums).encode()).hexdigest()[:16]
     return {"name": str(model) if named else str(Path(model).resolve()), "sha256": digest}
@@ -204,6 +205,15 @@ def load_springs(model: str | os.PathLike = "default", device: str = "auto") -> 
     return Springs.load(find_part(model, "motions"), find_device(device))
 
 
+def load_segment_ranker(
+    model: str | os.PathLike = "default", device: str = "auto"
+) -> SegmentRanker:
+    """Load the network of a model that ranks sampled segments (see `load_tokenizer`)."""
+    from ..language.segment_ranker import SegmentRanker
+
+    return SegmentRanker.load(find_part(model, "segments"), find_device(device))
+
+
 def check_parts(model: str | os.PathLike = "default") -> None:
     """Raise ModelError if the language model was trained on the tokens of another tokenizer.
 
@@ -234,6 +244,7 @@ def verify_model(model: str | os.PathLike = "default") -> list[str]:
         "packer": load_packer(model, "cpu").network,
         "backmapping": load_backmapper(model, "cpu").network,
         "motions": load_springs(model, "cpu").network,
+        "segments": load_segment_ranker(model, "cpu").network,
     }
     check_parts(model)
     lines = []

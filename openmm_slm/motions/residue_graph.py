@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from ..networks.backbone_features import ideal_cb, torsion_features
 from ..networks.rigid_frames import frames_from_backbone, full_precision
 
 #: nm: residues whose CA are closer than this are joined.
@@ -15,7 +16,6 @@ _CONTACT = (0.8, 1.0, 1.3)  # nm, radii within which neighbours are counted
 _COUNTED = 20.0  # neighbours: brings counts to about 1
 _N_H = 0.101  # nm
 _SEQUENCE = 8  # residues further apart than this in sequence count alike
-_CB = (-0.58273431, 0.56802827, -0.54067466)
 
 NODE_FEATURES = 14
 SEPARATIONS = _SEQUENCE + 1
@@ -81,7 +81,7 @@ def residue_graph(
         backbone = (backbone - backbone[:, 1].mean(0)).float()
         rotation, ca = frames_from_backbone(backbone)
         apart = torch.cdist(ca, ca, compute_mode="donot_use_mm_for_euclid_dist")
-        beta = _beta(backbone)
+        beta = ideal_cb(backbone)
         near = (apart < CUTOFF).fill_diagonal_(False)
         source, target = near.nonzero(as_tuple=True)
         number = torch.zeros_like(near, dtype=torch.long)
@@ -92,7 +92,7 @@ def residue_graph(
             [
                 torch.stack([(apart < r).sum(1) / _COUNTED for r in _CONTACT], -1),
                 _exposure(ca, beta, apart),
-                _torsions(backbone, index),
+                torsion_features(backbone, index)[:, :4],
                 torch.stack([bond.sum(1), bond.sum(0)], -1).clamp(max=1.5),
                 _ends(index),
                 torch.full((len(ca), 1), len(ca), device=ca.device).log() / 5,
@@ -115,36 +115,11 @@ def residue_graph(
         )
 
 
-def _beta(backbone: torch.Tensor) -> torch.Tensor:
-    """Ideal CB [N, 3] from N, CA, C."""
-    n, ca, c = backbone[:, 0], backbone[:, 1], backbone[:, 2]
-    b, k = ca - n, c - ca
-    return ca + _CB[0] * 10 * torch.linalg.cross(b, k) + _CB[1] * b + _CB[2] * k
-
-
 def _exposure(ca: torch.Tensor, beta: torch.Tensor, apart: torch.Tensor) -> torch.Tensor:
     """Neighbours [N, 2] on the side of CB and on the other side (Hamelryck, Proteins 2005)."""
     side = torch.einsum("ijc,ic->ij", ca[None] - ca[:, None], beta - ca)
     near = (apart < _CONTACT[2]) & (apart > 0)
     return torch.stack([(near & (side > 0)).sum(1), (near & (side <= 0)).sum(1)], -1) / _COUNTED
-
-
-def _torsions(backbone: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """Sine and cosine [N, 4] of phi and psi; 0 where undefined."""
-    n, ca, c = backbone[:, 0], backbone[:, 1], backbone[:, 2]
-    bonded = (index.diff() == 1).float().unsqueeze(-1)
-    phi = _sine_cosine(c[:-1], n[1:], ca[1:], c[1:]) * bonded
-    psi = _sine_cosine(n[:-1], ca[:-1], c[:-1], n[1:]) * bonded
-    return torch.cat([F.pad(phi, (0, 0, 1, 0)), F.pad(psi, (0, 0, 0, 1))], -1)
-
-
-def _sine_cosine(a, b, c, d) -> torch.Tensor:
-    axis = F.normalize(c - b, dim=-1)
-    left, right = a - b, d - c
-    left = F.normalize(left - (left * axis).sum(-1, keepdim=True) * axis, dim=-1)
-    right = F.normalize(right - (right * axis).sum(-1, keepdim=True) * axis, dim=-1)
-    sine = (torch.linalg.cross(axis, left) * right).sum(-1)
-    return torch.stack([sine, (left * right).sum(-1)], -1)
 
 
 def _hydrogen_bonds(backbone: torch.Tensor, index: torch.Tensor) -> torch.Tensor:

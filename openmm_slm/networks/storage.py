@@ -207,15 +207,16 @@ def assemble_model(
     packer: str | os.PathLike | None = None,
     backmapping: str | os.PathLike | None = None,
     motions: str | os.PathLike | None = None,
+    segments: str | os.PathLike | None = None,
     move: bool = False,
 ) -> Path:
     """Combine trained networks into one model directory.
 
     Parameters
     ----------
-    tokenizer, language_model, packer, backmapping, motions : path
-        Directories exported by the trainers. Without `packer`, `backmapping` or `motions`, the
-        model uses that of the default model.
+    tokenizer, language_model, packer, backmapping, motions, segments : path
+        Directories exported by the trainers. Without one of the last four, the model uses that of
+        the default model.
     output : path
         Model directory to write.
     card : str
@@ -242,7 +243,9 @@ def assemble_model(
         )
     output = Path(output)
     parts = {"tokenizer": tokenizer, "language_model": language_model}
-    optional = {"packer": packer, "backmapping": backmapping, "motions": motions}
+    optional = {
+        "packer": packer, "backmapping": backmapping, "motions": motions, "segments": segments,
+    }  # fmt: skip
     for name, part in optional.items():
         if part is not None:
             load_network(part, name)  # raises if it is damaged or another network

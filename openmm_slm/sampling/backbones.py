@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -13,7 +14,9 @@ from ..disorder.wished_size import radius_of_gyration
 from ..files.report_table import Report
 from ..language.condition import SequenceCondition
 from ..language.interface import StructureLanguageModel
+from ..language.segment_ranker import SegmentRanker
 from ..language.structure_context import StructureContext
+from ..models.registry import load_segment_ranker
 from ..motions.springs import Springs
 from ..projection.close_peptides import close_peptide_bonds
 from ..protein.bonding import SLOTS
@@ -67,6 +70,8 @@ class BackboneSampler:
         Input of the language model besides the sequence.
     springs : Springs, optional
         Elastic network of templates. Default: that of the default model.
+    ranker : SegmentRanker, optional
+        Ranks sampled segments. Default: that of the default model.
     """
 
     def __init__(
@@ -77,8 +82,9 @@ class BackboneSampler:
         template: Template | None = None,
         condition: SequenceCondition | None = None,
         springs: Springs | None = None,
+        ranker: SegmentRanker | None = None,
     ) -> None:
-        self.tokenizer, self.language_model = tokenizer, language_model
+        self.tokenizer, self.language_model, self._ranker = tokenizer, language_model, ranker
         self.settings, self.template = settings, template
         self._condition = {} if condition is None else {"condition": condition}
         self.letters, self.chain, self.index = sequence_layout(tuple(settings.sequence.split(":")))
@@ -100,10 +106,7 @@ class BackboneSampler:
             named = np.isin(np.arange(len(self.chain)), settings.resample)
             #: bool [T, L]: residues that are sampled; the atoms of all others are kept.
             self.sampled = named | ~template.known
-            self.segments = SegmentSampler(
-                tokenizer, language_model, settings, template, self.protein, self.letters,
-                self.sampled, self._sample,
-            )  # fmt: skip
+            self.segments = self._segment_sampler(self.sampled, self._sample)
         self.gaps = self._gaps_of_template()
         #: float [L]: above 0 for residues that may move to close peptides or to resolve clashes.
         self.movable = np.full(len(self.chain), float(settings.project))
@@ -125,6 +128,13 @@ class BackboneSampler:
             held = self.disordered, self.rigid, self.starts.rows
             self.kept = KeptPlacement(template.kept, *held)
 
+    def _segment_sampler(self, sampled: np.ndarray, draw: Callable) -> SegmentSampler:
+        ranker = self._ranker or load_segment_ranker("default", "cpu")
+        return SegmentSampler(
+            self.tokenizer, self.language_model, self.settings, self.template, self.protein,
+            self.letters, sampled, draw, ranker,
+        )  # fmt: skip
+
     def _gaps_of_template(self) -> TemplateGaps | None:
         """Gaps of a template that starts frames as it is; relatives have none."""
         template, settings = self.template, self.settings
@@ -134,12 +144,15 @@ class BackboneSampler:
         disordered = np.isin(np.arange(len(self.chain)), settings.disordered or ())
         if not (~template.known & ~disordered).any():
             return None
-        segments = SegmentSampler(
-            self.tokenizer, self.language_model, settings, template, self.protein, self.letters,
-            ~template.known, lambda frames, known, number, **more: self._sample(
-                frames, known, -1 - number, **more  # other random numbers than in the rounds
+        segments = self._segment_sampler(
+            ~template.known,
+            lambda frames, known, number, **more: self._sample(
+                frames,
+                known,
+                -1 - number,
+                **more,  # other random numbers than in the rounds
             ),
-        )  # fmt: skip
+        )
         gaps = TemplateGaps(segments, self.chain, disordered)
         without = (segments_of(~known, template, 0, None) for known in template.known)
         return gaps if any(gaps.is_gap(each) for found in without for each in found) else None

@@ -13,6 +13,7 @@ from ..allatom.completer import AtomCompleter
 from ..allatom.packer import SideChainPacker
 from ..files.report_table import Report
 from ..language.interface import StructureLanguageModel
+from ..language.segment_ranker import SegmentRanker
 from ..motions.springs import Springs
 from ..relaxation.relaxer import Relaxer
 from ..tokenizer.interface import StructureTokenizer
@@ -34,16 +35,19 @@ Made = tuple[SampledBackbones, "mdtraj.Trajectory", Report]
 class Networks(NamedTuple):
     """The networks that make frames; `packer` may be None if no side chains are packed.
 
-    `springs` are the motion of templates; None: loaded when they are needed.
+    `springs` are the motion of templates, and `ranker` ranks sampled segments; None: loaded when
+    they are needed.
     """
 
     tokenizer: StructureTokenizer
     language_model: StructureLanguageModel
     packer: SideChainPacker | None
     springs: Springs | None
+    ranker: SegmentRanker | None
 
     def sampler(self, request: SamplingRequest) -> BackboneSampler:
-        return BackboneSampler(self.tokenizer, self.language_model, *request, self.springs)
+        more = self.springs, self.ranker
+        return BackboneSampler(self.tokenizer, self.language_model, *request, *more)
 
 
 def block_edges(settings: SamplingSettings, first: int) -> list[int]:

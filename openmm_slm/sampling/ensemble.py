@@ -24,6 +24,7 @@ from ..models.registry import (
     knows_disorder,
     load_language_model,
     load_packer,
+    load_segment_ranker,
     load_springs,
     load_tokenizer,
     model_identity,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     import mdtraj
 
     from ..allatom.packer import SideChainPacker
+    from ..language.segment_ranker import SegmentRanker
     from ..motions.springs import Springs
 
 logger = logging.getLogger(__name__)
@@ -60,6 +62,8 @@ class EnsembleGenerator:
         Name and checksum of the weights (`model_identity`), written to ``run.json``.
     springs : Springs, optional
         Motion of templates. Default: that of the default model, loaded when it is needed.
+    ranker : SegmentRanker, optional
+        Ranks sampled segments. Default: that of the default model, loaded when it is needed.
 
     Examples
     --------
@@ -76,6 +80,7 @@ class EnsembleGenerator:
         packer: SideChainPacker | None = None,
         model: dict[str, str] | None = None,
         springs: Springs | None = None,
+        ranker: SegmentRanker | None = None,
     ) -> None:
         if tokenizer.vocabulary != language_model.vocabulary:
             raise ValueError(
@@ -83,7 +88,7 @@ class EnsembleGenerator:
                 f"{language_model.vocabulary}: they belong to different models"
             )
         self.tokenizer, self.language_model, self.model = tokenizer, language_model, model
-        self.packer, self.springs = packer, springs
+        self.packer, self.springs, self.ranker = packer, springs, ranker
 
     @classmethod
     def from_pretrained(
@@ -98,6 +103,7 @@ class EnsembleGenerator:
             load_packer(model, device),
             model_identity(model),
             load_springs(model, device),
+            load_segment_ranker(model, device),
         )
 
     @takes(SamplingSettings)
@@ -225,7 +231,9 @@ class EnsembleGenerator:
         if workers is None:
             if settings.sidechains == "packer" and self.packer is None:
                 self.packer = load_packer(device=str(self.language_model.device))
-            networks = Networks(self.tokenizer, self.language_model, self.packer, self.springs)
+            networks = Networks(
+                self.tokenizer, self.language_model, self.packer, self.springs, self.ranker
+            )
             made = blocks_made_here(networks, request, edges)
         else:
             made = blocks_made_there(workers, settings, request, edges)

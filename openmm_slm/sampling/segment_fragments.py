@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..library.fragments import ANCHORS, Fragments, find_fragments
+from ..library.library import Library
 from ..library.registry import load_library
 from .template import Template
 
@@ -66,6 +67,18 @@ def segments_of(
         fragments = find_fragments(library, letters, before, after, **options)
         found.append(Segment(rows, fragments, inside=True))
     return found
+
+
+def fragment_names(segments: list[Segment], used: np.ndarray, library: Library) -> str:
+    """Chain and first residue of the fragments `used` [S] of segments, ``+`` between them."""
+    names = []
+    for segment, k in zip(segments, used, strict=False):
+        if k >= 0:
+            number = int(segment.fragments.chain[k])
+            chain, first = library.chains[number], segment.fragments.first[k]
+            name = f"{chain.pdb}_{chain.chain}" if chain.pdb else chain.id
+            names.append(f"{name}:{library.residue_numbers(number)[first]}")
+    return "+".join(names)
 
 
 def distinct(fragments: Fragments, number: int) -> np.ndarray:

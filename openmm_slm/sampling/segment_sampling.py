@@ -1,10 +1,10 @@
 """Sampling of the residues of a template that are resampled, with all others held.
 
-Language models that see the structure work in two steps. In the first, each frame gets several
-*tries*, drawn and decoded without its segments; for each segment the try with the lowest cost is
-chosen (`segment_scores`), where clashes cost most. Every fourth frame takes a library fragment
-instead, as long as there are good ones. In the second step, the model samples the segments again
-and sees those of the first, off by about 0.2 nm.
+Language models that see the structure work in two steps. In the first, *tries* are drawn and
+decoded without the segments, and each frame starts from one of those with the lowest cost
+(`segment_pool`, `segment_scores`). Every fourth frame starts from a library fragment instead, as
+long as there are good ones. In the second step, the model samples the segments of each frame
+several times and sees those of the first, off by about 0.2 nm; that of the lowest cost is taken.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import numpy as np
 
 from ..language.interface import StructureLanguageModel, TokenSamples
 from ..language.masking import with_rim
+from ..language.segment_ranker import SEEN as SURROUNDINGS
+from ..language.segment_ranker import SegmentRanker
 from ..language.structure_context import StructureContext
 from ..library.registry import load_library
 from ..projection.close_peptides import close_peptide_bonds
@@ -25,19 +27,19 @@ from ..protein.geometry import place_oxygen
 from ..protein.protein import Protein
 from ..tokenizer.interface import StructureTokenizer
 from .segment_clashes import segment_clashes
-from .segment_fragments import Segment, distinct, segments_of
-from .segment_scores import segment_costs, segment_scores
+from .segment_fragments import Segment, distinct, fragment_names, segments_of
+from .segment_pool import best_distinct, pool_size
+from .segment_scores import segment_costs
 from .settings import SamplingSettings
 from .template import Template
 
-#: Tries of a frame. On validation loops, 2 and 4 are worse, and 8 little better.
-TRIES = 6
-#: Residues in all tries of a frame: of many residues there are fewer tries, as each takes longer.
-MOST_TRIED = 120
+#: Samples of a frame in the second step. On validation loops, the best of 50 frames is better with
+#: 4 than with 1.
+SECOND = 4
+#: Residues in all of these: of many residues there are fewer, as each takes longer.
+_RESIDUES = 80
 #: One frame in this many starts from a fragment.
 EVERY = 4
-#: Cost of each pair of clashing atoms of a try. With 0, samples are as good and fewer are valid.
-CLASHED = 2.0
 SEEN = 0.2  # nm, level of the segments in the second step
 #: Known residues near the segments that the decoder sees, in the tries and in the second step. With
 #: all residues, samples are no better.
@@ -46,6 +48,7 @@ NEAR_TRIES, NEAR_SECOND = 36, 56
 #: a larger fit is better than 95 % of the tries, and one in 25 of the others.
 LEAST_FIT = -8.0
 _RANKED = 256  # fragments of a segment from which frames start, at most
+_SHIFT = 17  # starts by which a frame that is made again is ahead
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +89,7 @@ class SegmentSampler:
         Residues that are sampled, for each frame of the template.
     draw : callable
         (frames, known tokens, number of the step, ...) -> TokenSamples.
+    ranker : SegmentRanker
     """
 
     def __init__(
@@ -98,10 +102,11 @@ class SegmentSampler:
         letters: np.ndarray,
         sampled: np.ndarray,
         draw: Callable[..., TokenSamples],
+        ranker: SegmentRanker,
     ) -> None:
         self.tokenizer, self.language_model = tokenizer, language_model
         self.chosen, self.template, self.protein = settings.fragments, template, protein
-        self.letters, self.sampled, self._draw = letters, sampled, draw
+        self.letters, self.sampled, self._draw, self._ranker = letters, sampled, draw, ranker
         self.index = protein.residue_index
         # No token may tell where sampled residues were. Next to them, tokens of the kept residues
         # differ from those of the whole chain, from which the decoder learned: they are hints, and
@@ -111,6 +116,7 @@ class SegmentSampler:
         self._known = np.where(np.stack([with_rim(x, chain) for x in sampled]), -1, self.tokens)
         self._lock = threading.Lock()
         self._segments = lru_cache(maxsize=8)(self._find_segments)
+        self._pools = lru_cache(maxsize=8)(self._find_pool)
         self._near = lru_cache(maxsize=8)(self._find_near)
 
     def sample(self, frames: np.ndarray, which: np.ndarray, again: int = 0) -> Decoded:
@@ -129,14 +135,7 @@ class SegmentSampler:
             mine = np.flatnonzero(which == row)
             start[mine], found = self.first(frames[mine], int(row), again)
             used[mine, : found.shape[1]] = found
-        level = np.where(self.sampled[which], SEEN, 0.0)
-        each = [StructureContext.of(x, s, self.index) for x, s in zip(start, level, strict=True)]
-        context = StructureContext.stacked(each)
-        hints = self.tokens[which]
-        drawn = self._draw(
-            frames, self._known[which], 2 * again + 1, structure=context, hints=hints
-        )
-        return Decoded(drawn, *self._decode(drawn.tokens, start, level, which), used)
+        return Decoded(*self._second(frames, which, start, again), used)
 
     def segments(self, row: int) -> list[Segment]:
         """Segments of a frame of the template, with their fragments."""
@@ -151,7 +150,7 @@ class SegmentSampler:
         used: np.ndarray,
         without: np.ndarray | None = None,
     ) -> np.ndarray:
-        """``segment_score`` [F] of frames; see `openmm_slm.sampling.segment_scores`.
+        """``segment_score`` [F] of frames: minus the mean of `segment_costs` over segments.
 
         Parameters
         ----------
@@ -170,73 +169,157 @@ class SegmentSampler:
         for row in np.unique(which):
             mine, every = np.flatnonzero(which == row), self.segments(row)
             kept = [k for k, segment in enumerate(every) if not without[segment.rows].all()]
-            score[mine] = segment_scores(
-                backbone[mine],
-                self.protein,
-                [every[k] for k in kept],
-                moved[mine],
-                used[np.ix_(mine, kept)],
-            )
+            costs = [
+                self._costs(backbone[mine], int(row), every[k], moved[mine], used[mine, k])
+                for k in kept
+            ]
+            score[mine] = -np.mean(costs, 0)
         return score
 
     def names(self, which: np.ndarray, used: np.ndarray) -> np.ndarray:
         """Names [F] of the fragments used: chain and first residue, ``+`` between segments."""
         if self.chosen is None:
             return np.full(len(which), "")
-        library, found = load_library(self.chosen["library"]), []
-        for row, mine in zip(which, used, strict=True):
-            parts = []
-            for segment, k in zip(self.segments(row), mine, strict=False):
-                if k >= 0:
-                    number = int(segment.fragments.chain[k])
-                    chain, first = library.chains[number], segment.fragments.first[k]
-                    name = f"{chain.pdb}_{chain.chain}" if chain.pdb else chain.id
-                    parts.append(f"{name}:{library.residue_numbers(number)[first]}")
-            found.append("+".join(parts))
-        return np.array(found)
-
-    # -- parts ----------------------------------------------------------------------------------
+        library = load_library(self.chosen["library"])
+        each = zip(which, used, strict=True)
+        return np.array([fragment_names(self.segments(row), k, library) for row, k in each])
 
     def first(self, frames: np.ndarray, row: int, again: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """Backbones [F, L, 4, 3] of the first step, and the fragments used [F, segments].
+        """Backbones [F, L, 4, 3] from which frames start, and the fragments used [F, segments].
 
-        All frames [F] start from the frame `row` of the template.
+        All frames [F] are of the frame `row` of the template.
         """
-        start, out = self._start(row)[None], np.repeat(self._start(row)[None], len(frames), 0)
-        level = np.where(self.sampled[row], np.inf, 0.0)[None]
-        context = StructureContext.of(start[0], level[0], self.index)
-        count = int(np.clip(MOST_TRIED // max(1, self.sampled[row].sum()), 1, TRIES))
-        tries = (frames[:, None] * count + np.arange(count)).ravel()
-        drawn = self._draw(
-            tries, self._known[row], 2 * again, structure=context, hints=self.tokens[row]
-        )
-        rows = np.full(len(tries), row)
-        x, _ = self._decode(drawn.tokens, start, level, rows, NEAR_TRIES)
-        near, protein = self._near(row, NEAR_TRIES)
-        closed, moved = close_peptide_bonds(
-            x[:, near], protein, self.sampled[row][near].astype(float)
-        )
-        x[:, near] = closed
-        shift = np.zeros(x.shape[:2])
-        shift[:, near] = moved
-        segments = self.segments(row)
+        with self._lock:
+            pool = self._pools(row)
+        out, segments = np.repeat(self._start(row)[None], len(frames), 0), self.segments(row)
         used = np.full((len(frames), len(segments)), -1)
-        for number, segment in enumerate(segments):
-            mine = segment.rows
-            cost = segment_costs(x, self.protein, segment, shift[:, mine].max(1))
-            cost += CLASHED * segment_clashes(x, self.protein, mine, self.template.atom14[row])
-            best = np.arange(len(frames)) * count + cost.reshape(-1, count).argmin(1)
-            out[:, mine] = x[best][:, mine]
-            order = self._order(segment)
-            turn = np.where(frames % EVERY == EVERY - 1, frames // EVERY, len(order))
-            taken = (turn < len(order)) & (again == 0)
+        turn = frames // len(self.sampled) + again * _SHIFT
+        for number, (segment, starts) in enumerate(zip(segments, pool, strict=True)):
+            mine, order = segment.rows, self._order(segment)
+            out[:, mine] = starts[turn % len(starts)]
+            place = np.where(frames % EVERY == EVERY - 1, frames // EVERY, len(order))
+            taken = (place < len(order)) & (again == 0)
             if taken.any():
-                used[taken, number] = order[turn[taken]]
+                used[taken, number] = order[place[taken]]
                 out[np.ix_(taken, mine, range(3))] = segment.fragments.backbone[used[taken, number]]
         out[:, self.sampled[row], 3] = place_oxygen(out, self.protein.chain_break)[
             :, self.sampled[row]
         ]
         return out, used
+
+    def tries(self, row: int, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Tries [P] of all segments of a frame of the template, their peptide bonds closed.
+
+        Returns
+        -------
+        backbone : ndarray, float32 [P, L, 4, 3]
+        moved : ndarray [P, L]
+            How far the closure moved an atom of each residue, nm.
+        """
+        start = self._start(row)[None]
+        level = np.where(self.sampled[row], np.inf, 0.0)[None]
+        context = StructureContext.of(start[0], level[0], self.index)
+        drawn = self._draw(numbers, self._known[row], 0, structure=context, hints=self.tokens[row])
+        x, _ = self._decode(drawn.tokens, start, level, np.full(len(numbers), row), NEAR_TRIES)
+        return self.closed(x, row, NEAR_TRIES)
+
+    def refined(
+        self, numbers: np.ndarray, which: np.ndarray, start: np.ndarray, again: int = 0
+    ) -> tuple[TokenSamples, np.ndarray, np.ndarray]:
+        """Samples [N] of the segments that see those of backbones, off by about 0.2 nm.
+
+        Parameters
+        ----------
+        numbers : ndarray, int [N]
+            Of the random streams.
+        which : ndarray, int [N]
+            Frames of the template.
+        start : ndarray [N, L, 4, 3]
+
+        Returns
+        -------
+        drawn : TokenSamples
+        backbone : ndarray, float32 [N, L, 4, 3]
+            Peptide bonds are not closed.
+        lddt : ndarray [N]
+        """
+        level = np.where(self.sampled[which], SEEN, 0.0)
+        each = (StructureContext.of(x, s, self.index) for x, s in zip(start, level, strict=True))
+        drawn = self._draw(
+            numbers,
+            self._known[which],
+            2 * again + 1,
+            structure=StructureContext.stacked(list(each)),
+            hints=self.tokens[which],
+        )
+        return drawn, *self._decode(drawn.tokens, start, level, which)
+
+    def closed(
+        self, backbone: np.ndarray, row: int, number: int = NEAR_SECOND
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Backbones [N, L, 4, 3] with closed peptide bonds; how far each residue moved [N, L], nm.
+
+        Of residues that are held, the `number` nearest count.
+        """
+        near, protein = self._near(row, number)
+        closed, shift = backbone.copy(), np.zeros(backbone.shape[:2])
+        weight = self.sampled[row][near].astype(float)
+        closed[:, near], shift[:, near] = close_peptide_bonds(backbone[:, near], protein, weight)
+        return closed, shift
+
+    # -- parts ----------------------------------------------------------------------------------
+
+    def _find_pool(self, row: int) -> list[np.ndarray]:
+        """For each segment of a frame of the template, the starts [S, K, 4, 3], best first."""
+        number = pool_size(self.sampled[row].sum(), len(self.sampled))
+        x, shift = self.tries(row, np.arange(number))
+        found = []
+        for segment in self._segments(row):
+            mine = segment.rows
+            cost = self._costs(x, row, segment, shift[:, mine].max(1))
+            found.append(x[:, mine][best_distinct(x[:, mine, :3], cost)])
+        return found
+
+    def _second(
+        self, frames: np.ndarray, which: np.ndarray, start: np.ndarray, again: int
+    ) -> tuple[TokenSamples, np.ndarray, np.ndarray]:
+        """`refined` samples of frames [F], each the one of the lowest cost among a few."""
+        count = int(np.clip(_RESIDUES // max(1, self.sampled.sum(1).max()), 1, SECOND))
+        every = np.repeat(np.arange(len(frames)), count)
+        numbers = (frames[:, None] * count + np.arange(count)).ravel()
+        drawn, x, lddt = self.refined(numbers, which[every], start[every], again)
+        if count == 1:
+            return drawn, x, lddt
+        cost = np.zeros(len(every))
+        for row in np.unique(which):
+            mine = np.flatnonzero(which[every] == row)
+            closed, shift = self.closed(x[mine], int(row))
+            for segment in self.segments(row):
+                moved = shift[:, segment.rows].max(1)
+                cost[mine] += self._costs(closed, int(row), segment, moved)
+        best = np.arange(len(frames)) * count + cost.reshape(-1, count).argmin(1)
+        return TokenSamples(drawn.tokens[best], drawn.log_prob[best]), x[best], lddt[best]
+
+    def _costs(
+        self,
+        backbone: np.ndarray,
+        row: int,
+        segment: Segment,
+        moved: np.ndarray,
+        used: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Costs [F] of samples of a segment of a frame of the template (`segment_costs`)."""
+        mine = segment.rows
+        clashes = segment_clashes(backbone, self.protein, mine, self.template.atom14[row])
+        near = self._surroundings(row, segment)
+        expected = self._ranker.expected(
+            backbone[:, near],
+            self.letters[near],
+            self.index[near],
+            np.flatnonzero(np.isin(near, mine)),
+            np.stack([moved, clashes], -1),
+        )
+        return segment_costs(backbone, self.protein, segment, moved, clashes, expected, used)
 
     def _order(self, segment: Segment) -> np.ndarray:
         """Fragments of a segment in the order in which frames start from them."""
@@ -275,6 +358,17 @@ class SegmentSampler:
             )
             lddt[mine] = found.mean(1)
         return backbone, lddt
+
+    def _surroundings(self, row: int, segment: Segment) -> np.ndarray:
+        """Rows of a segment and of the residues near it that the ranker sees."""
+        level = np.where(np.isin(np.arange(len(self.letters)), segment.rows), np.inf, 0.0)
+        x = self.template.backbone[row]
+        level[~np.isfinite(x).all((1, 2))] = np.inf
+        place = StructureContext.of(x, level, self.index).origin
+        far = np.linalg.norm(place[:, None] - place[segment.rows], axis=-1).min(1)
+        far[segment.anchors.clip(0, len(far) - 1)] = -1  # neighbours in the chain
+        far[segment.rows] = -2
+        return np.sort(np.argsort(far, kind="stable")[: len(segment.rows) + SURROUNDINGS])
 
     def _find_segments(self, row: int) -> list[Segment]:
         return segments_of(self.sampled[row], self.template, row, self.chosen)

@@ -23,6 +23,7 @@ from ..files.stream import Block, to_folder
 from ..models.registry import (
     load_language_model,
     load_packer,
+    load_segment_ranker,
     load_springs,
     load_tokenizer,
     model_identity,
@@ -193,6 +194,7 @@ def _load(source: Source) -> Networks:
         load_language_model(*source),
         load_packer(*source),
         load_springs(*source),
+        load_segment_ranker(*source),
     )
 
 

@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner
 from observed_motions import TINY_MOTIONS, write_motions
 from reference_sets import write_references
+from toy_decoys import TINY_SEGMENTS, write_toy_decoys
 from toys import LETTERS, TINY, TINY_BACKMAPPING, TINY_LM, TINY_PACKER
 
 import openmm_slm
@@ -72,7 +73,7 @@ def sandbox(tmp_path_factory):
     (where / "CARD.md").write_text("# A model of a test\n")
     configs = {
         "tokenizer": TINY, "lm": TINY_LM, "packer": TINY_PACKER, "backmapping": TINY_BACKMAPPING,
-        "motions": TINY_MOTIONS,
+        "motions": TINY_MOTIONS, "segments": TINY_SEGMENTS,
     }  # fmt: skip
     for name, config in configs.items():
         config = {**config, "training": {**config["training"], "steps": 3}}
@@ -87,6 +88,7 @@ def sandbox(tmp_path_factory):
     frame = generator.sample(dimer, 1, seed=1, hydrogens=False, progress=False).trajectory
     frame.save_pdb(str(where / "dimer.pdb"))
     write_references(where / "references")
+    write_toy_decoys(where / "decoys")
     return where
 
 

@@ -105,12 +105,12 @@ def test_samples_near_fragments_of_a_similar_sequence_cost_least():
     for frame, shift in enumerate((0.0, 0.6, 0.3, 1.2)):
         x[frame, rows, :, 2] += shift
     unknown = Protein("X" * 12, np.arange(12) == 0)  # without energies
-    cost = segment_costs(x, unknown, Segment(rows, fragments), np.zeros(4))
+    cost = segment_costs(x, unknown, Segment(rows, fragments), *np.zeros((3, 4)))
     assert np.argsort(cost).tolist() == [0, 2, 1, 3]
     # d^2 / w^2 of the sample at 1.2 nm from a fragment of weight exp(-3)
     assert cost[3] - cost[1] == pytest.approx((0.6 / 0.2) ** 2, abs=0.01)
     used = np.array([0, -1, -1, -1])
-    sure = segment_costs(x, unknown, Segment(rows, fragments), np.zeros(4), used)
+    sure = segment_costs(x, unknown, Segment(rows, fragments), *np.zeros((3, 4)), used)
     assert sure[0] - cost[0] == pytest.approx(3 - 0.6 * 5) and sure[1] == cost[1]
     assert distinct(fragments, 5).tolist() == [0, 1]
     same = Fragments(np.stack([a, a, b]), np.zeros(3), np.zeros(3, int), np.arange(3))

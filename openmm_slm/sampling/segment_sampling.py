@@ -21,6 +21,7 @@ from ..language.masking import with_rim
 from ..language.segment_ranker import SEEN as SURROUNDINGS
 from ..language.segment_ranker import SegmentRanker
 from ..language.structure_context import StructureContext
+from ..library.fragments import LONGEST
 from ..library.registry import load_library
 from ..projection.close_peptides import close_peptide_bonds
 from ..protein.geometry import place_oxygen
@@ -311,14 +312,16 @@ class SegmentSampler:
         """Costs [F] of samples of a segment of a frame of the template (`segment_costs`)."""
         mine = segment.rows
         clashes = segment_clashes(backbone, self.protein, mine, self.template.atom14[row])
-        near = self._surroundings(row, segment)
-        expected = self._ranker.expected(
-            backbone[:, near],
-            self.letters[near],
-            self.index[near],
-            np.flatnonzero(np.isin(near, mine)),
-            np.stack([moved, clashes], -1),
-        )
+        expected = np.zeros(len(backbone))
+        if segment.inside and len(mine) <= LONGEST:  # others were not among those it learned from
+            near = self._surroundings(row, segment)
+            expected = self._ranker.expected(
+                backbone[:, near],
+                self.letters[near],
+                self.index[near],
+                np.flatnonzero(np.isin(near, mine)),
+                np.stack([moved, clashes], -1),
+            )
         return segment_costs(backbone, self.protein, segment, moved, clashes, expected, used)
 
     def _order(self, segment: Segment) -> np.ndarray:

@@ -244,7 +244,7 @@ def test_models_are_listed_shown_and_verified(model):
     shown = run.invoke(main, ["models", "show", str(model / "tokenizer")]).output
     assert "network: dvae" in shown and "no card" in shown
     verified = run.invoke(main, ["models", "verify", str(model)])
-    assert verified.exit_code == 0 and verified.output.count("checksums right") == 5
+    assert verified.exit_code == 0 and verified.output.count("checksums right") == 6
     assert run.invoke(main, ["models", "verify", "diffusion"]).exit_code == 0
 
 
@@ -278,4 +278,4 @@ def test_another_package_registers_a_model(model, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     assert model_identity("ours") == {**model_identity("default"), "name": "ours"}
     assert "ours" in CliRunner().invoke(main, ["models", "list"]).output
-    assert len(verify_model("ours")) == 6
+    assert len(verify_model("ours")) == 7

@@ -1,4 +1,4 @@
-"""Tries of a segment from which frames start, the most probable first."""
+"""Tries of a segment from which frames start, that of the lowest cost first."""
 
 from __future__ import annotations
 

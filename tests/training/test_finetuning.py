@@ -248,7 +248,7 @@ def test_a_run_that_was_killed_goes_on_and_its_model_samples(frames, tiny, tmp_p
         "README.md", "backmapping", "central.pdb", "config.json", "finetune.json", "frames.pdb",
         "language_model", "motions", "packer", "tokenizer",
     ]  # fmt: skip
-    assert len(verify_model(model)) == 6
+    assert len(verify_model(model)) == 7
     card, record = (
         (model / "README.md").read_text(),
         json.loads((model / "finetune.json").read_text()),

@@ -126,10 +126,12 @@ def prepare_cpu(threads: int | None, *, patient: bool = False) -> None:
 
         torch.set_num_threads(threads)
     if sys.platform == "linux":
+        from ..files.dask_cluster import MALLOC
+
         with contextlib.suppress(OSError, AttributeError):
             mallopt = ctypes.CDLL(None).mallopt
-            for option, value in ((-4, 0), (-1, 2**31 - 1), (-2, 2**28)):
-                mallopt(option, value)  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD
+            for option, name in ((-4, "MMAP_MAX"), (-1, "TRIM_THRESHOLD"), (-2, "TOP_PAD")):
+                mallopt(option, MALLOC[f"MALLOC_{name}_"])
 
 
 def read_config_file(path: Path) -> dict:

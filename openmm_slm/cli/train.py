@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -55,20 +56,14 @@ def train() -> None:
 @_training
 @click.option("--tokens", type=directory, help="Train only the decoder, on these tokens.")
 @report_errors
-def train_tokenizer_command(config, data, output, time_limit, threads, **options):
+def train_tokenizer_command(config, data, output, **options):
     """Train the structure tokenizer (stage 1, a dVAE).
 
     CONFIG is a JSON file of settings.
     """
-    from ..models.registry import find_device
     from ..training.train_tokenizer import train_tokenizer
 
-    prepare_cpu(threads)
-    options["device"] = find_device(options["device"])
-    logging.getLogger("openmm_slm.training").setLevel(logging.INFO)
-    seconds = None if time_limit is None else 60 * time_limit
-    where = train_tokenizer(read_config_file(config), data, output, time_limit=seconds, **options)
-    _report(where)
+    _run(train_tokenizer, config, data, output, **options)
 
 
 @train.command(
@@ -90,22 +85,14 @@ def train_tokenizer_command(config, data, output, time_limit, threads, **options
     "--embeddings", type=directory, help="Condition on these embeddings from `openmm-slm embed`."
 )
 @report_errors
-def train_lm_command(config, data, tokens, output, time_limit, threads, **options):
+def train_lm_command(config, data, tokens, output, **options):
     """Train a language model of structure tokens (stage 2).
 
     CONFIG is a JSON file of settings.
     """
-    from ..models.registry import find_device
     from ..training.train_language_model import train_language_model
 
-    prepare_cpu(threads)
-    options["device"] = find_device(options["device"])
-    logging.getLogger("openmm_slm.training").setLevel(logging.INFO)
-    seconds = None if time_limit is None else 60 * time_limit
-    where = train_language_model(
-        read_config_file(config), data, tokens, output, time_limit=seconds, **options
-    )
-    _report(where)
+    _run(train_language_model, config, data, tokens, output, **options)
 
 
 @train.command(
@@ -114,19 +101,14 @@ def train_lm_command(config, data, tokens, output, time_limit, threads, **option
 )
 @_training
 @report_errors
-def train_packer_command(config, data, output, time_limit, threads, **options):
+def train_packer_command(config, data, output, **options):
     """Train the side-chain packer.
 
     CONFIG is a JSON file of settings.
     """
-    from ..models.registry import find_device
     from ..training.train_packer import train_packer
 
-    prepare_cpu(threads)
-    options["device"] = find_device(options["device"])
-    logging.getLogger("openmm_slm.training").setLevel(logging.INFO)
-    seconds = None if time_limit is None else 60 * time_limit
-    _report(train_packer(read_config_file(config), data, output, time_limit=seconds, **options))
+    _run(train_packer, config, data, output, **options)
 
 
 @train.command(
@@ -137,21 +119,14 @@ def train_packer_command(config, data, output, time_limit, threads, **options):
 )
 @_training
 @report_errors
-def train_backmapping_command(config, data, output, time_limit, threads, **options):
+def train_backmapping_command(config, data, output, **options):
     """Train the network that builds backbones from CA traces.
 
     CONFIG is a JSON file of settings.
     """
-    from ..models.registry import find_device
     from ..training.train_backmapping import train_backmapping
 
-    prepare_cpu(threads)
-    options["device"] = find_device(options["device"])
-    logging.getLogger("openmm_slm.training").setLevel(logging.INFO)
-    seconds = None if time_limit is None else 60 * time_limit
-    _report(
-        train_backmapping(read_config_file(config), data, output, time_limit=seconds, **options)
-    )
+    _run(train_backmapping, config, data, output, **options)
 
 
 @train.command(
@@ -169,23 +144,14 @@ def train_backmapping_command(config, data, output, time_limit, threads, **optio
     help="Folder with bfactors.npz, pairs.csv or sizes.csv of chains in the shards.",
 )
 @report_errors
-def train_motions_command(config, data, motions, output, time_limit, threads, **options):
+def train_motions_command(config, data, motions, output, **options):
     """Train the network of springs that tells how a structure moves.
 
     CONFIG is a JSON file of settings.
     """
-    from ..models.registry import find_device
     from ..training.train_motions import train_motions
 
-    prepare_cpu(threads)
-    options["device"] = find_device(options["device"])
-    logging.getLogger("openmm_slm.training").setLevel(logging.INFO)
-    seconds = None if time_limit is None else 60 * time_limit
-    _report(
-        train_motions(
-            read_config_file(config), data, motions, output, time_limit=seconds, **options
-        )
-    )
+    _run(train_motions, config, data, motions, output, **options)
 
 
 @train.command(
@@ -199,19 +165,14 @@ def train_motions_command(config, data, motions, output, time_limit, threads, **
     "--decoys", type=directory, required=True, help="Folder of sampled segments (decoys_*.npz)."
 )
 @report_errors
-def train_segments_command(config, decoys, output, time_limit, threads, **options):
+def train_segments_command(config, decoys, output, **options):
     """Train the network that ranks sampled segments.
 
     CONFIG is a JSON file of settings.
     """
-    from ..models.registry import find_device
     from ..training.train_segments import train_segments
 
-    prepare_cpu(threads)
-    options["device"] = find_device(options["device"])
-    logging.getLogger("openmm_slm.training").setLevel(logging.INFO)
-    seconds = None if time_limit is None else 60 * time_limit
-    _report(train_segments(read_config_file(config), decoys, output, time_limit=seconds, **options))
+    _run(train_segments, config, decoys, output, **options)
 
 
 @click.command(
@@ -273,6 +234,25 @@ def embed(data, model, arrays, name, output, device, threads):
     prepare_cpu(threads)
     embedder = Embedder(model, find_device(device))
     embed_shards(data, output, lambda row: embedder.embed(row["sequence"]), embedder.identity)
+
+
+def _run(
+    training: Callable[..., Path],
+    config: Path,
+    *folders: Path,
+    time_limit: float | None,
+    threads: int | None,
+    device: str,
+    **options: object,
+) -> None:
+    """Train with the settings in a file, and tell where the model is."""
+    from ..models.registry import find_device
+
+    prepare_cpu(threads)
+    logging.getLogger("openmm_slm.training").setLevel(logging.INFO)
+    seconds = None if time_limit is None else 60 * time_limit
+    settings, device = read_config_file(config), find_device(device)
+    _report(training(settings, *folders, time_limit=seconds, device=device, **options))
 
 
 def _report(where: Path) -> None:

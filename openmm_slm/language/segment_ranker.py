@@ -58,7 +58,7 @@ class SegmentRanker:
             How far the closure of the chain moved an atom (nm), and clashing pairs of atoms.
         """
         out = np.empty(len(backbone))
-        given = [np.minimum(letters, 20), index, rows]
+        given = [letters, index, rows]
         fixed = [
             torch.as_tensor(each.astype(np.int64), device=self.device).expand(_TOGETHER, -1)
             for each in given

@@ -144,15 +144,11 @@ class BackboneSampler:
         disordered = np.isin(np.arange(len(self.chain)), settings.disordered or ())
         if not (~template.known & ~disordered).any():
             return None
-        segments = self._segment_sampler(
-            ~template.known,
-            lambda frames, known, number, **more: self._sample(
-                frames,
-                known,
-                -1 - number,
-                **more,  # other random numbers than in the rounds
-            ),
-        )
+
+        def draw(frames: np.ndarray, known: np.ndarray, number: int, **more: object):
+            return self._sample(frames, known, -1 - number, **more)  # other numbers than rounds
+
+        segments = self._segment_sampler(~template.known, draw)
         gaps = TemplateGaps(segments, self.chain, disordered)
         without = (segments_of(~known, template, 0, None) for known in template.known)
         return gaps if any(gaps.is_gap(each) for found in without for each in found) else None

@@ -16,12 +16,12 @@ from ..data.segment_decoys import SegmentDecoys, read_decoys
 from ..files.json_settings import build, check_names, merge
 from ..language.segment_network import LEAST, SegmentConfig, SegmentNetwork
 from ..networks.storage import load_module
+from ..protein.sequence import UNKNOWN
 from .loop import LoopConfig
 from .network_training import train_network
 
 DATA = {"segments": 4, "samples": 24, "left_out": 0.06, "dropped": 0.2, "noise_nm": 0.01}
 LOSS = {"choice": 1.0, "whole": 1.0, "residues": 0.5, "sharpness": 4.0, "width_nm": 0.05}
-_UNKNOWN = 20
 _FAR = 100.0  # nm: where padding is
 
 
@@ -72,7 +72,7 @@ def stack_decoys(
         apart[:, : len(rows)] = deviation[mine]
         rest = size - len(given)
         out["backbone"].append(x)
-        out["letters"].append(np.tile(np.r_[given, np.full(rest, _UNKNOWN)], (number, 1)))
+        out["letters"].append(np.tile(np.r_[given, np.full(rest, UNKNOWN)], (number, 1)))
         out["index"].append(np.tile(np.r_[each.index, -10 * np.arange(1, rest + 1)], (number, 1)))
         out["rows"].append(padded)
         out["strain"].append(each.strain[mine])
@@ -113,7 +113,7 @@ class DecoySampler:
             apart = np.abs(np.arange(len(each.letters))[:, None] - rows).min(1)
             kept = (apart < 3) | (rng.random(len(apart)) > share[0] * (rng.random() < 0.5))
             unknown = rng.random(kept.sum()) < share[1]
-            letters.append(np.where(unknown, _UNKNOWN, each.letters[kept]))
+            letters.append(np.where(unknown, UNKNOWN, each.letters[kept]))
             chosen.append(
                 SegmentDecoys(
                     each.id, each.letters[kept], each.index[kept], each.segment[kept],

@@ -20,6 +20,7 @@ from openmm_slm.sampling.backbones import BackboneSampler
 from openmm_slm.sampling.fragment_choice import checked_fragments
 from openmm_slm.sampling.segment_clashes import segment_clashes
 from openmm_slm.sampling.segment_fragments import Segment, distinct, segments_of
+from openmm_slm.sampling.segment_pool import best_distinct, pool_size
 from openmm_slm.sampling.segment_scores import segment_costs
 from openmm_slm.sampling.settings import SamplingSettings
 from openmm_slm.sampling.template import Template
@@ -115,6 +116,17 @@ def test_samples_near_fragments_of_a_similar_sequence_cost_least():
     assert distinct(fragments, 5).tolist() == [0, 1]
     same = Fragments(np.stack([a, a, b]), np.zeros(3), np.zeros(3, int), np.arange(3))
     assert distinct(same, 5).tolist() == [0, 2]
+
+
+def test_frames_start_from_distinct_tries_the_cheapest_first():
+    """Of 30 tries in ten groups that lie within 0.05 nm, one of each group is chosen."""
+    x = np.repeat(helix(6)[None, :, :3], 30, 0)
+    x[:, :, :, 0] += np.float32(0.3) * (np.arange(30) % 10)[:, None, None]
+    x = x + np.float32(0.01) * (np.arange(30) // 10)[:, None, None, None]
+    cost = np.arange(30)[::-1].astype(float)
+    chosen = best_distinct(x, cost)
+    assert chosen.tolist() == list(range(29, 19, -1))
+    assert pool_size(10, 1) == 256 and pool_size(100, 1) == 30 and pool_size(10, 500) == 8
 
 
 def test_clashes_with_atoms_and_side_chains_that_are_held_are_counted():

@@ -20,7 +20,7 @@ def test_it_learns_which_samples_are_nearer(tmp_path):
     model = train_segments(config, decoys, tmp_path / "run", progress=False)
     with open(tmp_path / "run" / "validation.csv", newline="") as handle:
         rows = list(csv.DictReader(handle))
-    assert float(rows[-1]["rank_r"]) > 0.8 > float(rows[0]["rank_r"]) - 0.2
+    assert float(rows[-1]["rank_r"]) > 0.8
     assert float(rows[-1]["first"]) < 0.1 and float(rows[-1]["lowest"]) == 0
     assert SegmentRanker.load(model).network.config.width == 16
 

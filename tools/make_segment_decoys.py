@@ -4,8 +4,9 @@
 
 One chain of each cluster of the training split is taken, 50 to 220 residues, in random order. Up to
 four coil stretches of 4 to 14 residues in it, which do not touch, are sampled together with all
-others held: 24 tries, and 6 samples near the true structure. `openmm_slm.data.segment_decoys`
-describes the files. PART/PARTS divides the chains between processes.
+others held: 24 tries, 6 samples that see one of these, and 6 samples near the true structure.
+`openmm_slm.data.segment_decoys` describes the files. PART/PARTS divides the chains between
+processes. Chains that the folder has already are left out, so a second run adds to the first.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 
 from openmm_slm import EnsembleGenerator
 from openmm_slm.benchmarks.samples import secondary_structure
-from openmm_slm.data.segment_decoys import SegmentDecoys, write_decoys
+from openmm_slm.data.segment_decoys import SegmentDecoys, read_decoys, write_decoys
 from openmm_slm.data.shards import Entry, ShardDataset
 from openmm_slm.language.segment_ranker import SEEN
 from openmm_slm.protein.structure import from_backbone
@@ -27,7 +28,7 @@ from openmm_slm.sampling.request import make_request
 from openmm_slm.sampling.segment_clashes import segment_clashes
 from openmm_slm.sampling.segment_sampling import SegmentSampler
 
-TRIES, NEAR_TRUE = 24, 6
+TRIES, REFINED, NEAR_TRUE = 24, 6, 6
 LENGTHS, SIZES = (50, 220), (4, 14)
 SEGMENTS, FROM_ENDS = 4, 4
 COIL = 0.7  # share of coil residues in a segment, at least
@@ -80,13 +81,14 @@ def decoys(
     every = np.sort(np.concatenate(chosen))
     sampler = sampler_of(generator, entry, every)
     tries, moved = sampler.tries(0, np.arange(TRIES))
-    start = np.repeat(entry.backbone[None], NEAR_TRUE, 0).astype(np.float32)
+    near_true = np.repeat(entry.backbone[None], NEAR_TRUE, 0).astype(np.float32)
     off = rng.normal(size=(NEAR_TRUE, len(every), 1, 3)) * rng.random((NEAR_TRUE, 1, 1, 1)) * OFF
-    start[:, every] += off.astype(np.float32)
-    numbers = TRIES + np.arange(NEAR_TRUE)
-    _, near_true, _ = sampler.refined(numbers, np.zeros(NEAR_TRUE, int), start)
-    near_true, shift = sampler.closed(near_true, 0)
-    x, moved = np.concatenate([tries, near_true]), np.concatenate([moved, shift])
+    near_true[:, every] += off.astype(np.float32)
+    start = np.concatenate([tries[:REFINED], near_true])
+    numbers = np.arange(len(start))
+    _, refined, _ = sampler.refined(numbers, np.zeros(len(start), int), start)
+    refined, shift = sampler.closed(refined, 0)
+    x, moved = np.concatenate([tries, refined]), np.concatenate([moved, shift])
     held = np.full((len(entry.sequence), 14, 3), np.nan, np.float32)
     found = []
     for rows in chosen:
@@ -121,6 +123,7 @@ def main() -> None:
     rng, start = np.random.default_rng(part), time.monotonic()
     generator = EnsembleGenerator.from_pretrained("default")
     waiting: list[SegmentDecoys] = []
+    there = {each.id for each in read_decoys(output)} if any(output.iterdir()) else set()
     clusters = list(dataset.clusters())
     order = np.random.default_rng(0).permutation(len(clusters))[part - 1 :: parts]
     for file, number in enumerate(order):
@@ -128,13 +131,14 @@ def main() -> None:
             break
         entry = dataset[int(clusters[number][0])]
         whole = np.isfinite(entry.backbone).all() and not entry.chain_break[1:].any()
-        if whole and LENGTHS[0] <= len(entry.sequence) <= LENGTHS[1] and "X" not in entry.sequence:
+        fits = LENGTHS[0] <= len(entry.sequence) <= LENGTHS[1] and "X" not in entry.sequence
+        if whole and fits and entry.id not in there:
             waiting += decoys(generator, entry, rng)
         if len(waiting) >= IN_A_FILE:
             write_decoys(output / f"decoys_{part}_{file:05d}.npz", waiting)
             waiting = []
     if waiting:
-        write_decoys(output / f"decoys_{part}_rest.npz", waiting)
+        write_decoys(output / f"decoys_{part}_{file:05d}.npz", waiting)
 
 
 if __name__ == "__main__":

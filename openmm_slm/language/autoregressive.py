@@ -46,6 +46,8 @@ def draw_tokens(
     top_p: float = 1.0,
     guidance: float = 0.0,
     blind: t5.Memory | gpt.Memory | None = None,
+    *,
+    prefix: int = 0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Sample the unknown tokens of a batch from left to right.
 
@@ -53,7 +55,8 @@ def draw_tokens(
     ----------
     network : T5 or GPT
     memory
-        Output of ``network.read``.
+        Output of ``network.read`` for one row, which is that of all, or for B / draws rows, of
+        which each is that of so many consecutive rows.
     known : Tensor, int64 [B, L]
         Known tokens; -1 where to sample.
     uniforms : Tensor, float64 [B, L]
@@ -62,6 +65,9 @@ def draw_tokens(
         See `StructureLanguageModel.sample`.
     blind
         Memory without the sequence, for `guidance`.
+    prefix : int
+        Number of first positions, known in all rows and equal in rows of one memory, that the
+        network reads at once.
 
     Returns
     -------
@@ -69,14 +75,22 @@ def draw_tokens(
     log_prob : Tensor, float64 [B]
         Log-probability of the sampled tokens at temperature 1, summed.
     """
-    rows = len(known)
+    rows, start = len(known), network.config.vocabulary
     tokens = known.clone()
     log_prob = torch.zeros(rows, dtype=torch.float64, device=known.device)
-    cache = network.begin(memory, rows)
-    other = network.begin(blind, rows) if guidance else None
-    previous = torch.full_like(known[:, 0], network.config.vocabulary)
+
+    def begun(memory):
+        cache, times = network.begin(memory, rows), rows // len(memory.angles)
+        if prefix:
+            network.hidden(memory, known[::times, :prefix], cache)
+        return cache, memory if times in (1, rows) else memory.repeated(times)
+
+    cache, memory = begun(memory)
+    other, blind = begun(blind) if guidance else (None, None)
+    previous = known[:, prefix - 1] if prefix else torch.full_like(known[:, 0], start)
     unknown = (known < 0).any(0).nonzero()
-    for position in range(int(unknown[-1]) + 1 if len(unknown) else 0):  # the rest is known
+    last = int(unknown[-1]) + 1 if len(unknown) else 0  # the rest is known
+    for position in range(prefix, last):
         logits = network.step(memory, cache, position, previous).double()
         sampled, sharpened = known[:, position] < 0, logits
         if guidance:
@@ -124,6 +138,7 @@ class AutoregressiveModel(StructureLanguageModel):
         condition: object = None,
         structure: StructureContext | None = None,
         hints: np.ndarray | None = None,
+        draws: int = 1,
     ) -> TokenSamples:
         check_sampling(temperature, top_p, steps, guidance)
         self.check_options(steps, order, guidance)
@@ -134,6 +149,10 @@ class AutoregressiveModel(StructureLanguageModel):
         told = known if hints is None else known_tokens(hints, n, length, self.vocabulary)
         hidden = (torch.full_like(inputs[0], 20), *inputs[1:3], None)
         views = [inputs, hidden] if guidance else [inputs]
+        # The network reads the known beginning at once if it is the same in all frames, so that no
+        # frame depends on which others are requested.
+        unknown = np.flatnonzero(known < 0) if known.ndim == 1 else []
+        prefix = int(unknown[0]) if len(unknown) else 0
         context, shared, own = structure, None, {}
         if told.ndim == 2 or (structure is not None and structure.level.ndim == 2):
             # Each frame has its own context: the trunk runs once per frame.
@@ -159,12 +178,13 @@ class AutoregressiveModel(StructureLanguageModel):
                 top_p,
                 guidance,
                 seen[-1],
+                prefix=prefix,
             )
 
         size = self.frames_together(length)
-        if shared is None:  # the trunk of each frame needs as much memory as its tokens
-            size = max(1, size // 2)
-        return TokenSamples(*sample_frames(compute, frames, known, size, seed, own))
+        # The trunk of each frame needs as much memory as its tokens.
+        size = max(1, size // (draws + (shared is None)))
+        return TokenSamples(*sample_frames(compute, frames, known, size, seed, own, draws))
 
     def check_options(self, steps: int | None, order: str | None, guidance: float) -> None:
         for name, value in (("steps", steps), ("order", order)):

@@ -23,6 +23,15 @@ class Cache:
         values[:, :, position] = value[:, :, 0]
         return keys[:, :, : position + 1], values[:, :, : position + 1]
 
+    def fill(self, layer: int, key: torch.Tensor, value: torch.Tensor) -> None:
+        """Store keys and values [b, H, N, C] of the first N positions.
+
+        Each of the b rows is of B / b consecutive rows of the cache.
+        """
+        for stored, given in ((self.keys[layer], key), (self.values[layer], value)):
+            times = len(stored) // len(given)
+            stored[:, :, : given.shape[2]] = given.repeat_interleave(times, 0)
+
 
 def attend(
     query: torch.Tensor,

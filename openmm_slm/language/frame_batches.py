@@ -22,6 +22,7 @@ def sample_frames(
     size: int,
     seed: int,
     own: dict[str, np.ndarray] | None = None,
+    draws: int = 1,
 ) -> tuple[np.ndarray, ...]:
     """Compute frames in batches of `size`; the first is divided at `_FIRST`.
 
@@ -32,7 +33,8 @@ def sample_frames(
     Parameters
     ----------
     compute : callable (given int64 [B, L], uniforms float64 [2, B, L], **own) -> Tensors [B, ...]
-        Takes the known tokens (-1 where to sample) and the `frame_uniforms` of B frames.
+        Takes the known tokens (-1 where to sample) and the `frame_uniforms` of the B samples of
+        B / draws frames.
     frames : sequence of int, length n
     known : ndarray, int [L] or [n, L]
     size : int
@@ -40,11 +42,13 @@ def sample_frames(
     seed : int
     own : dict of ndarray [n, ...], optional
         Further arguments of `compute`, one row per requested frame; zeros for other frames.
+    draws : int
+        Samples of each frame; sample k of frame i has the random numbers of i * draws + k.
 
     Returns
     -------
-    tuple of ndarray [n, ...]
-        Outputs of `compute`, one row per requested frame.
+    tuple of ndarray [n * draws, ...]
+        Outputs of `compute` for the requested frames.
     """
     frames, length = np.asarray(frames, dtype=np.int64), known.shape[-1]
     out: list[np.ndarray] = []
@@ -55,7 +59,7 @@ def sample_frames(
         given[:] = -1 if known.ndim == 2 else known
         if known.ndim == 2:
             given[slots] = known[rows]
-        numbers = range(first, last)
+        numbers = range(first * draws, last * draws)
         uniforms = np.stack([frame_uniforms(seed, frame, length) for frame in numbers], 1)
 
         more = {}
@@ -65,14 +69,16 @@ def sample_frames(
 
         def some(part: slice, given=given, uniforms=uniforms, more=more):
             mine = {name: values[part] for name, values in more.items()}
-            return compute(given[part], uniforms[:, part], **mine)
+            each = slice(part.start * draws, part.stop * draws)
+            return compute(given[part].repeat(draws, 0), uniforms[:, each], **mine)
 
         made = [torch.cat(part) for part in zip(*in_halves(some, count), strict=True)]
-        found = [values.cpu().numpy()[slots] for values in made]
+        parts = [values.cpu().numpy() for values in made]
+        found = [x.reshape(count, draws, *x.shape[1:])[slots] for x in parts]
         out = out or [np.empty((len(frames), *each.shape[1:]), each.dtype) for each in found]
         for whole, each in zip(out, found, strict=True):
             whole[rows] = each
-    return tuple(out)
+    return tuple(values.reshape(-1, *values.shape[2:]) for values in out)
 
 
 def _batches(frames: np.ndarray, size: int) -> list[tuple[int, int]]:

@@ -63,6 +63,17 @@ class Memory:
     angles: torch.Tensor
     states: torch.Tensor
 
+    def repeated(self, times: int) -> Memory:
+        """Each row so many times."""
+        return Memory(
+            self.amino_acid.repeat_interleave(times, 0),
+            [x.repeat_interleave(times, 0) for x in self.keys],
+            [x.repeat_interleave(times, 0) for x in self.values],
+            self.padding.repeat_interleave(times, 0),
+            self.angles.repeat_interleave(times, 0),
+            self.states.repeat_interleave(times, 0),
+        )
+
 
 class GPT(nn.Module):
     """Causal transformer over [c, SEP, z].
@@ -138,14 +149,18 @@ class GPT(nn.Module):
         padding = padding_bias(torch.cat([mask[:, :1], mask], 1))
         return Memory(embedded, keys, values, padding, angles[:, 1:], x[:, :-1])
 
-    def hidden(self, memory: Memory, tokens: torch.Tensor) -> torch.Tensor:
-        """Hidden states [B, L, D] of the second half; `head` maps them to logits.
+    def hidden(
+        self, memory: Memory, tokens: torch.Tensor, cache: Cache | None = None
+    ) -> torch.Tensor:
+        """Hidden states [B, N, D] of the second half; `head` maps them to logits.
 
-        The state of a position depends on the tokens before it. Tokens int64 [B, L] are -1 where
-        absent. A memory of batch size 1 is shared by all rows.
+        The state of a position depends on the tokens before it. Tokens int64 [B, N] of the first N
+        positions are -1 where absent. A memory of batch size 1 is shared by all rows. Keys and
+        values of these positions are stored in the `cache`.
         """
-        x = self.token(previous_tokens(tokens, self.config.vocabulary)) + memory.amino_acid
-        rows, length, _ = x.shape
+        rows, length = tokens.shape
+        before = previous_tokens(tokens, self.config.vocabulary)
+        x = self.token(before) + memory.amino_acid[:, :length]
         later = causal_bias(length, x.device)
         bias = torch.cat(
             [
@@ -154,8 +169,12 @@ class GPT(nn.Module):
             ],
             -1,
         )
-        for block, first_k, first_v in zip(self.trunk, memory.keys, memory.values, strict=True):
-            q, k, v = block.project(x, memory.angles)
+        for layer, (block, first_k, first_v) in enumerate(
+            zip(self.trunk, memory.keys, memory.values, strict=True)
+        ):
+            q, k, v = block.project(x, memory.angles[:, :length])
+            if cache is not None:
+                cache.fill(layer, k, v)
             k = torch.cat([first_k.expand(rows, -1, -1, -1), k], 2)
             v = torch.cat([first_v.expand(rows, -1, -1, -1), v], 2)
             x = block.update(x, attention(q, k, v, bias))

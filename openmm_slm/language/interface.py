@@ -72,6 +72,7 @@ class StructureLanguageModel(ABC):
         condition: object = None,
         structure: StructureContext | None = None,
         hints: np.ndarray | None = None,
+        draws: int = 1,
     ) -> TokenSamples:
         """Sample tokens. Must be thread-safe: on a CPU, several threads sample different frames.
 
@@ -102,6 +103,9 @@ class StructureLanguageModel(ABC):
             Known structure, for models with `sees_structure`: arrays [L, ...] or [n, L, ...].
         hints : ndarray, int [L] or [n, L], optional
             Tokens shown to the network but not kept (-1: none). Default: `known`.
+        draws : int
+            Samples of each frame, one after the other in the result. What the network computes from
+            `known`, `structure` and `hints` of a frame is computed once.
 
         Raises
         ------

@@ -66,6 +66,7 @@ class MaskedModel(StructureLanguageModel):
         condition: object = None,
         structure: StructureContext | None = None,
         hints: np.ndarray | None = None,
+        draws: int = 1,
     ) -> TokenSamples:
         """As `StructureLanguageModel.sample`; `order` is one of `orders`.
 
@@ -99,8 +100,8 @@ class MaskedModel(StructureLanguageModel):
                 guide,
             )
 
-        size = self.frames_together(length)
-        return TokenSamples(*sample_frames(compute, frames, known, size, seed))
+        size = max(1, self.frames_together(length) // draws)
+        return TokenSamples(*sample_frames(compute, frames, known, size, seed, draws=draws))
 
     def check_options(self, steps: int | None, order: str | None, guidance: float) -> None:
         if order is not None and order not in self.orders:

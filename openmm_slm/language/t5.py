@@ -85,6 +85,16 @@ class Memory:
     padding: torch.Tensor
     angles: torch.Tensor
 
+    def repeated(self, times: int) -> Memory:
+        """Each row so many times."""
+        return Memory(
+            self.state.repeat_interleave(times, 0),
+            [tuple(x.repeat_interleave(times, 0) for x in pair) for pair in self.cross],
+            tuple(x.repeat_interleave(times, 1) for x in self.pair),
+            self.padding.repeat_interleave(times, 0),
+            self.angles.repeat_interleave(times, 0),
+        )
+
 
 class T5(SequenceTrunk):
     """Sequence encoder and token decoder.
@@ -135,22 +145,29 @@ class T5(SequenceTrunk):
         cross = [cross.read(x, angles) for cross in self.cross]
         return Memory(self.to_state(x), cross, (q, k), padding, angles)
 
-    def hidden(self, memory: Memory, tokens: torch.Tensor) -> torch.Tensor:
-        """Hidden states [B, L, D]; `head` maps them to logits.
+    def hidden(
+        self, memory: Memory, tokens: torch.Tensor, cache: Cache | None = None
+    ) -> torch.Tensor:
+        """Hidden states [B, N, D]; `head` maps them to logits.
 
-        The state of a position depends on the tokens before it. Tokens int64 [B, L] are -1 where
-        absent. A memory of batch size 1 is shared by all rows.
+        The state of a position depends on the tokens before it. Tokens int64 [B, N] of the first N
+        positions are -1 where absent. A memory of batch size 1 is shared by all rows. Keys and
+        values of these positions are stored in the `cache`.
         """
-        x = self.token(previous_tokens(tokens, self.config.vocabulary)) + memory.state
-        later = causal_bias(x.shape[1], x.device)
-        for cross, block, (key, value), q, k in zip(
-            self.cross, self.decoder, memory.cross, *memory.pair, strict=True
+        length = tokens.shape[1]
+        x = self.token(previous_tokens(tokens, self.config.vocabulary)) + memory.state[:, :length]
+        later, angles = causal_bias(length, x.device), memory.angles[:, :length]
+        for layer, (cross, block, memory_kv, q, k) in enumerate(
+            zip(self.cross, self.decoder, memory.cross, *memory.pair, strict=True)
         ):
-            query = cross.query(x, memory.angles)
-            key, value = (y.expand(len(x), -1, -1, -1) for y in (key, value))
+            query = cross.query(x, angles)
+            key, value = (y.expand(len(x), -1, -1, -1) for y in memory_kv)
             x = cross.update(x, attention(query, key, value, memory.padding))
-            bias = q @ k.transpose(-1, -2) + later
-            x = block.update(x, attention(*block.project(x, memory.angles), bias))
+            bias = q[:, :, :length] @ k[:, :, :length].transpose(-1, -2) + later
+            query, key, value = block.project(x, angles)
+            if cache is not None:
+                cache.fill(layer, key, value)
+            x = block.update(x, attention(query, key, value, bias))
         return x
 
     def begin(self, memory: Memory, rows: int) -> Cache:

@@ -225,17 +225,24 @@ class SegmentSampler:
         return self.closed(x, row, NEAR_TRIES)
 
     def refined(
-        self, numbers: np.ndarray, which: np.ndarray, start: np.ndarray, again: int = 0
+        self,
+        frames: np.ndarray,
+        which: np.ndarray,
+        start: np.ndarray,
+        again: int = 0,
+        draws: int = 1,
     ) -> tuple[TokenSamples, np.ndarray, np.ndarray]:
-        """Samples [N] of the segments that see those of backbones, off by about 0.2 nm.
+        """Samples [N = F draws] of the segments that see those of backbones, off by about 0.2 nm.
 
         Parameters
         ----------
-        numbers : ndarray, int [N]
-            Of the random streams.
-        which : ndarray, int [N]
+        frames : ndarray, int [F]
+            Their numbers.
+        which : ndarray, int [F]
             Frames of the template.
-        start : ndarray [N, L, 4, 3]
+        start : ndarray [F, L, 4, 3]
+        again, draws : int
+            See `sample`; samples of each frame.
 
         Returns
         -------
@@ -246,13 +253,16 @@ class SegmentSampler:
         """
         level = np.where(self.sampled[which], SEEN, 0.0)
         each = (StructureContext.of(x, s, self.index) for x, s in zip(start, level, strict=True))
+        single = len(self._known) == 1  # then all frames have the same known tokens
         drawn = self._draw(
-            numbers,
-            self._known[which],
+            frames,
+            self._known[0] if single else self._known[which],
             2 * again + 1,
             structure=StructureContext.stacked(list(each)),
             hints=self.tokens[which],
+            draws=draws,
         )
+        start, level, which = (values.repeat(draws, 0) for values in (start, level, which))
         return drawn, *self._decode(drawn.tokens, start, level, which)
 
     def closed(
@@ -286,14 +296,12 @@ class SegmentSampler:
     ) -> tuple[TokenSamples, np.ndarray, np.ndarray]:
         """`refined` samples of frames [F], each the one of the lowest cost among a few."""
         count = int(np.clip(_RESIDUES // max(1, self.sampled.sum(1).max()), 1, SECOND))
-        every = np.repeat(np.arange(len(frames)), count)
-        numbers = (frames[:, None] * count + np.arange(count)).ravel()
-        drawn, x, lddt = self.refined(numbers, which[every], start[every], again)
+        drawn, x, lddt = self.refined(frames, which, start, again, count)
         if count == 1:
             return drawn, x, lddt
-        cost = np.zeros(len(every))
+        cost, each = np.zeros(len(x)), which.repeat(count)
         for row in np.unique(which):
-            mine = np.flatnonzero(which[every] == row)
+            mine = np.flatnonzero(each == row)
             closed, shift = self.closed(x[mine], int(row))
             for segment in self.segments(row):
                 moved = shift[:, segment.rows].max(1)

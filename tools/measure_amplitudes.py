@@ -8,7 +8,7 @@ split), one chain each, the medians of
 - the mean RMSF of B-factors over that of the learned springs (`openmm_slm.motions.springs.NEAR`);
 - the mean RMSF of MD over that of the springs, in units of NEAR (``md`` of
   `openmm_slm.sampling.deformation`);
-- the displacement between two conformers over thermal motion, of all pairs (``near``);
+- the displacement between two conformers over thermal motion, of all pairs (``conformers``);
 
 and the upper quartile of the same of pairs over 0.1 nm (``far``).
 """
@@ -72,7 +72,7 @@ def main(shards: str, motions: str, model: str) -> None:
         moved.append(np.sqrt((one.target[known].astype(float) ** 2).sum(1).mean()))
         ratio.append(moved[-1] / np.sqrt(motion.mean_square()[known].mean()))
     far = np.array(moved) > 0.1
-    print(f"near: {np.median(ratio):.2f} ({len(ratio)} pairs of conformers)")
+    print(f"conformers: {np.median(ratio):.2f} ({len(ratio)} pairs of conformers)")
     print(f"far: {np.quantile(np.array(ratio)[far], 0.75):.2f} ({far.sum()} pairs over 0.1 nm)")
 
 

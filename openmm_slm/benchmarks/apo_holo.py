@@ -19,7 +19,7 @@ from .clustenm import clustenm
 from .conformer_pairs import on_sequence, pooled_correlation, score_pair
 from .references import Reference, load_pair, read_references
 from .results import ResultTable, hold_folder
-from .samplers_and_baselines import BASELINES, SAMPLERS
+from .samplers_and_baselines import BASELINES, PAIR_SAMPLERS
 
 RMSF = 0.1  # nm, of the baselines, which know one structure only
 #: name -> ResFlex global, per target (mean, median), TM-ens (mean); *: from another paper.
@@ -29,7 +29,7 @@ PUBLISHED = {
     "EigenFold (its samples)": (0.126, 0.407, 0.401, None),
     "S-T5*": (None, 0.144, None, None),
 }
-METHODS = (*SAMPLERS, *BASELINES)
+METHODS = (*PAIR_SAMPLERS, *BASELINES)
 OTHERS = {"clustenm": clustenm}
 _HEAD = (
     ("flexibility r", "pooled"), ("per target", "mean"), ("", "median"), ("TM-ens", "mean"),
@@ -109,8 +109,8 @@ def score_target(
     row = {}
     for method in methods:
         begun = time.process_time()
-        if method in SAMPLERS:
-            made = SAMPLERS[method](generator, pair.sequence, start, n, seed)
+        if method in PAIR_SAMPLERS:
+            made = PAIR_SAMPLERS[method](generator, pair.sequence, start, n, seed)
         elif method in OTHERS:
             made = OTHERS[method](conformers[0].to_trajectory("heavy")[0], n, seed)
         else:

@@ -70,6 +70,8 @@ SAMPLERS: dict[str, Sampler] = {
     "from sequence": lambda gen, sequence, start, n, seed: _sampled(gen, sequence, n, seed),
     "from template": from_template(),
 }
+#: Those for pairs of conformers.
+PAIR_SAMPLERS = SAMPLERS | {"along soft modes": from_template(deform="conformers")}
 BASELINES: dict[str, Baseline] = {
     "structure": lambda start, n, rmsf, seed: repeated(start, n),
     "jitter": lambda start, n, rmsf, seed: jitter(start, n, rmsf, seed=seed),

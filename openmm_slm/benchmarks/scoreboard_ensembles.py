@@ -18,7 +18,7 @@ from .conformer_pairs import pooled_correlation
 from .ensemble_scores import ensemble_figures
 from .intervals import interval, mean_interval, median_interval
 from .references import Reference, load_ensemble, read_references
-from .samplers_and_baselines import BASELINES, SAMPLERS, sample_quietly
+from .samplers_and_baselines import BASELINES, PAIR_SAMPLERS, SAMPLERS, sample_quietly
 from .samples import choose_chains
 from .scoreboard_plan import Plan, read_split, splits_of
 from .scoreboard_sections import Row, Section
@@ -119,13 +119,13 @@ def apo_holo(plan: Plan, workers: Workers) -> Section:
     )
     by_method = {name: rows_of(name, [found[pair.id] for pair in chosen]) for name in METHODS}
     rows = []
-    for source in SAMPLERS:
-        template = source == "from template"
+    for source in PAIR_SAMPLERS:
+        template, soft = source != "from sequence", source == "along soft modes"
         for figure, statistic, target in (
             ("ResFlex, pooled", pooled_correlation, "beat ANM" if template else "report"),
             ("ResFlex, mean", _mean("r"), "beat ANM" if template else "report"),
             ("TM-ens, mean", _tm_ens, "report"),
-            ("gain of TM, mean", _mean("gain"), "beat all" if template else ""),
+            ("gain of TM, mean", _mean("gain"), "beat all" if soft else ""),
         ):
             value, low, high = _over_targets(by_method[source], statistic)
             base = {_SHORT.get(k, k): float(statistic(by_method[k])) for k in BASELINES}

@@ -16,7 +16,7 @@ from ..sampling.known_structures import thread_on_library
 from .benchmark_workers import Workers
 from .conformer_pairs import tm_to
 from .intervals import median_interval
-from .samplers_and_baselines import SAMPLERS
+from .samplers_and_baselines import SAMPLERS, from_template
 from .samples import choose_chains
 from .scoreboard_plan import Plan, read_split, splits_of
 from .scoreboard_sections import Row, Section
@@ -73,7 +73,7 @@ def _tm(
 ) -> tuple[float, ...]:
     """TM-scores of samples and templates [T, L, 4, 3]."""
     start = from_backbone(threaded, entry.sequence)
-    made = SAMPLERS["from template"](generator, entry.sequence, start, n, seed)
+    made = from_template(deform="conformers")(generator, entry.sequence, start, n, seed)
     native, length = entry.backbone[:, 1], len(entry.sequence)
     samples = tm_to(native, from_trajectory(made).backbone[:, :, 1], length)
     # One at a time: each lacks other residues.

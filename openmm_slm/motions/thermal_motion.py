@@ -8,6 +8,7 @@ from ..protein.elastic_network import PackedNetwork
 from .springs import LEARNED_SHARE, Springs, unconnected
 
 _TYPICAL = 0.15  # nm, mean RMSF that the springs predict for a typical chain
+_RIGID = 1e-6  # variance of rigid motions, as a share of the mean variance
 _LARGEST = 0.5  # nm, root mean square displacement of structures with loose parts
 
 
@@ -20,9 +21,10 @@ class ThermalMotion:
     predicts better than either which residues move. Where parts touch nowhere, the learned springs
     do not hold them together, and the covariance is that of springs by distance.
 
-    A displacement is the response to random forces: C f for the covariance C, scaled to the root
-    mean square of thermal motion. Soft modes have more weight in it than in thermal motion (1 / k
-    instead of 1 / sqrt(k) for a mode of stiffness k), so that a few frames show them.
+    A displacement has a normal distribution with the covariance C, which is thermal motion. With
+    `soft`, it is the response to random forces: C f, scaled to the root mean square of thermal
+    motion. Soft modes have more weight in it (1 / k instead of 1 / sqrt(k) for a mode of stiffness
+    k), so that a few frames show them.
 
     Parameters
     ----------
@@ -33,10 +35,16 @@ class ThermalMotion:
     index : ndarray, int [L]
         Residue index: steps of 1 between bonded residues.
     springs : Springs
+    soft : bool
     """
 
     def __init__(
-        self, backbone: np.ndarray, sequence: str, index: np.ndarray, springs: Springs
+        self,
+        backbone: np.ndarray,
+        sequence: str,
+        index: np.ndarray,
+        springs: Springs,
+        soft: bool = False,
     ) -> None:
         ca = np.asarray(backbone[:, 1], np.float64)
         packed = PackedNetwork(ca, index)
@@ -52,12 +60,16 @@ class ThermalMotion:
         mean_square = np.trace(covariance) / len(ca)
         covariance *= min(1, _LARGEST**2 / mean_square)
         self._square = np.diag(covariance).reshape(-1, 3).sum(1)
-        self._response = covariance * np.sqrt(np.trace(covariance) / (covariance**2).sum())
+        if soft:
+            self._of_noise = covariance * np.sqrt(np.trace(covariance) / (covariance**2).sum())
+        else:  # rigid motions have no variance: the covariance is singular
+            little = _RIGID * np.trace(covariance) / size
+            self._of_noise = np.linalg.cholesky(covariance + little * np.eye(size))
 
     def displacement(self, rng: np.random.Generator, amplitude: float) -> np.ndarray:
         """One random displacement [L, 3] (nm), `amplitude` times as large as thermal motion."""
-        force = rng.standard_normal(len(self._response))
-        return amplitude * (self._response @ force).reshape(-1, 3)
+        noise = rng.standard_normal(len(self._of_noise))
+        return amplitude * (self._of_noise @ noise).reshape(-1, 3)
 
     def mean_square(self) -> np.ndarray:
         """Mean square displacement [L] of thermal motion, nm^2."""

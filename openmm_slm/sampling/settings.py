@@ -138,13 +138,13 @@ class SamplingSettings:
     deform: str | float | None = option(
         None,
         "float, str or Quantity, optional",
-        """Displacement of the template by its thermal motion before decoding, as a multiple of the
-        motion that `openmm_slm.sampling.deformation` defines: ``"near"`` (1, as in crystals and
-        short MD), ``"md"`` (1.7, half a microsecond) or ``"far"`` (2.6, as between conformers). A
-        length (a Quantity, or ``"0.1 nm"``) is the root mean square displacement of CA. Default
-        with `noise`: ``"near"``. 0: none.""",
-        brief="Displacement of the template: near, md, far, a multiple of its thermal motion, or a "
-        "length such as 0.1nm [default with noise: near].",
+        """Displacement of the template before decoding: thermal motion of the size ``"near"`` (1,
+        as in crystals and short MD), ``"md"`` (1.7, half a microsecond) or any multiple; or along
+        soft modes, ``"conformers"`` (1), ``"far"`` (2.6) or such as ``"2 soft"``. A length (a
+        Quantity, or ``"0.1 nm"``) is the root mean square displacement of CA. Default with `noise`:
+        ``"near"``, for relatives ``"conformers"``. 0: none.""",
+        brief="Displacement of the template: near, md, conformers, far, a multiple of its thermal "
+        "motion, or a length such as 0.1nm [default with noise: near].",
     )
     min_plddt: float | None = option(
         None,
@@ -353,14 +353,13 @@ class SamplingSettings:
 
     def _checked_deform(self) -> float | str | None:
         """`deform` as in `checked_deform`; None unless a template is used with `noise`."""
-        value = self.deform
-        if value is None:
-            return None if self.noise is None else 0.0 if self.path else NAMED["near"]
+        if self.deform is None:
+            usual = "conformers" if "relatives" in (self.template or ()) else "near"
+            return None if self.noise is None else 0.0 if self.path else NAMED[usual]
         if self.noise is None:
-            raise SLMError(
-                f"deform is {value!r}, but no template is deformed; give template, without resample"
-            )
-        return checked_deform(value)
+            given = f"deform is {self.deform!r}"
+            raise SLMError(f"{given}, but no template is deformed; give template without resample")
+        return checked_deform(self.deform)
 
     @property
     def length(self) -> int:

@@ -13,7 +13,7 @@ from ..motions.springs import Springs
 from ..motions.thermal_motion import ThermalMotion
 from ..protein.geometry import place_oxygen
 from ..protein.screw_motion import screw_displaced
-from .deformation import multiple_of
+from .deformation import is_soft, multiple_of
 from .settings import SamplingSettings
 from .state_path import StatePath
 from .states import template_rows
@@ -53,7 +53,7 @@ class StartingFrames:
         self.path = None
         if settings.path:
             self.path = StatePath(template, tokens, index, settings.n, settings.seed)
-        self._springs = springs
+        self._springs, self._soft = springs, is_soft(settings.deform)
         # Frames take templates in turn.
         most = _CACHED // (8 * (3 * len(chain)) ** 2)
         self._of_template = lru_cache(maxsize=max(2, most))(self._motion_of_template)
@@ -101,12 +101,13 @@ class StartingFrames:
         start = x.copy()
         times = multiple_of(self.settings.deform, float(np.sqrt(motion.mean_square().mean())))
         if times:
-            times *= self._size(frame, number)
+            if self._soft:
+                times *= self._size(frame, number)
             start[known] = screw_displaced(x[known], motion.displacement(rng, times))
         return start, masked
 
     def _size(self, frame: int, number: int) -> float:
-        """Size of the displacement of a frame: uniform on [0, sqrt(3)], with root mean square 1.
+        """Size of a displacement along soft modes: uniform on [0, sqrt(3)], root mean square 1.
 
         It follows a golden ratio sequence, so that even a few frames cover the interval.
         """
@@ -126,4 +127,4 @@ class StartingFrames:
             placed = place_oxygen(x[:, :3], np.diff(index, prepend=index[0] - 2) != 1)
             x[:, 3] = np.where(np.isfinite(x[:, 3]), x[:, 3], placed)
         letters = np.array(list(self.template.sequence.replace(":", "")))[known]
-        return ThermalMotion(x, "".join(letters), index, self._springs)
+        return ThermalMotion(x, "".join(letters), index, self._springs, self._soft)

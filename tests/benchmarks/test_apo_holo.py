@@ -25,7 +25,7 @@ from openmm_slm.benchmarks.conformer_pairs import (
     tm_to,
 )
 from openmm_slm.benchmarks.references import load_pair, read_references
-from openmm_slm.benchmarks.samplers_and_baselines import SAMPLERS
+from openmm_slm.benchmarks.samplers_and_baselines import PAIR_SAMPLERS
 
 SHARED = Path(__file__).parents[3] / "shared/benchmarks"
 SHARED = Path(os.environ.get("OPENMM_SLM_REFERENCES", SHARED))
@@ -39,7 +39,7 @@ def references(tmp_path) -> Path:
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setitem(SAMPLERS, "from sequence", quick_sampler)
+    monkeypatch.setitem(PAIR_SAMPLERS, "from sequence", quick_sampler)
 
 
 # -- definitions -----------------------------------------------------------------------------

@@ -228,6 +228,39 @@ def test_a_frame_does_not_depend_on_the_others(name):
 
 
 @both
+def test_draws_of_a_frame_are_samples_with_its_known_tokens(name):
+    """Draw k of frame i is frame 3 i + k of a run whose rows are repeated."""
+    model = model_of(shaken(name, 20))
+    known = np.full((12, 19), -1)
+    known[:, ::3] = some_tokens(12, 7, 20).numpy()
+    for given in (None, known[0], known):
+        drawn = model.sample(TWO_CHAINS, range(12), seed=5, known=given, draws=3)
+        rows = given if given is None or given.ndim == 1 else given.repeat(3, 0)
+        each = model.sample(TWO_CHAINS, range(36), seed=5, known=rows)
+        np.testing.assert_array_equal(drawn.tokens, each.tokens)
+        np.testing.assert_allclose(drawn.log_prob, each.log_prob, atol=1e-4)
+        part = given if given is None or given.ndim == 1 else given[[5, 9]]
+        few = model.sample(TWO_CHAINS, [5, 9], seed=5, known=part, draws=3)
+        np.testing.assert_array_equal(
+            few.tokens, drawn.tokens.reshape(12, 3, -1)[[5, 9]].reshape(6, -1)
+        )
+
+
+@both
+def test_a_known_beginning_is_read_at_once_with_the_same_result(name):
+    model = model_of(shaken(name, 20))
+    known = some_tokens(1, 19, 20).numpy()[0]
+    known[12:15] = -1
+    once = model.sample(TWO_CHAINS, range(20), seed=5, known=known)
+    stepped = model.sample(TWO_CHAINS, range(20), seed=5, known=np.tile(known, (20, 1)))
+    np.testing.assert_array_equal(once.tokens, stepped.tokens)
+    np.testing.assert_allclose(
+        once.log_prob, model.log_prob(once.tokens, TWO_CHAINS, known), atol=1e-4
+    )
+    assert len(np.unique(once.tokens, axis=0)) > 10
+
+
+@both
 def test_what_does_not_apply_is_named(name):
     model = model_of(shaken(name, use_sequence=False))
     with pytest.raises(ValueError, match="steps is 5"):

@@ -126,7 +126,7 @@ def test_a_frame_depends_on_seed_and_number_alone(generator, template):
 
 def test_starts_are_displaced_in_proportion_to_deform(generator, template):
     off = {}
-    for deform in (1.0, 2.0, "0.2 nm"):
+    for deform in (1.0, 2.0, "0.2 nm", "1 soft", "2 soft"):
         settings, laid, _ = make_request(
             SEQUENCE, 9, template=template, settings={"deform": deform, "seed": 3}
         )
@@ -138,6 +138,9 @@ def test_starts_are_displaced_in_proportion_to_deform(generator, template):
         np.testing.assert_array_equal(starts[0][:3], starts[1])  # frame i is frame i
         off[deform] = np.sqrt(((np.stack(starts[0]) - laid.backbone) ** 2)[:, :, 1].sum(-1).mean(1))
     np.testing.assert_allclose(off[2.0], 2 * off[1.0], rtol=0.3)  # on screws, not lines
+    np.testing.assert_allclose(off["2 soft"], 2 * off["1 soft"], rtol=0.3)
+    spread = {deform: values.std() / values.mean() for deform, values in off.items()}
+    assert spread["1 soft"] > 1.2 * spread[1.0]  # near the template and far from it
     assert 0.05 < np.median(off[1.0]) < 0.3  # nm; the sampled chain is loose
     assert 0.1 < np.sqrt((off["0.2 nm"] ** 2).mean()) < 0.3
 
@@ -145,7 +148,8 @@ def test_starts_are_displaced_in_proportion_to_deform(generator, template):
 @pytest.mark.parametrize(
     ("given", "wanted"),
     [
-        ("near", 1.0), ("far", 2.6), ("1.5", 1.5), (2, 2.0), ("0.1nm", "0.1 nm"),
+        ("near", 1.0), ("far", "2.6 soft"), ("1.5", 1.5), (2, 2.0), ("0.1nm", "0.1 nm"),
+        ("conformers", "1 soft"), ("1.5 soft", "1.5 soft"), ("0.10 nm soft", "0.1 nm soft"),
         (1.0 * unit.angstrom, "0.1 nm"), (0, 0.0), ("0 nm", "0 nm"),
     ],
 )  # fmt: skip

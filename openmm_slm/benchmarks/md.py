@@ -46,7 +46,7 @@ def benchmark_md(
     str
         ``MD`` is the noise floor: n frames drawn from the reference (median of 50 draws). Baselines
         are made from the first frame; jitter and ANM have the reference's mean RMSF, which a
-        sampler does not know.
+        sampler does not know. ``of MD's size`` are samples whose `deform` is chosen for this RMSF.
     """
     check_integer("n", n, 2, "frames of each ensemble")
     chosen = choose(read_references(references), targets, lambda each: each.is_md)
@@ -79,6 +79,9 @@ def _measure(
         name: sample(generator, structure.chain_sequences, start, n, seed)
         for name, sample in samplers.items()
     }
+    times = rmsf / mean_rmsf(made["from template"])
+    scaled = from_template(deform=min(times, 10.0))
+    made["of MD's size"] = scaled(generator, structure.chain_sequences, start, n, seed)
     made |= {name: make(start, n, rmsf, seed) for name, make in BASELINES.items()}
     rows: dict[str, Figures] = {}
     for name, samples in made.items():

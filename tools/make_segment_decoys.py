@@ -1,11 +1,13 @@
 """Sample segments of training chains, from which `openmm-slm train segments` learns to rank them.
 
     python tools/make_segment_decoys.py SHARDS DECOYS [MINUTES] [PART/PARTS]
+    python tools/make_segment_decoys.py SHARDS DECOYS --fragments [MINUTES] [PART/PARTS]
 
-One chain of each cluster of the training split is taken, 50 to 220 residues, in random order. Up to
-four coil stretches of 4 to 14 residues in it, which do not touch, are sampled together with all
-others held: 24 tries, 6 samples that see one of these, and 6 samples near the true structure.
-`openmm_slm.data.segment_decoys` describes the files. PART/PARTS divides the chains between
+One chain of each cluster of the training split is taken, 50 to 220 residues and if possible with
+side chains, in random order. Up to four coil stretches of 4 to 14 residues in it, which do not
+touch, are sampled together with all others held: 24 tries, 6 samples that see one of these, and 6
+samples near the true structure. With --fragments, `fragment_decoys` makes other samples, six times
+as fast. `openmm_slm.data.segment_decoys` describes the files. PART/PARTS divides the chains between
 processes. Chains that the folder has already are left out, so a second run adds to the first.
 """
 
@@ -13,15 +15,19 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from fragment_decoys import FragmentDecoys
 
 from openmm_slm import EnsembleGenerator
 from openmm_slm.benchmarks.samples import secondary_structure
 from openmm_slm.data.segment_decoys import SegmentDecoys, read_decoys, write_decoys
 from openmm_slm.data.shards import Entry, ShardDataset
 from openmm_slm.language.segment_ranker import SEEN
+from openmm_slm.protein.protein import Protein
+from openmm_slm.protein.sequence import encode_sequence
 from openmm_slm.protein.structure import from_backbone
 from openmm_slm.sampling.block_making import Networks, resolved
 from openmm_slm.sampling.request import make_request
@@ -35,6 +41,10 @@ COIL = 0.7  # share of coil residues in a segment, at least
 APART = 1.2  # nm between CA of two segments
 OFF = 0.1  # nm: the true structure is displaced by up to so much
 IN_A_FILE = 100
+
+#: Backbones [F, L, 4, 3] of a chain with some stretches changed, and how far the closure moved each
+#: residue [F, L]; takes the chain, the rows of the stretches and a random generator.
+Maker = Callable[[Entry, list[np.ndarray], np.random.Generator], tuple[np.ndarray, np.ndarray]]
 
 
 def segments(entry: Entry, rng: np.random.Generator) -> list[np.ndarray]:
@@ -57,50 +67,62 @@ def segments(entry: Entry, rng: np.random.Generator) -> list[np.ndarray]:
     return chosen
 
 
-def sampler_of(generator: EnsembleGenerator, entry: Entry, rows: np.ndarray) -> SegmentSampler:
-    """Sampler of some residues of a chain, with all others held."""
-    native = from_backbone(entry.backbone[None], entry.sequence)
-    request = make_request(
-        entry.sequence, 1, template=native, relatives=None, msa=None, resample=rows,
-        condition=None, disordered="none", folds=False,
-        labels=generator.language_model.sees_disorder,
-        settings={"seed": len(entry.sequence), "sidechains": None, "fragments": None},
-    )  # fmt: skip
-    request = resolved(request, generator.language_model)
-    networks = Networks(generator.tokenizer, generator.language_model, None, None, None)
-    return networks.sampler(request).segments
+class ModelDecoys:
+    """Samples of the shipped model."""
+
+    def __init__(self) -> None:
+        self.generator = EnsembleGenerator.from_pretrained("default")
+
+    def __call__(
+        self, entry: Entry, chosen: list[np.ndarray], rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        every = np.sort(np.concatenate(chosen))
+        sampler = self._sampler(entry, every)
+        tries, moved = sampler.tries(0, np.arange(TRIES))
+        near_true = np.repeat(entry.backbone[None], NEAR_TRUE, 0).astype(np.float32)
+        off = rng.normal(size=(NEAR_TRUE, len(every), 1, 3)) * OFF
+        near_true[:, every] += (off * rng.random((NEAR_TRUE, 1, 1, 1))).astype(np.float32)
+        start = np.concatenate([tries[:REFINED], near_true])
+        numbers = np.arange(len(start))
+        _, refined, _ = sampler.refined(numbers, np.zeros(len(start), int), start)
+        refined, shift = sampler.closed(refined, 0)
+        return np.concatenate([tries, refined]), np.concatenate([moved, shift])
+
+    def _sampler(self, entry: Entry, rows: np.ndarray) -> SegmentSampler:
+        """Sampler of some residues of a chain, with all others held."""
+        native, model = from_backbone(entry.backbone[None], entry.sequence), self.generator
+        request = make_request(
+            entry.sequence, 1, template=native, relatives=None, msa=None, resample=rows,
+            condition=None, disordered="none", folds=False,
+            labels=model.language_model.sees_disorder,
+            settings={"seed": len(entry.sequence), "sidechains": None, "fragments": None},
+        )  # fmt: skip
+        networks = Networks(model.tokenizer, model.language_model, None, None, None)
+        return networks.sampler(resolved(request, model.language_model)).segments
 
 
-def decoys(
-    generator: EnsembleGenerator, entry: Entry, rng: np.random.Generator
-) -> list[SegmentDecoys]:
-    """Samples of the segments of a chain."""
+def decoys(entry: Entry, rng: np.random.Generator, make: Maker) -> list[SegmentDecoys]:
+    """Samples of the segments of a chain, each with the true structure of all others."""
     chosen = segments(entry, rng)
     if not chosen:
         return []
-    every = np.sort(np.concatenate(chosen))
-    sampler = sampler_of(generator, entry, every)
-    tries, moved = sampler.tries(0, np.arange(TRIES))
-    near_true = np.repeat(entry.backbone[None], NEAR_TRUE, 0).astype(np.float32)
-    off = rng.normal(size=(NEAR_TRUE, len(every), 1, 3)) * rng.random((NEAR_TRUE, 1, 1, 1)) * OFF
-    near_true[:, every] += off.astype(np.float32)
-    start = np.concatenate([tries[:REFINED], near_true])
-    numbers = np.arange(len(start))
-    _, refined, _ = sampler.refined(numbers, np.zeros(len(start), int), start)
-    refined, shift = sampler.closed(refined, 0)
-    x, moved = np.concatenate([tries, refined]), np.concatenate([moved, shift])
-    held = np.full((len(entry.sequence), 14, 3), np.nan, np.float32)
+    x, moved = make(entry, chosen, rng)
+    protein, letters = Protein(entry.sequence, entry.chain_break), encode_sequence(entry.sequence)
+    absent = np.full((len(entry.sequence), 14, 3), np.nan, np.float32)
+    atoms = entry.atoms if entry.atoms.shape[1] == 14 else absent
     found = []
     for rows in chosen:
         alone = np.repeat(entry.backbone[None], len(x), 0)
         alone[:, rows] = x[:, rows]
-        clashes = segment_clashes(alone, sampler.protein, rows, held)
+        clashes = segment_clashes(alone, protein, rows, absent)
         seen = surroundings(alone[:, :, 1], rows)
+        segment = np.isin(seen, rows)
         found.append(
             SegmentDecoys(
-                entry.id, sampler.letters[seen], sampler.index[seen], np.isin(seen, rows),
+                entry.id, letters[seen], protein.residue_index[seen], segment,
                 entry.backbone[seen], x[:, rows],
                 np.stack([moved[:, rows].max(1), clashes], -1).astype(np.float32),
+                np.where(segment[:, None, None], np.nan, atoms[seen, 4:]).astype(np.float32),
             )
         )  # fmt: skip
     return found
@@ -115,30 +137,39 @@ def surroundings(ca: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
-    data, output = sys.argv[1], Path(sys.argv[2])
-    seconds = 60 * float(sys.argv[3]) if len(sys.argv) > 3 else np.inf
-    part, parts = map(int, sys.argv[4].split("/")) if len(sys.argv) > 4 else (1, 1)
+    given = [word for word in sys.argv[1:] if word != "--fragments"]
+    name = "fragments" if len(given) < len(sys.argv) - 1 else "model"
+    seconds = 60 * float(given[2]) if len(given) > 2 else np.inf
+    part, parts = map(int, given[3].split("/")) if len(given) > 3 else (1, 1)
+    output = Path(given[1])
     output.mkdir(parents=True, exist_ok=True)
-    dataset = ShardDataset(data, "train", ("backbone", "heavy", "shard"))
+    dataset = ShardDataset(given[0], "train", ("backbone", "heavy", "shard"))
     rng, start = np.random.default_rng(part), time.monotonic()
-    generator = EnsembleGenerator.from_pretrained("default")
+    make = FragmentDecoys() if name == "fragments" else ModelDecoys()
     waiting: list[SegmentDecoys] = []
     there = {each.id for each in read_decoys(output)} if any(output.iterdir()) else set()
     clusters = list(dataset.clusters())
+
+    def share_of_atoms(number: int) -> float:
+        return float(dataset.rows[number]["complete"] or 0)
+
+    def write(number: int) -> None:
+        write_decoys(output / f"decoys_{name}_{part}_{number:05d}.npz", waiting)
+        waiting.clear()
+
     order = np.random.default_rng(0).permutation(len(clusters))[part - 1 :: parts]
-    for file, number in enumerate(order):
+    for place, number in enumerate(order):
         if time.monotonic() - start > seconds:
             break
-        entry = dataset[int(clusters[number][0])]
+        entry = dataset[int(max(clusters[number], key=share_of_atoms))]
         whole = np.isfinite(entry.backbone).all() and not entry.chain_break[1:].any()
         fits = LENGTHS[0] <= len(entry.sequence) <= LENGTHS[1] and "X" not in entry.sequence
         if whole and fits and entry.id not in there:
-            waiting += decoys(generator, entry, rng)
+            waiting += decoys(entry, rng, make)
         if len(waiting) >= IN_A_FILE:
-            write_decoys(output / f"decoys_{part}_{file:05d}.npz", waiting)
-            waiting = []
+            write(place)
     if waiting:
-        write_decoys(output / f"decoys_{part}_{file:05d}.npz", waiting)
+        write(place)
 
 
 if __name__ == "__main__":

@@ -111,7 +111,8 @@ def make_request(
         settings = {**settings, "disordered": np.flatnonzero(loose).tolist()}
         if mapped is not None:
             mapped = mapped.without(loose)
-            if template is not None and settings.get("noise") is None:
+            moved = settings.get("noise") is not None or settings.get("deform") is not None
+            if template is not None and not moved:
                 resample = sorted({*(resample or ()), *settings["disordered"]})
     checked = SamplingSettings(chains, n, template=identity, resample=resample, **settings)
     if condition is not None:  # last: a large model may have to compute it

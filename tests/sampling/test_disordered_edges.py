@@ -47,6 +47,13 @@ def test_a_loop_of_a_template_is_sampled_and_the_rest_held(generator, helix):
     assert {"rg_nm", "segment_score"} <= set(made.report)
 
 
+def test_a_fold_with_a_tail_moves_if_a_displacement_is_asked_for(generator, helix):
+    made = sample(generator, FOLD, 2, disordered="A:24-25", template=helix, deform="far")
+    x = made.trajectory.xyz.reshape(2, 25, 4, 3)[:, :22, 1]
+    assert np.linalg.norm(x[0] - x[1], axis=-1).max() > 0.01
+    assert made.report["valid"].all() and "rg_nm" in made.report
+
+
 @pytest.mark.parametrize("sequence", ["AG", "GPK", "PPPP", "GGGGG", "CGCGC"])
 def test_short_peptides_are_valid(generator, sequence):
     made = sample(generator, sequence, 3, disordered="all")

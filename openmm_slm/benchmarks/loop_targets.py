@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -48,7 +48,7 @@ def coil_loops(
     """Name and coil loop, of 8 to 12 or `size` residues, of so many chains."""
     dataset = ShardDataset(data, split, ("backbone", "heavy", "shard"))
     for entry in choose_chains(dataset, chains, LONGEST, lambda x: len(coil_stretch(x, size)) > 0):
-        native = from_backbone(entry.backbone[None], entry.sequence)
+        native = native_structure(entry.atoms, entry.sequence)
         yield entry.id, Loop(native, coil_stretch(entry, size), entry.id)
 
 
@@ -73,19 +73,29 @@ def cdr_h3_loops(data: str | os.PathLike, split: str) -> Iterator[tuple[str, Loo
         parts = variable_domains(row["sequence"].split(":"))
         if len(parts) < 2 or row.get("has_train_chain", "0") != "0":
             continue
-        letters, backbone = row["sequence"].replace(":", ""), dataset[number].backbone
+        letters, atoms = row["sequence"].replace(":", ""), dataset[number].atoms
         heavy, light = ("".join(letters[i] for i in parts[name]) for name in "HL")
         loop = cdr_h3(heavy)
         whole = np.concatenate([parts["H"], parts["L"]])
-        complete = np.isfinite(backbone[whole]).all() and "X" not in heavy + light
+        complete = np.isfinite(atoms[whole, :4]).all() and "X" not in heavy + light
         if heavy in seen or len(loop) < 3 or not complete:
             continue
-        native = from_backbone(backbone[whole][None], f"{heavy}:{light}", ("H", "L"))
+        native = native_structure(atoms[whole], f"{heavy}:{light}", ("H", "L"))
         if find_chain_breaks(native.backbone[0], native.chain_index).sum() > 2:
             continue  # residues are missing
         seen.add(heavy)
         name = f"{row['pdb']} {heavy[loop[0] : loop[-1] + 1]}"
         yield name, Loop(native, loop, row["pdb"], related=True)
+
+
+def native_structure(
+    atoms: np.ndarray, sequence: str, chain_ids: tuple[str, ...] | None = None
+) -> ProteinStructure:
+    """Structure of atoms [L, 4 or 14, 3], with side chains where there are some."""
+    structure = from_backbone(atoms[None, :, :4], sequence, chain_ids)
+    atom14 = structure.atom14.copy()
+    atom14[0, :, : atoms.shape[1]] = atoms
+    return replace(structure, atom14=atom14)
 
 
 def variable_domains(sequences: list[str]) -> dict[str, np.ndarray]:
@@ -116,18 +126,19 @@ def interface_loops(data: str | os.PathLike, split: str) -> Iterator[tuple[str, 
     for number, row in enumerate(dataset.rows):
         if row.get("has_train_chain", "0") != "0" or int(row["length"]) > LARGEST_COMPLEX:
             continue
-        backbone, chains = dataset[number].backbone, row["sequence"].split(":")
+        atoms, chains = dataset[number].atoms, row["sequence"].split(":")
+        backbone = atoms[:, :4]
         chain = np.repeat(np.arange(len(chains)), [len(x) for x in chains])
         if not np.isfinite(backbone).all() or "X" in row["sequence"]:
             continue
-        native = from_backbone(backbone[None], row["sequence"])
+        native = native_structure(atoms, row["sequence"])
         if find_chain_breaks(native.backbone[0], native.chain_index).sum() > len(chains):
             continue  # residues are missing
         rows = interface_span(backbone[:, 1], chain)
         if not len(rows):
             continue
         mine = np.flatnonzero(chain == chain[rows[0]])
-        alone = from_backbone(backbone[mine][None], chains[chain[rows[0]]])
+        alone = native_structure(atoms[mine], chains[chain[rows[0]]])
         entry = row.get("pdb") or row["id"]
         yield row["id"], Loop(native, rows, entry, True), Loop(alone, rows - mine[0], entry, True)
 

@@ -6,6 +6,7 @@ A folder of files ``decoys_000.npz``, ... Each has, for its segments one after t
     residues, size, samples [S]       numbers M, K, D of each segment
     letters, index, segment [sum M]   amino acids, residue index, which residues are the segment
     backbone [sum M, 4, 3]            true N, CA, C and O of the segment and residues near it, nm
+    sidechains [sum M, 10, 3]         true side chains of residues near it, NaN where absent
     sampled [sum D K, 4, 3]           samples of the segment, their peptide bonds closed
     strain [sum D, 2]                 how far the closure moved an atom (nm); clashing pairs
 """
@@ -39,6 +40,8 @@ class SegmentDecoys:
     sampled : ndarray, float32 [D, K, 4, 3]
     strain : ndarray, float32 [D, 2]
         How far the closure of the chain moved an atom (nm), and clashing pairs of atoms.
+    sidechains : ndarray, float32 [M, 10, 3]
+        Heavy atoms of side chains, slots 4 to 13 of atom14; NaN where absent, and for the segment.
     """
 
     id: str
@@ -48,6 +51,7 @@ class SegmentDecoys:
     backbone: np.ndarray
     sampled: np.ndarray
     strain: np.ndarray
+    sidechains: np.ndarray
 
     def deviations(self) -> tuple[np.ndarray, np.ndarray]:
         """Deviation [D, K] of each CA, and RMSD [D] of N, CA and C; nm, not superposed."""
@@ -57,7 +61,7 @@ class SegmentDecoys:
 
 def write_decoys(path: str | os.PathLike, decoys: list[SegmentDecoys]) -> None:
     """Write the segments of one file."""
-    names = ("letters", "index", "segment", "backbone", "strain")
+    names = ("letters", "index", "segment", "backbone", "strain", "sidechains")
     np.savez_compressed(
         path,
         id=np.array([each.id for each in decoys]),

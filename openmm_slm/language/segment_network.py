@@ -19,8 +19,10 @@ _RANGES = (  # nm, from and to, and number of Gaussians: CA-CA, CB-CB, N-O, O-N,
     (0.3, CUTOFF, 16), (0.3, CUTOFF, 16), (0.2, 0.8, 10), (0.2, 0.8, 10), (0.3, 1.0, 6),
     (0.3, 1.0, 6),
 )  # fmt: skip
-_NODES, _EDGES = 9, sum(number for _, _, number in _RANGES) + 15
+_SIDE_CHAIN = (0.2, 0.8, 8)  # the same: CA, CB, N and O to the nearest atom of a side chain
+_NODES, _EDGES = 10, sum(number for _, _, number in _RANGES) + 15 + 4 * _SIDE_CHAIN[2]
 _NEIGHBOURS = (0.8, 1.0, 1.3)  # nm, radii within which CB are counted
+_ABSENT = 100.0  # nm: where absent atoms are
 #: nm, added to a deviation before its logarithm is taken.
 LEAST = 0.03
 
@@ -35,7 +37,7 @@ class SegmentConfig:
 
 
 class SegmentNetwork(nn.Module):
-    """Expected deviation of each residue of a segment, from the backbone of its surroundings.
+    """Expected deviation of each residue of a segment, from its backbone and its surroundings.
 
     Messages go from all residues near the segment to those of the segment. They depend on
     distances, and on directions and rotations in the axes of the residues, so nothing depends on
@@ -77,6 +79,7 @@ class SegmentNetwork(nn.Module):
         index: torch.Tensor,
         rows: torch.Tensor,
         strain: torch.Tensor,
+        sidechains: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Expected logarithms of deviations.
 
@@ -92,6 +95,9 @@ class SegmentNetwork(nn.Module):
             Which of the M residues are the segment; -1 is padding.
         strain : Tensor, float32 [B, 2]
             How far the closure of the chain moved an atom (nm), and clashing pairs of atoms.
+        sidechains : Tensor, float32 [B, M, 10, 3]
+            Heavy atoms of side chains, slots 4 to 13 of atom14; nm, NaN where absent or unknown, as
+            those of the segment are.
 
         Returns
         -------
@@ -103,7 +109,7 @@ class SegmentNetwork(nn.Module):
         real = rows >= 0
         rows = rows.clamp(min=0)
         with full_precision(backbone), torch.no_grad():
-            seen, edges, taper = _geometry(backbone, index, rows)
+            seen, edges, taper = _geometry(backbone, sidechains, index, rows)
         which = torch.zeros_like(index).scatter_add(1, rows, real.long()) > 0
         nodes = torch.cat([seen, self.amino_acid(letters), which.unsqueeze(-1).float()], -1)
         nodes = self.node(nodes)
@@ -131,16 +137,18 @@ def _picked(values: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
 
 
 def _geometry(
-    x: torch.Tensor, index: torch.Tensor, rows: torch.Tensor
+    x: torch.Tensor, sidechains: torch.Tensor, index: torch.Tensor, rows: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Features of residues [B, M, 9] and pairs [B, K, M, E], and weight [B, K, M] of the pairs."""
-    x = x - x[:, :1, 1:2]
+    """Features of residues [B, M, 10] and pairs [B, K, M, E], and weight [B, K, M] of the pairs."""
+    x, sidechains = x - x[:, :1, 1:2], sidechains - x[:, :1, 1:2]
     rotation, ca = frames_from_backbone(x.flatten(0, 1))
     rotation, ca = rotation.view(*index.shape, 3, 3), ca.view(*index.shape, 3)
     cb = ideal_cb(x)
     near = torch.cdist(cb, cb, compute_mode="donot_use_mm_for_euclid_dist")
     counts = torch.stack([(near < radius).sum(-1) / 20.0 for radius in _NEIGHBOURS], -1)
-    nodes = torch.cat([torsion_features(x, index), counts], -1)
+    present = sidechains.isfinite().all(-1)
+    whole = present.any(-1, keepdim=True).float()
+    nodes = torch.cat([torsion_features(x, index), counts, whole], -1)
 
     mine, turns = _picked(x, rows), _picked(rotation, rows)
     here = {"CA": mine[:, :, 1], "CB": ideal_cb(mine), "N": mine[:, :, 0], "O": mine[:, :, 3]}
@@ -149,10 +157,7 @@ def _geometry(
     features = []
     for (one, other), (low, high, number) in zip(pairs, _RANGES, strict=True):
         length = (there[other].unsqueeze(1) - here[one].unsqueeze(2)).norm(dim=-1)
-        centres = torch.linspace(low, high, number, device=x.device)
-        features.append(
-            torch.exp(-(((length.unsqueeze(-1) - centres) * number / (high - low)) ** 2))
-        )
+        features.append(_gaussians(length, (low, high, number)))
     line = ca.unsqueeze(1) - here["CA"].unsqueeze(2)
     distance = line.norm(dim=-1)
     line = line / distance.clamp(min=1e-3).unsqueeze(-1)
@@ -161,5 +166,17 @@ def _geometry(
         torch.einsum("bkmx,bmxy->bkmy", -line, rotation),
         torch.einsum("bkxy,bmxz->bkmyz", turns, rotation).flatten(-2),
     ]
+    atoms = torch.where(present.unsqueeze(-1), sidechains, _ABSENT).flatten(1, 2)
+    for name in ("CA", "CB", "N", "O"):
+        length = torch.cdist(here[name], atoms, compute_mode="donot_use_mm_for_euclid_dist")
+        nearest = length.unflatten(-1, sidechains.shape[1:3]).amin(-1)
+        features.append(_gaussians(nearest, _SIDE_CHAIN))
     taper = 0.5 * (1 + torch.cos(math.pi * (distance / CUTOFF).clamp(max=1)))
     return nodes, torch.cat(features, -1), taper
+
+
+def _gaussians(length: torch.Tensor, shape: tuple[float, float, int]) -> torch.Tensor:
+    """Gaussians [..., n] of lengths [...]; `shape` is where they begin and end, and n."""
+    low, high, number = shape
+    centres = torch.linspace(low, high, number, device=length.device)
+    return torch.exp(-(((length.unsqueeze(-1) - centres) * number / (high - low)) ** 2))

@@ -43,6 +43,7 @@ class SegmentRanker:
         index: np.ndarray,
         rows: np.ndarray,
         strain: np.ndarray,
+        sidechains: np.ndarray,
     ) -> np.ndarray:
         """Expected ln(RMSD + 0.03 nm) of samples of a segment, float64 [F].
 
@@ -56,6 +57,8 @@ class SegmentRanker:
             Which of the M residues are the segment.
         strain : ndarray [F, 2]
             How far the closure of the chain moved an atom (nm), and clashing pairs of atoms.
+        sidechains : ndarray [M, 10, 3]
+            Heavy atoms of side chains; nm, NaN where absent and for the segment.
         """
         out = np.empty(len(backbone))
         given = [letters, index, rows]
@@ -63,6 +66,8 @@ class SegmentRanker:
             torch.as_tensor(each.astype(np.int64), device=self.device).expand(_TOGETHER, -1)
             for each in given
         ]
+        around = torch.as_tensor(np.asarray(sidechains, np.float32), device=self.device)
+        around = around.expand(_TOGETHER, -1, -1, -1)
         for first in range(0, len(backbone), _TOGETHER):
             part = slice(first, first + _TOGETHER)
             x, s = (np.asarray(each[part], np.float32) for each in (backbone, strain))
@@ -70,6 +75,6 @@ class SegmentRanker:
             x = np.pad(x, padding + 3 * [(0, 0)], mode="edge")
             s = np.pad(s, [*padding, (0, 0)], mode="edge")
             x, s = (torch.as_tensor(each, device=self.device) for each in (x, s))
-            _, whole = self.network(x, *fixed, s)
+            _, whole = self.network(x, *fixed, s, around)
             out[part] = whole[: len(out[part])].double().cpu().numpy()
         return out

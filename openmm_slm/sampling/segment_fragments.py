@@ -13,6 +13,10 @@ from .template import Template
 
 _DISTINCT = 0.05  # nm, RMSD of two fragments from which frames start
 _LOOKED_AT = 1000
+#: Smallest fit (nats) of a fragment from which frames start. On validation loops, one in four with
+#: a larger fit is better than 95 % of the tries, and one in 25 of the others.
+LEAST_FIT = -8.0
+_RANKED = 256  # fragments of a segment from which frames start, at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +83,14 @@ def fragment_names(segments: list[Segment], used: np.ndarray, library: Library) 
             name = f"{chain.pdb}_{chain.chain}" if chain.pdb else chain.id
             names.append(f"{name}:{library.residue_numbers(number)[first]}")
     return "+".join(names)
+
+
+def starting_order(segment: Segment) -> np.ndarray:
+    """Fragments of a segment in the order in which frames start from them."""
+    if not segment.fragments:
+        return np.empty(0, int)
+    order = distinct(segment.fragments, _RANKED)
+    return order[segment.fragments.fit[order] >= LEAST_FIT]
 
 
 def distinct(fragments: Fragments, number: int) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 #: Tries of a frame of the template, for short segments.
@@ -11,6 +13,14 @@ _RESIDUES = 3072
 #: Tries from which frames start, at most.
 STARTS = 50
 _APART = 0.08  # nm, RMSD between two of them, at least
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """Tries [P, K, 4, 3] of a segment, and those [S, K, 4, 3] from which frames start; nm."""
+
+    tries: np.ndarray
+    starts: np.ndarray
 
 
 def pool_size(sampled: int, rows: int) -> int:

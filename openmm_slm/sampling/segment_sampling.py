@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -28,9 +28,10 @@ from ..protein.geometry import place_oxygen
 from ..protein.protein import Protein
 from ..tokenizer.interface import StructureTokenizer
 from .segment_clashes import segment_clashes
-from .segment_fragments import Segment, distinct, fragment_names, segments_of
-from .segment_pool import best_distinct, pool_size
+from .segment_fragments import Segment, fragment_names, segments_of, starting_order
+from .segment_pool import Pool, best_distinct, pool_size
 from .segment_scores import segment_costs
+from .segment_surroundings import distances_to, nearest, part_of
 from .settings import SamplingSettings
 from .template import Template
 
@@ -45,10 +46,6 @@ SEEN = 0.2  # nm, level of the segments in the second step
 #: Known residues near the segments that the decoder sees, in the tries and in the second step. With
 #: all residues, samples are no better.
 NEAR_TRIES, NEAR_SECOND = 36, 56
-#: Smallest fit (nats) of a fragment from which frames start. On validation loops, one in four with
-#: a larger fit is better than 95 % of the tries, and one in 25 of the others.
-LEAST_FIT = -8.0
-_RANKED = 256  # fragments of a segment from which frames start, at most
 _SHIFT = 17  # starts by which a frame that is made again is ahead
 
 
@@ -168,11 +165,11 @@ class SegmentSampler:
         score = np.empty(len(which))
         without = np.zeros(len(self.letters), bool) if without is None else without
         for row in np.unique(which):
-            mine, every = np.flatnonzero(which == row), self.segments(row)
-            kept = [k for k, segment in enumerate(every) if not without[segment.rows].all()]
+            mine, every, pools = np.flatnonzero(which == row), self.segments(row), self._pool(row)
             costs = [
-                self._costs(backbone[mine], int(row), every[k], moved[mine], used[mine, k])
-                for k in kept
+                self._costs(backbone[mine], int(row), segment, moved[mine], pools[k], used[mine, k])
+                for k, segment in enumerate(every)
+                if not without[segment.rows].all()
             ]
             score[mine] = -np.mean(costs, 0)
         return score
@@ -190,14 +187,13 @@ class SegmentSampler:
 
         All frames [F] are of the frame `row` of the template.
         """
-        with self._lock:
-            pool = self._pools(row)
+        pools = self._pool(row)
         out, segments = np.repeat(self._start(row)[None], len(frames), 0), self.segments(row)
         used = np.full((len(frames), len(segments)), -1)
         turn = frames // len(self.sampled) + again * _SHIFT
-        for number, (segment, starts) in enumerate(zip(segments, pool, strict=True)):
-            mine, order = segment.rows, self._order(segment)
-            out[:, mine] = starts[turn % len(starts)]
+        for number, (segment, pool) in enumerate(zip(segments, pools, strict=True)):
+            mine, order = segment.rows, starting_order(segment)
+            out[:, mine] = pool.starts[turn % len(pool.starts)]
             place = np.where(frames % EVERY == EVERY - 1, frames // EVERY, len(order))
             taken = (place < len(order)) & (again == 0)
             if taken.any():
@@ -280,15 +276,24 @@ class SegmentSampler:
 
     # -- parts ----------------------------------------------------------------------------------
 
-    def _find_pool(self, row: int) -> list[np.ndarray]:
-        """For each segment of a frame of the template, the starts [S, K, 4, 3], best first."""
+    def _pool(self, row: int) -> list[Pool] | list[None]:
+        """Pool of each segment of a frame of the template; None if the model sees no structure."""
+        if not self.language_model.sees_structure:
+            return [None] * len(self.segments(row))
+        with self._lock:
+            return self._pools(int(row))
+
+    def _find_pool(self, row: int) -> list[Pool]:
         number = pool_size(self.sampled[row].sum(), len(self.sampled))
         x, shift = self.tries(row, np.arange(number))
         found = []
         for segment in self._segments(row):
             mine = segment.rows
-            cost = self._costs(x, row, segment, shift[:, mine].max(1))
-            found.append(x[:, mine][best_distinct(x[:, mine, :3], cost)])
+            pool = Pool(x[:, mine], x[:, mine])
+            cost = self._costs(x, row, segment, shift[:, mine].max(1), pool)
+            found.append(
+                replace(pool, starts=pool.tries[best_distinct(pool.tries[:, :, :3], cost)])
+            )
         return found
 
     def _second(
@@ -303,9 +308,9 @@ class SegmentSampler:
         for row in np.unique(which):
             mine = np.flatnonzero(each == row)
             closed, shift = self.closed(x[mine], int(row))
-            for segment in self.segments(row):
+            for segment, pool in zip(self.segments(row), self._pool(row), strict=True):
                 moved = shift[:, segment.rows].max(1)
-                cost[mine] += self._costs(closed, int(row), segment, moved)
+                cost[mine] += self._costs(closed, int(row), segment, moved, pool)
         best = np.arange(len(frames)) * count + cost.reshape(-1, count).argmin(1)
         return TokenSamples(drawn.tokens[best], drawn.log_prob[best]), x[best], lddt[best]
 
@@ -315,11 +320,13 @@ class SegmentSampler:
         row: int,
         segment: Segment,
         moved: np.ndarray,
+        pool: Pool | None,
         used: np.ndarray | None = None,
     ) -> np.ndarray:
         """Costs [F] of samples of a segment of a frame of the template (`segment_costs`)."""
         mine = segment.rows
-        clashes = segment_clashes(backbone, self.protein, mine, self.template.atom14[row])
+        atom14 = self.template.atom14[row]
+        clashes = segment_clashes(backbone, self.protein, mine, atom14)
         expected = np.zeros(len(backbone))
         if segment.inside and len(mine) <= LONGEST:  # others were not among those it learned from
             near = self._surroundings(row, segment)
@@ -329,15 +336,10 @@ class SegmentSampler:
                 self.index[near],
                 np.flatnonzero(np.isin(near, mine)),
                 np.stack([moved, clashes], -1),
+                np.where(self.sampled[row][near, None, None], np.nan, atom14[near, 4:]),
             )
-        return segment_costs(backbone, self.protein, segment, moved, clashes, expected, used)
-
-    def _order(self, segment: Segment) -> np.ndarray:
-        """Fragments of a segment in the order in which frames start from them."""
-        if not segment.fragments:
-            return np.empty(0, int)
-        order = distinct(segment.fragments, _RANKED)
-        return order[segment.fragments.fit[order] >= LEAST_FIT]
+        tries = pool.tries if pool else None
+        return segment_costs(backbone, self.protein, segment, moved, clashes, expected, used, tries)
 
     def _start(self, row: int) -> np.ndarray:
         """Backbone [L, 4, 3] of a frame of the template; O is placed where it is missing."""
@@ -372,14 +374,12 @@ class SegmentSampler:
 
     def _surroundings(self, row: int, segment: Segment) -> np.ndarray:
         """Rows of a segment and of the residues near it that the ranker sees."""
-        level = np.where(np.isin(np.arange(len(self.letters)), segment.rows), np.inf, 0.0)
-        x = self.template.backbone[row]
-        level[~np.isfinite(x).all((1, 2))] = np.inf
-        place = StructureContext.of(x, level, self.index).origin
-        far = np.linalg.norm(place[:, None] - place[segment.rows], axis=-1).min(1)
+        x, rows = self.template.backbone[row], segment.rows
+        absent = np.isin(np.arange(len(self.letters)), rows) | ~np.isfinite(x).all((1, 2))
+        far = distances_to(rows, x, absent, self.index)
         far[segment.anchors.clip(0, len(far) - 1)] = -1  # neighbours in the chain
-        far[segment.rows] = -2
-        return np.sort(np.argsort(far, kind="stable")[: len(segment.rows) + SURROUNDINGS])
+        far[rows] = -2
+        return nearest(far, len(rows) + SURROUNDINGS)
 
     def _find_segments(self, row: int) -> list[Segment]:
         return segments_of(self.sampled[row], self.template, row, self.chosen)
@@ -387,19 +387,9 @@ class SegmentSampler:
     def _find_near(self, row: int, number: int) -> tuple[np.ndarray, Protein]:
         """Rows of the segments and of `number` residues near them, and the protein of these."""
         sampled = self.sampled[row]
-        level = np.where(sampled, np.inf, 0.0)
-        place = StructureContext.of(self.template.backbone[row], level, self.index).origin
-        far = np.full(len(sampled), np.inf)
-        for virtual in place[sampled]:
-            far = np.minimum(far, np.linalg.norm(place - virtual, axis=1))
-        far[sampled] = -1
-        near = np.sort(np.argsort(far, kind="stable")[: sampled.sum() + number])
-        whole = self.protein
-        gap = np.diff(near, prepend=-2) != 1
-        return near, Protein(
-            "".join(whole.sequence[k] for k in near),
-            whole.chain_break[near] | gap,
-            self.index[near],
-            cis_allowed=whole.cis_allowed[near],
-            d_residues=whole.d_residues[near],
+        far = distances_to(
+            np.flatnonzero(sampled), self.template.backbone[row], sampled, self.index
         )
+        far[sampled] = -1
+        near = nearest(far, sampled.sum() + number)
+        return near, part_of(self.protein, near)

@@ -20,7 +20,10 @@ from ..protein.sequence import UNKNOWN
 from .loop import LoopConfig
 from .network_training import train_network
 
-DATA = {"segments": 4, "samples": 24, "left_out": 0.06, "dropped": 0.2, "noise_nm": 0.01}
+DATA = {
+    "segments": 4, "samples": 24, "left_out": 0.06, "dropped": 0.2, "noise_nm": 0.01,
+    "without_sidechains": 0.3,
+}  # fmt: skip
 LOSS = {"choice": 1.0, "whole": 1.0, "residues": 0.5, "sharpness": 4.0, "width_nm": 0.05}
 _FAR = 100.0  # nm: where padding is
 
@@ -48,7 +51,7 @@ def segment_loss(model: SegmentNetwork, batch: dict, options: dict):
     return loss, {"residues": int(real.sum()), **logged}
 
 
-_INPUT = ("backbone", "letters", "index", "rows", "strain")
+_INPUT = ("backbone", "letters", "index", "rows", "strain", "sidechains")
 
 
 def stack_decoys(
@@ -64,6 +67,8 @@ def stack_decoys(
         x[:] = _padding(size)
         x[:, : len(each.letters)] = each.backbone
         x[:, rows] = each.sampled[mine]
+        sidechains = np.full((size, 10, 3), np.nan, np.float32)
+        sidechains[: len(each.letters)] = each.sidechains
         given = each.letters if letters is None else letters[k]
         deviation, rmsd = each.deviations()
         padded = np.full((number, longest), -1)
@@ -76,6 +81,7 @@ def stack_decoys(
         out["index"].append(np.tile(np.r_[each.index, -10 * np.arange(1, rest + 1)], (number, 1)))
         out["rows"].append(padded)
         out["strain"].append(each.strain[mine])
+        out["sidechains"].append(np.tile(sidechains, (number, 1, 1, 1)))
         out["rmsd"].append(rmsd[mine])
         out["deviation"].append(apart)
     arrays = {name: np.concatenate(values) for name, values in out.items()}
@@ -99,8 +105,8 @@ class DecoySampler:
     def batch(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Arrays of `stack_decoys`.
 
-        For robustness, atoms are displaced, and some of the surroundings and of the amino acids are
-        left out.
+        For robustness, atoms are displaced, and some of the surroundings, of the amino acids and
+        of the side chains are left out.
         """
         options, chosen, samples, letters = self.options, [], [], []
         for number in rng.integers(len(self.decoys), size=options["segments"]):
@@ -114,10 +120,13 @@ class DecoySampler:
             kept = (apart < 3) | (rng.random(len(apart)) > share[0] * (rng.random() < 0.5))
             unknown = rng.random(kept.sum()) < share[1]
             letters.append(np.where(unknown, UNKNOWN, each.letters[kept]))
+            sidechains = each.sidechains[kept].copy()
+            if rng.random() < options["without_sidechains"]:
+                sidechains[:] = np.nan
             chosen.append(
                 SegmentDecoys(
                     each.id, each.letters[kept], each.index[kept], each.segment[kept],
-                    each.backbone[kept], each.sampled, each.strain,
+                    each.backbone[kept], each.sampled, each.strain, sidechains,
                 )
             )  # fmt: skip
         arrays = stack_decoys(chosen, samples, letters)

@@ -24,8 +24,9 @@ def test_deviations_are_those_from_the_true_segment_without_superposing():
     (one,) = toy_decoys(1)
     moved = one.backbone[one.segment] + np.float32([0.1, 0, 0])
     shifted = SegmentDecoys(
-        one.id, one.letters, one.index, one.segment, one.backbone, moved[None], one.strain[:1]
-    )
+        one.id, one.letters, one.index, one.segment, one.backbone, moved[None], one.strain[:1],
+        one.sidechains,
+    )  # fmt: skip
     deviation, rmsd = shifted.deviations()
     np.testing.assert_allclose(deviation, 0.1, rtol=1e-4)
     np.testing.assert_allclose(rmsd, [0.1], rtol=1e-4)

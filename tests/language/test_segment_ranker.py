@@ -16,7 +16,7 @@ from openmm_slm.models.registry import load_segment_ranker
 from openmm_slm.protein.sequence import encode_sequence
 from openmm_slm.training.train_segments import stack_decoys
 
-INPUT = ("backbone", "letters", "index", "rows", "strain")
+INPUT = ("backbone", "letters", "index", "rows", "strain", "sidechains")
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,10 @@ def run(network, arrays):
 def test_nothing_depends_on_position_or_orientation(network):
     arrays = stack_decoys(toy_decoys(2), [np.arange(6), np.arange(6)])
     turn = Rotation.random(random_state=1).as_matrix()
-    moved = {**arrays, "backbone": (arrays["backbone"] @ turn.T + 3).astype(np.float32)}
+    moved = {
+        name: (arrays[name] @ turn.T + 3).astype(np.float32) for name in ("backbone", "sidechains")
+    }
+    moved = {**arrays, **moved}
     for one, other in zip(run(network, arrays), run(network, moved), strict=True):
         torch.testing.assert_close(one, other, atol=2e-4, rtol=1e-3)
 
@@ -44,7 +47,7 @@ def test_padding_changes_nothing(network):
     longer = type(large)(
         large.id, np.tile(large.letters, 2), np.arange(40), np.tile(large.segment, 2),
         helix(40).astype(np.float32),
-        np.tile(large.sampled, (1, 2, 1, 1)), large.strain,
+        np.tile(large.sampled, (1, 2, 1, 1)), large.strain, np.tile(large.sidechains, (2, 1, 1)),
     )  # fmt: skip
     both = run(network, stack_decoys([small, longer], [np.arange(5)] * 2))
     size = small.segment.sum()
@@ -58,11 +61,21 @@ def test_a_sample_does_not_depend_on_the_others(network):
     x[:, one.segment] = one.sampled
     given = one.letters, one.index, np.flatnonzero(one.segment)
     ranker = SegmentRanker(network)
-    every = ranker.expected(x, *given, one.strain)
+    every = ranker.expected(x, *given, one.strain, one.sidechains)
     assert len(set(every)) > 60
     np.testing.assert_array_equal(
-        ranker.expected(x[40:45], *given, one.strain[40:45]), every[40:45]
+        ranker.expected(x[40:45], *given, one.strain[40:45], one.sidechains), every[40:45]
     )
+
+
+def test_side_chains_count_where_they_are_known_and_near(network):
+    arrays = stack_decoys(toy_decoys(1), [np.arange(6)])
+    absent = {**arrays, "sidechains": np.full_like(arrays["sidechains"], np.nan)}
+    far = {**arrays, "sidechains": arrays["sidechains"] + 5}
+    for values in run(network, absent):
+        assert values.isfinite().all()
+    near, none, away = (run(network, each)[1] for each in (arrays, absent, far))
+    assert (near - none).abs().min() > 1e-4 and (near - away).abs().min() > 1e-4
 
 
 def test_the_shipped_network_ranks_displaced_segments_last():
@@ -79,7 +92,8 @@ def test_the_shipped_network_ranks_displaced_segments_last():
         samples[1:, rows] += rng.normal(0, 0.2 / 3**0.5, (8, 8, 1, 3)).astype(np.float32)
         letters = encode_sequence(library.sequence(number))[:100]
         found = ranker.expected(
-            samples, letters, np.arange(len(x)), rows, np.zeros((9, 2), np.float32)
-        )
+            samples, letters, np.arange(len(x)), rows, np.zeros((9, 2), np.float32),
+            np.full((len(x), 10, 3), np.nan),
+        )  # fmt: skip
         better.append(found[0] < np.median(found[1:]))
     assert len(better) > 8 and np.mean(better) > 0.8

@@ -112,7 +112,7 @@ def test_samples_near_fragments_of_a_similar_sequence_cost_least():
     assert cost[3] - cost[1] == pytest.approx((0.6 / 0.2) ** 2, abs=0.01)
     used = np.array([0, -1, -1, -1])
     sure = segment_costs(x, unknown, Segment(rows, fragments), *np.zeros((3, 4)), used)
-    assert sure[0] - cost[0] == pytest.approx(3 - 0.6 * 5) and sure[1] == cost[1]
+    assert sure[0] - cost[0] == pytest.approx(3 - 0.6 * 5 - 3 * 5) and sure[1] == cost[1]
     assert distinct(fragments, 5).tolist() == [0, 1]
     same = Fragments(np.stack([a, a, b]), np.zeros(3), np.zeros(3, int), np.arange(3))
     assert distinct(same, 5).tolist() == [0, 2]
@@ -127,6 +127,24 @@ def test_frames_start_from_distinct_tries_the_cheapest_first():
     chosen = best_distinct(x, cost)
     assert chosen.tolist() == list(range(29, 19, -1))
     assert pool_size(10, 1) == 256 and pool_size(100, 1) == 30 and pool_size(10, 500) == 8
+
+
+def test_samples_that_the_model_makes_often_cost_less():
+    x, rows = np.repeat(helix(12)[None], 3, 0), np.arange(4, 8)
+    x[1, rows, :, 2] += 0.5
+    x[2, rows, :, 2] += 5
+    unknown, loop = Protein("X" * 12, np.arange(12) == 0), Segment(rows)
+    tries = x[np.array([0] * 8 + [1] * 4)][:, rows]
+    cost = segment_costs(x, unknown, loop, *np.zeros((3, 3)), tries=tries)
+    # all tries are within reach of the first two; 8 ln of what is left of 8 and 4 of 12
+    near = np.exp(-((0.5 / 0.3) ** 2))
+    expected = -8 * np.log([(8 + 4 * near) / 12, (4 + 8 * near) / 12])
+    np.testing.assert_allclose(cost[:2], expected, atol=0.01)
+    assert cost[2] > 100
+    # A fragment of a similar sequence counts as many tries.
+    fragments = Fragments(x[1:2, rows, :3], np.array([5.0]), np.zeros(1, int), np.zeros(1, int))
+    known = segment_costs(x, unknown, Segment(rows, fragments), *np.zeros((3, 3)), tries=tries)
+    assert known[1] < known[0]
 
 
 def test_clashes_with_atoms_and_side_chains_that_are_held_are_counted():

@@ -31,9 +31,17 @@ def toy_decoys(number: int = 12, samples: int = 12, seed: int = 0) -> list[Segme
             SegmentDecoys(
                 f"toy{k}", rng.integers(0, 20, 20), np.arange(20), segment, x,
                 (x[segment] + off).astype(np.float32), np.zeros((samples, 2), np.float32),
+                toy_sidechains(x, segment),
             )
         )  # fmt: skip
     return out
+
+
+def toy_sidechains(x: np.ndarray, segment: np.ndarray) -> np.ndarray:
+    """One atom [L, 10, 3] beside each CA that is not of the segment."""
+    atoms = np.full((len(x), 10, 3), np.nan, np.float32)
+    atoms[~segment, 0] = x[~segment, 1] + np.float32([0.1, 0.1, 0])
+    return atoms
 
 
 def write_toy_decoys(directory: Path) -> Path:

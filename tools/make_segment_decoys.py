@@ -147,7 +147,8 @@ def main() -> None:
     rng, start = np.random.default_rng(part), time.monotonic()
     make = FragmentDecoys() if name == "fragments" else ModelDecoys()
     waiting: list[SegmentDecoys] = []
-    there = {each.id for each in read_decoys(output)} if any(output.iterdir()) else set()
+    older = any(output.glob("decoys_*.npz"))
+    there = {each.id for each in read_decoys(output)} if older else set()
     clusters = list(dataset.clusters())
 
     def share_of_atoms(number: int) -> float:

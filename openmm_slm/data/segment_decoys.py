@@ -1,6 +1,6 @@
 """Sampled segments of known structures, from which their ranking is learned.
 
-A folder of files ``decoys_000.npz``, ... Each has, for its segments one after the other::
+A folder of files ``decoys_*.npz``. Each has, for its segments one after the other::
 
     id [S]                            entry of the structure
     residues, size, samples [S]       numbers M, K, D of each segment
@@ -87,6 +87,7 @@ def read_decoys(directory: str | os.PathLike) -> list[SegmentDecoys]:
             try:
                 arrays = {name: data[name] for name in data.files}
                 ids, counts = arrays.pop("id"), np.stack([arrays.pop(name) for name in _COUNTS])
+                _ = arrays["sidechains"]  # files of the first version have none
             except (KeyError, ValueError) as error:
                 raise StructureError(f"{path}: not a file of sampled segments ({error})") from None
         residues, size, samples = counts.astype(int)

@@ -40,9 +40,8 @@ def checked_deform(given: object) -> float | str:
     """
     value, most, unit, soft = given, _MOST, "", ""
     if isinstance(value, str):
-        value = NAMED.get(value, value)
+        value = NAMED.get(value.strip(), value.strip())
     if isinstance(value, str):
-        value = value.strip()
         soft = SOFT if value.endswith(SOFT) else ""
         value = value.removesuffix(SOFT)
         length = _LENGTH.fullmatch(value.strip())

@@ -113,9 +113,10 @@ class SegmentSampler:
         chain = np.cumsum(template.chain_break)
         self._known = np.where(np.stack([with_rim(x, chain) for x in sampled]), -1, self.tokens)
         self._lock = threading.Lock()
-        self._segments = lru_cache(maxsize=8)(self._find_segments)
-        self._pools = lru_cache(maxsize=8)(self._find_pool)
-        self._near = lru_cache(maxsize=8)(self._find_near)
+        # They cover the frames of the template that a block of frames starts from.
+        self._segments = lru_cache(maxsize=64)(self._find_segments)
+        self._pools = lru_cache(maxsize=256)(self._find_pool)
+        self._near = lru_cache(maxsize=64)(self._find_near)
 
     def sample(self, frames: np.ndarray, which: np.ndarray, again: int = 0) -> Decoded:
         """Sample frames [F] that start from the frames `which` [F] of the template.

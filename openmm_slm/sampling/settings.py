@@ -144,7 +144,8 @@ class SamplingSettings:
         Quantity, or ``"0.1 nm"``) is the root mean square displacement of CA. Default with `noise`:
         ``"near"``, for relatives ``"conformers"``. 0: none.""",
         brief="Displacement of the template: near, md, conformers, far, a multiple of its thermal "
-        "motion, or a length such as 0.1nm [default with noise: near].",
+        "motion, or a length such as 0.1nm; '2 soft': along soft modes [default with noise: near; "
+        "with relatives: conformers].",
     )
     min_plddt: float | None = option(
         None,

@@ -81,7 +81,7 @@ class StartingFrames:
         return self.tokens[rows], self.template.backbone[rows]
 
     def displaced(self, frame: int, number: int, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Backbone [L, 4, 3] displaced by thermal motion, and the mask of sampled residues [L].
+        """Backbone [L, 4, 3] displaced by `deform`, and the mask of sampled residues [L].
 
         `x` is the backbone that the round `number` starts from.
         """
@@ -89,7 +89,7 @@ class StartingFrames:
         rng = np.random.Generator(np.random.Philox(key=key, counter=counter))
         known = np.isfinite(x[:, :3]).all((-1, -2))
         ca, noise = np.where(known[:, None], x[:, 1], np.nan), self.settings.noise
-        if known.sum() < 4:  # too few residues for soft modes
+        if known.sum() < 4:  # too few residues for an elastic network
             return x, masked_residues(rng, ca, noise, self.chain)
         if number == 0:
             motion = self._of_template(int(self.rows(np.array([frame]))[0]))

@@ -35,6 +35,12 @@ def test_deviations_are_those_from_the_true_segment_without_superposing():
 def test_a_folder_without_segments_is_named(tmp_path):
     with pytest.raises(StructureError, match=r"no files decoys_.*npz"):
         read_decoys(tmp_path)
+    write_toy_decoys(tmp_path / "old")
+    with np.load(tmp_path / "old" / "decoys_000.npz") as data:
+        first = {name: data[name] for name in data.files if name != "sidechains"}
+    np.savez(tmp_path / "old" / "decoys_000.npz", **first)
+    with pytest.raises(StructureError, match=r"decoys_000.npz: not a file .*sidechains"):
+        read_decoys(tmp_path / "old")
     np.savez(tmp_path / "decoys_0.npz", other=np.zeros(3))
     with pytest.raises(StructureError, match=r"decoys_0.npz: not a file of sampled segments"):
         read_decoys(tmp_path)

@@ -21,6 +21,7 @@ from openmm_slm.sampling.fragment_choice import checked_fragments
 from openmm_slm.sampling.segment_clashes import segment_clashes
 from openmm_slm.sampling.segment_fragments import Segment, distinct, segments_of
 from openmm_slm.sampling.segment_pool import best_distinct, pool_size
+from openmm_slm.sampling.segment_sampling import SegmentSampler
 from openmm_slm.sampling.segment_scores import segment_costs
 from openmm_slm.sampling.settings import SamplingSettings
 from openmm_slm.sampling.template import Template
@@ -145,6 +146,18 @@ def test_samples_that_the_model_makes_often_cost_less():
     fragments = Fragments(x[1:2, rows, :3], np.array([5.0]), np.zeros(1, int), np.zeros(1, int))
     known = segment_costs(x, unknown, Segment(rows, fragments), *np.zeros((3, 3)), tries=tries)
     assert known[1] < known[0]
+
+
+def test_the_tries_of_a_frame_of_a_template_are_made_once(generator, native, monkeypatch):
+    """Of a template with more frames than fit into a small cache, too."""
+    made, find = [], SegmentSampler.tries
+    monkeypatch.setattr(
+        SegmentSampler, "tries", lambda self, row, n: made.append(row) or find(self, row, n[:8])
+    )
+    frames = backbone_trajectory(np.repeat(native.backbone, 10, 0), native.sequence)
+    options = {"template": frames, "resample": ROWS[:4], "fragments": None, **QUIET}
+    generator.sample(native.sequence, 10, **options)
+    assert sorted(made) == list(range(10))
 
 
 def test_clashes_with_atoms_and_side_chains_that_are_held_are_counted():

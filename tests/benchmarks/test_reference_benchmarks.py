@@ -138,8 +138,8 @@ def test_md_puts_baselines_at_equal_frames_beside_the_samples(references, monkey
     monkeypatch.setitem(SAMPLERS, "from sequence", sample)
     monkeypatch.setattr(md_benchmark, "ensemble_figures", counted)
     table = benchmark_md(references, device="cpu", n=60, progress=False)
-    assert counts == [60] * 5
-    names = ["MD", "from sequence", "from template", "structure", "jitter", "ANM"]
+    assert counts == [60] * 6
+    names = ["MD", "from sequence", "from template", "of MD's size", "structure", "jitter", "ANM"]
     rows = {}
     for line in table.splitlines()[2:]:
         name = next(name for name in names if line.startswith(f"{name} "))

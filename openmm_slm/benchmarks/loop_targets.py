@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..data.shards import Entry, ShardDataset
-from ..protein.structure import ProteinStructure, find_chain_breaks, from_backbone
-from .samples import choose_chains, secondary_structure
+from ..protein.structure import ProteinStructure, find_chain_breaks
+from .samples import choose_chains, native_structure, secondary_structure
 
 LONGEST = 250  # residues of a chain
 SHORTEST_LOOP, LONGEST_LOOP = 8, 12  # residues of a coil loop
@@ -86,16 +86,6 @@ def cdr_h3_loops(data: str | os.PathLike, split: str) -> Iterator[tuple[str, Loo
         seen.add(heavy)
         name = f"{row['pdb']} {heavy[loop[0] : loop[-1] + 1]}"
         yield name, Loop(native, loop, row["pdb"], related=True)
-
-
-def native_structure(
-    atoms: np.ndarray, sequence: str, chain_ids: tuple[str, ...] | None = None
-) -> ProteinStructure:
-    """Structure of atoms [L, 4 or 14, 3], with side chains where there are some."""
-    structure = from_backbone(atoms[None, :, :4], sequence, chain_ids)
-    atom14 = structure.atom14.copy()
-    atom14[0, :, : atoms.shape[1]] = atoms
-    return replace(structure, atom14=atom14)
 
 
 def variable_domains(sequences: list[str]) -> dict[str, np.ndarray]:

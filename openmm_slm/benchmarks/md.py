@@ -9,6 +9,7 @@ from tqdm.auto import tqdm
 from ..comparison.baselines import mean_rmsf
 from ..language.interface import check_integer
 from ..protein.trajectory import from_trajectory
+from ..sampling.deformation import LARGEST
 from ..sampling.ensemble import EnsembleGenerator
 from .ceiling import choose
 from .ensemble_scores import Figures, ensemble_figures, figure_table, tica_lag
@@ -46,7 +47,8 @@ def benchmark_md(
     str
         ``MD`` is the noise floor: n frames drawn from the reference (median of 50 draws). Baselines
         are made from the first frame; jitter and ANM have the reference's mean RMSF, which a
-        sampler does not know. ``of MD's size`` are samples whose `deform` is chosen for this RMSF.
+        sampler does not know. ``of MD's size`` are samples whose `deform` is chosen for this RMSF,
+        unless it is more than `sample` takes.
     """
     check_integer("n", n, 2, "frames of each ensemble")
     chosen = choose(read_references(references), targets, lambda each: each.is_md)
@@ -80,8 +82,9 @@ def _measure(
         for name, sample in samplers.items()
     }
     times = rmsf / mean_rmsf(made["from template"])
-    scaled = from_template(deform=min(times, 10.0))
-    made["of MD's size"] = scaled(generator, structure.chain_sequences, start, n, seed)
+    if times <= LARGEST:
+        scaled = from_template(deform=times)
+        made["of MD's size"] = scaled(generator, structure.chain_sequences, start, n, seed)
     made |= {name: make(start, n, rmsf, seed) for name, make in BASELINES.items()}
     rows: dict[str, Figures] = {}
     for name, samples in made.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -14,6 +15,7 @@ from ..errors import StructureError
 from ..projection.close_peptides import close_peptide_bonds
 from ..protein.protein import Protein
 from ..protein.sequence import sequence_layout
+from ..protein.structure import ProteinStructure, from_backbone
 from ..protein.trajectory import backbone_trajectory
 from ..sampling.ensemble import EnsembleGenerator
 from ..validity.criteria import CLOSEST_CA
@@ -47,6 +49,16 @@ def choose_chains(
         )
     ranked = sorted(first.values(), key=lambda entry: (len(entry.sequence), entry.id))
     return [ranked[i] for i in np.linspace(0, len(ranked) - 1, chains).round().astype(int)]
+
+
+def native_structure(
+    atoms: np.ndarray, sequence: str, chain_ids: tuple[str, ...] | None = None
+) -> ProteinStructure:
+    """Structure of atoms [L, 4 or 14, 3], with side chains where there are some."""
+    structure = from_backbone(atoms[None, :, :4], sequence, chain_ids)
+    atom14 = structure.atom14.copy()
+    atom14[0, :, : atoms.shape[1]] = atoms
+    return replace(structure, atom14=atom14)
 
 
 def secondary_structure(backbone: np.ndarray, sequence: str) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,9 +10,9 @@ import numpy as np
 from ..data.shards import Entry, ShardDataset
 from ..disorder.wished_size import radius_of_gyration
 from ..errors import StructureError
-from ..protein.structure import from_backbone
 from ..relaxation.relaxing import relax
 from ..sampling.ensemble import EnsembleGenerator
+from .samples import native_structure
 from .text_table import Column, text_table
 
 if TYPE_CHECKING:
@@ -49,8 +48,7 @@ def tails_table(
     table = {}
     for entry in _folds(ShardDataset(data, split, "heavy"), folds):
         length = len(entry.sequence)
-        template = from_backbone(entry.backbone[None], entry.sequence)
-        template = replace(template, atom14=entry.atoms[None])
+        template = native_structure(entry.atoms, entry.sequence)
         for end, sequence, fold in (
             ("N", TAIL + entry.sequence, slice(len(TAIL), None)),
             ("C", entry.sequence + TAIL, slice(0, length)),

@@ -22,6 +22,7 @@ import numpy as np
 from ..errors import StructureError
 
 _COUNTS = ("residues", "size", "samples")
+_ARRAYS = ("letters", "index", "segment", "backbone", "strain", "sidechains")
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +62,6 @@ class SegmentDecoys:
 
 def write_decoys(path: str | os.PathLike, decoys: list[SegmentDecoys]) -> None:
     """Write the segments of one file."""
-    names = ("letters", "index", "segment", "backbone", "strain", "sidechains")
     np.savez_compressed(
         path,
         id=np.array([each.id for each in decoys]),
@@ -69,7 +69,7 @@ def write_decoys(path: str | os.PathLike, decoys: list[SegmentDecoys]) -> None:
         size=np.array([each.sampled.shape[1] for each in decoys]),
         samples=np.array([len(each.sampled) for each in decoys]),
         sampled=np.concatenate([each.sampled.reshape(-1, 4, 3) for each in decoys]),
-        **{name: np.concatenate([getattr(each, name) for each in decoys]) for name in names},
+        **{name: np.concatenate([getattr(each, name) for each in decoys]) for name in _ARRAYS},
     )
 
 
@@ -85,9 +85,8 @@ def read_decoys(directory: str | os.PathLike) -> list[SegmentDecoys]:
     for path in sorted(Path(directory).glob("decoys_*.npz")):
         with np.load(path, allow_pickle=False) as data:
             try:
-                arrays = {name: data[name] for name in data.files}
-                ids, counts = arrays.pop("id"), np.stack([arrays.pop(name) for name in _COUNTS])
-                _ = arrays["sidechains"]  # files of the first version have none
+                arrays = {name: data[name] for name in (*_ARRAYS, "sampled")}
+                ids, counts = data["id"], np.stack([data[name] for name in _COUNTS])
             except (KeyError, ValueError) as error:
                 raise StructureError(f"{path}: not a file of sampled segments ({error})") from None
         residues, size, samples = counts.astype(int)

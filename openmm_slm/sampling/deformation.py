@@ -22,11 +22,13 @@ from ..files.quantities import in_nanometers
 
 SOFT = " soft"
 NAMED: dict[str, float | str] = {"near": 1.0, "md": 1.7, "conformers": "1 soft", "far": "2.6 soft"}
-_MOST, _MOST_NM = 10, 1
+#: Largest multiple.
+LARGEST = 10
+_LARGEST_NM = 1
 _LENGTH = re.compile(r"([-+.\deE]+)\s*nm")
 _WANTED = (
-    f"a multiple of thermal motion (0 to {_MOST}), one of {', '.join(NAMED)}, or a length with its "
-    f"unit (0 to {_MOST_NM} nm); 'soft' after a number or length: along soft modes"
+    f"a multiple of thermal motion (0 to {LARGEST}), one of {', '.join(NAMED)}, or a length with "
+    f"its unit (0 to {_LARGEST_NM} nm); 'soft' after a number or length: along soft modes"
 )
 
 
@@ -38,20 +40,20 @@ def checked_deform(given: object) -> float | str:
     SLMError
         `given` is neither a number from 0 to 10, nor a name, nor a length from 0 to 1 nm.
     """
-    value, most, unit, soft = given, _MOST, "", ""
+    value, most, unit, soft = given, LARGEST, "", ""
     if isinstance(value, str):
         value = NAMED.get(value.strip(), value.strip())
     if isinstance(value, str):
         soft = SOFT if value.endswith(SOFT) else ""
         value = value.removesuffix(SOFT)
         length = _LENGTH.fullmatch(value.strip())
-        most, unit = (_MOST_NM, " nm") if length else (most, unit)
+        most, unit = (_LARGEST_NM, " nm") if length else (most, unit)
         try:
             value = float(length[1] if length else value)
         except ValueError:
             raise SLMError(f"deform is {given!r}; give {_WANTED}") from None
     elif hasattr(value, "value_in_unit"):
-        value, most, unit = in_nanometers("deform", value, _WANTED), _MOST_NM, " nm"
+        value, most, unit = in_nanometers("deform", value, _WANTED), _LARGEST_NM, " nm"
     number = isinstance(value, Real) and not isinstance(value, bool)
     if not number or not 0 <= value <= most:
         raise SLMError(f"deform is {given if unit else repr(given)}; give {_WANTED}")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.linalg import eigh
 
 from ..protein.elastic_network import PackedNetwork
 from .springs import LEARNED_SHARE, Springs, unconnected
 
 _TYPICAL = 0.15  # nm, mean RMSF that the springs predict for a typical chain
 _RIGID = 1e-6  # variance of rigid motions, as a share of the mean variance
+#: Softest modes along which the first displacements go.
+MODES = 5
 _LARGEST = 0.5  # nm, root mean square displacement of structures with loose parts
 
 
@@ -24,7 +27,8 @@ class ThermalMotion:
     A displacement has a normal distribution with the covariance C, which is thermal motion. With
     `soft`, it is the response to random forces: C f, scaled to the root mean square of thermal
     motion. Soft modes have more weight in it (1 / k instead of 1 / sqrt(k) for a mode of stiffness
-    k), so that a few frames show them.
+    k). The first ten displacements go both ways along the five softest modes, one at a time, so
+    that a few frames show all of them.
 
     Parameters
     ----------
@@ -60,20 +64,38 @@ class ThermalMotion:
         mean_square = np.trace(covariance) / len(ca)
         covariance *= min(1, _LARGEST**2 / mean_square)
         self._square = np.diag(covariance).reshape(-1, 3).sum(1)
+        self._along = np.empty((0, size))
         if soft:
             self._of_noise = covariance * np.sqrt(np.trace(covariance) / (covariance**2).sum())
+            self._along = np.sqrt(np.trace(covariance)) * _softest(covariance)
         else:  # rigid motions have no variance: the covariance is singular
             little = _RIGID * np.trace(covariance) / size
             self._of_noise = np.linalg.cholesky(covariance + little * np.eye(size))
 
-    def displacement(self, rng: np.random.Generator, amplitude: float) -> np.ndarray:
-        """One random displacement [L, 3] (nm), `amplitude` times as large as thermal motion."""
+    def displacement(
+        self, rng: np.random.Generator, amplitude: float, number: int | None = None
+    ) -> np.ndarray:
+        """One displacement [L, 3] (nm), `amplitude` times as large as thermal motion.
+
+        With `soft`, those with a `number` of 0 to 9 go along single modes; others are random.
+        """
+        if number is not None and number < len(self._along):
+            return amplitude * self._along[number].reshape(-1, 3)
         noise = rng.standard_normal(len(self._of_noise))
         return amplitude * (self._of_noise @ noise).reshape(-1, 3)
 
     def mean_square(self) -> np.ndarray:
         """Mean square displacement [L] of thermal motion, nm^2."""
         return self._square
+
+
+def _softest(covariance: np.ndarray) -> np.ndarray:
+    """Unit vectors [10, 3 L] along the softest modes: m1, -m1, m2, -m2, ..."""
+    size = len(covariance)
+    vectors = eigh(covariance, subset_by_index=[size - MODES, size - 1])[1].T[::-1]
+    # The sign of an eigenvector is arbitrary; the cubes of coordinates tell its two ends apart.
+    vectors = vectors * np.where((vectors**3).sum(1, keepdims=True) < 0, -1, 1)
+    return np.stack([vectors, -vectors], 1).reshape(2 * MODES, size)
 
 
 def mean_covariance(

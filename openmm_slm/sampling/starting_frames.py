@@ -10,7 +10,7 @@ from ..files.report_table import Report
 from ..language.masking import masked_residues
 from ..models.registry import load_springs
 from ..motions.springs import Springs
-from ..motions.thermal_motion import ThermalMotion
+from ..motions.thermal_motion import MODES, ThermalMotion
 from ..protein.geometry import place_oxygen
 from ..protein.screw_motion import screw_displaced
 from .deformation import is_soft, multiple_of
@@ -101,9 +101,11 @@ class StartingFrames:
         start = x.copy()
         times = multiple_of(self.settings.deform, float(np.sqrt(motion.mean_square().mean())))
         if times:
+            which = None
             if self._soft:
                 times *= self._size(frame, number)
-            start[known] = screw_displaced(x[known], motion.displacement(rng, times))
+                which = self._in_turn(frame) if number == 0 else None
+            start[known] = screw_displaced(x[known], motion.displacement(rng, times, which))
         return start, masked
 
     def _size(self, frame: int, number: int) -> float:
@@ -114,6 +116,15 @@ class StartingFrames:
         key, counter = [self.settings.seed, 0], [0, 0, 2, number]
         first = np.random.Generator(np.random.Philox(key=key, counter=counter)).random()
         return np.sqrt(3) * ((first + frame * _GOLDEN) % 1)
+
+    def _in_turn(self, frame: int) -> int:
+        """Number of a displacement (`ThermalMotion`) among those of one frame of the template.
+
+        Neighbouring frames of the template begin with different ones, so that an ensemble from many
+        does not move one way.
+        """
+        row = int(self.rows(np.array([frame]))[0])
+        return frame // len(self.template.backbone) + row % (2 * MODES)
 
     def _motion_of_template(self, which: int) -> ThermalMotion:
         return self._motion(self.template.backbone[which], self.template.known[which])

@@ -37,6 +37,22 @@ def test_displacements_have_the_size_of_thermal_motion(springs, soft):
     assert (motion.displacement(rng, 0.0) == 0).all()
 
 
+def test_the_first_soft_displacements_go_both_ways_along_the_softest_modes(springs):
+    backbone = helix(30).astype(float)
+    motion = ThermalMotion(backbone, SEQUENCE, INDEX, springs, soft=True)
+    rng = np.random.default_rng(0)
+    first = np.stack([motion.displacement(rng, 1.0, k) for k in range(10)])
+    np.testing.assert_array_equal(first[::2], -first[1::2])
+    square = (first**2).sum((1, 2)) / 30
+    np.testing.assert_allclose(square, motion.mean_square().mean(), rtol=1e-6)
+    modes = first[::2].reshape(5, -1)
+    assert np.abs(modes @ modes.T - np.diag(np.diag(modes @ modes.T))).max() < 1e-6
+    # Random displacements have more of the first mode than of the second, and so on.
+    drawn = np.stack([motion.displacement(rng, 1.0, 10 + k).ravel() for k in range(2000)])
+    share = ((drawn @ modes.T) ** 2).mean(0)
+    assert share[0] > share[1] > share[2] > 3 * (drawn**2).mean() * (modes**2).sum(1).mean()
+
+
 def test_the_size_is_that_of_the_springs_and_the_shape_half_that_of_distances(springs):
     backbone = helix(30).astype(float)
     learned = np.einsum("iaia->i", springs.motions(backbone, SEQUENCE, INDEX)[1])

@@ -124,6 +124,20 @@ def test_a_frame_depends_on_seed_and_number_alone(generator, template):
     assert len(np.unique(whole.tokens, axis=0)) == 6
 
 
+def test_frames_of_a_trajectory_do_not_all_move_one_way(generator, template):
+    many = md.join([template] * 20)
+    settings, laid, _ = make_request(
+        SEQUENCE, 40, template=many, settings={"deform": "1 soft", "seed": 3}
+    )
+    starts = BackboneSampler(generator.tokenizer, generator.language_model, settings, laid).starts
+    moved = np.stack([starts.displaced(i, 0, laid.backbone[0])[0] for i in range(20)])
+    moved = (moved - laid.backbone[:1])[:, :, 1].reshape(20, -1)
+    alike = np.corrcoef(moved)
+    for k in range(0, 10, 2):  # the same mode both ways, then again
+        assert alike[k, k + 1] < -0.8 and alike[k, k + 10] > 0.8
+    assert np.linalg.norm(moved.mean(0)) < 0.5 * np.linalg.norm(moved, axis=1).mean()
+
+
 def test_starts_are_displaced_in_proportion_to_deform(generator, template):
     off = {}
     for deform in (1.0, 2.0, "0.2 nm", "1 soft", "2 soft"):

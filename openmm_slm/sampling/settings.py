@@ -132,8 +132,8 @@ class SamplingSettings:
     rounds: int = option(
         1,
         "int",
-        "Number of mask-and-resample cycles; each starts from the previous result.",
-        brief="Number of mask-and-resample cycles.",
+        """Number of cycles of displacement (all together as large as `deform`) and resampling.""",
+        brief="Number of cycles of displacement and resampling.",
     )
     deform: str | float | None = option(
         None,

@@ -83,7 +83,8 @@ class StartingFrames:
     def displaced(self, frame: int, number: int, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Backbone [L, 4, 3] displaced by `deform`, and the mask of sampled residues [L].
 
-        `x` is the backbone that the round `number` starts from.
+        `x` is the backbone that the round `number` starts from. The displacements of all rounds
+        add up to the size of `deform`.
         """
         key, counter = [self.settings.seed, frame], [0, 0, 1, number]
         rng = np.random.Generator(np.random.Philox(key=key, counter=counter))
@@ -100,6 +101,7 @@ class StartingFrames:
         masked = masked_residues(rng, ca, noise, self.chain, weight)
         start = x.copy()
         times = multiple_of(self.settings.deform, float(np.sqrt(motion.mean_square().mean())))
+        times /= np.sqrt(self.settings.rounds)
         if times:
             which = None
             if self._soft:

@@ -115,6 +115,15 @@ def test_noise_moves_all_and_stays_near(generator, template):
     assert 0 < changed <= 0.15
 
 
+def test_more_rounds_do_not_move_a_template_further(generator, template):
+    before, off = heavy(template)[:, :, 1], {}
+    for rounds in (1, 4):
+        options = {**QUIET, "noise": 0.1, "deform": 2, "rounds": rounds}
+        made = generator.sample(SEQUENCE, 12, template=template, **options)
+        off[rounds] = np.sqrt((rmsd(heavy(made.trajectory)[:, :, 1], before) ** 2).mean())
+    assert off[4] == pytest.approx(off[1], rel=0.35)  # of size 2 in each round, it is twice as far
+
+
 def test_a_frame_depends_on_seed_and_number_alone(generator, template):
     options = {**QUIET, "template": template, "noise": 0.3, "rounds": 2}
     whole = generator.sample(SEQUENCE, 6, **options)

@@ -33,6 +33,7 @@ from .disordered_backbones import DisorderedBackbones
 from .kept_placement import KeptPlacement
 from .sampled_backbones import SampledBackbones
 from .segment_fragments import segments_of
+from .segment_pool import best_frames
 from .segment_sampling import SEEN, SegmentSampler
 from .settings import SamplingSettings
 from .starting_frames import StartingFrames
@@ -48,11 +49,6 @@ logger = logging.getLogger(__name__)
 # doubling these changes little; without starting frames, sampled residues fly apart.
 KEPT, SAMPLED = 0.05, 0.1
 AGAIN = 3  # an invalid frame of resampled residues is made again so many times
-
-
-def best_first(scores: np.ndarray) -> np.ndarray:
-    """Numbers of the frames, that with the highest score first; of equal ones the earlier."""
-    return np.argsort(-scores, kind="stable")
 
 
 class BackboneSampler:
@@ -193,14 +189,19 @@ class BackboneSampler:
         return drawn.rows(np.argsort(order, kind="stable"))
 
     def best(self, n: int, number: int, size: int) -> np.ndarray:
-        """Numbers of the frames with the highest ``segment_score`` among the first `n`, best first.
+        """Numbers of frames among the first `n` (`segment_pool.best_frames`), the best first.
 
         The frames are sampled in blocks of `size` and not stored.
         """
         edges = [*range(0, n, size), n]
-        blocks = (self.draw(np.arange(*ends)) for ends in pairwise(edges))
-        score = np.concatenate([block.report["segment_score"] for block in blocks])
-        return best_first(score)[:number]
+        blocks = [self.scored(np.arange(*ends)) for ends in pairwise(edges)]
+        score, x = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+        return best_frames(score, x, number)
+
+    def scored(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """``segment_score`` [F] of frames, and N, CA and C [F, K, 3, 3] of resampled residues."""
+        drawn = self.draw(frames)
+        return drawn.report["segment_score"], drawn.atom14[:, self.sampled.any(0), :3]
 
     def _draw(self, frames: np.ndarray) -> SampledBackbones:
         disordered = self.chains is not None and self.chains.free.any()

@@ -1,4 +1,4 @@
-"""Tries of a segment from which frames start, that of the lowest cost first."""
+"""Tries of a segment from which frames start, and frames that are returned: the best first."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ _RESIDUES = 3072
 #: Tries from which frames start, at most.
 STARTS = 50
 _APART = 0.08  # nm, RMSD between two of them, at least
+#: nm, the same for the frames of `best_frames`. On 17 validation loops, the closest of three, five
+#: and ten frames is closer with 0.1 or 0.15 nm than without.
+DISTINCT = 0.15
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,16 +31,32 @@ def pool_size(sampled: int, rows: int) -> int:
     return int(np.clip(min(POOL // rows, _RESIDUES // max(1, sampled)), 8, POOL))
 
 
-def best_distinct(x: np.ndarray, cost: np.ndarray) -> np.ndarray:
-    """Numbers of the tries [P, K, ...] from which frames start, that of the lowest cost first."""
+def best_distinct(
+    x: np.ndarray, cost: np.ndarray, most: int = STARTS, apart: float = _APART
+) -> np.ndarray:
+    """Numbers of distinct samples [P, K, ...] of a segment, that of the lowest cost first.
+
+    At most so many, and any two have an RMSD of more than `apart` (nm).
+    """
     flat = x.reshape(len(x), -1)
     order, nearest = np.argsort(cost, kind="stable"), np.full(len(x), np.inf)
     chosen: list[int] = []
     for number in order:
-        if nearest[number] > _APART:
+        if nearest[number] > apart:
             chosen.append(int(number))
             square = ((flat - flat[number]) ** 2).sum(1) / (flat.shape[1] / 3)
             nearest = np.minimum(nearest, np.sqrt(square))
-            if len(chosen) == STARTS:
+            if len(chosen) == most:
                 break
     return np.array(chosen)
+
+
+def best_frames(score: np.ndarray, x: np.ndarray, most: int) -> np.ndarray:
+    """Numbers of so many frames of high score [F] and different segments, the best first.
+
+    Segments [F, K, ...] of any two have an RMSD of more than `DISTINCT`, unless there are too few.
+    """
+    distinct = best_distinct(x, -score, most, DISTINCT)
+    order = np.argsort(-score, kind="stable")
+    chosen = np.concatenate([distinct, order[~np.isin(order, distinct)]])[:most]
+    return chosen[np.argsort(-score[chosen], kind="stable")]

@@ -118,9 +118,9 @@ class SamplingSettings:
     best: int | None = option(
         None,
         "int, optional",
-        """With `resample`: return only so many of the n frames, those with the highest
-        ``segment_score``, best first.""",
-        brief="With --resample: keep so many of the n frames, those of the highest segment_score.",
+        """With `resample`: return only so many of the n frames, of high ``segment_score`` and with
+        segments 0.15 nm apart if there are enough; best first.""",
+        brief="With --resample: keep so many of the n frames, of high segment_score and distinct.",
     )
     fragments: str | dict | None = option(
         "auto",

@@ -29,7 +29,6 @@ from ..models.registry import (
     model_identity,
 )
 from .all_atoms import frames_relaxer
-from .backbones import best_first
 from .block_making import (
     Ends,
     Made,
@@ -40,6 +39,7 @@ from .block_making import (
     unrelaxed_blocks,
 )
 from .request import SamplingRequest, make_request
+from .segment_pool import best_frames
 from .settings import SamplingSettings
 
 if TYPE_CHECKING:
@@ -88,8 +88,8 @@ def blocks_made_there(
     cluster, source, numbers = workers.cluster, workers.source, None
     if settings.best:
         every = pairwise([*range(0, settings.n, settings.batch_size), settings.n])
-        scores = cluster.blocks(scores_of_blocks, (source, request), every)
-        numbers = best_first(np.concatenate([*scores]))[: settings.best]
+        scored = zip(*cluster.blocks(scores_of_blocks, (source, request), every), strict=True)
+        numbers = best_frames(*(np.concatenate(part) for part in scored), settings.best)
     yield from cluster.blocks(frames_of_blocks, (source, request, numbers), pairwise(edges))
 
 
@@ -146,15 +146,15 @@ def frames_of_blocks(setup: tuple) -> Callable[[Ends], Made]:
     return make
 
 
-def scores_of_blocks(setup: tuple) -> Callable[[Ends], np.ndarray]:
-    """A function that samples a block for its scores alone."""
+def scores_of_blocks(setup: tuple) -> Callable[[Ends], tuple[np.ndarray, np.ndarray]]:
+    """A function that samples a block for its scores and segments alone."""
     source, request = setup
     sampler = loaded(source).sampler(request)
 
-    def make(ends: Ends) -> np.ndarray:
+    def make(ends: Ends) -> tuple[np.ndarray, np.ndarray]:
         one_thread()
         with alone(source):
-            return sampler.draw(np.arange(*ends)).report["segment_score"]
+            return sampler.scored(np.arange(*ends))
 
     return make
 

@@ -26,6 +26,11 @@ class MissingDependencyError(ImportError):
     """A required library is not installed."""
 
 
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """The number and its words: "1 frame", "2 frames"; `many` is `one` with an s by default."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
 def require(module: str, extra: str | None = None) -> ModuleType:
     """Import `module` when it is needed.
 

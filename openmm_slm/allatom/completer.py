@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import StructureError, require
+from ..errors import StructureError, counted, require
 from ..files.report_table import Report
 from ..protein.atoms import ATOM14, D_AMINO_ACIDS
 from ..protein.caps import Cap
@@ -95,8 +95,8 @@ class AtomCompleter:
         finite = np.isfinite(first[:, :, :4]).all((1, 2, 3))
         if not finite.any():
             raise StructureError(
-                f"none of the first {len(first)} frames has finite N, CA, C and O; give frames "
-                "with complete backbones"
+                f"no finite N, CA, C and O of all residues in the first "
+                f"{counted(len(first), 'frame')}; give frames with complete backbones"
             )
         clashes = all_atom_report(first, self.protein)["clashes"] if len(first) > 1 else [0]
         frame = int(np.argmin(np.where(finite, clashes, np.inf)))

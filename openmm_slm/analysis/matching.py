@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import StructureError
+from ..errors import StructureError, counted
 from ..protein.alignment import align
 from ..protein.atoms import residue_letter
 from ..protein.chains import divided, protein_chains, warn_of_lone_residues
@@ -91,10 +91,11 @@ def match(samples: mdtraj.Trajectory, reference: mdtraj.Trajectory) -> Matched:
     total = [sum(map(len, part)) for part in chains]
     if len(pairs) < 4:
         raise StructureError(
-            f"{len(pairs)} residues have a CA in both ensembles; at least 4 are needed"
+            f"{counted(len(pairs), 'residue has', 'residues have')} a CA in both ensembles; at "
+            "least 4 are needed"
         )
     if len(pairs) < max(total):
-        logger.warning("%d residues in common of %d and %d", len(pairs), *total)
+        logger.warning("%s in common of %d and %d", counted(len(pairs), "residue"), *total)
     rows = np.array([i for i, pair in enumerate(pairs) if all(map(_backbone, pair))], int)
     arrays = []
     for side, (whose, trajectory) in enumerate((("samples", samples), ("reference", reference))):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import StructureError, require
+from ..errors import StructureError, counted, require
 from .features import by_residue, distances, pair_blocks
 
 logger = logging.getLogger(__name__)
@@ -89,8 +89,8 @@ def split(frames: int, lengths: list[int] | np.ndarray | None) -> list[slice]:
     lengths = [frames] if lengths is None else [int(n) for n in lengths]
     if sum(lengths) != frames or min(lengths, default=0) < 1:
         raise StructureError(
-            f"lengths sum to {sum(lengths)}, but the reference has {frames} frames; give the "
-            "number of frames of each trajectory, in order"
+            f"lengths sum to {sum(lengths)}, but the reference has {counted(frames, 'frame')}; "
+            "give the number of frames of each trajectory, in order"
         )
     ends = np.cumsum(lengths)
     return [slice(end - n, end) for end, n in zip(ends, lengths, strict=True)]
@@ -113,15 +113,17 @@ def fit_tica(scores: np.ndarray, lag: int, lengths=None, components: int = COMPO
     longest = max(map(len, parts))
     if n_pairs <= scores.shape[1]:
         raise StructureError(
-            f"tica_lag is {lag} frames and the longest trajectory of the reference has {longest}: "
-            f"{n_pairs} pairs of frames for {scores.shape[1]} components; give a shorter tica_lag "
-            "or fewer tica_components, or tica_lag=None if frames are not in order of time"
+            f"tica_lag is {counted(lag, 'frame')} and the longest trajectory of the reference has "
+            f"{longest}: {counted(n_pairs, 'pair')} of frames for "
+            f"{counted(scores.shape[1], 'component')}; give a shorter tica_lag or fewer "
+            "tica_components, or tica_lag=None if frames are not in order of time"
         )
     if len(pieces) < len(parts):
         logger.warning(
-            "%d trajectories are not longer than the TICA lag of %d frames; TICA ignores them",
-            len(parts) - len(pieces), lag,
-        )  # fmt: skip
+            "TICA ignores %s not longer than its lag of %s",
+            counted(len(parts) - len(pieces), "trajectory", "trajectories"),
+            counted(lag, "frame"),
+        )
     estimator = decomposition.TICA(lagtime=int(lag), epsilon=CUTOFF, dim=components, scaling=None)
     covariances = decomposition.TICA.covariance_estimator(int(lag))
     for piece in pieces:

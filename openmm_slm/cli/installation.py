@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from .. import __version__
-from ..errors import SLMError
+from ..errors import SLMError, counted
 
 SEQUENCE = "GYDPETGTWG"  # chignolin
 SEED = 1
@@ -141,7 +141,7 @@ def _device(device: str) -> Iterator[tuple[str, str]]:
     ones = torch.ones(4, 4, device=chosen)
     if not bool((ones @ ones == 4).all()):
         raise SLMError(f"torch computes a wrong matrix product on {chosen}")
-    text = f"torch computes on {chosen}, {torch.get_num_threads()} CPU threads"
+    text = f"torch computes on {chosen}, {counted(torch.get_num_threads(), 'CPU thread')}"
     if chosen.startswith("cuda"):
         text += f", {torch.cuda.get_device_name(chosen)}, CUDA {torch.version.cuda}"
     elif not torch.cuda.is_available():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from ..errors import counted
 from .common import directory, example, existing, new, report_errors
 
 
@@ -41,8 +42,8 @@ def build(shards, output, card, **options):
     text = card.read_text(encoding="utf-8") if card else None
     counts = build_library(shards, output, card=text, **options)
     click.echo(
-        f"{output}: {counts['chains']} chains, {counts['residues']} residues, "
-        f"{counts['profiles']} chains with a profile"
+        f"{output}: {counted(counts['chains'], 'chain')}, {counts['residues']} residues, "
+        f"{counted(counts['profiles'], 'chain')} with a profile"
     )
 
 

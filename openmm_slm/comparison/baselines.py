@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import StructureError, require
+from ..errors import StructureError, counted, require
 from ..protein.elastic_network import CUTOFF, network_modes, rigid_motions
 from ..protein.superposition import superpose
 
@@ -136,7 +136,9 @@ def _ca(template: mdtraj.Trajectory) -> np.ndarray:
                 "one each (trajectory.atom_slice)"
             )
     if len(found) < 4:
-        raise StructureError(f"the template has {len(found)} residues; at least 4 are needed")
+        raise StructureError(
+            f"the template has {counted(len(found), 'residue')}; at least 4 are needed"
+        )
     ca = np.asarray(template.xyz[0, np.concatenate(found)], np.float64)
     if not np.isfinite(ca).all():
         where = int((~np.isfinite(ca).all(1)).argmax())

@@ -32,7 +32,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import SLMError, StructureError
+from ..errors import SLMError, StructureError, counted
 from ..protein.structure import ProteinStructure
 from .inputs import Source
 from .listed_chain import ListedChain
@@ -103,8 +103,8 @@ def _row(values: dict) -> ListedChain:
     lengths, begins = values.get("length", "").split(), values.get("begins", "").split()
     if not len(lengths) == len(begins) or len(lengths) not in (0, len(chains)):
         raise StructureError(
-            f"{len(chains)} chain(s), but {len(lengths)} values of length and {len(begins)} of "
-            "begins; give one of each per chain, or neither"
+            f"{counted(len(chains), 'chain')}, but {counted(len(lengths), 'value')} of length and "
+            f"{len(begins)} of begins; give one of each per chain, or neither"
         )
     if not all(text.isdecimal() and int(text) > 0 for text in lengths):
         raise StructureError(f"length is {values['length']!r}, expected numbers of residues")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import SLMError, StructureError, require
+from ..errors import SLMError, StructureError, counted, require
 from ..files.frame_reader import FrameReader
 from ..protein.structure import ProteinStructure, find_chain_breaks
 from ..protein.structure_files import NoProteinError, interpret, parse
@@ -182,10 +182,11 @@ def _candidate(
     wanted = f"{limits.min_length} to {limits.max_length}"
     for fits, reason, detail in (
         (limits.min_length <= len(sequence) <= limits.max_length, "length",
-         f"{len(sequence)} residues, not {wanted}"),
+         f"{counted(len(sequence), 'residue')}, not {wanted}"),
         (complete >= limits.min_complete, "missing atoms",
          f"{complete:.0%} of the residues have N, CA and C, under {limits.min_complete:.0%}"),
-        (breaks <= limits.max_breaks, "breaks", f"{breaks} breaks, over {limits.max_breaks}"),
+        (breaks <= limits.max_breaks, "breaks",
+         f"{counted(breaks, 'break')}, over {limits.max_breaks}"),
         (unknown <= limits.max_unknown, "unknown residues",
          f"{unknown:.0%} of the residues are X, over {limits.max_unknown:.0%}"),
     ):  # fmt: skip

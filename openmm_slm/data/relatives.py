@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..errors import StructureError
+from ..errors import StructureError, counted
 from ..protein.sequence_search import Hit, SequenceLibrary
 from .shards import ShardDataset
 from .threading import thread
@@ -154,8 +154,9 @@ def find_relatives(
     found = relatives.find(sequence)
     if not found:
         raise StructureError(
-            f"no relative of the sequence among the {len(relatives.dataset)} entries of {data} "
-            f"(E-value {E_VALUE:g}); prepare more structures, or sample without relatives"
+            "no relative of the sequence among "
+            f"{counted(len(relatives.dataset), 'entry', 'entries')} of {data} (E-value "
+            f"{E_VALUE:g}); prepare more structures, or sample without relatives"
         )
     for relative in found:
         logger.info(

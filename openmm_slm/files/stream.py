@@ -103,5 +103,6 @@ def to_memory(
 def warn_invalid(invalid: int, n: int, where: str, dropped: bool = False) -> None:
     """Log one warning with the number of invalid frames, if there are any."""
     if invalid:
-        what = "are not valid and were dropped" if dropped else "are not valid"
+        are, were = ("is", "was") if invalid == 1 else ("are", "were")
+        what = f"{are} not valid and {were} dropped" if dropped else f"{are} not valid"
         logger.warning("%d of %d frames %s; %s", invalid, n, what, where)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..data.threading import thread
-from ..errors import StructureError
+from ..errors import StructureError, counted
 from ..files.json_settings import build
 from ..protein.sequence import AMINO_ACIDS, encode_sequence
 from .backbone_blocks import Block
@@ -175,7 +175,7 @@ class Library:
         letters = _check_query(sequence, profile)
         allowed = self.allowed(splits, exclude)
         if len(letters) < SHORTEST or not len(allowed):
-            logger.info("the library is not searched with %d residues", len(letters))
+            logger.info("the library is not searched with %s", counted(len(letters), "residue"))
             return []
         if profile is None:
             rows, table = letters.astype(int), self.table

@@ -7,7 +7,7 @@ from collections import Counter
 from functools import lru_cache
 from pathlib import Path
 
-from ..errors import StructureError
+from ..errors import StructureError, counted
 from ..files.named_directories import find_named, registered_directories
 from .library import Library
 from .storage import ABOUT, CARD, LibraryFiles, is_library, read_about
@@ -93,8 +93,8 @@ def describe_library(library: str | os.PathLike = "default") -> str:
     return "\n".join(
         [
             f"path: {directory}",
-            f"{len(opened)} chains, {opened.about['residues']} residues, "
-            f"{opened.about['profiles']} chains with a profile",
+            f"{counted(len(opened), 'chain')}, {opened.about['residues']} residues, "
+            f"{counted(opened.about['profiles'], 'chain')} with a profile",
             "splits: " + ", ".join(f"{name} {count}" for name, count in splits.most_common()),
             "",
             text,

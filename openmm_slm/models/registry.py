@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import ModelError
+from ..errors import ModelError, counted
 from ..files.named_directories import find_named, registered_directories
 from ..networks.storage import load_module, read_config, tokenizer_fingerprint
 from .esm3_import import release_files
@@ -254,8 +254,8 @@ def verify_model(model: str | os.PathLike = "default") -> list[str]:
         size = sum((directory / name).stat().st_size for name in shards)
         count = sum(parameter.numel() for parameter in network.parameters())
         lines.append(
-            f"{part}: {network.kind}, {count / 1e6:.2f} M parameters, {len(shards)} shards of "
-            f"{size / 2**20:.1f} MiB, checksums right"
+            f"{part}: {network.kind}, {count / 1e6:.2f} M parameters, "
+            f"{counted(len(shards), 'shard')} of {size / 2**20:.1f} MiB, checksums right"
         )
     return [*lines, "the language model was trained on this tokenizer's tokens"]
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ..errors import StructureError
+from ..errors import StructureError, counted
 from ..networks.storage import load_module, read_config
 from ..protein.sequence import encode_sequence
 from .network_covariance import mean_square, network_covariance
@@ -139,15 +139,16 @@ def check_connected(ca: np.ndarray, names: list[str]) -> None:
     """Raise StructureError if no spring joins two parts of a structure, whose residues it names."""
     if len(ca) < 4:
         raise StructureError(
-            f"{len(ca)} residues with CA; the motions of a structure need 4 or more"
+            f"{counted(len(ca), 'residue')} with CA; the motions of a structure need 4 or more"
         )
     piece = unconnected(ca)
     if piece.any():
         other = np.flatnonzero(piece)
         gap = np.sqrt(((ca[piece == 0][:, None] - ca[other][None]) ** 2).sum(-1)).min()
         raise StructureError(
-            f"{piece.max() + 1} parts touch nowhere: {names[other[0]]} and {len(other) - 1} other "
-            f"residues are {gap:.2f} nm or more from the part of {names[0]} (springs reach "
+            f"{piece.max() + 1} parts touch nowhere: {names[other[0]]} and "
+            f"{counted(len(other) - 1, 'other residue')} are {gap:.2f} nm or more from the part of "
+            f"{names[0]} (springs reach "
             f"{CUTOFF:g} nm), so that their motion relative to each other is unknown; give the "
             "parts one by one, or check for chains in different images of a periodic box"
         )

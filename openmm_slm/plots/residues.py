@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..analysis.matching import match
-from ..errors import StructureError
+from ..errors import StructureError, counted
 from ..protein.chains import divided, protein_chains
 from ..protein.structure import chain_names
 from .drawing import Rows
@@ -37,7 +37,8 @@ def frames_of(source: object) -> mdtraj.Trajectory:
     if not finite.any():
         raise StructureError(f"{traj}: no frame with finite coordinates, nothing to plot")
     if not finite.all():
-        logger.warning("%d frames are not finite and are left out", (~finite).sum())
+        logger.warning("left out: %s with coordinates that are not finite",
+                       counted((~finite).sum(), "frame"))  # fmt: skip
         traj = traj[finite]
     return divided(traj)
 

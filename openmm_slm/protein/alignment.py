@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..errors import StructureError
+from ..errors import StructureError, counted
 
 MATCH, MISMATCH, OPEN, EXTEND = 1.0, -3.0, -2.0, -0.05
 
@@ -25,8 +25,8 @@ def align(a: str, b: str) -> list[tuple[int, int]]:
     matches = [(i, j) for i, j in pairs if _match(a[i], b[j])]
     if 2 * len(matches) < min(len(a), len(b)):
         raise StructureError(
-            f"the sequences do not match: {len(matches)} residues in common of {len(a)} in the "
-            f"samples and {len(b)} in the reference; compare ensembles of one protein"
+            f"the sequences do not match: {counted(len(matches), 'residue')} in common of {len(a)} "
+            f"in the samples and {len(b)} in the reference; compare ensembles of one protein"
         )
     remedy = "slice both trajectories to the residues they share (mdtraj's atom_slice)"
     for i, j in pairs:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import require
+from ..errors import counted, require
 from .atoms import ATOM14
 from .bonding import OXT, SLOTS, bonding
 from .box import box_of, fractional, nearest_image
@@ -130,8 +130,9 @@ class Images:
             out[part] = (xyz[part] + steps @ box[part]).astype(xyz.dtype)
         if moved.any():
             logger.info(
-                "%s: molecules were cut by the box in %d frames, and chains in different images "
-                "in %d more; they are whole now", source, cut.sum(), (moved & ~cut).sum(),
+                "%s: molecules were cut by the box in %s, and chains in different images "
+                "in %d more; they are whole now",
+                source, counted(cut.sum(), "frame"), (moved & ~cut).sum(),
             )  # fmt: skip
             _warn(source, np.flatnonzero(self.cut(out, None) & moved))
         return out

@@ -158,8 +158,8 @@ def sure_part(
     names = numbered(structure, low.any(0))
     if names:
         logger.warning(
-            "%s: %d of %d residues have pLDDT under %g and are sampled, not copied: %s",
-            name, low.any(0).sum(), structure.n_residues, wanted, names,
+            "%s: sampled, not copied, because pLDDT is under %g: %d of %d residues (%s)",
+            name, wanted, low.any(0).sum(), structure.n_residues, names,
         )  # fmt: skip
     atom14 = np.where(low[..., None, None], np.nan, structure.atom14).astype(np.float32)
     return replace(structure, atom14=atom14), {"min_plddt": wanted, "unsure": names}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import StructureError, require
+from ..errors import StructureError, counted, require
 from .atoms import ATOM14
 from .caps import Cap
 from .mdtraj_topology import protein_topology
@@ -206,7 +206,10 @@ def from_backbone(
     if foreign:
         raise StructureError(f"the sequence has {foreign[0]!r}; use the 20 letters or X")
     if chain_ids is not None and len(chain_ids) != len(chains):
-        raise StructureError(f"{len(chain_ids)} chain ids for {len(chains)} chains; give one each")
+        raise StructureError(
+            f"{counted(len(chain_ids), 'chain id')} for {counted(len(chains), 'chain')}; give one "
+            "for each"
+        )
     backbone = np.asarray(backbone)
     if backbone.shape[1:] != (sum(lengths), 4, 3):
         raise StructureError(

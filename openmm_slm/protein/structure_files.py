@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import StructureError, require
+from ..errors import StructureError, counted, require
 from .atoms import ATOM14, residue_letter
 from .box import cell_vectors, is_crystal
 from .caps import attached, caps_of_models, moved_with
@@ -123,8 +123,8 @@ def interpret(
     count = sum(len(residues) for _, residues in same[0]) if same else 0
     if count < 2:
         raise NoProteinError(
-            f"{path}: {count} protein residues; at least 2 are needed (is it a protein, with ATOM "
-            "records of N, CA, C?)"
+            f"{path}: {counted(count, 'protein residue')}; at least 2 are needed (is it a protein, "
+            "with ATOM records of N, CA, C?)"
         )
     if left_out:
         names = ", ".join(left_out[:_NAMED]) + (", ..." if len(left_out) > _NAMED else "")
@@ -160,7 +160,7 @@ def like_the_first(keys: list[object], what: str, path: object) -> list[bool]:
     alike = [key == keys[0] for key in keys]
     if not all(alike):
         logger.warning(
-            "%s: %d of %d models differ from the first in their %s and are left out",
+            "%s: left out: %d of %d models, with other %s than the first",
             path, alike.count(False), len(keys), what,
         )  # fmt: skip
     return alike

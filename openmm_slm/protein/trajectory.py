@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from ..errors import StructureError, require
+from ..errors import StructureError, counted, require
 from .atoms import ATOM14, ATOM_ALIASES, residue_letter
 from .caps import Cap, attached, cap_parts
 from .chains import divided, protein_chains
@@ -57,8 +57,9 @@ def structure_of(trajectory: mdtraj.Trajectory) -> ProteinStructure:
     rows = [residue for _, residues in found for residue in residues]
     if len(rows) < 2 or not trajectory.n_frames:
         raise StructureError(
-            f"the Trajectory has {len(rows)} protein residues (of {trajectory.n_residues}) and "
-            f"{trajectory.n_frames} frames; at least 2 residues and 1 frame are needed"
+            f"the Trajectory has {counted(len(rows), 'protein residue')} (of "
+            f"{trajectory.n_residues}) and {counted(trajectory.n_frames, 'frame')}; at least 2 "
+            "residues and 1 frame are needed"
         )
     atoms = atom_slots(rows)
     atom14 = np.full((trajectory.n_frames, len(rows), 14, 3), np.nan, np.float32)

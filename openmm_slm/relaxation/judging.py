@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import SLMError, StructureError
+from ..errors import SLMError, StructureError, counted
 from ..files.report_table import Report
 from ..protein.atoms import residue_letter
 from ..protein.chains import protein_chains
@@ -66,7 +66,7 @@ class FrameJudge:
         self.residues = [r for _, chain in protein_chains(topology) for r in chain]
         if len(self.residues) < 2:
             raise StructureError(
-                f"the topology has {len(self.residues)} protein residues (of "
+                f"the topology has {counted(len(self.residues), 'protein residue')} (of "
                 f"{topology.n_residues}); at least 2 are needed"
             )
         self.index = atom_slots(self.residues)

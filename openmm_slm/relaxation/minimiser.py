@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import SLMError, require
+from ..errors import SLMError, counted, require
 from .judging import FrameJudge
 from .relaxation_settings import RelaxationSettings
 from .system import BONDED, GUARDS, NONBONDED, REPULSION, guarded_system
@@ -65,7 +65,8 @@ class FrameMinimiser:
         finite = np.isfinite(x).all(-1)
         if not finite.all():
             atom = self.judge.atom_name(np.argmin(finite))
-            return f"coordinates are not finite ({(~finite).sum()} atoms, the first {atom})"
+            number = counted((~finite).sum(), "atom")
+            return f"coordinates are not finite ({number}, the first {atom})"
         pairs = require("scipy.spatial").cKDTree(x).query_pairs(CLOSEST)
         if pairs:
             one, other = map(self.judge.atom_name, min(pairs))
@@ -77,8 +78,8 @@ class FrameMinimiser:
             worst = int(off.argmax())
             one, other = self.judge.atom_name(i[worst]), self.judge.atom_name(j[worst])
             return (
-                f"{(off > STRETCHED).sum()} bonds are off by more than {STRETCHED} nm, the worst "
-                f"from {one} to {other}: {length[worst]:.3f} nm"
+                f"{counted((off > STRETCHED).sum(), 'bond is', 'bonds are')} off by more than "
+                f"{STRETCHED} nm, the worst from {one} to {other}: {length[worst]:.3f} nm"
             )
         if len(off) and (off > DISTORTED).mean() > 0.5:
             return (

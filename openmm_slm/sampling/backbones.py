@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..disorder.wished_size import radius_of_gyration
+from ..errors import counted
 from ..files.report_table import Report
 from ..language.condition import SequenceCondition
 from ..language.interface import StructureLanguageModel
@@ -292,9 +293,9 @@ class BackboneSampler:
         _, clashes = close_contacts(atoms.reshape(1, -1, 3), self.protein.bonding)
         if clashes[0]:
             logger.warning(
-                "the template has %d pairs of heavy atoms under %g nm among the residues that are "
-                "held; they stay and do not count as invalid",
-                clashes[0], CLASH,
+                "the template has %s of heavy atoms under %g nm among the residues that are held; "
+                "such contacts stay and do not make frames invalid",
+                counted(clashes[0], "pair"), CLASH,
             )  # fmt: skip
 
     def _sample(

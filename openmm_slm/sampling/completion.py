@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from ..allatom.completer import AtomCompleter, check_backbone, check_method, with_oxygens
 from ..allatom.topology import check_ph, check_protonation
-from ..errors import StructureError
+from ..errors import StructureError, counted
 from ..files.ensemble_folder import environment
 from ..files.frame_reader import StructureReader
 from ..files.stream import Block, check_resume, to_folder, to_memory
@@ -141,7 +141,7 @@ def complete(
     lone = lone_ca(first)
     mapper = load_backmapper(model, device) if lone.any() else None
     if mapper:
-        logger.info("building the backbone of %d residues from CA alone", int(lone.sum()))
+        logger.info("building the backbone of %s from CA alone", counted(lone.sum(), "residue"))
         warn_of_rebuilt(first, lone)
 
     first = with_oxygens(mapper.complete(first) if mapper else first)

@@ -18,7 +18,7 @@ from ..disorder.moving_parts import MovingParts
 from ..disorder.threaded_loops import threaded_loops
 from ..disorder.window_moves import WindowMoves
 from ..disorder.wished_size import WishedSize
-from ..errors import require
+from ..errors import counted, require
 from ..language.interface import StructureLanguageModel
 from ..language.masking import with_rim
 from ..language.structure_context import StructureContext
@@ -82,8 +82,8 @@ class DisorderedBackbones:
         loose = self.parts.loose_chains(self.chain)
         if template is not None and len(loose):
             logger.warning(
-                "%d chains are disordered as a whole; their placement beside the others is random",
-                len(loose),
+                "%s disordered as a whole and placed beside the others at random",
+                counted(len(loose), "chain is", "chains are"),
             )
 
     @property

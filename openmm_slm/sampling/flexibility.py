@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..allatom.completer import with_oxygens
-from ..errors import StructureError
+from ..errors import StructureError, counted
 from ..files.frame_reader import StructureReader
 from ..models.registry import load_backmapper, load_springs
 from ..motions.result import Flexibility, bfactors_of
@@ -76,7 +76,8 @@ def flexibility(
     reader = StructureReader(structure, top)
     if not 0 <= frame < reader.n_frames:
         raise StructureError(
-            f"frame is {frame}; the structure has {reader.n_frames} frames, counted from 0"
+            f"frame is {frame}; the structure has {counted(reader.n_frames, 'frame')}, counted "
+            "from 0"
         )
     chosen = next(reader.blocks(frame, 1)).frames(slice(0, 1))
     return motions_of(chosen, load_springs(model, device), model, device)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..errors import StructureError
+from ..errors import StructureError, counted
 from ..files.formats import is_trajectory
 from ..protein.keep_selection import NONE
 from ..protein.kept_groups import together
@@ -158,7 +158,8 @@ def on_path(template: Template) -> Template:
     common = template.known.all(0)
     if common.sum() < _FEWEST:
         raise StructureError(
-            f"the states have {common.sum()} residues in common; a path needs {_FEWEST} or more"
+            f"the states have {counted(common.sum(), 'residue')} in common; a path needs "
+            f"{_FEWEST} or more"
         )
     atom14 = template.atom14.copy()
     for number in range(1, len(atom14)):

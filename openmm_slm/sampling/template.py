@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..data.relatives import find_relatives
-from ..errors import StructureError
+from ..errors import StructureError, counted
 from ..files.formats import needs_topology
 from ..files.frame_reader import StructureReader
 from ..models.registry import load_backmapper
@@ -135,9 +135,9 @@ class Template:
         theirs = found.chain_sequences.split(":")
         if len(ours) != len(theirs):
             raise StructureError(
-                f"the template has {len(theirs)} chains ({', '.join(found.chain_ids)}), the "
-                f"sequence {len(ours)}; remove chains from the template that you do not sample, or "
-                "separate the chains of the sequence with ':'"
+                f"the template has {counted(len(theirs), 'chain')} ({', '.join(found.chain_ids)}), "
+                f"the sequence {len(ours)}; remove chains from the template that you do not "
+                "sample, or separate the chains of the sequence with ':'"
             )
         rows = np.full(len("".join(ours)), -1)
         first_ours = first_theirs = 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import SLMError, StructureError
+from ..errors import SLMError, StructureError, counted
 from ..relaxation.other_residues import OtherResidues, refuse_unknown
 from ..validity.report import geometry_report
 from .equilibrating import SeedError, Start, add_barostat, equilibrate
@@ -164,7 +164,7 @@ def _check_atoms(trajectory: mdtraj.Trajectory, frames: np.ndarray) -> None:
         )
     missing = geometry_report(trajectory[frames]).get("missing_heavy_atoms")
     if missing is None or missing.any():
-        what = "side chains" if missing is None else f"{missing.max()} heavy atoms"
+        what = "side chains" if missing is None else counted(missing.max(), "heavy atom")
         raise SLMError(
             f"frame {int(frames[0 if missing is None else missing.argmax()])} lacks {what}; "
             "openmm_slm.complete adds what is missing"

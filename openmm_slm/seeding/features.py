@@ -10,7 +10,7 @@ import numpy as np
 
 from ..analysis.fluctuations import mean_structure
 from ..analysis.tica import distance_basis, fit_tica
-from ..errors import SLMError, StructureError
+from ..errors import SLMError, StructureError, counted
 from ..protein.geometry import backbone_torsions
 from ..protein.superposition import rmsd_matrix, superposed
 from ..protein.trajectory import from_trajectory
@@ -101,7 +101,7 @@ def ca_positions(trajectory: mdtraj.Trajectory) -> np.ndarray:
     atoms = [a.index for a in trajectory.topology.atoms if a.name == "CA" and a.residue.n_atoms > 1]
     atoms = atoms or [a.index for a in trajectory.topology.atoms if a.name == "CA"]
     if len(atoms) < 3:
-        raise StructureError(f"{len(atoms)} CA atoms; features need at least 3")
+        raise StructureError(f"{counted(len(atoms), 'CA atom')}; features need at least 3")
     return trajectory.xyz[:, atoms]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import SLMError, StructureError
+from ..errors import SLMError, StructureError, counted
 from ..files.frame_columns import frame_columns
 from ..files.frame_reader import FrameReader
 from ..files.report_table import Report
@@ -109,7 +109,7 @@ def _valid(
         ) from None
     if valid.shape != (trajectory.n_frames,):
         raise StructureError(
-            f"the report is of {len(valid)} frames, but the trajectory has "
+            f"the report is of {counted(len(valid), 'frame')}, but the trajectory has "
             f"{trajectory.n_frames}; give the report of these frames"
         )
     return valid
@@ -131,8 +131,8 @@ def solute(trajectory: mdtraj.Trajectory, keep: str = AUTO) -> mdtraj.Trajectory
         raise StructureError(f"no protein residue in {trajectory.n_residues} residues")
     if lipids := membrane(topology.residues):
         raise SLMError(
-            f"{len(lipids)} lipids ({listed(lipids[:3])}, ...): membranes are not supported; "
-            "remove them (Trajectory.atom_slice), or set up the System yourself"
+            f"{counted(len(lipids), 'lipid')} ({listed(lipids[:3])}, ...): membranes are not "
+            "supported; remove them (Trajectory.atom_slice), or set up the System yourself"
         )
     movable = [r for r in other_residues(topology) if keep != AUTO or not r.is_water]
     trajectory = beside_protein(trajectory, movable)
@@ -144,7 +144,8 @@ def solute(trajectory: mdtraj.Trajectory, keep: str = AUTO) -> mdtraj.Trajectory
     gone = {r.index for r in topology.residues} - {r.index for r in stay}
     others = [residue for residue in topology.residues
               if residue.index in gone and not is_bulk(residue)]  # fmt: skip
-    logger.info("removed %d waters and ions; seeds are solvated again", len(gone) - len(others))
+    removed = counted(len(gone) - len(others), "water or ion", "waters and ions")
+    logger.info("removed %s; seeds are solvated again", removed)
     if others:
         logger.warning("left out of the seeds: %s; keep names what stays", listed(others))
     return trajectory.atom_slice([atom.index for residue in stay for atom in residue.atoms])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..analysis.weights import FrameWeights, checked_weights
-from ..errors import SLMError, require
+from ..errors import SLMError, counted, require
 from .features import FEATURES, Space, feature_space
 from .frames import CandidateFrames
 
@@ -153,9 +153,9 @@ def choose(
     kept = np.flatnonzero(frames.valid)
     if n > len(kept):
         raise SLMError(
-            f"{n} seeds of {len(kept)} valid frames ({len(frames.valid)} in all); sample more, "
-            "relax them (openmm_slm.relax), or ask for fewer seeds; report='md' judges frames of "
-            "a simulation"
+            f"{counted(n, 'seed')} of {counted(len(kept), 'valid frame')} ({len(frames.valid)} in "
+            "all); sample more, relax them (openmm_slm.relax), or ask for fewer seeds; "
+            "report='md' judges frames of a simulation"
         )
     if clusters is not None and not n <= clusters <= len(kept):
         raise SLMError(f"clusters is {clusters}; give {n} (seeds) to {len(kept)} (valid frames)")
@@ -188,7 +188,8 @@ def _drawn(kept: np.ndarray, weights: np.ndarray, n: int, seed: int) -> np.ndarr
     possible = np.count_nonzero(probability)
     if n > possible:
         raise SLMError(
-            f"{n} seeds of {possible} valid frames with a weight above 0; ask for fewer seeds"
+            f"{counted(n, 'seed')} of {counted(possible, 'valid frame')} with a weight above 0; "
+            "ask for fewer seeds"
         )
     rng = np.random.default_rng(seed)
     return rng.choice(kept, n, replace=False, p=probability / probability.sum())

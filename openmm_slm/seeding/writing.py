@@ -144,12 +144,13 @@ def write_seeds(
             _write_rows(output / "seeds.csv", _COLUMNS, rows)
             bar.update()
     if not any(row[3] for row in rows):
-        raise SLMError(f"none of {len(rows)} seeds could be written; the first: {rows[0][-1]}")
+        raise SLMError(f"no seed of {len(rows)} could be written; the first: {rows[0][-1]}")
     _join(output, formats, rows, ensemble, method_of(method, weights), chosen_settings)
     if unwritten:
         raise ExportError(
-            f"{len(unwritten)} of {len(rows)} seeds have no folder ({output / 'seeds.csv'} says "
-            f"which), the others are there; the first: {unwritten[0]}"
+            f"{len(unwritten)} of {len(rows)} seeds {'has' if len(unwritten) == 1 else 'have'} no "
+            f"folder ({output / 'seeds.csv'} says which), the others are there; the first: "
+            f"{unwritten[0]}"
         )
     return output
 

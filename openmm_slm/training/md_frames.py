@@ -14,7 +14,7 @@ import numpy as np
 from ..allatom.completer import with_oxygens
 from ..comparison.coverage import evenly
 from ..data.shards import ShardDataset, ShardWriter
-from ..errors import StructureError
+from ..errors import StructureError, counted
 from ..files.checksum import file_checksum
 from ..files.frame_reader import StructureReader
 from ..protein.sequence import parse_sequence
@@ -99,8 +99,8 @@ def open_simulations(
     total = sum(each.n_frames for each in found)
     if total < FEWEST:
         raise StructureError(
-            f"{total} frames in {', '.join(each.name for each in found)}; fine-tuning needs "
-            f"{FEWEST} or more: give a longer trajectory, or several"
+            f"{counted(total, 'frame')} in {', '.join(each.name for each in found)}; fine-tuning "
+            f"needs {FEWEST} or more: give a longer trajectory, or several"
         )
     return found
 
@@ -165,7 +165,8 @@ def _check(structure: ProteinStructure, name: str) -> None:
     parse_sequence(structure.chain_sequences)
     if structure.n_residues < SHORTEST:
         raise StructureError(
-            f"{name}: {structure.n_residues} residues; fine-tuning needs {SHORTEST} or more"
+            f"{name}: {counted(structure.n_residues, 'residue')}; fine-tuning needs {SHORTEST} or "
+            "more"
         )
 
 

@@ -80,8 +80,8 @@ def test_models_of_other_residues_or_atoms_are_left_out_with_a_warning(tmp_path,
     models = [("MODEL", *part, "ENDMDL") for part in (frame, short, frame, light)]
     path = written(tmp_path, "\n".join([*(line for m in models for line in m), "END", ""]))
     assert FrameReader(path).n_frames == 2
-    assert "1 of 4 models differ from the first in their residues" in caplog.text
-    assert "1 of 3 models differ from the first in their atoms" in caplog.text
+    assert "left out: 1 of 4 models, with other residues than the first" in caplog.text
+    assert "left out: 1 of 3 models, with other atoms than the first" in caplog.text
 
 
 def test_a_file_in_small_letters_and_a_broken_one(tmp_path):

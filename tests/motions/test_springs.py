@@ -128,7 +128,7 @@ def test_parts_that_touch_nowhere_and_single_residues_are_told():
     ca[10:] += [0, 0, 9.0]
     with pytest.raises(StructureError, match="2 parts touch nowhere: ALA 11 and 5 other residues"):
         check_connected(ca, names)
-    with pytest.raises(StructureError, match="1 residues with CA; .* 4 or more"):
+    with pytest.raises(StructureError, match="1 residue with CA; .* 4 or more"):
         check_connected(ca[:1], names)
 
 

@@ -247,7 +247,7 @@ def test_frames_that_are_not_finite_are_left_out_and_told(traj, caplog):
     broken.xyz[3, 7] = np.nan
     kept = traj[[k for k in range(30) if k != 3]]
     np.testing.assert_allclose(curve(plots.plot_rmsf(broken)), curve(plots.plot_rmsf(kept)))
-    assert "1 frames are not finite" in caplog.text
+    assert "left out: 1 frame with coordinates that are not finite" in caplog.text
 
 
 def test_the_viewer_holds_the_superposed_frames(traj):

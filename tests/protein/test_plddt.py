@@ -72,7 +72,7 @@ def test_residues_left_out_lose_their_atoms_and_are_named(tmp_path, caplog):
     found = structure(tmp_path, predicted(MODEL, PLDDT))
     sure, left_out = sure_part(found, None, "x.cif")
     assert left_out == {"min_plddt": 50.0, "unsure": "A:1-3, A:8, B:9-10"}
-    assert "6 of 20 residues have pLDDT under 50" in caplog.text and "A:1-3, A:8" in caplog.text
+    assert "pLDDT is under 50: 6 of 20 residues (A:1-3, A:8" in caplog.text
     np.testing.assert_array_equal(~sure.backbone_mask[0], PLDDT < 50)
     kept = PLDDT >= 50
     np.testing.assert_array_equal(sure.atom14[:, kept], found.atom14[:, kept])

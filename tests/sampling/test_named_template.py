@@ -104,7 +104,7 @@ def test_what_does_not_fit_is_named(server):
         ({"template": PREDICTED}, {"min_plddt": 101}, "min_plddt is 101"),
         ({"template": PREDICTED}, {"min_plddt": 95}, "no residue has pLDDT of 95 or more"),
         ({"template": EXPERIMENT}, {"min_plddt": 50}, "from an experiment"),
-        ({"template": "pdb:1ABC:A"}, {}, "the template has 1 chains .A., the sequence 2"),
+        ({"template": "pdb:1ABC:A"}, {}, "the template has 1 chain .A., the sequence 2"),
         ({"template": "pdb:XYZ"}, {}, "'XYZ' is no entry of the PDB"),
         ({"template": "pdb:2ABC"}, {}, "the PDB has no entry 2ABC"),
     ):

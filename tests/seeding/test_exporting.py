@@ -183,7 +183,7 @@ def test_files_that_do_not_agree_cost_their_seed_alone(peptide, tmp_path, monkey
     monkeypatch.setattr(writing, "read_back", off)
     thrice = peptide[np.zeros(3, int)]
     options = {"solvent": "vacuum", "frames": range(3), "report": np.ones(3, bool), **QUICK}
-    with pytest.raises(ExportError, match="1 of 3 seeds have no folder.*read back: bonds"):
+    with pytest.raises(ExportError, match="1 of 3 seeds has no folder.*read back: bonds"):
         openmm_slm.write_seeds(thrice, tmp_path / "s", formats=("amber",), **options)
     with open(tmp_path / "s" / "seeds.csv", newline="") as handle:
         rows = list(csv.DictReader(handle))

@@ -75,7 +75,7 @@ def test_weights_of_a_comparison_are_read(traj, tmp_path):
     [
         ({"weights": np.ones(3)}, r"weights has shape .3,. for 12 frames"),
         ({"weights": -np.ones(FRAMES)}, "weights must be 0 or more"),
-        ({"weights": np.r_[1, np.zeros(11)]}, "2 seeds of 1 valid frames with a weight above 0"),
+        ({"weights": np.r_[1, np.zeros(11)]}, "2 seeds of 1 valid frame with a weight above 0"),
         ({"weights": np.ones(FRAMES), "method": "kmeans"}, "takes no weights; give 'drawn'"),
         ({"weights": "nowhere.csv"}, "nowhere.csv: expected one weight per line"),
     ],

@@ -60,8 +60,8 @@ class RelaxationSettings:
     iterations: int = option(
         100,
         "int",
-        """L-BFGS iterations with all atoms free. They follow half as many with a fixed
-        backbone.""",
+        """L-BFGS iterations with all atoms free. They follow half as many with a
+        strongly restrained backbone.""",
         brief="L-BFGS iterations with all atoms free.",
     )
     tolerance: float = option(

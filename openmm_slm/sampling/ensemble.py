@@ -296,8 +296,8 @@ def generate_ensemble(
         Residues without a fold: ``"auto"`` (those with low pLDDT in a predicted template, and those
         without known structure whose sequence is that of disordered proteins), ``"all"``,
         ``"none"``, or residues as in `resample`. Their torsions are sampled, and they move freely:
-        tails, and linkers between rigid domains. With a template and without `noise`, all other
-        atoms are held.
+        tails, and linkers between rigid domains. With a template and without `noise` and
+        `deform`, all other atoms are held.
     {options}
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"``, ...

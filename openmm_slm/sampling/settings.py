@@ -132,8 +132,9 @@ class SamplingSettings:
     rounds: int = option(
         1,
         "int",
-        """Number of cycles of displacement (all together as large as `deform`) and resampling.""",
-        brief="Number of cycles of displacement and resampling.",
+        """Cycles of displacement (all together as large as `deform`) and resampling; each starts
+        from the previous result.""",
+        brief="Cycles of displacement and resampling.",
     )
     deform: str | float | None = option(
         None,
@@ -305,7 +306,7 @@ class SamplingSettings:
             check_integer("best", self.best, 1, "the number of frames to keep, or None")
             if self.best > self.n:
                 raise SLMError(f"best is {self.best}, but n is {self.n}; give best <= n")
-        check_integer("rounds", self.rounds, 1, "the number of mask-and-resample cycles")
+        check_integer("rounds", self.rounds, 1, "the cycles of displacement and resampling")
         if self.rounds > 1 and self.noise is None:
             raise SLMError(f"rounds is {self.rounds}, but noise is None; give template and noise")
         if self.path:

@@ -181,7 +181,7 @@ class SeedSettings:
         "int",
         """Random seed of velocities, ions and random forces, and of the selection of frames; a
         simulation depends on (seed, frame) alone.""",
-        brief="Random seed of velocities and ions.",
+        brief="Random seed of velocities, ions and the selection.",
     )
     platform: str | None = option(
         None,

@@ -131,8 +131,8 @@ def _residues(trajectory: mdtraj.Trajectory, whose: str) -> list[list[Residue]]:
         )
     if trajectory.n_frames < 2:
         raise StructureError(
-            f"the {whose} have {trajectory.n_frames} frame; a distribution needs at least 2 "
-            "(mdtraj.join concatenates trajectories)"
+            f"the {whose} have {counted(trajectory.n_frames, 'frame')}; a distribution needs "
+            "at least 2 (mdtraj.join concatenates trajectories)"
         )
     topology = divided(trajectory).topology
     warn_of_lone_residues(topology, f"the {whose}")

@@ -75,7 +75,7 @@ class SequenceCondition:
             )
         if not np.isfinite(self.values).all():
             row = int((~np.isfinite(self.values)).any(1).argmax())
-            raise SLMError(f"{where} is not finite in row {row} (of residues from 0)")
+            raise SLMError(f"{where} is not finite in row {row} (residues are counted from 0)")
 
     def identity(self) -> dict[str, str | None]:
         """Entries of ``run.json``: source, embedding model and checksum."""

@@ -144,7 +144,9 @@ def kept_residues(trajectory: mdtraj.Trajectory, keep: str, source: object) -> l
     lipids = {r.index for r in membrane(wanted)}
     vague = [r for r in wanted if any(not symbol_of(a) for a in r.atoms)]
     if vague:
-        logger.warning("%s: left out, for atoms of unknown element: %s", source, listed(vague))
+        logger.warning(
+            "%s: left out, because of atoms of unknown element: %s", source, listed(vague)
+        )
     unfit = lipids | {r.index for r in vague}
     wanted = [r for r in wanted if r.index not in unfit]
     if not wanted:

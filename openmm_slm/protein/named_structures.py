@@ -188,8 +188,8 @@ def _fetched(name: StructureName) -> tuple[bytes, str]:
         doubt = " ".join(str(error).split())[:200] or type(error).__name__
     if doubt:
         raise StructureError(
-            f"{name}: {address} sent something else than a whole mmCIF file ({doubt}); try again "
-            f"later, or {_REMEDY}"
+            f"{name}: {address} sent something other than a complete mmCIF file ({doubt}); try "
+            f"again later, or {_REMEDY}"
         )
     return data, address
 

@@ -109,7 +109,7 @@ def unsure(structure: ProteinStructure, min_plddt: float | None = None) -> np.nd
     if structure.origin == "experiment":
         raise StructureError(
             f"min_plddt is {wanted:g}, but the template is from an experiment, and its B factors "
-            "are no pLDDT; leave min_plddt out"
+            "are not pLDDT; leave min_plddt out"
         )
     low, high = float(np.nanmin(b)), float(np.nanmax(b))
     if low < 0 or not 1 < high <= 100:

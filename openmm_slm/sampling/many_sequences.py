@@ -125,8 +125,8 @@ def sample_fasta(
     folders = {name: Path(output) / folder for name, folder in _folders(texts, fasta).items()}
     if len(texts) > 1 and not (condition is None or is_model(condition)):
         raise SLMError(
-            f"condition is the numbers of one sequence, {fasta} has {len(texts)}; give the name of "
-            "an ESM model, or one sequence at a time"
+            f"condition is an array for one sequence, but {fasta} has {len(texts)}; give the name "
+            "of an ESM model, or one sequence at a time"
         )
     part = JobShard.of(shard) if shard is not None else JobShard(1, 1)
     lengths = {name: _residues(text) for name, text in texts.items()}

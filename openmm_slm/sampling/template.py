@@ -252,7 +252,9 @@ class Template:
         """
         chosen = np.zeros(self.known.shape[1], bool)
         if not isinstance(residues, (str, Iterable)):
-            raise StructureError(f"{option} is {residues!r}; give 'H:95-102', a selection, or rows")
+            raise StructureError(
+                f"{option} is {residues!r}; give 'H:95-102', a selection, or rows from 0"
+            )
         if not isinstance(residues, str):
             for row in residues:
                 if isinstance(row, bool) or not isinstance(row, (int, np.integer)):

@@ -280,7 +280,7 @@ def test_ensembles_with_a_condition_are_told_apart(tmp_path):
     assert missing.exit_code == 2 and "give condition, an array [10, 4]" in missing.output
     (tmp_path / "two.fasta").write_text(f">a\n{sequence}\n>b\n{sequence[::-1]}\n")
     several = command(tmp_path / "two.fasta", "--condition", tmp_path / "b.npy", *options)
-    assert several.exit_code == 2 and "the numbers of one sequence" in several.output
+    assert several.exit_code == 2 and "an array for one sequence" in several.output
     unknown = command(sequence, "--condition", "esm9", *options[:-1], tmp_path / "none")
     assert unknown.exit_code == 2 and "'esm9' is neither a .npy file" in unknown.output
 

@@ -160,7 +160,7 @@ def broken(traj: md.Trajectory) -> tuple[md.Trajectory, list[str]]:
     xyz[5, atoms["CG"]] = np.inf
     xyz[6] = with_d_residue(traj, 0, 2).xyz[0]
     said = [
-        "not finite .*CA of PRO 4", "in one place", "bonds are off", "bonds are off",
+        "not finite .*CA of PRO 4", "in one place", "bonds are off", "1 bond is off",
         "bonds are off", "not finite .*CG of PRO 4", "D residues: 1",
     ]  # fmt: skip
     return md.Trajectory(xyz, traj.topology), said

@@ -147,5 +147,5 @@ def solute(trajectory: mdtraj.Trajectory, keep: str = AUTO) -> mdtraj.Trajectory
     removed = counted(len(gone) - len(others), "water or ion", "waters and ions")
     logger.info("removed %s; seeds are solvated again", removed)
     if others:
-        logger.warning("left out of the seeds: %s; name with keep what stays", listed(others))
+        logger.warning("left out of the seeds: %s; choose what stays with keep", listed(others))
     return trajectory.atom_slice([atom.index for residue in stay for atom in residue.atoms])

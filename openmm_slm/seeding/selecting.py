@@ -185,7 +185,7 @@ def method_of(method: str | None, weights: FrameWeights) -> str:
 def _drawn(kept: np.ndarray, weights: np.ndarray, n: int, seed: int) -> np.ndarray:
     """n different frames of `kept`, drawn one after another with probabilities of `weights`."""
     probability = weights[kept]
-    possible = np.count_nonzero(probability)
+    possible = int(np.count_nonzero(probability))
     if n > possible:
         raise SLMError(
             f"{counted(n, 'seed')} of {counted(possible, 'valid frame')} with a weight above 0; "

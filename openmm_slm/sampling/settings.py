@@ -132,8 +132,7 @@ class SamplingSettings:
     rounds: int = option(
         1,
         "int",
-        """Cycles of displacement (all together as large as `deform`) and resampling; each starts
-        from the previous result.""",
+        "Cycles of displacement (`deform` is the size of all together) and resampling.",
         brief="Cycles of displacement and resampling.",
     )
     deform: str | float | None = option(

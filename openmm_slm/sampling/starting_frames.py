@@ -16,7 +16,7 @@ from ..protein.screw_motion import screw_displaced
 from .deformation import is_soft, multiple_of
 from .settings import SamplingSettings
 from .state_path import StatePath
-from .states import template_rows
+from .states import template_rows, template_uses
 from .template import Template
 
 _CACHED = 64 * 2**20  # bytes; motions of templates that are kept
@@ -119,14 +119,17 @@ class StartingFrames:
         first = np.random.Generator(np.random.Philox(key=key, counter=counter)).random()
         return np.sqrt(3) * ((first + frame * _GOLDEN) % 1)
 
-    def _in_turn(self, frame: int) -> int:
+    def _in_turn(self, frame: int) -> int | None:
         """Number of a displacement (`ThermalMotion`) among those of one frame of the template.
 
         Neighbouring frames of the template begin with different ones, so that an ensemble from many
-        does not move one way.
+        does not move one way. The first ten times that a frame of the template is used, it moves
+        along single modes, each way once; later, there is no number.
         """
-        row = int(self.rows(np.array([frame]))[0])
-        return frame // len(self.template.backbone) + row % (2 * MODES)
+        frames = np.array([frame])
+        before = int(template_uses(self.template, frames)[0])
+        row = int(self.rows(frames)[0])
+        return (before + row) % (2 * MODES) if before < 2 * MODES else None
 
     def _motion_of_template(self, which: int) -> ThermalMotion:
         return self._motion(self.template.backbone[which], self.template.known[which])

@@ -138,6 +138,14 @@ def template_rows(template: Template, frames: np.ndarray) -> np.ndarray:
     return (np.cumsum(count) - count)[state] + frames // len(count) % count[state]
 
 
+def template_uses(template: Template, frames: np.ndarray) -> np.ndarray:
+    """How often frames start from the same frame of the template (`template_rows`) before."""
+    if template.state is None:
+        return frames // len(template.atom14)
+    count = np.bincount(template.state)
+    return frames // len(count) // count[frames % len(count)]
+
+
 def on_path(template: Template) -> Template:
     """States of a path: superposed on the first, without the residues that one of them lacks.
 

@@ -18,6 +18,8 @@ from openmm_slm.protein.geometry import distance_matrix
 from openmm_slm.protein.structure import ProteinStructure
 from openmm_slm.protein.superposition import rmsd, superpose
 from openmm_slm.protein.trajectory import from_trajectory
+from openmm_slm.sampling.backbones import BackboneSampler
+from openmm_slm.sampling.request import make_request
 
 QUIET = {"progress": False, "seed": 3}
 BARE = {**QUIET, "sidechains": None}
@@ -67,6 +69,24 @@ def test_states_are_used_in_turn_and_the_report_says_which(generator, states, tm
     np.testing.assert_array_equal(fewer.tokens, made.tokens[:3])
     alone = generator.sample(states[0].sequence, 2, template=one, **BARE)
     assert alone.state is None and "progress" not in made.report
+
+
+def test_every_state_moves_both_ways_along_each_soft_mode(generator, states):
+    one, two = (state.to_trajectory("backbone") for state in states)
+    given = [one, md.join([two] * 3)]  # the only frame of the first state is used most often
+    settings, laid, _ = make_request(
+        states[0].sequence, 80, template=given, settings={"deform": "0.3 soft", "seed": 3}
+    )
+    starts = BackboneSampler(generator.tokenizer, generator.language_model, settings, laid).starts
+    for first, step in ((0, 2), (3, 6)):  # frames of the only frame of a state, of one of three
+        frames = first + step * np.arange(10)
+        row = starts.rows(frames)
+        assert (row == row[0]).all()
+        start = laid.backbone[row[0]]
+        moved = np.stack([starts.displaced(i, 0, start)[0] - start for i in frames])
+        alike = np.corrcoef(moved[:, :, 1].reshape(10, -1))
+        assert (alike.min(0) < -0.8).all()  # each has its opposite
+        assert (alike > 0.8).sum() == 10  # and no two go the same way
 
 
 def test_a_path_goes_from_the_first_state_to_the_last(generator, states):

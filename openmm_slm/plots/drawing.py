@@ -94,6 +94,7 @@ def residue_profile(
     marker = "o" if len(rows) < 3 or (np.diff(rows.starts, prepend=0) == 1).any() else ""
     ax.plot(x, y, color=colour, label=label, marker=marker, ms=3, **{"lw": 1.4, **style})
     ax.set_xlim(-0.5, len(rows) - 0.5)
+    ax.autoscale(axis="y")  # an earlier, lower curve has fixed the limits
     ax.set_ylim(0)
 
 

@@ -123,8 +123,8 @@ def interpret(
     count = sum(len(residues) for _, residues in same[0]) if same else 0
     if count < 2:
         raise NoProteinError(
-            f"{path}: {counted(count, 'protein residue')}; at least 2 are needed (is it a protein, "
-            "with ATOM records of N, CA, C?)"
+            f"{path}: {counted(count, 'protein residue')}; at least 2 are needed (is it a PDB or "
+            "mmCIF file of a protein, with ATOM records of N, CA, C?)"
         )
     if left_out:
         names = ", ".join(left_out[:_NAMED]) + (", ..." if len(left_out) > _NAMED else "")

@@ -1,4 +1,4 @@
-"""Features of known structures that the models lack: cyclic chains, D residues, caps, gaps."""
+"""What the models lack: other units, cyclic chains, D residues, caps, gaps."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from .structure import PEPTIDE_BOND, ProteinStructure
 logger = logging.getLogger(__name__)
 
 _CB = 4
+_BOND = 0.15  # nm, N-CA and CA-C
 _NAMED = 10  # residues that a message names
 
 
@@ -27,6 +28,21 @@ def residue_label(structure: ProteinStructure, row: int) -> str:
     name = THREE_LETTER.get(letter) or foreign or f"residue {letter}"
     number = f"{structure.residue_number[row]}{structure.insertion_code[row]}"
     return f"{name} {number} of chain {structure.chain_ids[structure.chain_index[row]]}"
+
+
+def check_units(structure: ProteinStructure) -> None:
+    """Raise StructureError where most bonds N-CA and CA-C, of all frames, have no such length.
+
+    Half and twice their length pass: a distorted backbone is for reports to judge.
+    """
+    n, ca, c = np.moveaxis(structure.atom14[:, :, :3].astype(np.float64), 2, 0)
+    lengths = np.linalg.norm([n - ca, c - ca], axis=-1)
+    lengths = lengths[np.isfinite(lengths)]
+    if len(lengths) and not _BOND / 2 < np.median(lengths) < 2 * _BOND:
+        raise StructureError(
+            f"bonds N-CA and CA-C are {np.median(lengths):.3g} nm long (median), not {_BOND} nm: "
+            "check the units (nm in MDTraj, A in PDB)"
+        )
 
 
 def refuse_cyclic(structure: ProteinStructure) -> None:

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..protein.trajectory import structure_of
-from ..protein.unmodelled import d_residues, refuse_cyclic, residue_label, warn_of_d_residues
+from ..protein.unmodelled import (
+    check_units,
+    d_residues,
+    refuse_cyclic,
+    residue_label,
+    warn_of_d_residues,
+)
 from ..protein.variants import usual_variants
 
 if TYPE_CHECKING:
@@ -38,12 +44,13 @@ def chemistry(trajectory: mdtraj.Trajectory, advice: str | None = "") -> list[in
     Raises
     ------
     StructureError
-        A chain is cyclic; the message has the distance of its ends.
+        A chain is cyclic (the message has the distance of its ends), or the units are not nm.
     """
     finite = np.isfinite(trajectory.xyz).all((1, 2))
     if not finite.any():
         return []
     structure = structure_of(trajectory if finite.all() else trajectory[finite])
+    check_units(structure)
     refuse_cyclic(structure)
     unusual = [
         f"{residue_label(structure, row)} is {variant}"

@@ -25,7 +25,13 @@ from ..protein.atoms import residue_letter
 from ..protein.ca_trace import lone_ca
 from ..protein.keep_selection import is_bulk
 from ..protein.structure import ProteinStructure
-from ..protein.unmodelled import refuse_cyclic, warn_of_caps, warn_of_d_residues, warn_of_rebuilt
+from ..protein.unmodelled import (
+    check_units,
+    refuse_cyclic,
+    warn_of_caps,
+    warn_of_d_residues,
+    warn_of_rebuilt,
+)
 from .kept_input import KeptInput, KeptPositions
 from .workers import dask_workers, one_thread
 
@@ -146,6 +152,7 @@ def complete(
 
     first = with_oxygens(mapper.complete(first) if mapper else first)
     check_backbone(first)
+    check_units(first)
     refuse_cyclic(first)
     as_d = np.zeros(first.n_residues, bool)
     as_d[warn_of_d_residues(first, "of the input stay D")] = True

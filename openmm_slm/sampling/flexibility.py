@@ -18,7 +18,7 @@ from ..networks.forks import one_thread_if_forked
 from ..protein.ca_trace import lone_ca
 from ..protein.elastic_network import PackedNetwork
 from ..protein.structure import ProteinStructure
-from ..protein.unmodelled import residue_label
+from ..protein.unmodelled import check_units, residue_label
 
 if TYPE_CHECKING:
     import mdtraj
@@ -62,8 +62,8 @@ def flexibility(
     Raises
     ------
     ValueError
-        Fewer than 4 residues have CA, parts of the structure touch nowhere, or there is no such
-        frame.
+        Fewer than 4 residues have CA, parts of the structure touch nowhere, the units are not
+        nm, or there is no such frame.
 
     Examples
     --------
@@ -90,6 +90,7 @@ def motions_of(
     device: str = "auto",
 ) -> Flexibility:
     """`flexibility` of the only frame of a structure, with loaded springs."""
+    check_units(structure)
     known = np.isfinite(structure.atom14[0, :, 1]).all(-1)
     names = [residue_label(structure, row) for row in np.flatnonzero(known)]
     check_connected(structure.atom14[0, known, 1].astype(np.float64), names)

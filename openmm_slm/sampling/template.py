@@ -25,6 +25,7 @@ from ..protein.plddt import sure_part
 from ..protein.structure import ProteinStructure, chain_names, split_at_breaks
 from ..protein.trajectory import backbone_trajectory
 from ..protein.unmodelled import (
+    check_units,
     refuse_cyclic,
     warn_of_caps,
     warn_of_d_residues,
@@ -126,6 +127,7 @@ class Template:
         if (lone := lone_ca(found)).any():
             warn_of_rebuilt(found, lone)
             trace, found = found.atom14[:, :, 1], load_backmapper().complete(found)
+        check_units(found)
         refuse_cyclic(found)
         as_d = warn_of_d_residues(found, "are not modelled; sampled residues are L")
         warn_of_caps(list(found.caps))
@@ -136,8 +138,7 @@ class Template:
         if len(ours) != len(theirs):
             raise StructureError(
                 f"the template has {counted(len(theirs), 'chain')} ({', '.join(found.chain_ids)}), "
-                f"the sequence {len(ours)}; remove chains from the template that you do not "
-                "sample, or separate the chains of the sequence with ':'"
+                f"the sequence {len(ours)}; {_REMEDY[len(theirs) > len(ours)]}"
             )
         rows = np.full(len("".join(ours)), -1)
         first_ours = first_theirs = 0

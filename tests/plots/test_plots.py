@@ -56,6 +56,14 @@ def test_rmsf_is_that_of_mdtraj_about_the_mean_structure(traj):
     np.testing.assert_allclose(curve(both, 1), curve(plots.plot_rmsf(other)), atol=1e-6)
 
 
+def test_the_larger_of_two_fluctuations_is_in_the_picture(traj):
+    stiff = md.join([traj[0]] * 2)
+    for pair in ((traj, stiff), (stiff, traj)):
+        ax = drawn(plots.plot_rmsf(*pair))
+        largest = max(curve(ax, number).max() for number in (0, 1))
+        assert ax.get_ylim()[0] == 0 and ax.get_ylim()[1] > largest
+
+
 def test_rmsf_knows_no_rotation_of_frames(traj):
     turned = traj.slice(range(traj.n_frames), copy=True)
     turned.xyz[::2] = turned.xyz[::2][..., [1, 2, 0]] + 3.0  # a proper rotation

@@ -157,6 +157,19 @@ def test_a_cyclic_peptide_is_refused_with_the_distance():
         refuse_cyclic(found)
 
 
+@pytest.mark.parametrize("factor", [0.1, 10.0])
+def test_coordinates_in_other_units_are_refused(tmp_path, factor):
+    frames = md_backbone(factor * helix(12)[None], "GAKAGDAVLIMS")
+    for call in (
+        openmm_slm.flexibility,
+        openmm_slm.complete,
+        openmm_slm.relax,
+        lambda given: Template.of(given, "GAKAGDAVLIMS"),
+    ):
+        with pytest.raises(StructureError, match="check the units"):
+            call(frames)
+
+
 def md_backbone(backbone, sequence):
     from openmm_slm.protein.trajectory import backbone_trajectory
 

@@ -39,6 +39,12 @@ if TYPE_CHECKING:
 
 _B_FACTOR = re.compile(r"\bbfactor\s*(<=|>=|<|>)\s*([-+]?\d*\.?\d+)")
 _RANGE = re.compile(r"([^\s:,]+):(-?\d+)(?:-(-?\d+))?$")
+#: What to do if the template has fewer, or more, chains than the sequence.
+_REMEDY = (
+    "give a template with all chains of the sequence, or take chains from the sequence",
+    "take chains from the template that you do not sample, or separate the chains of the sequence "
+    "with ':'",
+)
 
 
 @dataclass(frozen=True, eq=False)

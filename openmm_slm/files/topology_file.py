@@ -25,6 +25,7 @@ from .formats import PDB_FILES, STRUCTURE_FILES, extension
 
 if TYPE_CHECKING:
     import mdtraj
+    import numpy as np
 
 logger = logging.getLogger(__name__)
 
@@ -37,30 +38,37 @@ Names = tuple[str, int, str]
 def write_topology(trajectory: mdtraj.Trajectory, path: Path) -> None:
     """Write the first frame as PDB, and as mmCIF beside it if PDB cannot hold the names.
 
-    MDTraj writes residue numbers modulo 10,000 (-5 becomes 9995), the first letter of chain names,
-    and no insertion codes. Here negative numbers and insertion codes are kept. Numbers over 9,999
-    are written in hybrid-36, and chains with names of several letters get free letters; a warning
-    tells both.
+    A warning tells what PDB cannot hold (`write_pdb`).
     """
     temporary = path.with_name("topology.tmp.pdb")  # MDTraj chooses the format by extension
-    trajectory[0].save_pdb(str(temporary))
-    topology = trajectory.topology
-    names = [getattr(chain, "chain_id", None) or "" for chain in topology.chains]
-    long = any(len(name) > 1 for name in names)
-    letters = _letters(names) if long else None
-    codes = any(getattr(residue, "insertion_code", "") for residue in topology.residues)
-    if long or codes or any(not 0 <= r.resSeq <= HIGHEST for r in topology.residues):
-        text = temporary.read_text(encoding="utf-8")
-        temporary.write_text(_rewritten(text, topology, letters), encoding="utf-8")
+    reasons = write_pdb(trajectory, temporary)
     mmcif = path.with_suffix(".cif")
     mmcif.unlink(missing_ok=True)
-    reasons = _not_held(topology, names, letters)
     if reasons:
         _write_mmcif(trajectory, mmcif)
         logger.warning(
             "%s has the names that PDB cannot hold; in topology.pdb %s", mmcif.name, reasons
         )
     temporary.replace(path)
+
+
+def write_pdb(trajectory: mdtraj.Trajectory, path: Path, bfactors: np.ndarray | None = None) -> str:
+    """Write the first frame as PDB, with B-factors [A] if given; returns what PDB cannot hold.
+
+    MDTraj writes residue numbers modulo 10,000 (-5 becomes 9995), the first letter of chain names,
+    and no insertion codes. Here negative numbers and insertion codes are kept. Numbers over 9,999
+    are written in hybrid-36, and chains with names of several letters get free letters.
+    """
+    trajectory[0].save_pdb(str(path), bfactors=bfactors)
+    topology = trajectory.topology
+    names = [getattr(chain, "chain_id", None) or "" for chain in topology.chains]
+    long = any(len(name) > 1 for name in names)
+    letters = _letters(names) if long else None
+    codes = any(getattr(residue, "insertion_code", "") for residue in topology.residues)
+    if long or codes or any(not 0 <= r.resSeq <= HIGHEST for r in topology.residues):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(_rewritten(text, topology, letters), encoding="utf-8")
+    return _not_held(topology, names, letters)
 
 
 def read_names(topology: mdtraj.Topology, path: Path) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import csv
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from ..files.topology_file import write_pdb
 from ..protein.structure import ProteinStructure
+
+logger = logging.getLogger(__name__)
 
 _B = 8 * np.pi**2 / 3 * 100  # B-factor (A^2) of a mean square displacement of 1 nm^2
 
@@ -94,7 +98,11 @@ class Flexibility:
         each = np.nan_to_num(np.minimum(self.bfactors, 99.99))  # MDTraj writes no larger ones
         kept = made.atom_mask.all(0)
         temporary = where / "flexibility.tmp.pdb"
-        trajectory.save_pdb(str(temporary), bfactors=np.repeat(each, kept.sum(1)))
+        reasons = write_pdb(trajectory, temporary, np.repeat(each, kept.sum(1)))
+        if reasons:
+            logger.warning(
+                "flexibility.csv has the names that PDB cannot hold; in flexibility.pdb %s", reasons
+            )
         temporary.replace(where / "flexibility.pdb")
         temporary = where / "covariance.tmp.npz"
         np.savez_compressed(

@@ -41,6 +41,24 @@ def test_it_has_a_profile_a_covariance_and_modes(traj):
     assert (np.abs(together) <= 1 + 1e-9).all()
 
 
+def test_the_structure_with_bfactors_has_the_numbers_and_chains_of_the_input(tmp_path, caplog):
+    frames = backbone_trajectory(
+        np.concatenate([helix(6), helix(6) + np.float32([1, 0, 0])])[None], "ACDEFG:ACDEFG"
+    )
+    numbers, codes = [-2, -1, 1, 1, 1, 2] * 2, ["", "", "", "A", "B", ""] * 2
+    odd = replace(
+        openmm_slm.load_structure(frames),
+        chain_ids=("AA", "AB"),
+        residue_number=np.array(numbers),
+        insertion_code=np.array(codes),
+    )
+    openmm_slm.flexibility(odd).save(tmp_path)
+    again = openmm_slm.read_structure(tmp_path / "flexibility.pdb")
+    assert again.residue_number.tolist() == numbers
+    assert again.insertion_code.tolist() == codes
+    assert again.chain_ids == ("A", "B") and "chain AA is A, AB is B" in caplog.text
+
+
 def test_the_ends_of_a_helix_move_more_than_its_middle(traj):
     rmsf = openmm_slm.flexibility(traj).rmsf
     assert min(rmsf[0], rmsf[-1]) > 1.2 * rmsf[6:14].mean()

@@ -60,6 +60,7 @@ def structure_of(trajectory: mdtraj.Trajectory) -> ProteinStructure:
             f"the Trajectory has {counted(len(rows), 'protein residue')} (of "
             f"{trajectory.n_residues}) and {counted(trajectory.n_frames, 'frame')}; at least 2 "
             "residues and 1 frame are needed"
+            + _bead_names(trajectory.topology)
         )
     atoms = atom_slots(rows)
     atom14 = np.full((trajectory.n_frames, len(rows), 14, 3), np.nan, np.float32)
@@ -82,6 +83,17 @@ def structure_of(trajectory: mdtraj.Trajectory) -> ProteinStructure:
         tuple(r.name for r in rows),
         tuple(stated_variant(r.name, [atom.name for atom in r.atoms]) for r in rows),
         attached(_caps(trajectory), atom14, chain_break, PEPTIDE_BOND),
+    )
+
+
+def _bead_names(topology: mdtraj.Topology) -> str:
+    """What to do about coarse-grained chains whose names are not those of amino acids."""
+    if topology.n_residues < 2 or topology.n_atoms > topology.n_residues:
+        return ""
+    first = topology.atom(0)
+    return (
+        f"; its residues are single beads (the first: {first.name} of {first.residue.name}): name "
+        "each bead CA and each residue by three letters (ALA)"
     )
 
 

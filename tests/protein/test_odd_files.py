@@ -157,6 +157,16 @@ def test_a_cyclic_peptide_is_refused_with_the_distance():
         refuse_cyclic(found)
 
 
+def test_beads_with_other_names_are_told_what_to_be_called():
+    frames = md_backbone(helix(6)[None], "ACDEFG")
+    beads = frames.atom_slice(frames.topology.select("name CA"))
+    assert openmm_slm.load_structure(beads).sequence == "ACDEFG"
+    for atom in beads.topology.atoms:
+        atom.name = "BB"
+    with pytest.raises(StructureError, match=r"BB of ALA\): name each bead CA"):
+        openmm_slm.load_structure(beads)
+
+
 @pytest.mark.parametrize("factor", [0.1, 10.0])
 def test_coordinates_in_other_units_are_refused(tmp_path, factor):
     frames = md_backbone(factor * helix(12)[None], "GAKAGDAVLIMS")

@@ -158,12 +158,13 @@ class FrameReader:
         except StructureError:
             raise
         except Exception as error:  # MDTraj's readers raise errors of many types
-            reason = str(error) or type(error).__name__
+            reason = str(error).strip() or type(error).__name__
             if top is not None and any(text in reason for text in _OTHER_ATOMS):
                 raise StructureError(
                     f"{self._name}: the topology has {top.n_atoms} atoms, the frames another "
                     "number; give the topology of the same atoms (top, --top)"
                 ) from None
+            reason = reason.splitlines()[-1].strip()  # HDF5 tells its calls first
             raise StructureError(
                 f"{self._name}: cannot be read ({reason}); give a structure file, or a trajectory "
                 "in an MDTraj format and its topology (top, --top)"

@@ -138,6 +138,13 @@ def test_hdf5(folder, tmp_path):
         with pytest.raises(MissingDependencyError, match="pip install 'openmm_slm.hdf5.'"):
             FrameReader(path)
         return
+    path.write_bytes(b"rubbish" * 99)
+    with pytest.raises(
+        StructureError, match=r"two\.h5: cannot be read \(Unable to .*; give"
+    ) as said:
+        FrameReader(path)
+    assert "\n" not in str(said.value)
+    path.unlink()
     two_proteins().save_hdf5(str(path))
     frames = FrameReader(path)
     assert frames.n_frames == 2 and frames.topology.n_chains == 2

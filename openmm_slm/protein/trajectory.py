@@ -59,8 +59,7 @@ def structure_of(trajectory: mdtraj.Trajectory) -> ProteinStructure:
         raise StructureError(
             f"the Trajectory has {counted(len(rows), 'protein residue')} (of "
             f"{trajectory.n_residues}) and {counted(trajectory.n_frames, 'frame')}; at least 2 "
-            "residues and 1 frame are needed"
-            + _bead_names(trajectory.topology)
+            "residues and 1 frame are needed" + _bead_names(trajectory.topology)
         )
     atoms = atom_slots(rows)
     atom14 = np.full((trajectory.n_frames, len(rows), 14, 3), np.nan, np.float32)

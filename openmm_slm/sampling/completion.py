@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 from ..allatom.completer import AtomCompleter, check_backbone, check_method, with_oxygens
 from ..allatom.topology import check_ph, check_protonation
 from ..errors import StructureError, counted
+from ..files.checksum import numbers_checksum
 from ..files.ensemble_folder import environment
 from ..files.frame_reader import StructureReader
 from ..files.stream import Block, check_resume, to_folder, to_memory
@@ -189,6 +190,9 @@ def complete(
     if output is not None:
         run = {
             "task": "complete", "input": str(trajectory), "sequence": first.chain_sequences, "n": n,
+            "numbers": numbers_checksum(
+                first.chain_ids, first.residue_number, first.insertion_code
+            ),
             "seed": None, "sidechains": sidechains, "hydrogens": hydrogens, "ph": ph,
             "protonation": protonation,
             "disulfides": [list(pair) for pair in bonded],

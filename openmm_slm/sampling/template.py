@@ -13,6 +13,7 @@ import numpy as np
 
 from ..data.relatives import find_relatives
 from ..errors import StructureError, counted
+from ..files.checksum import numbers_checksum
 from ..files.formats import needs_topology
 from ..files.frame_reader import StructureReader
 from ..models.registry import load_backmapper
@@ -223,7 +224,9 @@ class Template:
         """Entry in ``run.json``: paths of files or the name, a checksum, `left_out`, and `kept`."""
         # Built backbones may differ in the last digits on another machine.
         given = self.atom14 if self.trace is None else self.trace
-        digest = hashlib.sha256(self.sequence.encode() + given.tobytes()).hexdigest()
+        numbers = numbers_checksum(self.chain_ids, self.residue_number, self.insertion_code)
+        named = (self.sequence + numbers).encode()
+        digest = hashlib.sha256(named + given.tobytes()).hexdigest()
         files = source if isinstance(source, tuple) else (source,)
         on_disk = all(isinstance(file, (str, os.PathLike)) for file in files)
         paths = [place(file) for file in files] if on_disk else [None]
@@ -288,6 +291,8 @@ class Template:
                 f"{option} names chain {chain!r}; the template has {', '.join(self.chain_ids)}"
             )
         low, high = int(first), int(last or first)
+        if low > high:
+            raise StructureError(f"{option} names {chain}:{low}-{high}; give {chain}:{high}-{low}")
         mine = np.cumsum(self.chain_break) - 1 == self.chain_ids.index(chain)
         numbers = self.residue_number
         found = mine & (numbers >= low) & (numbers <= high)

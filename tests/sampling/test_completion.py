@@ -78,6 +78,11 @@ def test_backbones_alone_are_completed_the_same_in_memory_and_on_disk(
     assert json.loads((tmp_path / "out/run.json").read_text())["task"] == "complete"
     again = CliRunner().invoke(main, [*arguments, "-o", str(tmp_path / "out"), "--resume"])
     assert again.exit_code == 0, again.output
+    for residue in many.topology.residues:  # the same frames; the finished ones have other numbers
+        residue.resSeq += 100
+    many[0].save_pdb(str(tmp_path / "bare.pdb"))
+    again = CliRunner().invoke(main, [*arguments, "-o", str(tmp_path / "out"), "--resume"])
+    assert again.exit_code == 2 and "numbers" in again.output, again.output
 
 
 def test_an_interrupted_completion_goes_on(villin_frames, tmp_path, monkeypatch):
@@ -220,7 +225,7 @@ def test_mirror_images_are_marked_and_stay_in_place(caplog):
     frames.xyz[1, :, 0] *= -1
     with caplog.at_level(logging.WARNING):
         again = openmm_slm.complete(frames, **QUIET)
-    assert again.n_frames == 3 and any("of 3 frames are not valid" in m for m in caplog.messages)
+    assert again.n_frames == 3 and any("of 3 frames is not valid" in m for m in caplog.messages)
     report = openmm_slm.geometry_report(again)
     assert report["d_residues"].tolist() == [0, 7, 0] and not report["valid"][1]
 

@@ -139,6 +139,16 @@ def test_a_frame_depends_on_seed_and_number_alone(generator, template):
     assert len(np.unique(whole.tokens, axis=0)) == 6
 
 
+def test_a_template_with_other_numbers_is_another_template(template):
+    other = template.slice([0])
+    for residue in other.topology.residues:
+        residue.resSeq += 100
+    made = [Template.of(x, SEQUENCE).identity("x.pdb") for x in (template, template, other)]
+    assert made[0] == made[1] != made[2]
+    with pytest.raises(StructureError, match="names A:9-5; give A:5-9"):
+        Template.of(template, SEQUENCE).select("A:9-5")
+
+
 def test_frames_of_a_trajectory_do_not_all_move_one_way(generator, template):
     many = md.join([template] * 20)
     settings, laid, _ = make_request(

@@ -40,7 +40,9 @@ def report_errors(function: Callable) -> Callable:
         try:
             return function(*args, **kwargs)
         except (ValueError, ImportError, OSError) as error:
-            click.echo(f"openmm-slm: {error}", err=True)
+            there = isinstance(error, FileExistsError) and error.filename
+            text = f"{there} exists already; choose another output" if there else error
+            click.echo(f"openmm-slm: {text}", err=True)
             sys.exit(2)
 
     return wrapped

@@ -9,11 +9,13 @@ import shutil
 
 import numpy as np
 import pytest
+from builders import helix
 from click.testing import CliRunner
 from toys import TINY, TINY_LM, write_shards
 
 from openmm_slm.cli.main import main
 from openmm_slm.models.registry import shipped_models
+from openmm_slm.protein.trajectory import backbone_trajectory
 
 
 def refused(*arguments: object) -> str:
@@ -41,6 +43,13 @@ def refused(*arguments: object) -> str:
 def test_sequences(sequence, named, tmp_path):
     assert re.search(named, refused("sample", sequence, "-o", tmp_path / "out"))
     assert not (tmp_path / "out").exists()
+
+
+def test_an_output_that_is_a_file(tmp_path):
+    backbone_trajectory(helix(12)[None], "ACDEFGHIKLMN").save_pdb(str(tmp_path / "x.pdb"))
+    (tmp_path / "out").write_text("")
+    line = refused("flexibility", tmp_path / "x.pdb", "-o", tmp_path / "out")
+    assert f"{tmp_path / 'out'} exists already; choose another output" in line
 
 
 @pytest.mark.parametrize(

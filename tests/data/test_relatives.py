@@ -110,7 +110,7 @@ def test_the_scoreboard_passes_over_what_is_the_same_protein(shards, backbone, t
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"sequence": "ACDEFGHIKL"}, "no relative of the sequence among the 4 entries"),
+        ({"sequence": "ACDEFGHIKL"}, "no relative of the sequence among 4 entries"),
         ({"sequence": f"{SEQUENCE}:{SEQUENCE}"}, "for one chain only, but the sequence has 2"),
         ({"template": "x.pdb"}, "template and relatives exclude each other"),
         ({"resample": [1, 2]}, "resample and relatives exclude each other"),

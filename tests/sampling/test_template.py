@@ -270,7 +270,7 @@ def test_numbers_place_gaps_that_letters_leave_open(template):
 def test_what_does_not_fit_is_named(template):
     cases = [
         ({"template": template, "sequence": SEQUENCE[:9] + "W" + SEQUENCE[10:]}, "chain A.*W"),
-        ({"template": template, "sequence": SEQUENCE + ":AAAA"}, "1 chain .A., .* template with all chains"),
+        ({"template": template, "sequence": SEQUENCE + ":AAAA"}, "1 chain .A., .* with all chains"),
         ({"template": template, "sequence": SEQUENCE[:-1]}, "I36, which the sequence lacks"),
         ({"template": template, "resample": "H:1-4"}, "chain 'H'; the template has A"),
         ({"template": template, "resample": "A:30-40"}, "A:30-40; chain A has residues 1 to 36"),

@@ -12,7 +12,7 @@ from ..data.shards import Entry, ShardDataset
 from ..errors import StructureError
 from ..language.interface import check_integer
 from ..models.registry import model_identity
-from ..protein.structure import from_backbone
+from ..protein.structure import find_chain_breaks, from_backbone
 from ..protein.superposition import rmsd, superpose
 from ..protein.trajectory import from_trajectory
 from ..sampling.ensemble import EnsembleGenerator
@@ -104,7 +104,7 @@ def benchmark_complexes(
 def choose_complexes(
     data: str | os.PathLike, splits: Sequence[str], of_each: int, longest: int
 ) -> dict[str, Entry]:
-    """Complete complexes without a chain in training, by name and kind."""
+    """Complexes without gaps and without a chain in training, by name and kind."""
     present = {row["split"] for row in ShardDataset(data).rows}
     chosen: dict[str, Entry] = {}
     counts: dict[str, int] = {}
@@ -118,7 +118,9 @@ def choose_complexes(
             if row.get("has_train_chain", "0") != "0" or counts.get(kind, 0) == of_each:
                 continue
             entry = dataset[number]
-            if np.isfinite(entry.backbone).all():
+            if not np.isfinite(entry.backbone).all():
+                continue
+            if find_chain_breaks(entry.backbone, entry.chain_index).sum() == len(chains):
                 counts[kind] = counts.get(kind, 0) + 1
                 name = f"{row['pdb']} {row['chain']}" if row.get("pdb") else entry.id
                 chosen[f"{name} ({kind})"] = entry

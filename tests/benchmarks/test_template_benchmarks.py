@@ -197,11 +197,13 @@ def test_kinds_of_complexes():
 def test_complexes_of_each_kind_are_chosen_and_measured(tmp_path, monkeypatch):
     writer = ShardWriter(tmp_path / "shards", atoms=4, prefix="complex")
     backbone = np.concatenate([coil(40), coil(40, 1) + np.float32(3)])
-    chain = np.repeat([0, 1], 40)
-    for name, second, seen in (("a", "A", "0"), ("b", "A", "0"), ("c", "C", "0"), ("d", "G", "1")):
+    chain, gap = np.repeat([0, 1], 40), np.zeros((80, 1, 1), np.float32)
+    gap[20:40] = 1  # of a nanometre, which no sequence of these residues can bridge
+    chosen = (("e", "A", "0"), ("a", "A", "0"), ("b", "A", "0"), ("c", "C", "0"), ("d", "G", "1"))
+    for name, second, seen in chosen:
         writer.add(
-            name, f"{'A' * 40}:{second * 40}", backbone, np.diff(chain, prepend=-1) != 0,
-            np.arange(80), chain, split="test", cluster=name, has_train_chain=seen,
+            name, f"{'A' * 40}:{second * 40}", backbone + gap * (name == "e"),
+            np.diff(chain, prepend=-1) != 0, np.arange(80), chain, split="test", cluster=name, has_train_chain=seen,
         )  # fmt: skip
     writer.close()
     found = complexes.choose_complexes(tmp_path / "shards", ("absent", "test"), 1, 450)

@@ -203,7 +203,8 @@ def test_complexes_of_each_kind_are_chosen_and_measured(tmp_path, monkeypatch):
     for name, second, seen in chosen:
         writer.add(
             name, f"{'A' * 40}:{second * 40}", backbone + gap * (name == "e"),
-            np.diff(chain, prepend=-1) != 0, np.arange(80), chain, split="test", cluster=name, has_train_chain=seen,
+            np.diff(chain, prepend=-1) != 0, np.arange(80), chain, split="test", cluster=name,
+            has_train_chain=seen,
         )  # fmt: skip
     writer.close()
     found = complexes.choose_complexes(tmp_path / "shards", ("absent", "test"), 1, 450)

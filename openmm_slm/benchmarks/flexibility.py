@@ -25,7 +25,7 @@ from .text_table import Column, text_table
 
 #: (backbone [L, 4, 3] in nm, sequence, residue index) -> mean square fluctuation [L] of CA.
 Method = Callable[[np.ndarray, str, np.ndarray], np.ndarray]
-CRYSTAL, OURS, BOTH = "predicted B-factors", "learned springs", "with packed springs"
+CRYSTAL, OURS = "predicted B-factors", "learned springs"
 _COLUMNS = {
     "median r": Column("r", 3),
     "from": Column("low", 3),
@@ -53,24 +53,18 @@ _MD = {
 def methods(springs: Springs) -> dict[str, Method]:
     """The model, and springs that depend on distance alone.
 
-    `CRYSTAL` gives ``bfactors`` of `flexibility`, and `BOTH` its RMSF.
+    `CRYSTAL` gives ``bfactors`` of `flexibility`, and `OURS` its RMSF.
     """
 
     def anisotropic(backbone: np.ndarray, sequence: str, index: np.ndarray) -> np.ndarray:
         stiffness, modes = network_modes(backbone[:, 1])
         return (modes**2 / stiffness).sum(1).reshape(-1, 3).sum(1)
 
-    def thermal(backbone: np.ndarray, sequence: str, index: np.ndarray) -> np.ndarray:
-        learned = np.einsum("iaia->i", springs.motions(backbone, sequence, index)[1])
-        packed = PackedNetwork(backbone[:, 1], index).mean_square()
-        return (learned + packed * learned.sum() / packed.sum()) / 2
-
     return {
         CRYSTAL: lambda x, sequence, index: springs.motions(x, sequence, index).crystal,
         OURS: lambda x, sequence, index: np.einsum(
             "iaia->i", springs.motions(x, sequence, index)[1]
         ),
-        BOTH: thermal,
         "GNM": lambda x, sequence, index: gaussian_network(x[:, 1]),
         "ANM": anisotropic,
         "packed springs": lambda x, sequence, index: PackedNetwork(x[:, 1], index).mean_square(),
@@ -190,7 +184,7 @@ def _left_out(found: dict[str, Method], data: MotionData, progress: bool) -> str
             moved = np.linalg.norm(one.target[known].astype(np.float64), axis=-1)
             rank.append(rank_correlation(square[known], moved))
         rows[name] = {"pairs": np.nanmedian(rank) if rank else np.nan, "chains": len(rank)}
-        if name in (OURS, BOTH) and len(sizes) > 2:
+        if name == OURS and len(sizes) > 2:
             mean = np.array([np.sqrt(_predicted(method, one)).mean() for one in sizes])
             true = np.array([one.target[0, 0] for one in sizes], np.float64)
             off = np.log(mean / true)
@@ -222,7 +216,7 @@ def _references(found: dict[str, Method], directory: str | os.PathLike) -> list[
             except StructureError:
                 continue
             rows[name] = {"r": correlation(rmsf, true), "rank": rank_correlation(rmsf, true)}
-            if name in (OURS, BOTH):
+            if name == OURS:
                 rows[name] |= {"mean": rmsf.mean(), "md": true.mean()}
         tables.append(
             text_table(f"{reference.id}: RMSF of {ensemble.n_frames} frames of MD", rows, _MD)

@@ -18,8 +18,8 @@ from .spring_network import SpringNetwork
 #: Predicted RMSF that one unit of amplitude stands for. The springs learned their amplitude from
 #: half a microsecond of MD at 300 K; the RMSF of B-factors, and of short MD, is so much of it
 #: (median over validation and left-out training chains; `tools/measure_amplitudes.py`).
-NEAR = 0.58
-#: Share of the learned covariance in that of `ThermalMotion`; the rest is by distance alone.
+NEAR = 0.61
+#: Share of the learned covariance in the soft modes of `ThermalMotion`; the rest is by distance.
 LEARNED_SHARE = 0.5
 
 
@@ -53,7 +53,7 @@ class Springs:
     near : float
         Share of the predicted RMSF that one unit of displacement stands for (`ThermalMotion`).
     learned_share : float
-        Weight of these springs, against springs by distance alone, in `ThermalMotion`.
+        Weight of these springs, against springs by distance, in the soft modes of `ThermalMotion`.
     """
 
     def __init__(

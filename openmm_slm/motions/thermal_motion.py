@@ -6,7 +6,7 @@ import numpy as np
 from scipy.linalg import eigh
 
 from ..protein.elastic_network import PackedNetwork
-from .springs import LEARNED_SHARE, Springs, unconnected
+from .springs import Springs, unconnected
 
 _TYPICAL = 0.15  # nm, mean RMSF that the springs predict for a typical chain
 _RIGID = 1e-6  # variance of rigid motions, as a share of the mean variance
@@ -18,17 +18,17 @@ _LARGEST = 0.5  # nm, root mean square displacement of structures with loose par
 class ThermalMotion:
     """Thermal motion of the residues of a structure, and displacements of this size.
 
-    The covariance is the mean of that of learned springs and that of springs by distance alone
-    (`PackedNetwork`), which has the same mean square; springs that were tuned to simulations of the
-    protein (`Springs.learned_share`) have more weight. On left-out pairs of conformers, the mean
-    predicts better than either which residues move. Where parts touch nowhere, the learned springs
-    do not hold them together, and the covariance is that of springs by distance.
+    A displacement has a normal distribution with the covariance of the learned springs. Where parts
+    touch nowhere, these springs do not hold them together, and the covariance is that of springs by
+    distance alone (`PackedNetwork`).
 
-    A displacement has a normal distribution with the covariance C, which is thermal motion. With
-    `soft`, it is the response to random forces: C f, scaled to the root mean square of thermal
-    motion. Soft modes have more weight in it (1 / k instead of 1 / sqrt(k) for a mode of stiffness
-    k). The first ten displacements go both ways along the five softest modes, one at a time, so
-    that a few frames show all of them.
+    With `soft`, a displacement is the response to random forces: C f, scaled to the root mean
+    square of thermal motion. Soft modes have more weight in it (1 / k instead of 1 / sqrt(k) for a
+    mode of stiffness k). The first ten displacements go both ways along the five softest modes, one
+    at a time, so that a few frames show all of them. C is the mean of the covariances of learned
+    springs and of springs by distance, of the same mean square, because its softest modes predict
+    better which residues differ between conformers; springs that were tuned to simulations of the
+    protein have more weight (`Springs.learned_share`).
 
     Parameters
     ----------
@@ -51,15 +51,16 @@ class ThermalMotion:
         soft: bool = False,
     ) -> None:
         ca = np.asarray(backbone[:, 1], np.float64)
-        packed = PackedNetwork(ca, index)
         size = 3 * len(ca)
-        covariance = packed.covariance.reshape(size, size)
         if unconnected(ca).any():
+            packed = PackedNetwork(ca, index)
             square = (_TYPICAL * packed.softness) ** 2
-            covariance = covariance * (square * len(ca) / np.trace(covariance))
+            covariance = packed.covariance * (square * len(ca) / np.trace(packed.covariance))
         else:
-            learned = springs.motions(backbone, sequence, index)[1].reshape(size, size)
-            covariance = mean_covariance(learned, covariance, springs.learned_share)
+            covariance = springs.motions(backbone, sequence, index)[1].reshape(size, size)
+            if soft:
+                packed = PackedNetwork(ca, index)
+                covariance = _mean(covariance, packed.covariance, springs.learned_share)
         covariance = covariance * springs.near**2
         mean_square = np.trace(covariance) / len(ca)
         covariance *= min(1, _LARGEST**2 / mean_square)
@@ -98,12 +99,7 @@ def _softest(covariance: np.ndarray) -> np.ndarray:
     return np.stack([vectors, -vectors], 1).reshape(2 * MODES, size)
 
 
-def mean_covariance(
-    learned: np.ndarray, packed: np.ndarray, share: float = LEARNED_SHARE
-) -> np.ndarray:
-    """Mean of the covariances of learned springs and of a `PackedNetwork`, of the first one's size.
-
-    Both are [3 L, 3 L]; `share` is the weight of the learned springs.
-    """
+def _mean(learned: np.ndarray, packed: np.ndarray, share: float) -> np.ndarray:
+    """Mean of two covariances [3 L, 3 L] of the size of the first, which has the weight `share`."""
     same = np.trace(learned) / np.trace(packed)
     return share * learned + (1 - share) * same * packed

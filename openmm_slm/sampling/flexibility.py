@@ -13,10 +13,8 @@ from ..files.frame_reader import StructureReader
 from ..models.registry import load_backmapper, load_springs
 from ..motions.result import Flexibility, bfactors_of
 from ..motions.springs import Springs, check_connected
-from ..motions.thermal_motion import mean_covariance
 from ..networks.forks import one_thread_if_forked
 from ..protein.ca_trace import lone_ca
-from ..protein.elastic_network import PackedNetwork
 from ..protein.structure import ProteinStructure
 from ..protein.unmodelled import check_units, residue_label
 
@@ -34,9 +32,8 @@ def flexibility(
 ) -> Flexibility:
     """Thermal motion of a structure at 300 K: RMSF, covariance and modes of CA.
 
-    The covariance is the mean of those of two elastic networks: one whose springs a trained network
-    chooses, and one with springs by distance. It takes less than a second for a few hundred
-    residues.
+    The covariance is that of an elastic network whose springs a trained network chooses. It takes
+    less than a second for a few hundred residues.
 
     Parameters
     ----------
@@ -102,11 +99,7 @@ def motions_of(
     backbone += (structure.atom14[0, known, 1] - backbone[:, 1])[:, None]
     sequence = "".join(np.array(list(structure.sequence))[known])
     index = whole.residue_index[known]
-    stiffness, learned, square = springs.motions(backbone, sequence, index)
-    packed = PackedNetwork(backbone[:, 1].astype(np.float64), index).covariance
-    share = springs.learned_share
-    covariance = mean_covariance(learned.reshape(packed.shape), packed, share)
-    covariance = covariance.reshape(learned.shape)
+    stiffness, covariance, square = springs.motions(backbone, sequence, index)
     size = structure.n_residues
     rmsf, crystal = np.full((2, size), np.nan)
     rmsf[known] = np.sqrt(np.einsum("iaia->i", covariance))

@@ -45,7 +45,7 @@ def fit_readout(network: SpringNetwork, data: MotionData) -> SpringNetwork:
         if len(b) < _FEWEST or b.std() == 0:
             continue
         with full_precision(graph.ca):
-            square = mean_square(network_covariance(graph.ca, network(graph)))
+            square = mean_square(network_covariance(graph.ca, network.crystal_springs(graph)))
             features = crystal_features(graph, square)[known].double().cpu()
         b = b.clamp(b.quantile(_EXTREME), b.quantile(1 - _EXTREME)).cpu()
         weight = 1 / counts[one.cluster]

@@ -16,8 +16,12 @@ from .md_frames import MDFrames
 from .motion_batches import stack_observations
 from .train_motions import motion_loss
 
-#: Weights of the terms of `motion_loss`. Simulated RMSF has no rigid motion.
-LOSS = {"bfactors": 1.0, "pair": 0.5, "size": 1.0, "rigid": 0.0, "noise_nm": 0.0}
+#: Weights of the terms of `motion_loss`. Simulated RMSF takes the place of B-factors; it has no
+#: rigid motion, and the springs themselves learn it.
+LOSS = {
+    "bfactors": 1.0, "pair": 0.5, "profile": 0.0, "size": 1.0, "rigid": 0.0, "noise_nm": 0.0,
+    "crystal": False,
+}  # fmt: skip
 _B = 800 / 3 * np.pi**2  # Å^2 / nm^2: B-factor of a mean square fluctuation
 _GRAPHS = 2  # frames of a batch whose springs are predicted
 _PAIRS = 4  # displacements of a batch

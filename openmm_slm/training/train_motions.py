@@ -22,11 +22,15 @@ from ..networks.storage import load_module, save_module
 from .fit_readout import fit_readout
 from .loop import LoopConfig
 from .motion_batches import MotionSampler, each_observation, stack_observations
-from .motion_losses import bfactor_loss, displacement_loss, pearson, size_loss
+from .motion_losses import bfactor_loss, displacement_loss, pearson, profile_loss, size_loss
 from .network_training import if_there_is_data, train_network
 
-DATA = {"bfactors": 4, "pair": 2, "size": 2, "max_length": 200, "prefix": None}
-LOSS = {"bfactors": 1.0, "pair": 0.3, "size": 1.0, "rigid": 0.5, "noise_nm": 0.0}
+DATA = {"bfactors": 4, "pair": 4, "size": 1, "max_length": 160, "prefix": None}
+LOSS = {
+    "bfactors": 1.0, "pair": 0.3, "profile": 1.0, "size": 0.3, "rigid": 0.5, "noise_nm": 0.02,
+    "crystal": True,
+}  # fmt: skip
+_TERMS = (*KINDS, "profile")
 _LONGEST = 300  # residues of a chain in the validation, and in the fit of the readout
 _MEASURED = {"bfactors": 100, "pair": 40, "size": 60}  # observations in the validation, of each
 
@@ -34,24 +38,30 @@ _MEASURED = {"bfactors": 100, "pair": 40, "size": 60}  # observations in the val
 def motion_loss(model: SpringNetwork, batch: dict, options: dict):
     """Weighted sum of the mean losses of each kind of observation, and values to log.
 
+    Pairs have two, `displacement_loss` and `profile_loss`. With ``crystal``, B-factors train the
+    springs of the network for them (`SpringNetwork.crystal_springs`).
+
     Atoms are displaced at random by ``noise_nm`` (root mean square), as structures are not exact.
     """
-    terms: dict[str, list[torch.Tensor]] = {name: [] for name in KINDS}
+    terms: dict[str, list[torch.Tensor]] = {name: [] for name in _TERMS}
     with full_precision(batch["backbone"]):
         noise = torch.randn_like(batch["backbone"]) * options["noise_nm"] / 3**0.5
         batch = {**batch, "backbone": batch["backbone"] + noise}
         for kind, graph, target in each_observation(batch):
-            covariance = network_covariance(graph.ca, model(graph))
+            crystal = kind == 0 and options["crystal"]
+            springs = model.crystal_springs(graph) if crystal else model(graph)
+            covariance = network_covariance(graph.ca, springs)
             if kind == 0:
                 value = bfactor_loss(covariance, graph.ca, target[:, 0], options["rigid"])
             elif kind == 1:
                 value = sum(displacement_loss(covariance, graph.ca, target))
+                terms["profile"].append(profile_loss(covariance, target))
             else:
                 value = size_loss(covariance, target[0])
             terms[KINDS[kind]].append(value)
     means = {name: torch.stack(each).mean() for name, each in terms.items() if each}
     loss = sum(options[name] * value for name, value in means.items())
-    logged = {name: means[name].detach() if name in means else float("nan") for name in KINDS}
+    logged = {name: means[name].detach() if name in means else float("nan") for name in _TERMS}
     return loss, {"residues": int(batch["lengths"].sum()), **logged}
 
 
@@ -60,8 +70,9 @@ def validation(fitted: MotionData | None, chosen: MotionData | None) -> Callable
 
     B-factors are those of `chosen`, the validation split; pairs and sizes are those of training
     chains whose clusters are left out of the fit. It returns the median correlation of B-factors
-    with mean squares, the mean of both forms of `displacement_loss`, and the correlation and the
-    median error of the logarithms of mean RMSF.
+    with mean squares, the mean of both forms of `displacement_loss`, the mean correlation of RMSF
+    with how far residues moved, and the correlation and the median error of the logarithms of mean
+    RMSF.
     """
     rows = [[], [], []]
     if chosen is not None:
@@ -84,12 +95,13 @@ def validation(fitted: MotionData | None, chosen: MotionData | None) -> Callable
     def evaluate(model: SpringNetwork) -> dict[str, float]:
         device = next(model.parameters()).device
         values: dict[str, list[float]] = {
-            name: [] for name in ("bfactors", "pair", "single", "predicted", "measured")
+            name: [] for name in ("bfactors", "pair", "single", "moved_r", "predicted", "measured")
         }
         for arrays in batches:
             batch = {k: torch.as_tensor(v, device=device) for k, v in arrays.items()}
             for kind, graph, target in each_observation(batch):
-                covariance = network_covariance(graph.ca, model(graph))
+                springs = model(graph) if kind else model.crystal_springs(graph)
+                covariance = network_covariance(graph.ca, springs)
                 square = mean_square(covariance)
                 if kind == 0:
                     known = torch.isfinite(target[:, 0])
@@ -99,6 +111,9 @@ def validation(fitted: MotionData | None, chosen: MotionData | None) -> Callable
                     whole, alone = displacement_loss(covariance, graph.ca, target)
                     values["pair"].append(float(whole))
                     values["single"].append(float(alone))
+                    known = torch.isfinite(target).all(-1)
+                    far = target[known].double().norm(dim=-1)
+                    values["moved_r"].append(float(pearson(square[known].sqrt(), far)))
                 else:
                     values["predicted"].append(float(square.sqrt().mean().log()))
                     values["measured"].append(float(target[0, 0].log()))
@@ -108,6 +123,7 @@ def validation(fitted: MotionData | None, chosen: MotionData | None) -> Callable
             "bfactors": _median(values["bfactors"]),
             "pair": _mean(values["pair"]),
             "single": _mean(values["single"]),
+            "moved_r": _mean(values["moved_r"]),
             "size_r": correlation(np.array(predicted), np.array(measured)) if len(off) else np.nan,
             "size_off": _median(np.abs(off)),
         }

@@ -15,7 +15,7 @@ from openmm_slm.motions.bfactor_readout import FEATURES, crystal_features
 from openmm_slm.motions.network_covariance import FLOOR, mean_square, network_covariance
 from openmm_slm.motions.network_covariance import spring_hessian as network_hessian
 from openmm_slm.motions.residue_graph import CUTOFF, residue_graph
-from openmm_slm.motions.spring_network import SpringNetwork
+from openmm_slm.motions.spring_network import SpringConfig, SpringNetwork
 from openmm_slm.motions.springs import Springs, check_connected
 from openmm_slm.protein.elastic_network import packed_stiffness, rigid_motions, spring_hessian
 from openmm_slm.protein.sequence import encode_sequence
@@ -83,7 +83,7 @@ def test_before_training_springs_fall_with_distance_as_in_packed_networks():
     expected = packed_stiffness(ca) * (1 - (distance / CUTOFF) ** 4) * (distance < CUTOFF)
     np.fill_diagonal(expected, 0)
     np.testing.assert_allclose(along, expected, rtol=1e-4, atol=1e-8)
-    np.testing.assert_allclose(across, 0.3 * expected, rtol=1e-4, atol=1e-8)
+    np.testing.assert_allclose(across, 0.01 * expected, rtol=1e-4, atol=1e-8)
 
 
 def test_the_covariance_is_the_pseudo_inverse_of_the_hessian(chain):
@@ -144,6 +144,17 @@ def test_bfactors_have_the_mean_of_the_springs_and_depend_on_neither_position_no
     assert np.ptp(found.crystal) / found.crystal.mean() > 0.3  # not flat
     moved = springs.motions(turned(backbone).astype(np.float32), sequence, index)
     np.testing.assert_allclose(moved.crystal, found.crystal, rtol=5e-3)
+
+
+def test_bfactors_have_springs_of_their_own(chain):
+    torch.manual_seed(0)
+    springs = Springs(SpringNetwork(SpringConfig(crystal=True)))
+    before = springs.motions(*chain)
+    torch.nn.init.normal_(springs.network.crystal_network.out.weight, std=0.3)
+    after = springs.motions(*chain)
+    np.testing.assert_array_equal(after.covariance, before.covariance)
+    assert not np.allclose(after.crystal, before.crystal, rtol=0.01)
+    assert after.crystal.mean() == pytest.approx(before.crystal.mean())
 
 
 def test_residues_without_neighbours_around_them_have_the_larger_bfactors(springs):

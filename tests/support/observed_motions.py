@@ -12,12 +12,13 @@ from openmm_slm.data.shards import ShardDataset, ShardWriter
 from openmm_slm.protein.elastic_network import PackedNetwork
 
 TINY_MOTIONS = {
-    "model": {"width": 16, "layers": 1, "edge_width": 16},
+    "model": {"width": 16, "layers": 1, "edge_width": 16, "crystal": True},
     "training": {
         "steps": 24, "learning_rate": 0.04, "warmup": 2, "ema": 0.5, "bf16": False,
         "validate_every": 12,
     },
     "data": {"bfactors": 2, "pair": 1, "size": 1},
+    "loss": {"size": 1.0, "profile": 0.1, "noise_nm": 0.0},
 }  # fmt: skip
 
 

@@ -20,7 +20,12 @@ from openmm_slm.motions.springs import Springs
 from openmm_slm.protein.elastic_network import packed_stiffness
 from openmm_slm.protein.sequence import AMINO_ACIDS
 from openmm_slm.training.fit_readout import fit_readout, ridge
-from openmm_slm.training.motion_losses import bfactor_loss, displacement_loss, size_loss
+from openmm_slm.training.motion_losses import (
+    bfactor_loss,
+    displacement_loss,
+    profile_loss,
+    size_loss,
+)
 from openmm_slm.training.train_motions import train_motions
 
 
@@ -63,6 +68,17 @@ def test_displacements_along_soft_modes_are_likely_at_any_size(network):
     assert torch.allclose(
         displacement_loss(covariance, ca, soft)[0], displacement_loss(covariance, ca, 9 * soft)[0]
     )
+
+
+def test_profiles_are_those_of_residues_that_move_far(network):
+    """Whatever the direction and the size; residues without a partner do not count."""
+    _, covariance = network
+    rmsf = mean_square(covariance).sqrt()
+    directions = torch.randn(len(rmsf), 3, generator=torch.Generator().manual_seed(0)).double()
+    move = 3 * rmsf[:, None] * directions / directions.norm(dim=1, keepdim=True)
+    move[::5] = torch.nan
+    assert profile_loss(covariance, move) < 0.02
+    assert profile_loss(covariance, move.flip(0)) > 0.2
 
 
 def test_sizes_are_compared_on_a_logarithmic_scale(network):

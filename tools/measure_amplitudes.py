@@ -51,7 +51,7 @@ def main(shards: str, motions: str, model: str) -> None:
     chosen = MotionData(motions, ShardDataset(shards, "val", PREFIX), LONGEST)
 
     def predicted(one: Observation) -> np.ndarray:
-        covariance = springs.motions(one.backbone.astype(float), letters(one), one.index)[1]
+        covariance = springs.covariance(one.backbone.astype(float), letters(one), one.index)
         return np.sqrt(np.einsum("iaia->i", covariance))
 
     crystals = one_a_cluster(fitted, 0, fitted.part(0, "choose"))

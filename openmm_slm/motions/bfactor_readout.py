@@ -39,7 +39,7 @@ class BFactorReadout(nn.Module):
     def forward(self, graph: ResidueGraph, square: torch.Tensor) -> torch.Tensor:
         """Mean squares [N] (nm^2) with the profile of B-factors and the mean of `square`.
 
-        `square` are the mean squares of the springs.
+        `square` are the mean squares of the springs for B-factors.
         """
         level = crystal_features(graph, square) @ self.weight
         profile = (_SPREAD * level.clamp(-_MOST, _MOST)).exp().double()

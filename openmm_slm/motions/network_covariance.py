@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-#: kT / nm^2: spring from every CA to its place, so that loose ends move by less than 2.4 nm.
-FLOOR = 0.5
+#: kT / nm^2: spring from every CA to its place, so that no motion is free.
+FLOOR = 0.05
 
 
 class _Inverse(torch.autograd.Function):

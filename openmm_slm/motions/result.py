@@ -32,12 +32,11 @@ class Flexibility:
         <dx_i dx_j> of CA, nm^2, without rigid-body motion; NaN for a residue without CA.
     stiffness : ndarray, float64 [2, L, L]
         Stiffness of the springs between CA, along and across the line between them, in kT / nm^2
-        at 300 K; 0 where there is no spring. These are the learned springs.
+        at 300 K; 0 where there is no spring.
     bfactors : ndarray, float64 [L]
-        Predicted B-factors (A^2) of a crystal. Their mean is that of the learned springs; their
-        profile is a linear readout of the structure and of these springs
-        (`openmm_slm.motions.bfactor_readout`), which fits the profiles of crystals better than
-        `rmsf` does; NaN as in `rmsf`.
+        Predicted B-factors (A^2) of a crystal. Their mean is that of `rmsf` squared. Their profile
+        is a linear readout of the structure and of other springs, which learned from B-factors
+        (`openmm_slm.motions.bfactor_readout`); NaN as in `rmsf`.
     """
 
     structure: ProteinStructure

@@ -16,19 +16,20 @@ _RADIAL = 16  # Gaussians between 0.3 nm and the cutoff
 _NEIGHBOUR = 0.38  # nm, CA to CA along a chain
 _CHAIN = 10.0  # stiffness between chain neighbours before training, relative to packed residues
 _SCALE = 45.0  # 1 / nm^2: stiffness at contact before training, in units of kT at 300 K
-#: Stiffness across a spring, relative to that along it, before training. Profiles of left-out
-#: pairs of conformers are predicted with r 0.38, 0.48 and 0.54 at 0.3, 0.03 and 0.003.
+#: Stiffness across a spring, relative to that along it, before training. At 0.3, the differences
+#: between conformers are predicted much worse, and training does not find the way back.
 _ACROSS = 0.01
-_ACROSS_CRYSTAL = 0.3  # of the springs for B-factors, which are better predicted by this
+_ACROSS_CRYSTAL = 0.3  # the same for the springs of B-factors
 _HEARD = 1.0  # nm: messages come from residues closer than this
 _RANGE = 5.0  # largest change of the logarithm of a stiffness by the network
+_LOOSEST = 1.5  # the same between residues at most three apart in a chain, if they become looser
 
 
 @dataclass(frozen=True)
 class SpringConfig:
     """Sizes of a `SpringNetwork`.
 
-    `crystal` is whether it has springs of their own for B-factors, `readout` whether it has a
+    `crystal` is whether it has a second network for B-factors, `readout` whether it has a
     `BFactorReadout`.
     """
 
@@ -101,7 +102,9 @@ class SpringNetwork(nn.Module):
             nodes = nodes + update(torch.cat([nodes, heard], -1))
         pair = self.out(self.dropout(self.spring(nodes, edges, i, j)))
         change, ratio = ((pair + pair[graph.reverse]) / 2).double().unbind(-1)
-        log = _RANGE * torch.tanh(change / _RANGE) + self.scale.double()
+        loosened = (change < 0) & (graph.separation <= 3)
+        most = torch.where(loosened, _LOOSEST, _RANGE).double()
+        log = most * torch.tanh(change / most) + self.scale.double()
         along = packed_springs(graph.distance, graph.separation) * log.exp()
         both = torch.stack([along, along * ratio.sigmoid()])
         size = len(graph.ca)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from scipy.spatial import cKDTree
 
 from ..errors import StructureError, counted
 from ..networks.storage import load_module, read_config
@@ -21,6 +22,7 @@ from .spring_network import SpringNetwork
 NEAR = 0.61
 #: Share of the learned covariance in the soft modes of `ThermalMotion`; the rest is by distance.
 LEARNED_SHARE = 0.5
+_SAME = 1e-3  # nm: CA that are closer coincide
 
 
 class SpringMotions(NamedTuple):
@@ -100,6 +102,13 @@ class Springs:
         return self.network(self._graph(backbone, sequence, index)).cpu().numpy()
 
     @torch.inference_mode()
+    def covariance(self, backbone: np.ndarray, sequence: str, index: np.ndarray) -> np.ndarray:
+        """Covariance [L, 3, L, 3] (nm^2) of CA at 300 K, as in `motions`."""
+        graph = self._graph(backbone, sequence, index)
+        covariance = network_covariance(graph.ca, self.network(graph))
+        return covariance.view(len(sequence), 3, len(sequence), 3).cpu().numpy()
+
+    @torch.inference_mode()
     def motions(self, backbone: np.ndarray, sequence: str, index: np.ndarray) -> SpringMotions:
         """Motions of CA at 300 K, for arguments as above."""
         graph = self._graph(backbone, sequence, index)
@@ -110,6 +119,7 @@ class Springs:
         return SpringMotions(*(x.cpu().numpy() for x in (stiffness, covariance, crystal)))
 
     def _graph(self, backbone, sequence, index) -> ResidueGraph:
+        check_apart(np.asarray(backbone)[:, 1])
         return residue_graph(
             torch.as_tensor(np.asarray(backbone), device=self.device),
             torch.as_tensor(encode_sequence(sequence), dtype=torch.long, device=self.device),
@@ -133,6 +143,14 @@ def unconnected(ca: np.ndarray) -> np.ndarray:
             reached = reached | front
         piece[reached] = piece.max() + 1
     return piece
+
+
+def check_apart(ca: np.ndarray) -> None:
+    """Raise StructureError if two CA [L, 3] (nm) coincide, as in a damaged file."""
+    pairs = cKDTree(ca).query_pairs(_SAME, output_type="ndarray")
+    if len(pairs):
+        i, j = min(map(tuple, pairs.tolist()))
+        raise StructureError(f"CA atoms of residues {i} and {j} coincide; correct the structure")
 
 
 def check_connected(ca: np.ndarray, names: list[str]) -> None:

@@ -26,9 +26,9 @@ class ThermalMotion:
     square of thermal motion. Soft modes have more weight in it (1 / k instead of 1 / sqrt(k) for a
     mode of stiffness k). The first ten displacements go both ways along the five softest modes, one
     at a time, so that a few frames show all of them. C is the mean of the covariances of learned
-    springs and of springs by distance, of the same mean square, because its softest modes predict
-    better which residues differ between conformers; springs that were tuned to simulations of the
-    protein have more weight (`Springs.learned_share`).
+    springs and of springs by distance, of the same mean square: its softest modes predict which
+    residues differ between conformers better than those of the learned springs do. Springs that
+    were tuned to simulations of the protein have more weight (`Springs.learned_share`).
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class ThermalMotion:
             square = (_TYPICAL * packed.softness) ** 2
             covariance = packed.covariance * (square * len(ca) / np.trace(packed.covariance))
         else:
-            covariance = springs.motions(backbone, sequence, index)[1].reshape(size, size)
+            covariance = springs.covariance(backbone, sequence, index).reshape(size, size)
             if soft:
                 packed = PackedNetwork(ca, index)
                 covariance = _mean(covariance, packed.covariance, springs.learned_share)

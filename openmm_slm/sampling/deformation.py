@@ -21,7 +21,12 @@ from ..errors import SLMError
 from ..files.quantities import in_nanometers
 
 SOFT = " soft"
-NAMED: dict[str, float | str] = {"near": 1.0, "md": 1.7, "conformers": "1 soft", "far": "2.6 soft"}
+NAMED: dict[str, float | str] = {
+    "near": 1.0,
+    "md": 1.7,
+    "conformers": "0.9 soft",
+    "far": "2.4 soft",
+}
 #: Largest multiple.
 LARGEST = 10
 _LARGEST_NM = 1
@@ -33,7 +38,7 @@ _WANTED = (
 
 
 def checked_deform(given: object) -> float | str:
-    """A multiple of thermal motion, or a string such as ``"0.1 nm"`` or ``"2.6 soft"``.
+    """A multiple of thermal motion, or a string such as ``"0.1 nm"`` or ``"2.4 soft"``.
 
     Raises
     ------

@@ -140,7 +140,7 @@ class SamplingSettings:
         "float, str or Quantity, optional",
         """Displacement of the template before decoding: thermal motion of the size ``"near"`` (1,
         as in crystals and short MD), ``"md"`` (1.7, half a microsecond) or any multiple; or along
-        soft modes, ``"conformers"`` (1), ``"far"`` (2.6) or such as ``"2 soft"``. A length (a
+        soft modes, ``"conformers"`` (0.9), ``"far"`` (2.4) or such as ``"2 soft"``. A length (a
         Quantity, or ``"0.1 nm"``) is the root mean square displacement of CA. Default with `noise`:
         ``"near"``, for relatives ``"conformers"``. 0: none.""",
         brief="Displacement of the template: near, md, conformers, far, a multiple of its thermal "

@@ -144,9 +144,15 @@ def tune_motions(
         steps=chosen.steps or _ENDLESS, learning_rate=5e-4, warmup=10, ema=0.95, seed=chosen.seed,
         bf16=False, log_every=10, validate_every=25, checkpoint_minutes=CHECKPOINT_MINUTES,
     )  # fmt: skip
+    network = load_module(part, SpringNetwork)
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    if network.crystal_network is not None:  # simulations say nothing about crystals
+        network.crystal_network.requires_grad_(False)
     # These springs know the motion in these simulations best; `near` is fitted after training.
     return _run(
-        load_module(part, SpringNetwork),
+        network,
         lambda trained, batch, step: motion_loss(trained, batch, LOSS),
         data.batch,
         data.validation(LOSS),

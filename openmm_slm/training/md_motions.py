@@ -17,7 +17,7 @@ from .motion_batches import stack_observations
 from .train_motions import motion_loss
 
 #: Weights of the terms of `motion_loss`. Simulated RMSF takes the place of B-factors; it has no
-#: rigid motion, and the springs themselves learn it.
+#: rigid motion, and the springs of thermal motion learn it.
 LOSS = {
     "bfactors": 1.0, "pair": 0.5, "profile": 0.0, "size": 1.0, "rigid": 0.0, "noise_nm": 0.0,
     "crystal": False,

@@ -9,6 +9,7 @@ from ..motions.network_covariance import mean_square, rigid_motions
 _EXTREME = 0.02  # share of B-factors at each end that are clipped
 _SMALLEST = 1e-3  # B-factor, for logarithms
 _FLOOR = 0.03  # variance of displacements, relative to the mean, that no motion explains
+_END = 3  # residues
 _LEAST = 0.02  # nm, added to displacements before their logarithms are taken
 _LOG_RANGE = 0.2  # error of the logarithm of a size above which the loss is linear
 
@@ -71,11 +72,14 @@ def displacement_loss(
 def profile_loss(covariance: torch.Tensor, move: torch.Tensor) -> torch.Tensor:
     """One minus the correlation of the RMSF with how far residues moved between conformers.
 
-    The mean of the correlations of both and of their logarithms. `move` is [N, 3] in nm.
+    The mean of three correlations: of both, of their logarithms, and of the logarithms without
+    three residues at each end, which move farthest. `move` is [N, 3] in nm.
     """
     known = torch.isfinite(move).all(-1)
     rmsf, far = mean_square(covariance)[known].sqrt(), move[known].double().norm(dim=-1)
-    return 1 - (pearson(rmsf, far) + pearson(rmsf.log(), (far + _LEAST).log())) / 2
+    logs = rmsf.log(), (far + _LEAST).log()
+    inside = [x[_END:-_END] for x in logs]
+    return 1 - (pearson(rmsf, far) + pearson(*logs) + pearson(*inside)) / 3
 
 
 def _without(rigid: torch.Tensor, covariance: torch.Tensor) -> torch.Tensor:

@@ -13,7 +13,7 @@ import torch
 from ..analysis.fluctuations import correlation
 from ..data.motion_data import KINDS, MotionData
 from ..data.shards import ShardDataset
-from ..errors import StructureError
+from ..errors import SLMError, StructureError
 from ..files.json_settings import build, check_names, merge
 from ..motions.network_covariance import mean_square, network_covariance
 from ..motions.spring_network import SpringConfig, SpringNetwork
@@ -25,6 +25,7 @@ from .motion_batches import MotionSampler, each_observation, stack_observations
 from .motion_losses import bfactor_loss, displacement_loss, pearson, profile_loss, size_loss
 from .network_training import if_there_is_data, train_network
 
+MODEL = {"crystal": True}
 DATA = {"bfactors": 4, "pair": 4, "size": 1, "max_length": 160, "prefix": None}
 LOSS = {
     "bfactors": 1.0, "pair": 0.3, "profile": 1.0, "size": 0.3, "rigid": 0.5, "noise_nm": 0.02,
@@ -55,7 +56,8 @@ def motion_loss(model: SpringNetwork, batch: dict, options: dict):
                 value = bfactor_loss(covariance, graph.ca, target[:, 0], options["rigid"])
             elif kind == 1:
                 value = sum(displacement_loss(covariance, graph.ca, target))
-                terms["profile"].append(profile_loss(covariance, target))
+                if options["profile"]:
+                    terms["profile"].append(profile_loss(covariance, target))
             else:
                 value = size_loss(covariance, target[0])
             terms[KINDS[kind]].append(value)
@@ -167,9 +169,14 @@ def train_motions(
     sampler = MotionSampler(observed, {name: chosen[name] for name in KINDS})
     torch.manual_seed(loop.seed)
     if init_from is None:
-        model = SpringNetwork(build(SpringConfig, config.get("model", {}), "model"))
+        model = SpringNetwork(build(SpringConfig, MODEL | config.get("model", {}), "model"))
     else:
         model = load_module(init_from, SpringNetwork)
+    if options["crystal"] and chosen["bfactors"] and model.crystal_network is None:
+        raise SLMError(
+            f"{init_from or 'model'}: the network has no springs for B-factors; set bfactors in "
+            "data to 0, or crystal in loss to false, so that all springs learn from B-factors"
+        )
 
     def make_validation() -> Callable:
         try:

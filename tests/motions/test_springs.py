@@ -146,6 +146,27 @@ def test_bfactors_have_the_mean_of_the_springs_and_depend_on_neither_position_no
     np.testing.assert_allclose(moved.crystal, found.crystal, rtol=5e-3)
 
 
+def test_no_network_loosens_the_bonds_of_a_chain_by_much(chain):
+    backbone, sequence, index = chain
+    torch.manual_seed(0)
+    network = SpringNetwork()
+    before = Springs(network).stiffness(*chain)[0]
+    torch.nn.init.normal_(network.out.weight, std=30.0)
+    change = np.log(Springs(network).stiffness(*chain)[0][before > 0] / before[before > 0])
+    near = (abs(index[:, None] - index) <= 3)[before > 0]
+    assert -1.51 < change[near].min() < -1.4
+    assert change[near].max() > 4
+    assert change[~near].min() < -4
+
+
+def test_residues_that_coincide_are_told(springs, chain):
+    backbone, sequence, index = chain
+    backbone = backbone.copy()
+    backbone[9] = backbone[4]
+    with pytest.raises(StructureError, match="CA atoms of residues 4 and 9 coincide"):
+        springs.covariance(backbone, sequence, index)
+
+
 def test_bfactors_have_springs_of_their_own(chain):
     torch.manual_seed(0)
     springs = Springs(SpringNetwork(SpringConfig(crystal=True)))

@@ -152,7 +152,7 @@ def test_a_template_with_other_numbers_is_another_template(template):
 def test_frames_of_a_trajectory_do_not_all_move_one_way(generator, template):
     many = md.join([template] * 20)
     settings, laid, _ = make_request(
-        SEQUENCE, 40, template=many, settings={"deform": "1 soft", "seed": 3}
+        SEQUENCE, 40, template=many, settings={"deform": "0.3 soft", "seed": 3}
     )
     starts = BackboneSampler(generator.tokenizer, generator.language_model, settings, laid).starts
     moved = np.stack([starts.displaced(i, 0, laid.backbone[0])[0] for i in range(20)])
@@ -187,8 +187,8 @@ def test_starts_are_displaced_in_proportion_to_deform(generator, template):
 @pytest.mark.parametrize(
     ("given", "wanted"),
     [
-        ("near", 1.0), ("far", "2.6 soft"), ("1.5", 1.5), (2, 2.0), ("0.1nm", "0.1 nm"),
-        ("conformers", "1 soft"), ("1.5 soft", "1.5 soft"), ("0.10 nm soft", "0.1 nm soft"),
+        ("near", 1.0), ("far", "2.4 soft"), ("1.5", 1.5), (2, 2.0), ("0.1nm", "0.1 nm"),
+        ("conformers", "0.9 soft"), ("1.5 soft", "1.5 soft"), ("0.10 nm soft", "0.1 nm soft"),
         (1.0 * unit.angstrom, "0.1 nm"), (0, 0.0), ("0 nm", "0 nm"),
     ],
 )  # fmt: skip

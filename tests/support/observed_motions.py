@@ -18,7 +18,7 @@ TINY_MOTIONS = {
         "validate_every": 12,
     },
     "data": {"bfactors": 2, "pair": 1, "size": 1},
-    "loss": {"size": 1.0, "profile": 0.1, "noise_nm": 0.0},
+    "loss": {"size": 3.0, "pair": 0.1, "profile": 0.0, "noise_nm": 0.0},
 }  # fmt: skip
 
 

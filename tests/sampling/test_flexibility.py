@@ -124,7 +124,7 @@ def test_the_command_writes_profile_structure_and_picture(traj, tmp_path):
     np.testing.assert_allclose([float(row["rmsf_nm"]) for row in rows], found.rmsf, atol=1e-4)
     lines = (out / "flexibility.pdb").read_text().splitlines()
     b = [float(line[60:66]) for line in lines if line[12:16] == " CA "]
-    np.testing.assert_allclose(b, found.bfactors, atol=0.01)
+    np.testing.assert_allclose(b, np.minimum(found.bfactors, 99.99), atol=0.01)
     with np.load(out / "covariance.npz") as saved:
         np.testing.assert_allclose(saved["covariance"], found.covariance, atol=1e-6)
     assert (out / "flexibility.png").stat().st_size > 10_000

@@ -56,8 +56,14 @@ class SpringNetwork(nn.Module):
     kind = "motions"
     config_class = SpringConfig
 
-    def __init__(self, config: SpringConfig | None = None, across: float = _ACROSS) -> None:
+    def __init__(
+        self,
+        config: SpringConfig | None = None,
+        across: float = _ACROSS,
+        loosest: float = _LOOSEST,
+    ) -> None:
         super().__init__()
+        self.loosest = loosest
         self.config = config = config or SpringConfig()
         width, edge = config.width, config.edge_width
         self.register_buffer("centres", torch.linspace(0.35, CUTOFF, _RADIAL))
@@ -82,7 +88,9 @@ class SpringNetwork(nn.Module):
         self.scale = nn.Parameter(torch.tensor(math.log(_SCALE)))
         self.readout = BFactorReadout() if config.readout else None
         alone = replace(config, readout=False, crystal=False)
-        self.crystal_network = SpringNetwork(alone, _ACROSS_CRYSTAL) if config.crystal else None
+        self.crystal_network = (
+            SpringNetwork(alone, _ACROSS_CRYSTAL, _RANGE) if config.crystal else None
+        )
 
     def forward(self, graph: ResidueGraph) -> torch.Tensor:
         """Stiffness [2, N, N] in kT / nm^2 at 300 K, float64: symmetric, 0 beyond the cutoff.
@@ -103,7 +111,7 @@ class SpringNetwork(nn.Module):
         pair = self.out(self.dropout(self.spring(nodes, edges, i, j)))
         change, ratio = ((pair + pair[graph.reverse]) / 2).double().unbind(-1)
         loosened = (change < 0) & (graph.separation <= 3)
-        most = torch.where(loosened, _LOOSEST, _RANGE).double()
+        most = torch.where(loosened, self.loosest, _RANGE).double()
         log = most * torch.tanh(change / most) + self.scale.double()
         along = packed_springs(graph.distance, graph.separation) * log.exp()
         both = torch.stack([along, along * ratio.sigmoid()])

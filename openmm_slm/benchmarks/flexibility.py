@@ -63,7 +63,7 @@ def methods(springs: Springs) -> dict[str, Method]:
     return {
         CRYSTAL: lambda x, sequence, index: springs.motions(x, sequence, index).crystal,
         OURS: lambda x, sequence, index: np.einsum(
-            "iaia->i", springs.motions(x, sequence, index)[1]
+            "iaia->i", springs.covariance(x, sequence, index)
         ),
         "GNM": lambda x, sequence, index: gaussian_network(x[:, 1]),
         "ANM": anisotropic,

@@ -1,4 +1,4 @@
-"""Profile of the B-factors of a crystal: a linear readout of a structure and of its springs."""
+"""Profile of the B-factors of a crystal: a linear readout of a structure and of springs."""
 
 from __future__ import annotations
 
@@ -37,22 +37,19 @@ class BFactorReadout(nn.Module):
         self.register_buffer("weight", torch.zeros(FEATURES))
 
     def forward(self, graph: ResidueGraph, square: torch.Tensor) -> torch.Tensor:
-        """Mean squares [N] (nm^2) with the profile of B-factors and the mean of `square`.
-
-        `square` are the mean squares of the springs for B-factors.
-        """
+        """Profile [N] of B-factors, from the mean squares of the springs for B-factors."""
         level = crystal_features(graph, square) @ self.weight
-        profile = (_SPREAD * level.clamp(-_MOST, _MOST)).exp().double()
-        return profile * (square.mean() / profile.mean())
+        return (_SPREAD * level.clamp(-_MOST, _MOST)).exp().double()
 
 
 @torch.no_grad()
 def crystal_features(graph: ResidueGraph, square: torch.Tensor) -> torch.Tensor:
     """Features [N, FEATURES] of residues, less their means over the structure.
 
-    Of each residue: those of the graph, its packing, the logarithm of the mean square `square` of
-    its springs and its amino acid; their means over the residues around it, in Gaussians of two
-    widths; and their means over its neighbours along the chain, at three separations.
+    Of each residue: those of the graph, its packing, the logarithm of its mean square `square` by
+    the springs for B-factors, and its amino acid; their means over the residues around it, in
+    Gaussians of two widths; and their means over its neighbours along the chain, at three
+    separations.
     """
     level = (square / square.mean()).log().float().unsqueeze(1)
     letters = F.one_hot(graph.amino_acids, _LETTERS).float()

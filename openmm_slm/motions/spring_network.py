@@ -22,7 +22,6 @@ _ACROSS = 0.01
 _ACROSS_CRYSTAL = 0.3  # the same for the springs of B-factors
 _HEARD = 1.0  # nm: messages come from residues closer than this
 _RANGE = 5.0  # largest change of the logarithm of a stiffness by the network
-_LOOSEST = 1.5  # the same between residues at most three apart in a chain, if they become looser
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,8 @@ class SpringConfig:
     """Sizes of a `SpringNetwork`.
 
     `crystal` is whether it has a second network for B-factors, `readout` whether it has a
-    `BFactorReadout`.
+    `BFactorReadout`. `loosest` is the largest fall of the logarithm of a stiffness between residues
+    at most three apart in a chain.
     """
 
     width: int = 64
@@ -39,6 +39,7 @@ class SpringConfig:
     dropout: float = 0.0
     readout: bool = False
     crystal: bool = False
+    loosest: float = _RANGE
 
 
 class SpringNetwork(nn.Module):
@@ -56,14 +57,8 @@ class SpringNetwork(nn.Module):
     kind = "motions"
     config_class = SpringConfig
 
-    def __init__(
-        self,
-        config: SpringConfig | None = None,
-        across: float = _ACROSS,
-        loosest: float = _LOOSEST,
-    ) -> None:
+    def __init__(self, config: SpringConfig | None = None, across: float = _ACROSS) -> None:
         super().__init__()
-        self.loosest = loosest
         self.config = config = config or SpringConfig()
         width, edge = config.width, config.edge_width
         self.register_buffer("centres", torch.linspace(0.35, CUTOFF, _RADIAL))
@@ -87,10 +82,8 @@ class SpringNetwork(nn.Module):
         nn.init.constant_(self.out.bias[1:], math.log(across / (1 - across)))
         self.scale = nn.Parameter(torch.tensor(math.log(_SCALE)))
         self.readout = BFactorReadout() if config.readout else None
-        alone = replace(config, readout=False, crystal=False)
-        self.crystal_network = (
-            SpringNetwork(alone, _ACROSS_CRYSTAL, _RANGE) if config.crystal else None
-        )
+        alone = replace(config, readout=False, crystal=False, loosest=_RANGE)
+        self.crystal_network = SpringNetwork(alone, _ACROSS_CRYSTAL) if config.crystal else None
 
     def forward(self, graph: ResidueGraph) -> torch.Tensor:
         """Stiffness [2, N, N] in kT / nm^2 at 300 K, float64: symmetric, 0 beyond the cutoff.
@@ -111,7 +104,7 @@ class SpringNetwork(nn.Module):
         pair = self.out(self.dropout(self.spring(nodes, edges, i, j)))
         change, ratio = ((pair + pair[graph.reverse]) / 2).double().unbind(-1)
         loosened = (change < 0) & (graph.separation <= 3)
-        most = torch.where(loosened, self.loosest, _RANGE).double()
+        most = torch.where(loosened, self.config.loosest, _RANGE).double()
         log = most * torch.tanh(change / most) + self.scale.double()
         along = packed_springs(graph.distance, graph.separation) * log.exp()
         both = torch.stack([along, along * ratio.sigmoid()])
@@ -129,7 +122,7 @@ class SpringNetwork(nn.Module):
         if self.crystal_network is not None:
             found = mean_square(network_covariance(graph.ca, self.crystal_network(graph)))
         if self.readout is not None:
-            found = self.readout(graph, found)
+            found = self.readout(graph, found)  # of any scale
         return found * (square.mean() / found.mean())
 
     def _edges(self, graph: ResidueGraph) -> torch.Tensor:

@@ -25,7 +25,7 @@ from .motion_batches import MotionSampler, each_observation, stack_observations
 from .motion_losses import bfactor_loss, displacement_loss, pearson, profile_loss, size_loss
 from .network_training import if_there_is_data, train_network
 
-MODEL = {"crystal": True}
+MODEL = {"crystal": True, "loosest": 1.5}
 DATA = {"bfactors": 4, "pair": 4, "size": 1, "max_length": 160, "prefix": None}
 LOSS = {
     "bfactors": 1.0, "pair": 0.3, "profile": 1.0, "size": 0.3, "rigid": 0.5, "noise_nm": 0.02,

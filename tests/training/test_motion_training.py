@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,10 +14,11 @@ from toys import write_shards
 from openmm_slm.benchmarks.flexibility import benchmark_flexibility
 from openmm_slm.data.motion_data import MotionData, bucket_of
 from openmm_slm.data.shards import ShardDataset
-from openmm_slm.errors import StructureError
+from openmm_slm.errors import SLMError, StructureError
 from openmm_slm.motions.network_covariance import mean_square, network_covariance
-from openmm_slm.motions.spring_network import SpringNetwork
+from openmm_slm.motions.spring_network import SpringConfig, SpringNetwork
 from openmm_slm.motions.springs import Springs
+from openmm_slm.networks.storage import save_module
 from openmm_slm.protein.elastic_network import packed_stiffness
 from openmm_slm.protein.sequence import AMINO_ACIDS
 from openmm_slm.training.fit_readout import fit_readout, ridge
@@ -27,6 +29,8 @@ from openmm_slm.training.motion_losses import (
     size_loss,
 )
 from openmm_slm.training.train_motions import train_motions
+
+OLD = {"crystal": False}  # of a network that was trained before there were such springs
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +140,45 @@ def test_a_ridge_regression_finds_the_weights_whatever_the_units():
     found = ridge(x.T @ x, x.T @ y, len(x)) * torch.tensor([1.0, 100, 0.01])
     assert found[0] / found[1] == pytest.approx(0.5, rel=0.05)
     assert abs(found[2]) < 0.05
+
+
+@pytest.mark.parametrize("crystal", [False, True])
+def test_springs_of_two_networks_are_joined(folders, tmp_path, monkeypatch, crystal):
+    """Thermal motion of the first, B-factors of the second."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "tools"))
+    from join_springs import main as join
+
+    data = MotionData(folders[1], ShardDataset(folders[0], "train"))
+    for name, config in (
+        ("thermal", SpringConfig(loosest=1.0)),
+        ("crystal", SpringConfig(crystal=crystal)),
+    ):
+        torch.manual_seed(len(name))
+        network = SpringNetwork(config).eval()
+        for part in (network, network.crystal_network):
+            if part is not None:
+                torch.nn.init.normal_(part.out.weight, std=0.3)
+        save_module(tmp_path / name, fit_readout(network, data) if name == "crystal" else network)
+    join(*(str(tmp_path / name) for name in ("thermal", "crystal", "out")))
+    first, second, joined = (
+        Springs.load(tmp_path / name).motions(*_arguments(data))
+        for name in ("thermal", "crystal", "out")
+    )
+    np.testing.assert_array_equal(joined.covariance, first.covariance)
+    profile = second.crystal / second.crystal.mean() * joined.crystal.mean()
+    np.testing.assert_allclose(joined.crystal, profile, rtol=1e-5)
+
+
+def _arguments(data: MotionData) -> tuple[np.ndarray, str, np.ndarray]:
+    one = data.observation(0, data.rows[0][0])
+    sequence = "".join((AMINO_ACIDS + "X")[k] for k in one.amino_acids)
+    return one.backbone.astype(np.float64), sequence, one.index
+
+
+def test_springs_for_bfactors_are_asked_for(folders, tmp_path):
+    save_module(tmp_path / "old", SpringNetwork(SpringConfig(**TINY_MOTIONS["model"] | OLD)))
+    with pytest.raises(SLMError, match="old: the network has no springs for B-factors; set"):
+        train_motions(TINY_MOTIONS, *folders, tmp_path / "run", init_from=tmp_path / "old")
 
 
 def test_it_learns_and_resumes_exactly_and_can_be_measured(folders, tmp_path):

@@ -33,6 +33,7 @@ from openmm_slm.tokenizer.dvae import DVAE
 from openmm_slm.training.batches import ClusterSampler, pad_entries
 from openmm_slm.training.language_nats import mean_and_error
 from openmm_slm.training.loop import LoopConfig, Trainer
+from openmm_slm.training.sampled_segments import SampledSegments
 from openmm_slm.training.structure_batches import KINDS, structure_batch
 from openmm_slm.training.structure_contexts import ContextShares
 from openmm_slm.training.structure_losses import hidden_nats, pooled
@@ -48,6 +49,7 @@ DATA = {
     "residues": 2048, "max_length": 320, "complexes": 0.0, "no_sequence": 0.0, "maskings": 4,
     "told": True,  # False: no structure input (control)
     "measured": list(MEASURED), "clusters": 64, "repeats": 1,
+    "sampled": 0.0,  # share of batches with segments of --decoys
 }  # fmt: skip
 
 
@@ -95,6 +97,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--tokens", type=Path, help="output of `openmm-slm tokenize`")
+    parser.add_argument("--decoys", type=Path, help="output of tools/make_segment_decoys.py")
     parser.add_argument("--init-from", type=Path)
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--decay", type=int)
@@ -117,6 +120,11 @@ def main() -> None:
         name: ShardDataset(options.data, "val", MADE_OF_COIL if name == DISORDERED else prefix[:3])
         for name in data["measured"]
     }
+    segments = None
+    if data["sampled"]:
+        if not options.decoys:
+            parser.error('"sampled" needs --decoys')
+        segments = SampledSegments(options.decoys, sampler.dataset, data["max_length"])
     if options.tokens:
         store = TokenStore(options.tokens, options.data)
     else:
@@ -169,8 +177,9 @@ def main() -> None:
 
     def make(step: int) -> dict:
         return structure_batch(
-            sampler, store, data["residues"], loop.seed, step, shares, data["no_sequence"]
-        )
+            sampler, store, data["residues"], loop.seed, step, shares, data["no_sequence"],
+            segments, data["sampled"],
+        )  # fmt: skip
 
     trainer = Trainer(
         model, loss, make, validate, export, options.output, loop, "cpu",

@@ -156,7 +156,13 @@ def kept_residues(trajectory: mdtraj.Trajectory, keep: str, source: object) -> l
     close = {body for r, body in zip(wanted, bodies, strict=True)
              if near[[a.index for a in r.atoms]].any()}  # fmt: skip
     kept = [r for r, body in zip(wanted, bodies, strict=True) if body in close]
-    away = [r for r in others if r not in kept and not r.is_water]
+    far = [r for r in wanted if r not in kept]
+    if far:
+        logger.warning(
+            "%s: left out, because they are more than %g nm from the protein: %s; keep='all' keeps "
+            "them", source, NEAR, listed(far),
+        )  # fmt: skip
+    away = [r for r in others if r not in kept and r not in far and not r.is_water]
     if away:
         logger.info("%s: left out: %s; keep='all' keeps them", source, listed(away))
     return kept

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 AROUND = 0.8  # nm; residues with backbone atoms this close carry a group
-_BOUND = 4  # weight of the atoms of side chains that bind a group; those of backbones have 1
+_BOUND = 20  # weight of the atoms of side chains that bind a group; those of backbones have 1
 _FEWEST = 4  # residues that carry a group, if fewer are near
 _TAUTOMER = {"NE2": "HID", "ND1": "HIE"}  # of histidine, by the nitrogen that binds a metal
 _CB, _FIRST_SIDE_ATOM = 4, 5  # slots

@@ -46,9 +46,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Expected distance (nm) of CA from its starting frame, for kept and for sampled tokens. Halving or
-# doubling these changes little; without starting frames, sampled residues fly apart.
-KEPT, SAMPLED = 0.05, 0.1
+# Expected distance (nm) of CA from its starting frame, for sampled tokens. Halving or doubling it
+# changes little; without starting frames, sampled residues fly apart.
+SAMPLED = 0.1
 AGAIN = 3  # an invalid frame of resampled residues is made again so many times
 
 
@@ -328,7 +328,7 @@ class BackboneSampler:
                 for frame, x in zip(frames, backbone, strict=True)
             ]
             start, masked = (np.stack(part) for part in zip(*begun, strict=True))
-            level = np.where(masked, SAMPLED, KEPT)
+            level = np.where(masked, SAMPLED, self.starts.level)
             if self.gaps is not None and number == 0:
                 start, placed, rim = self.gaps.filled(frames, self.starts.rows(frames), start)
                 level, masked = np.where(placed, SEEN, level), masked | rim

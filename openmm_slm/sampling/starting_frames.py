@@ -21,6 +21,14 @@ from .template import Template
 
 _CACHED = 64 * 2**20  # bytes; motions of templates that are kept
 _GOLDEN = (np.sqrt(5) - 1) / 2  # its multiples modulo 1 are evenly spread
+# Level (nm) of displaced frames, and of frames between two states, which the tokens must correct
+# more. At 0.01, the decoder keeps more of a displacement, above all of large ones: on 16 validation
+# chains, the RMSF of samples has a correlation of 0.98 with that of the springs (0.97 at 0.05) at
+# the same mean, and 87 % of the residues in helices and strands stay there (89 %).
+_LEVEL, _BETWEEN = 0.01, 0.05
+# Displacements are smaller by this factor, so that samples have the mean RMSF that they had at
+# 0.05, for which the multiples of `deform` were compared with MD.
+_LESS = 0.84
 
 
 class StartingFrames:
@@ -37,6 +45,11 @@ class StartingFrames:
         Chain number and residue index.
     springs : Springs, optional
         Default: those of the default model.
+
+    Attributes
+    ----------
+    level : float
+        Expected distance (nm) of kept CA from where they start.
     """
 
     def __init__(
@@ -54,6 +67,7 @@ class StartingFrames:
         if settings.path:
             self.path = StatePath(template, tokens, index, settings.n, settings.seed)
         self._springs, self._soft = springs, is_soft(settings.deform)
+        self.level = _BETWEEN if self.path else _LEVEL
         # Frames take templates in turn.
         most = _CACHED // (8 * (3 * len(chain)) ** 2)
         self._of_template = lru_cache(maxsize=max(2, most))(self._motion_of_template)
@@ -101,7 +115,7 @@ class StartingFrames:
         masked = masked_residues(rng, ca, noise, self.chain, weight)
         start = x.copy()
         times = multiple_of(self.settings.deform, float(np.sqrt(motion.mean_square().mean())))
-        times /= np.sqrt(self.settings.rounds)
+        times *= _LESS / np.sqrt(self.settings.rounds)
         if times:
             which = None
             if self._soft:

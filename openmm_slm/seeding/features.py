@@ -72,7 +72,7 @@ def feature_space(
     Raises
     ------
     SLMError
-        `features` is unknown.
+        `features` is unknown, or `lag` leaves too few pairs of frames.
     """
     if features not in FEATURES:
         raise SLMError(f"features is {features!r}; give one of {', '.join(FEATURES)}")
@@ -93,7 +93,14 @@ def feature_space(
     if features == "pca":
         return _euclidean(basis.project(ca[kept]) / np.linalg.norm(basis.vectors, axis=0))
     scores = basis.project(ca)
-    return _euclidean(fit_tica(scores, lag, lengths).transform(scores)[kept])
+    try:
+        found = fit_tica(scores, lag, lengths)
+    except StructureError:
+        raise SLMError(
+            f"lag is {lag} of {counted(len(ca), 'frame')}, which leaves too few pairs of frames for "
+            "TICA; give a shorter lag (1 or more), or features='pca', which needs no order in time"
+        ) from None
+    return _euclidean(found.transform(scores)[kept])
 
 
 def ca_positions(trajectory: mdtraj.Trajectory) -> np.ndarray:

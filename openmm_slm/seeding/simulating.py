@@ -40,6 +40,7 @@ def seed_simulations(
     method: str | None = None,
     features: str = "ca-rmsd",
     weights: np.ndarray | str | os.PathLike | None = None,
+    lag: int = 20,
     per_state: bool = False,
     top: str | os.PathLike | None = None,
     settings: dict[str, Any],
@@ -62,7 +63,7 @@ def seed_simulations(
         Report that marks valid frames; see `select_seeds`.
     frames : iterable of int, optional
         Frames to use instead of selecting `n`; they must be valid.
-    method, features, weights, per_state, top
+    method, features, weights, lag, per_state, top
         How frames are selected; see `select_seeds`.
     {options}
 
@@ -88,7 +89,7 @@ def seed_simulations(
     ...     simulation.step(100)
     """
     _, chosen, builder = prepare(
-        ens_or_traj, n, report, frames, method, features, weights, per_state, top,
+        ens_or_traj, n, report, frames, method, features, weights, lag, per_state, top,
         SeedSettings(solvent=solvent, **settings),
     )  # fmt: skip
     return (seed.simulation for _, seed, _ in built(builder, chosen) if seed is not None)
@@ -102,6 +103,7 @@ def prepare(
     method: str | None,
     features: str,
     weights: FrameWeights,
+    lag: int,
     per_state: bool,
     top: str | os.PathLike | None,
     settings: SeedSettings,
@@ -112,8 +114,9 @@ def prepare(
     ensemble = replace(ensemble, trajectory=protein)
     if frames is None:
         chosen = choose(
-            ensemble, n, method, features, weights, seed=settings.seed, per_state=per_state
-        )
+            ensemble, n, method, features, weights, lag=lag, seed=settings.seed,
+            per_state=per_state,
+        )  # fmt: skip
     elif weights is not None or per_state:
         other = "weights" if weights is not None else "per_state"
         raise SLMError(f"frames and {other} are given; frames names the seeds, so give one of them")

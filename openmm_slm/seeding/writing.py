@@ -56,6 +56,7 @@ def write_seeds(
     method: str | None = None,
     features: str = "ca-rmsd",
     weights: np.ndarray | str | os.PathLike | None = None,
+    lag: int = 20,
     per_state: bool = False,
     top: str | os.PathLike | None = None,
     settings: dict[str, Any],
@@ -82,7 +83,7 @@ def write_seeds(
     formats : iterable of "openmm", "amber", "gromacs", "replica-exchange", "westpa"
         Formats to write; the OpenMM files are always written. The last two need seeds of one
         System: in explicit solvent, ``same_box``.
-    solvent, report, frames, method, features, weights, per_state, top
+    solvent, report, frames, method, features, weights, lag, per_state, top
         See `seed_simulations`.
     progress : bool
         Show a progress bar.
@@ -105,8 +106,9 @@ def write_seeds(
     output = Path(output)
     _check_free(output)
     ensemble, chosen, builder = prepare(
-        ens_or_traj, n, report, frames, method, features, weights, per_state, top, chosen_settings
-    )
+        ens_or_traj, n, report, frames, method, features, weights, lag, per_state, top,
+        chosen_settings,
+    )  # fmt: skip
     if "replica-exchange" in formats:
         check_number(len(chosen))
     output.mkdir(parents=True, exist_ok=True)
@@ -115,7 +117,7 @@ def write_seeds(
     selection = {
         "method": method_of(method, weights), "features": features,
         "weights": str(weights) if has_file else None if weights is None else "an array",
-        "per_state": per_state,
+        "lag": lag if features == "tica" else None, "per_state": per_state,
     }  # fmt: skip
     run = {
         "task": "seed", "input": str(ens_or_traj) if is_path else repr(ensemble.trajectory),

@@ -14,9 +14,10 @@ from ..data.tokens import TokenStore
 from ..language.structure_context import StructureContext, stretches
 from ..protein.coil import coil
 from .batches import ClusterSampler, pad_entries, pad_tokens
+from .sampled_segments import SampledSegments
 from .structure_contexts import ContextShares, DrawnContext, draw_context
 
-KINDS = ("spans", "patch", "ends", "interface", "noised", "soft", "trace", "nothing")
+KINDS = ("spans", "patch", "ends", "interface", "noised", "soft", "trace", "nothing", "sampled")
 
 #: Encoder: backbones [B, L, 4, 3], mask and residue index [B, L] to tokens [B, L].
 Tokenize = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
@@ -30,13 +31,20 @@ def structure_batch(
     step: int,
     shares: ContextShares,
     no_sequence: float = 0.0,
+    segments: SampledSegments | None = None,
+    sampled: float = 0.0,
 ) -> dict[str, np.ndarray]:
     """Whole entries of similar length with random contexts, about `residues` padded residues.
 
-    The sequence of a share `no_sequence` of the entries is hidden.
+    The sequence of a share `no_sequence` of the entries is hidden. A share `sampled` of the batches
+    is of chains with sampled `segments`.
     """
     rng = np.random.default_rng([seed, step])
-    pool = sorted((sampler.number(rng) for _ in range(64)), key=sampler.dataset.lengths.__getitem__)
+    used = segments if segments is not None and rng.random() < sampled else None
+    pool = [sampler.number(rng) for _ in range(64)]
+    if used is not None:
+        pool = [int(number) for number in rng.choice(used.numbers, 64)]
+    pool.sort(key=sampler.dataset.lengths.__getitem__)
     batches: list[list[int]] = [[]]
     for number in pool:
         if batches[-1] and (len(batches[-1]) + 1) * sampler.dataset.lengths[number] > residues:
@@ -48,7 +56,10 @@ def structure_batch(
     for entry in entries:
         present = np.isfinite(entry.backbone).all((1, 2))
         kind = "nothing" if entry.id.startswith(MADE_OF_COIL) and rng.random() < 0.6 else None
-        one = draw_context(rng, entry.backbone, present, entry.chain_index, shares, kind)
+        if used is not None:
+            one = used.context(rng, entry)
+        else:
+            one = draw_context(rng, entry.backbone, present, entry.chain_index, shares, kind)
         drawn.append(replace(one, disordered=draw_labels(rng, entry)))
     rows = [store.read(sampler.dataset.rows[number]) for number in numbers]
     batch = batch_of(entries, rows, drawn)

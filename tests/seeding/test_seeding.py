@@ -297,6 +297,7 @@ def _alone(force: openmm.Force, size: int) -> openmm.System:
         ({"n": 4}, "4 seeds of 3 valid"), ({"n": 0}, "n is 0"),
         ({"method": "random"}, "kcenters, kmeans, least-populated"),
         ({"features": "colour"}, "ca-rmsd, dihedrals"), ({"frames": [7]}, "0 to 2"),
+        ({"features": "tica", "lag": 2}, "lag is 2 of 3 frames"),
         ({"frames": []}, "empty"), ({"report": "nice"}, "'nice'"),
         ({"report": np.zeros(3, bool)}, "0 valid frames"), ({"report": ALL[:2]}, "of 2 frames"),
         ({"report": {"energy": [1]}}, "'valid'"),

@@ -2,13 +2,16 @@
 
     python tools/make_segment_decoys.py SHARDS DECOYS [MINUTES] [PART/PARTS]
     python tools/make_segment_decoys.py SHARDS DECOYS --fragments [MINUTES] [PART/PARTS]
+    python tools/make_segment_decoys.py SHARDS DECOYS --tries [MINUTES] [PART/PARTS]
 
 One chain of each cluster of the training split is taken, 50 to 220 residues and if possible with
 side chains, in random order. Up to four coil stretches of 4 to 14 residues in it, which do not
 touch, are sampled together with all others held: 24 tries, 6 samples that see one of these, and 6
 samples near the true structure. With --fragments, `fragment_decoys` makes other samples, six times
-as fast. `openmm_slm.data.segment_decoys` describes the files. PART/PARTS divides the chains between
-processes. Chains that the folder has already are left out, so a second run adds to the first.
+as fast. With --tries, there are 16 tries of up to six stretches of up to 16 residues and nothing
+else; `tools/train_structure.py` learns from these. `openmm_slm.data.segment_decoys` describes the
+files. PART/PARTS divides the chains between processes. Chains that the folder has
+already are left out, so a second run adds to the first.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from openmm_slm import EnsembleGenerator
 from openmm_slm.benchmarks.samples import secondary_structure
 from openmm_slm.data.segment_decoys import SegmentDecoys, read_decoys, write_decoys
 from openmm_slm.data.shards import Entry, ShardDataset
+from openmm_slm.language.masking import SAMPLED_LEVEL
 from openmm_slm.language.segment_ranker import SEEN
 from openmm_slm.protein.protein import Protein
 from openmm_slm.protein.sequence import encode_sequence
@@ -35,8 +39,12 @@ from openmm_slm.sampling.segment_clashes import segment_clashes
 from openmm_slm.sampling.segment_sampling import SegmentSampler
 
 TRIES, REFINED, NEAR_TRUE = 24, 6, 6
-LENGTHS, SIZES = (50, 220), (4, 14)
-SEGMENTS, FROM_ENDS = 4, 4
+TRIES_ALONE = 16
+LENGTHS, FROM_ENDS = (50, 220), 4
+# Most residues of a stretch, and most stretches of a chain; with --tries.
+LONGEST, MOST = 14, 4
+LONGEST_ALONE, MOST_ALONE = 16, 6
+SHORTEST = 4
 COIL = 0.7  # share of coil residues in a segment, at least
 APART = 1.2  # nm between CA of two segments
 OFF = 0.1  # nm: the true structure is displaced by up to so much
@@ -47,18 +55,20 @@ IN_A_FILE = 100
 Maker = Callable[[Entry, list[np.ndarray], np.random.Generator], tuple[np.ndarray, np.ndarray]]
 
 
-def segments(entry: Entry, rng: np.random.Generator) -> list[np.ndarray]:
+def segments(
+    entry: Entry, rng: np.random.Generator, longest: int = LONGEST, most: int = MOST
+) -> list[np.ndarray]:
     """Rows of coil stretches that do not touch."""
     (states,) = secondary_structure(entry.backbone[None], entry.sequence)
     ca, chosen = entry.backbone[:, 1], []
-    for size in rng.integers(SIZES[0], SIZES[1] + 1, 3 * SEGMENTS):
+    for size in rng.integers(SHORTEST, longest + 1, 3 * most):
         last = len(states) - size - FROM_ENDS
         coil = [
             first
             for first in range(FROM_ENDS, last)
             if (states[first : first + size] == "C").mean() >= COIL
         ]
-        if not coil or len(chosen) == SEGMENTS:
+        if not coil or len(chosen) == most:
             continue
         rows = np.arange(size) + rng.choice(coil)
         distances = [np.linalg.norm(ca[rows, None] - ca[other], axis=-1).min() for other in chosen]
@@ -68,9 +78,10 @@ def segments(entry: Entry, rng: np.random.Generator) -> list[np.ndarray]:
 
 
 class ModelDecoys:
-    """Samples of the shipped model."""
+    """Samples of the shipped model; with `alone`, tries alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, alone: bool = False) -> None:
+        self.alone = alone
         self.generator = EnsembleGenerator.from_pretrained("default")
 
     def __call__(
@@ -78,13 +89,16 @@ class ModelDecoys:
     ) -> tuple[np.ndarray, np.ndarray]:
         every = np.sort(np.concatenate(chosen))
         sampler = self._sampler(entry, every)
+        if self.alone:
+            return sampler.tries(0, np.arange(TRIES_ALONE))
         tries, moved = sampler.tries(0, np.arange(TRIES))
         near_true = np.repeat(entry.backbone[None], NEAR_TRUE, 0).astype(np.float32)
         off = rng.normal(size=(NEAR_TRUE, len(every), 1, 3)) * OFF
         near_true[:, every] += (off * rng.random((NEAR_TRUE, 1, 1, 1))).astype(np.float32)
         start = np.concatenate([tries[:REFINED], near_true])
         numbers = np.arange(len(start))
-        _, refined, _ = sampler.refined(numbers, np.zeros(len(start), int), start)
+        level = np.where(numbers < REFINED, SAMPLED_LEVEL, OFF)[:, None]
+        _, refined, _ = sampler.refined(numbers, np.zeros(len(start), int), start, level=level)
         refined, shift = sampler.closed(refined, 0)
         return np.concatenate([tries, refined]), np.concatenate([moved, shift])
 
@@ -101,9 +115,11 @@ class ModelDecoys:
         return networks.sampler(resolved(request, model.language_model)).segments
 
 
-def decoys(entry: Entry, rng: np.random.Generator, make: Maker) -> list[SegmentDecoys]:
+def decoys(
+    entry: Entry, rng: np.random.Generator, make: Maker, alone: bool = False
+) -> list[SegmentDecoys]:
     """Samples of the segments of a chain, each with the true structure of all others."""
-    chosen = segments(entry, rng)
+    chosen = segments(entry, rng, *((LONGEST_ALONE, MOST_ALONE) if alone else ()))
     if not chosen:
         return []
     x, moved = make(entry, chosen, rng)
@@ -137,15 +153,16 @@ def surroundings(ca: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
-    given = [word for word in sys.argv[1:] if word != "--fragments"]
-    name = "fragments" if len(given) < len(sys.argv) - 1 else "model"
+    given = [word for word in sys.argv[1:] if not word.startswith("--")]
+    alone = "--tries" in sys.argv
+    name = "fragments" if "--fragments" in sys.argv else "tries" if alone else "model"
     seconds = 60 * float(given[2]) if len(given) > 2 else np.inf
     part, parts = map(int, given[3].split("/")) if len(given) > 3 else (1, 1)
     output = Path(given[1])
     output.mkdir(parents=True, exist_ok=True)
     dataset = ShardDataset(given[0], "train", ("backbone", "heavy", "shard"))
     rng, start = np.random.default_rng(part), time.monotonic()
-    make = FragmentDecoys() if name == "fragments" else ModelDecoys()
+    make = FragmentDecoys() if name == "fragments" else ModelDecoys(alone)
     waiting: list[SegmentDecoys] = []
     older = any(output.glob("decoys_*.npz"))
     there = {each.id for each in read_decoys(output)} if older else set()
@@ -166,7 +183,7 @@ def main() -> None:
         whole = np.isfinite(entry.backbone).all() and not entry.chain_break[1:].any()
         fits = LENGTHS[0] <= len(entry.sequence) <= LENGTHS[1] and "X" not in entry.sequence
         if whole and fits and entry.id not in there:
-            waiting += decoys(entry, rng, make)
+            waiting += decoys(entry, rng, make, alone)
         if len(waiting) >= IN_A_FILE:
             write(place)
     if waiting:

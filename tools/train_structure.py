@@ -121,9 +121,9 @@ def main() -> None:
         for name in data["measured"]
     }
     segments = None
-    if data["sampled"]:
-        if not options.decoys:
-            parser.error('"sampled" needs --decoys')
+    if bool(data["sampled"]) != bool(options.decoys):
+        parser.error('"sampled" of the config and --decoys need each other')
+    if options.decoys:
         segments = SampledSegments(options.decoys, sampler.dataset, data["max_length"])
     if options.tokens:
         store = TokenStore(options.tokens, options.data)

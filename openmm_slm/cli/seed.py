@@ -45,7 +45,9 @@ from .common import example, existing, new, report_errors, settings_options, str
     show_default=True,
     help="Distance between frames: ca-rmsd, dihedrals, pca, tica.",
 )
-@click.option("--lag", default=20, show_default=True, help="Lag of tica in frames.")
+@click.option(
+    "--lag", type=click.IntRange(1), default=20, show_default=True, help="Lag of tica in frames."
+)
 @click.option(
     "--format",
     "formats",

@@ -10,6 +10,9 @@ import numpy as np
 #: of a rim of 2 are true as well. A wider rim changes nothing.
 RIM = 2
 
+#: Level (nm) of segments that the model sampled: about the root mean square of their deviations.
+SAMPLED_LEVEL = 0.4
+
 
 def masked_residues(
     rng: np.random.Generator,

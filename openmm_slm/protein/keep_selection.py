@@ -111,7 +111,9 @@ def check_keep(keep: object) -> str:
     return keep.strip()
 
 
-def kept_residues(trajectory: mdtraj.Trajectory, keep: str, source: object) -> list[Residue]:
+def kept_residues(
+    trajectory: mdtraj.Trajectory, keep: str, source: object, warn: bool = True
+) -> list[Residue]:
     """Residues other than protein that `keep` names, in the order of the topology.
 
     Parameters
@@ -124,6 +126,8 @@ def kept_residues(trajectory: mdtraj.Trajectory, keep: str, source: object) -> l
         unknown element. "all", "none", or an MDTraj selection.
     source : object
         Name for messages.
+    warn : bool
+        Warn of ligands that are left out because they are far from the protein.
 
     Raises
     ------
@@ -156,8 +160,8 @@ def kept_residues(trajectory: mdtraj.Trajectory, keep: str, source: object) -> l
     close = {body for r, body in zip(wanted, bodies, strict=True)
              if near[[a.index for a in r.atoms]].any()}  # fmt: skip
     kept = [r for r, body in zip(wanted, bodies, strict=True) if body in close]
-    far = [r for r in wanted if r not in kept]
-    if far:
+    far = [r for r in wanted if r not in kept and r.n_atoms > 1]  # ions are often free
+    if far and warn:
         logger.warning(
             "%s: left out, because they are more than %g nm from the protein: %s; keep='all' keeps "
             "them", source, NEAR, listed(far),

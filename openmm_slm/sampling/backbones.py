@@ -35,7 +35,7 @@ from .kept_placement import KeptPlacement
 from .sampled_backbones import SampledBackbones
 from .segment_fragments import segments_of
 from .segment_pool import best_frames
-from .segment_sampling import SEEN, SegmentSampler
+from .segment_sampling import SegmentSampler
 from .settings import SamplingSettings
 from .starting_frames import StartingFrames
 from .template import Template
@@ -46,9 +46,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Expected distance (nm) of CA from its starting frame, for sampled tokens. Halving or doubling it
-# changes little; without starting frames, sampled residues fly apart.
-SAMPLED = 0.1
+# Level (nm) of residues whose tokens are sampled; without starting frames, they fly apart.
+_MASKED = 0.1
 AGAIN = 3  # an invalid frame of resampled residues is made again so many times
 
 
@@ -96,8 +95,9 @@ class BackboneSampler:
         if template is not None:
             self.tokens = tokenizer.encode_backbone(template.backbone, template.known, self.index)
             self.starts = StartingFrames(
-                settings, template, self.tokens, self.chain, self.index, springs
-            )
+                settings, template, self.tokens, self.chain, self.index, springs,
+                tokenizer.sees_frames,
+            )  # fmt: skip
         self._first: SampledBackbones | None = None
         if template is not None and settings.resample is not None:
             named = np.isin(np.arange(len(self.chain)), settings.resample)
@@ -328,10 +328,10 @@ class BackboneSampler:
                 for frame, x in zip(frames, backbone, strict=True)
             ]
             start, masked = (np.stack(part) for part in zip(*begun, strict=True))
-            level = np.where(masked, SAMPLED, self.starts.level)
+            level = np.where(masked, _MASKED, self.starts.level)
             if self.gaps is not None and number == 0:
                 start, placed, rim = self.gaps.filled(frames, self.starts.rows(frames), start)
-                level, masked = np.where(placed, SEEN, level), masked | rim
+                level, masked = np.where(placed > 0, placed, level), masked | rim
             more = self._context_of(start, level) if self.language_model.sees_structure else {}
             drawn = self._sample(frames, np.where(masked, -1, tokens), number, **more)
             backbone, lddt = self._decode(drawn.tokens, start, level)

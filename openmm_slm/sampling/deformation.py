@@ -70,6 +70,11 @@ def is_soft(deform: float | str) -> bool:
     return isinstance(deform, str) and deform.endswith(SOFT)
 
 
+def is_length(deform: float | str) -> bool:
+    """Whether a checked `deform` is a length."""
+    return str(deform).removesuffix(SOFT).endswith(" nm")
+
+
 def multiple_of(deform: float | str, thermal: float) -> float:
     """A checked `deform` as a multiple of thermal motion, whose size is `thermal` (nm)."""
     size = str(deform).removesuffix(SOFT)

@@ -4,7 +4,7 @@ Language models that see the structure work in two steps. In the first, *tries* 
 decoded without the segments, and each frame starts from one of those with the lowest cost
 (`segment_pool`, `segment_scores`). Every fourth frame starts from a library fragment instead, as
 long as there are good ones. In the second step, the model samples the segments of each frame
-several times and sees those of the first, off by about 0.2 nm; that of the lowest cost is taken.
+several times and sees those of the first; that of the lowest cost is taken.
 """
 
 from __future__ import annotations
@@ -17,20 +17,17 @@ from functools import lru_cache
 import numpy as np
 
 from ..language.interface import StructureLanguageModel, TokenSamples
-from ..language.masking import with_rim
-from ..language.segment_ranker import SEEN as SURROUNDINGS
+from ..language.masking import SAMPLED_LEVEL, with_rim
 from ..language.segment_ranker import SegmentRanker
 from ..language.structure_context import StructureContext
-from ..library.fragments import LONGEST
 from ..library.registry import load_library
 from ..projection.close_peptides import close_peptide_bonds
 from ..protein.geometry import place_oxygen
 from ..protein.protein import Protein
 from ..tokenizer.interface import StructureTokenizer
-from .segment_clashes import segment_clashes
 from .segment_fragments import Segment, fragment_names, segments_of, starting_order
 from .segment_pool import Pool, best_distinct, pool_size
-from .segment_scores import segment_costs
+from .segment_scores import SegmentCosts
 from .segment_surroundings import distances_to, nearest, part_of
 from .settings import SamplingSettings
 from .template import Template
@@ -42,7 +39,7 @@ SECOND = 4
 _RESIDUES = 80
 #: One frame in this many starts from a fragment.
 EVERY = 4
-SEEN = 0.2  # nm, level of the segments in the second step
+FRAGMENT = 0.2  # nm, level of fragments in the second step
 #: Known residues near the segments that the decoder sees, in the tries and in the second step. With
 #: all residues, samples are no better.
 NEAR_TRIES, NEAR_SECOND = 36, 56
@@ -104,7 +101,8 @@ class SegmentSampler:
     ) -> None:
         self.tokenizer, self.language_model = tokenizer, language_model
         self.chosen, self.template, self.protein = settings.fragments, template, protein
-        self.letters, self.sampled, self._draw, self._ranker = letters, sampled, draw, ranker
+        self.letters, self.sampled, self._draw = letters, sampled, draw
+        self._costs = SegmentCosts(template, protein, letters, sampled, ranker)
         self.index = protein.residue_index
         # No token may tell where sampled residues were. Next to them, tokens of the kept residues
         # differ from those of the whole chain, from which the decoder learned: they are hints, and
@@ -134,7 +132,7 @@ class SegmentSampler:
             mine = np.flatnonzero(which == row)
             start[mine], found = self.first(frames[mine], int(row), again)
             used[mine, : found.shape[1]] = found
-        return Decoded(*self._second(frames, which, start, again), used)
+        return Decoded(*self._second(frames, which, start, used, again), used)
 
     def segments(self, row: int) -> list[Segment]:
         """Segments of a frame of the template, with their fragments."""
@@ -166,9 +164,10 @@ class SegmentSampler:
         score = np.empty(len(which))
         without = np.zeros(len(self.letters), bool) if without is None else without
         for row in np.unique(which):
-            mine, every, pools = np.flatnonzero(which == row), self.segments(row), self._pool(row)
+            mine, every = np.flatnonzero(which == row), self.segments(row)
+            tries = [pool and pool.tries for pool in self._pool(row)]
             costs = [
-                self._costs(backbone[mine], int(row), segment, moved[mine], pools[k], used[mine, k])
+                self._costs(backbone[mine], int(row), segment, moved[mine], tries[k], used[mine, k])
                 for k, segment in enumerate(every)
                 if not without[segment.rows].all()
             ]
@@ -205,6 +204,13 @@ class SegmentSampler:
         ]
         return out, used
 
+    def levels(self, used: np.ndarray, row: int) -> np.ndarray:
+        """Levels [F, L] (nm) of frames of one of the template that start from fragments `used`."""
+        level = np.full((len(used), len(self.letters)), SAMPLED_LEVEL)
+        for number, segment in enumerate(self.segments(row)):
+            level[np.ix_(used[:, number] >= 0, segment.rows)] = FRAGMENT
+        return level
+
     def tries(self, row: int, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Tries [P] of all segments of a frame of the template, their peptide bonds closed.
 
@@ -228,8 +234,9 @@ class SegmentSampler:
         start: np.ndarray,
         again: int = 0,
         draws: int = 1,
+        level: np.ndarray | float = SAMPLED_LEVEL,
     ) -> tuple[TokenSamples, np.ndarray, np.ndarray]:
-        """Samples [N = F draws] of the segments that see those of backbones, off by about 0.2 nm.
+        """Samples [N = F draws] of the segments that see those of backbones.
 
         Parameters
         ----------
@@ -240,6 +247,8 @@ class SegmentSampler:
         start : ndarray [F, L, 4, 3]
         again, draws : int
             See `sample`; samples of each frame.
+        level : float, or ndarray [F, L]
+            Expected deviation of the segments, nm.
 
         Returns
         -------
@@ -248,7 +257,7 @@ class SegmentSampler:
             Peptide bonds are not closed.
         lddt : ndarray [N]
         """
-        level = np.where(self.sampled[which], SEEN, 0.0)
+        level = np.where(self.sampled[which], level, 0.0)
         each = (StructureContext.of(x, s, self.index) for x, s in zip(start, level, strict=True))
         single = len(self._known) == 1  # then all frames have the same known tokens
         drawn = self._draw(
@@ -291,18 +300,27 @@ class SegmentSampler:
         for segment in self._segments(row):
             mine = segment.rows
             pool = Pool(x[:, mine], x[:, mine])
-            cost = self._costs(x, row, segment, shift[:, mine].max(1), pool)
+            cost = self._costs(x, row, segment, shift[:, mine].max(1), pool.tries)
             found.append(
                 replace(pool, starts=pool.tries[best_distinct(pool.tries[:, :, :3], cost)])
             )
         return found
 
     def _second(
-        self, frames: np.ndarray, which: np.ndarray, start: np.ndarray, again: int
+        self,
+        frames: np.ndarray,
+        which: np.ndarray,
+        start: np.ndarray,
+        used: np.ndarray,
+        again: int,
     ) -> tuple[TokenSamples, np.ndarray, np.ndarray]:
         """`refined` samples of frames [F], each the one of the lowest cost among a few."""
         count = int(np.clip(_RESIDUES // max(1, self.sampled.sum(1).max()), 1, SECOND))
-        drawn, x, lddt = self.refined(frames, which, start, again, count)
+        level = np.zeros(start.shape[:2])
+        for row in np.unique(which):
+            mine = np.flatnonzero(which == row)
+            level[mine] = self.levels(used[mine], int(row))
+        drawn, x, lddt = self.refined(frames, which, start, again, count, level)
         if count == 1:
             return drawn, x, lddt
         cost, each = np.zeros(len(x)), which.repeat(count)
@@ -311,36 +329,9 @@ class SegmentSampler:
             closed, shift = self.closed(x[mine], int(row))
             for segment, pool in zip(self.segments(row), self._pool(row), strict=True):
                 moved = shift[:, segment.rows].max(1)
-                cost[mine] += self._costs(closed, int(row), segment, moved, pool)
+                cost[mine] += self._costs(closed, int(row), segment, moved, pool.tries)
         best = np.arange(len(frames)) * count + cost.reshape(-1, count).argmin(1)
         return TokenSamples(drawn.tokens[best], drawn.log_prob[best]), x[best], lddt[best]
-
-    def _costs(
-        self,
-        backbone: np.ndarray,
-        row: int,
-        segment: Segment,
-        moved: np.ndarray,
-        pool: Pool | None,
-        used: np.ndarray | None = None,
-    ) -> np.ndarray:
-        """Costs [F] of samples of a segment of a frame of the template (`segment_costs`)."""
-        mine = segment.rows
-        atom14 = self.template.atom14[row]
-        clashes = segment_clashes(backbone, self.protein, mine, atom14)
-        expected = np.zeros(len(backbone))
-        if segment.inside and len(mine) <= LONGEST:  # others were not among those it learned from
-            near = self._surroundings(row, segment)
-            expected = self._ranker.expected(
-                backbone[:, near],
-                self.letters[near],
-                self.index[near],
-                np.flatnonzero(np.isin(near, mine)),
-                np.stack([moved, clashes], -1),
-                np.where(self.sampled[row][near, None, None], np.nan, atom14[near, 4:]),
-            )
-        tries = pool.tries if pool else None
-        return segment_costs(backbone, self.protein, segment, moved, clashes, expected, used, tries)
 
     def _start(self, row: int) -> np.ndarray:
         """Backbone [L, 4, 3] of a frame of the template; O is placed where it is missing."""
@@ -372,15 +363,6 @@ class SegmentSampler:
             )
             lddt[mine] = found.mean(1)
         return backbone, lddt
-
-    def _surroundings(self, row: int, segment: Segment) -> np.ndarray:
-        """Rows of a segment and of the residues near it that the ranker sees."""
-        x, rows = self.template.backbone[row], segment.rows
-        absent = np.isin(np.arange(len(self.letters)), rows) | ~np.isfinite(x).all((1, 2))
-        far = distances_to(rows, x, absent, self.index)
-        far[segment.anchors.clip(0, len(far) - 1)] = -1  # neighbours in the chain
-        far[rows] = -2
-        return nearest(far, len(rows) + SURROUNDINGS)
 
     def _find_segments(self, row: int) -> list[Segment]:
         return segments_of(self.sampled[row], self.template, row, self.chosen)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..language.segment_ranker import SEEN, SegmentRanker
+from ..library.fragments import LONGEST
 from ..protein.protein import Protein
 from ..protein.residue_potential import residue_energy
+from .segment_clashes import segment_clashes
 from .segment_fragments import Segment
+from .segment_surroundings import distances_to, nearest
+from .template import Template
 
 # The first two values were chosen on 18 loops of validation chains, where doubling or halving one
 # changes the mean RMSD of the first-ranked sample by less than its error. The others were chosen on
@@ -31,6 +36,69 @@ _START, _SURE = 3.0, 10.0  # nats: cost of a frame that starts from a fragment; 
 #: Gain per nat of a positive fit. Of fragments in loops of validation chains, those with a fit of 4
 #: or more have a median RMSD of 0.7 Å, those from -4 to 0 of 2 Å.
 _SIMILAR = 3.0
+
+
+class SegmentCosts:
+    """Costs of samples of the segments of a template (`segment_costs`).
+
+    Parameters
+    ----------
+    template : Template
+    protein : Protein
+    letters : ndarray, int [L]
+        Amino acid numbers.
+    sampled : ndarray, bool [T, L]
+        Residues that are sampled, for each frame of the template.
+    ranker : SegmentRanker
+    """
+
+    def __init__(
+        self,
+        template: Template,
+        protein: Protein,
+        letters: np.ndarray,
+        sampled: np.ndarray,
+        ranker: SegmentRanker,
+    ) -> None:
+        self._template, self._protein, self._letters = template, protein, letters
+        self._sampled, self._ranker = sampled, ranker
+
+    def __call__(
+        self,
+        backbone: np.ndarray,
+        row: int,
+        segment: Segment,
+        moved: np.ndarray,
+        tries: np.ndarray | None,
+        used: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Costs [F] of samples [F, L, 4, 3] of a segment of a frame of the template."""
+        mine, index = segment.rows, self._protein.residue_index
+        atom14 = self._template.atom14[row]
+        clashes = segment_clashes(backbone, self._protein, mine, atom14)
+        expected = np.zeros(len(backbone))
+        if segment.inside and len(mine) <= LONGEST:  # others were not among those it learned from
+            near = self._surroundings(row, segment)
+            expected = self._ranker.expected(
+                backbone[:, near],
+                self._letters[near],
+                index[near],
+                np.flatnonzero(np.isin(near, mine)),
+                np.stack([moved, clashes], -1),
+                np.where(self._sampled[row][near, None, None], np.nan, atom14[near, 4:]),
+            )
+        return segment_costs(
+            backbone, self._protein, segment, moved, clashes, expected, used, tries
+        )
+
+    def _surroundings(self, row: int, segment: Segment) -> np.ndarray:
+        """Rows of a segment and of the residues near it that the ranker sees."""
+        x, rows = self._template.backbone[row], segment.rows
+        absent = np.isin(np.arange(len(self._letters)), rows) | ~np.isfinite(x).all((1, 2))
+        far = distances_to(rows, x, absent, self._protein.residue_index)
+        far[segment.anchors.clip(0, len(far) - 1)] = -1  # neighbours in the chain
+        far[rows] = -2
+        return nearest(far, len(rows) + SEEN)
 
 
 def segment_costs(

@@ -13,7 +13,7 @@ from ..motions.springs import Springs
 from ..motions.thermal_motion import MODES, ThermalMotion
 from ..protein.geometry import place_oxygen
 from ..protein.screw_motion import screw_displaced
-from .deformation import is_soft, multiple_of
+from .deformation import is_length, is_soft, multiple_of
 from .settings import SamplingSettings
 from .state_path import StatePath
 from .states import template_rows, template_uses
@@ -21,13 +21,14 @@ from .template import Template
 
 _CACHED = 64 * 2**20  # bytes; motions of templates that are kept
 _GOLDEN = (np.sqrt(5) - 1) / 2  # its multiples modulo 1 are evenly spread
-# Level (nm) of displaced frames, and of frames between two states, which the tokens must correct
-# more. At 0.01, the decoder keeps more of a displacement, above all of large ones: on 16 validation
-# chains, the RMSF of samples has a correlation of 0.98 with that of the springs (0.97 at 0.05) at
-# the same mean, and 87 % of the residues in helices and strands stay there (89 %).
-_LEVEL, _BETWEEN = 0.01, 0.05
-# Displacements are smaller by this factor, so that samples have the mean RMSF that they had at
-# 0.05, for which the multiples of `deform` were compared with MD.
+# Levels (nm) of frames that the decoder is told to hold, and of all others: frames between two
+# states, which are linear mixtures, and decoders that do not see where they start. At 0.01, the
+# decoder keeps more of a displacement than at 0.05, most of all of large ones. On 16 validation
+# chains, the RMSF of samples then has a correlation of 0.98 with that of the springs (at 0.05:
+# 0.97) at the same mean, and 87 % of the residues in helices and strands stay there (89 %).
+_HELD, _LOOSE = 0.01, 0.05
+# Multiples of thermal motion are smaller by this factor at `_HELD`. With little noise, samples then
+# have the mean RMSF that they have at `_LOOSE`, for which the multiples were compared with MD.
 _LESS = 0.84
 
 
@@ -45,11 +46,13 @@ class StartingFrames:
         Chain number and residue index.
     springs : Springs, optional
         Default: those of the default model.
+    held : bool
+        The decoder sees the frames, and can be told to hold them.
 
     Attributes
     ----------
     level : float
-        Expected distance (nm) of kept CA from where they start.
+        Level (nm) at which the decoder holds residues whose tokens are kept.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class StartingFrames:
         chain: np.ndarray,
         index: np.ndarray,
         springs: Springs | None = None,
+        held: bool = True,
     ) -> None:
         self.settings, self.template, self.tokens = settings, template, tokens
         self.chain, self.index = chain, index
@@ -67,7 +71,8 @@ class StartingFrames:
         if settings.path:
             self.path = StatePath(template, tokens, index, settings.n, settings.seed)
         self._springs, self._soft = springs, is_soft(settings.deform)
-        self.level = _BETWEEN if self.path else _LEVEL
+        self.level = _HELD if held and self.path is None else _LOOSE
+        self._less = 1.0 if self.level == _LOOSE or is_length(settings.deform) else _LESS
         # Frames take templates in turn.
         most = _CACHED // (8 * (3 * len(chain)) ** 2)
         self._of_template = lru_cache(maxsize=max(2, most))(self._motion_of_template)
@@ -115,7 +120,7 @@ class StartingFrames:
         masked = masked_residues(rng, ca, noise, self.chain, weight)
         start = x.copy()
         times = multiple_of(self.settings.deform, float(np.sqrt(motion.mean_square().mean())))
-        times *= _LESS / np.sqrt(self.settings.rounds)
+        times *= self._less / np.sqrt(self.settings.rounds)
         if times:
             which = None
             if self._soft:

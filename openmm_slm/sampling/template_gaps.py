@@ -53,17 +53,18 @@ class TemplateGaps:
         Returns
         -------
         start : ndarray [F, L, 4, 3]
-        placed : ndarray, bool [F, L]
-            Residues of the gaps.
+        level : ndarray [F, L]
+            Level (nm) of the residues of the gaps; 0 for all others.
         rim : ndarray, bool [F, L]
             Residues next to gaps, whose tokens do not fit to them.
         """
-        start, placed = start.copy(), np.zeros(start.shape[:2], bool)
+        start, level = start.copy(), np.zeros(start.shape[:2])
         for row in np.unique(which):
             mine, gaps = np.flatnonzero(which == row), self.of(int(row))
             if not gaps:
                 continue
-            made, _ = self._segments.first(frames[mine], int(row))
+            made, used = self._segments.first(frames[mine], int(row))
+            levels = self._segments.levels(used, int(row))
             for gap in gaps:
                 ends = (len(mine), -1, 3)
                 here = start[mine][:, gap.anchors, :3].reshape(ends)
@@ -72,6 +73,6 @@ class TemplateGaps:
                 moved = made[:, gap.rows].reshape(ends) @ np.swapaxes(rotation, -1, -2)
                 moved = moved + shift[:, None]
                 start[np.ix_(mine, gap.rows)] = moved.reshape(len(mine), len(gap.rows), 4, 3)
-                placed[np.ix_(mine, gap.rows)] = True
-        rim = np.stack([with_rim(row, self._chain) for row in placed]) & ~placed
-        return start, placed, rim
+                level[np.ix_(mine, gap.rows)] = levels[:, gap.rows]
+        rim = np.stack([with_rim(row > 0, self._chain) for row in level]) & (level == 0)
+        return start, level, rim

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..analysis.fluctuations import mean_structure
-from ..analysis.tica import distance_basis, fit_tica
+from ..analysis.tica import distance_basis, fit_tica, split
 from ..errors import SLMError, StructureError, counted
 from ..protein.geometry import backbone_torsions
 from ..protein.superposition import rmsd_matrix, superposed
@@ -93,12 +94,15 @@ def feature_space(
     if features == "pca":
         return _euclidean(basis.project(ca[kept]) / np.linalg.norm(basis.vectors, axis=0))
     scores = basis.project(ca)
+    if isinstance(lag, bool) or not isinstance(lag, Integral) or lag < 1:
+        raise SLMError(f"lag is {lag!r}; give a number of frames, 1 or more")
+    longest = max(part.stop - part.start for part in split(len(ca), lengths))
     try:
         found = fit_tica(scores, lag, lengths)
     except StructureError:
         raise SLMError(
-            f"lag is {lag} of {counted(len(ca), 'frame')}, which leaves too few pairs of frames for "
-            "TICA; give a shorter lag (1 or more), or features='pca', which needs no order in time"
+            f"lag is {counted(lag, 'frame')} and the longest trajectory has {longest}, which are "
+            "too few for TICA; give a shorter lag, or features='pca', which needs no order in time"
         ) from None
     return _euclidean(found.transform(scores)[kept])
 

@@ -136,7 +136,7 @@ def solute(trajectory: mdtraj.Trajectory, keep: str = AUTO) -> mdtraj.Trajectory
         )
     movable = [r for r in other_residues(topology) if keep != AUTO or not r.is_water]
     trajectory = beside_protein(trajectory, movable)
-    kept = {residue.index for residue in kept_residues(trajectory, keep, "the ensemble")}
+    kept = {residue.index for residue in kept_residues(trajectory, keep, "the ensemble", False)}
     stay = [r for r in topology.residues
             if r.index in protein | kept or r.name in CAPS]  # fmt: skip
     if len(stay) == trajectory.n_residues:

@@ -100,6 +100,7 @@ class ESM3Tokenizer(StructureTokenizer):
     """
 
     vocabulary = CODES
+    sees_frames = False
 
     def __init__(self, model: ESM3TokenizerNetwork, device: str = "cpu") -> None:
         self.model = model.to(device).eval()

@@ -32,6 +32,8 @@ class StructureTokenizer(ABC):
 
     #: V, the number of codes.
     vocabulary: int
+    #: Whether the decoder sees starting frames; if not, decoded backbones are fitted to them.
+    sees_frames: bool = True
 
     @abstractmethod
     def encode_backbone(

@@ -1,8 +1,9 @@
 """Structure contexts with segments that the model sampled itself.
 
-Samples that see an earlier sample of a segment are made in a second step (`sampling.
-segment_sampling`). Random displacements of the true segment keep its local geometry, that of a
-sample is often wrong: a network that knows displacements alone keeps what it is shown.
+In a second step, the model samples segments again and sees its first samples
+(`openmm_slm.sampling.segment_sampling`). Random displacements of a true segment keep its local
+geometry, but that of a sample is often wrong. A network that has seen displacements alone keeps
+what it is shown.
 """
 
 from __future__ import annotations
@@ -14,11 +15,9 @@ import numpy as np
 from ..data.segment_decoys import read_decoys
 from ..data.shards import Entry, ShardDataset
 from ..errors import StructureError
-from ..language.masking import with_rim
+from ..language.masking import SAMPLED_LEVEL, with_rim
 from .structure_contexts import DrawnContext
 
-#: Level of sampled segments in nm: about their mean deviation.
-SAMPLED_LEVEL = 0.4
 _SAMPLED, _ABSENT = 0.7, 0.15  # shares of segments; the others are exact
 
 

@@ -109,7 +109,7 @@ def test_residues_that_bind_a_metal_keep_their_side_chain_and_lack_the_hydrogen(
     iron = next(a.index for a in top.atoms if a.name == "FE")
     nitrogen = [a.index for a in top.atoms if a.name == "NE2" and a.residue.name == "HIS"]
     away = np.linalg.norm(made.xyz[:, nitrogen] - made.xyz[:, [iron]], axis=-1).min(1)
-    assert (away < 0.3).all()  # the proximal histidine, in a fragment looser than the whole
+    assert (away < 0.3).all()  # the fragment moves more than the whole protein
 
 
 def other(topology: md.Topology, number: int) -> int:

@@ -23,6 +23,7 @@ from openmm_slm.protein.trajectory import from_trajectory
 from openmm_slm.sampling.backbones import BackboneSampler
 from openmm_slm.sampling.deformation import checked_deform
 from openmm_slm.sampling.request import make_request
+from openmm_slm.sampling.starting_frames import StartingFrames
 from openmm_slm.sampling.template import Template
 
 SEQUENCE = "MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGI"
@@ -182,6 +183,23 @@ def test_starts_are_displaced_in_proportion_to_deform(generator, template):
     assert spread["1 soft"] > 1.2 * spread[1.0]  # near the template and far from it
     assert 0.05 < np.median(off[1.0]) < 0.3  # nm; the sampled chain is loose
     assert 0.1 < np.sqrt((off["0.2 nm"] ** 2).mean()) < 0.3
+
+
+def test_a_length_is_the_size_of_the_displacement_and_loose_starts_are_larger(template):
+    """Many small displacements, which are linear; a decoder that sees no starts holds less."""
+    off = {}
+    for deform, held in (("0.05 nm", True), (0.5, True), (0.5, False)):
+        settings, laid, _ = make_request(
+            SEQUENCE, 60, template=template, settings={"deform": deform, "seed": 3}
+        )
+        chain, index = np.zeros(len(SEQUENCE), int), np.arange(len(SEQUENCE))
+        tokens = np.zeros((1, len(SEQUENCE)), int)
+        starts = StartingFrames(settings, laid, tokens, chain, index, held=held)
+        made = np.stack([starts.displaced(i, 0, laid.backbone[0])[0][:, 1] for i in range(60)])
+        off[deform, held] = np.sqrt(((made - laid.backbone[0, :, 1]) ** 2).sum(-1).mean())
+        assert starts.level == (0.01 if held else 0.05)
+    assert off["0.05 nm", True] == pytest.approx(0.05, rel=0.15)
+    assert off[0.5, True] == pytest.approx(0.84 * off[0.5, False], rel=0.02)
 
 
 @pytest.mark.parametrize(

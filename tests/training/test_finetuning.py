@@ -9,6 +9,7 @@ import mdtraj as md
 import numpy as np
 import pytest
 import torch
+from builders import helix
 from click.testing import CliRunner
 from killing import tensors
 from test_structure_contexts import entry
@@ -111,10 +112,10 @@ def test_contexts_show_the_other_frame_and_how_far_it_is() -> None:
     assert told >= 8
 
 
-def test_tuned_springs_are_used_at_their_own_size(frames) -> None:
+def test_tuned_springs_are_used_at_their_own_size() -> None:
     springs = load_springs("default", "cpu")
     assert (springs.near, springs.learned_share) == (NEAR, LEARNED_SHARE)
-    backbone = frames.xyz[0].reshape(-1, 4, 3)
+    backbone = helix(len(SEQUENCE))  # stiff: its motion is not limited
     arguments = backbone, SEQUENCE, np.arange(len(SEQUENCE)), springs
     before = ThermalMotion(*arguments).mean_square()
     springs.near, springs.learned_share = 1.0, 1.0

@@ -51,7 +51,11 @@ class SampledSegments:
             raise StructureError(f"{directory}: no segments of the chains of this dataset")
 
     def context(self, rng: np.random.Generator, entry: Entry) -> DrawnContext:
-        """Draw a context of a chain: segments sampled, a few absent or exact; the rest exact."""
+        """Draw a context of a chain.
+
+        Most of its segments are as a sample has them, some are absent or exact, and all other
+        residues are exact.
+        """
         backbone = entry.backbone
         told, level = backbone.copy(), np.zeros(len(backbone), np.float32)
         every = self._of[entry.id]

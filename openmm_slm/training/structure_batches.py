@@ -41,9 +41,10 @@ def structure_batch(
     """
     rng = np.random.default_rng([seed, step])
     used = segments if segments is not None and rng.random() < sampled else None
-    pool = [sampler.number(rng) for _ in range(64)]
-    if used is not None:
-        pool = [int(number) for number in rng.choice(used.numbers, 64)]
+    if used is None:
+        pool = [sampler.number(rng) for _ in range(64)]
+    else:
+        pool = rng.choice(used.numbers, 64).tolist()
     pool.sort(key=sampler.dataset.lengths.__getitem__)
     batches: list[list[int]] = [[]]
     for number in pool:
@@ -55,10 +56,10 @@ def structure_batch(
     drawn = []
     for entry in entries:
         present = np.isfinite(entry.backbone).all((1, 2))
-        kind = "nothing" if entry.id.startswith(MADE_OF_COIL) and rng.random() < 0.6 else None
         if used is not None:
             one = used.context(rng, entry)
         else:
+            kind = "nothing" if entry.id.startswith(MADE_OF_COIL) and rng.random() < 0.6 else None
             one = draw_context(rng, entry.backbone, present, entry.chain_index, shares, kind)
         drawn.append(replace(one, disordered=draw_labels(rng, entry)))
     rows = [store.read(sampler.dataset.rows[number]) for number in numbers]

@@ -209,6 +209,8 @@ def test_frames_that_are_made_again_are_others_without_fragments(folder, generat
         sampler.segments.sample(np.array([3]), np.array([0]), again) for again in (0, 1)
     )
     assert first.fragments.max() >= 0 > second.fragments.max()
+    for made, level in ((first, 0.2), (second, 0.4)):  # a fragment is held more than a sample
+        assert (sampler.segments.levels(made.fragments, 0)[0, ROWS] == level).all()
     assert (first.drawn.tokens != second.drawn.tokens)[0, ROWS].any()
 
 

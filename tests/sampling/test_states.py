@@ -89,6 +89,16 @@ def test_every_state_moves_both_ways_along_each_soft_mode(generator, states):
         assert (alike > 0.8).sum() == 10  # and no two go the same way
 
 
+@pytest.mark.parametrize(("path", "level"), [(True, 0.05), (False, 0.01)])
+def test_frames_between_states_are_held_less(generator, states, path, level):
+    given = [state.to_trajectory("backbone") for state in states]
+    settings, laid, _ = make_request(
+        states[0].sequence, 4, template=given, settings={"path": path, "seed": 3}
+    )
+    sampler = BackboneSampler(generator.tokenizer, generator.language_model, settings, laid)
+    assert sampler.starts.level == level
+
+
 def test_a_path_goes_from_the_first_state_to_the_last(generator, states):
     made = generator.sample(states[0].sequence, 13, template=states, path=True, **BARE)
     progress = made.report["progress"]

@@ -1,4 +1,4 @@
-"""Contexts with segments that the model sampled: what is told is a sample, never the truth."""
+"""Training contexts show a sampled segment in place of the true one."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from openmm_slm.data.segment_decoys import SegmentDecoys, write_decoys
 from openmm_slm.data.shards import ShardDataset, ShardWriter
 from openmm_slm.errors import StructureError
 from openmm_slm.language.masking import SAMPLED_LEVEL, with_rim
+from openmm_slm.protein.sequence import AMINO_ACIDS
 from openmm_slm.training.batches import ClusterSampler
 from openmm_slm.training.sampled_segments import SampledSegments
 from openmm_slm.training.structure_batches import KINDS, structure_batch
 from openmm_slm.training.structure_contexts import ContextShares
 
-LETTERS = np.array(list("ARNDCQEGHILKMFPSTWYV"))
+LETTERS = np.array(list(AMINO_ACIDS))
 
 
 class NoTokens:
